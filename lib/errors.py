@@ -1,0 +1,80 @@
+"""Everything that can go wrong with one file, as errors that say whose move it is.
+
+Each leaf carries the path, the reason and the way out, and its branch says who can mend it: the file
+(:class:`SourceFault`), or time (:class:`Passing`).  The path is filled in by whoever knows it: the pure readers
+raise without one.
+"""
+
+from __future__ import annotations
+
+
+class SidecarError(Exception):
+    """One source or sidecar could not be handled.
+
+    ``reason`` is a clause without a full stop ("the pickle names os.system"), ``hint`` the way out, a sentence.
+    """
+
+    hint_default = ""
+
+    def __init__(self, reason: str, *, hint: str = "", path: str = "") -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.hint = hint or self.hint_default
+        self.path = path
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.reason}" if self.path else self.reason
+
+
+class SourceFault(SidecarError):
+    """The file itself is at fault: trying again is of no use before it changes."""
+
+
+class NotText(SourceFault):
+    """The array is sound but holds no text (token ids, counters): it is skipped, not failed."""
+
+    hint_default = "Other data may use this name; nothing needs to be done."
+
+
+class Corrupt(SourceFault):
+    """The file is not what numpy writes."""
+
+    hint_default = "Save it again, or move it out of the tree; the .npy itself is never changed."
+
+
+class Unsafe(SourceFault):
+    """The file asks for something that reading text never needs: code, pointers, or gigabytes."""
+
+    hint_default = "Do not open it with allow_pickle=True unless you trust who wrote it."
+
+
+class Passing(SidecarError):
+    """What time can mend: trying again later is worth it."""
+
+
+class Unfinished(Passing):
+    """The file holds fewer bytes than its own header says: still being written, or truncated."""
+
+    hint_default = "If its writer is gone, the file is truncated: generate it again."
+
+
+class Changed(Passing):
+    """The source changed while it was read; nothing was published."""
+
+    hint_default = "It is tried again by itself."
+
+
+class Vanished(Passing):
+    """The source, or its directory, is no longer there."""
+
+    hint_default = "Nothing needs to be done."
+
+
+class Storage(Passing):
+    """The operating system refused to read or write: disk full, permission, read-only, I/O error."""
+
+
+class Interrupted(Passing):
+    """Work was stopped between two blocks because the program is ending."""
+
+    hint_default = "The next sweep does it."
