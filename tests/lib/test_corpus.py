@@ -1,0 +1,81 @@
+"""The corpus itself: caches from every age of numpy and hostile files, before they test anything."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from make_caches import FILE_BYTES_LIMIT, MANIFEST, SUFFIX, encode, encode_array, plain
+
+DATA = Path(__file__).parents[1] / "data"
+AGES = sorted(path.name for path in DATA.glob("numpy-*"))
+
+
+def manifest_of(age: str) -> list[dict[str, Any]]:
+    """Read the manifest of one age."""
+    entries: list[dict[str, Any]] = json.loads((DATA / age / MANIFEST).read_text("ascii"))
+    return entries
+
+
+def as_latin_1(tagged: list[Any]) -> list[Any]:
+    """Turn every Python 2 str into what Python 3 makes of it when it is told ``encoding="latin1"``."""
+    tag = tagged[0]
+    if tag == "py2str":
+        return ["text", bytes.fromhex(tagged[1]).decode("latin-1")]
+    if tag in {"list", "tuple"}:
+        return [tag, [as_latin_1(item) for item in tagged[1]]]
+    if tag == "dict":
+        return [tag, sorted(([as_latin_1(k), as_latin_1(v)] for k, v in tagged[1]), key=json.dumps)]
+    return tagged
+
+
+def test_the_ages_reach_from_python_2_to_numpy_2() -> None:
+    """The corpus has every change of format: protocols 2, 3 and 4, and StringDType."""
+    assert len(AGES) >= 7
+    for start in (
+        "numpy-1.16.6-py2",
+        "numpy-1.16.6-py3",
+        "numpy-1.17",
+        "numpy-1.21",
+        "numpy-1.26",
+        "numpy-2.0",
+    ):
+        assert any(age.startswith(start) for age in AGES)
+
+
+@pytest.mark.parametrize("age", AGES)
+def test_files_and_manifest_name_each_other(age: str) -> None:
+    """Nothing in a directory is untested, nothing promised is missing, and no file is big."""
+    names = [entry["file"] for entry in manifest_of(age)]
+    files = {path.name: path.stat().st_size for path in (DATA / age).glob("*.npy")}
+    assert len(set(names)) == len(names) >= 100
+    assert sorted(files) == sorted(names)
+    assert all(name.endswith(SUFFIX) for name in names)
+    assert max(files.values()) < FILE_BYTES_LIMIT
+
+
+@pytest.mark.parametrize("age", AGES)
+def test_numpy_reads_what_the_manifest_says(age: str) -> None:
+    """The numpy of this test reads the same as the numpy that wrote: type, shape and every value."""
+    if age.startswith("numpy-2") and np.__version__.startswith("1."):
+        pytest.skip("numpy 1 cannot unpickle what numpy 2 wrote")
+    for entry in manifest_of(age):
+        array = np.load(DATA / age / entry["file"], allow_pickle=True, encoding="latin1")
+        assert list(array.shape) == entry["shape"], entry["file"]
+        assert entry["read"] == (array.dtype.kind in "OUST")
+        if entry["read"]:
+            assert encode_array(array) == as_latin_1(entry["value"]), entry["file"]
+
+
+def test_the_ages_agree_where_they_hold_the_same() -> None:
+    """A case means the same text in every age, however it was pickled."""
+    seen: dict[str, Any] = {}
+    for age in AGES:
+        for entry in manifest_of(age):
+            if entry["read"] and not entry["file"].startswith("object_surrogate_pair"):
+                value = encode(plain(entry["value"], lambda raw: raw.decode("latin-1")))
+                assert seen.setdefault(entry["file"], value) == value, (age, entry["file"])
+    assert len(seen) >= 110
