@@ -1,0 +1,83 @@
+"""What is asked for when sidecars are made, and what became of it: plain values that travel between processes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Literal
+
+from lib.errors import NotText, Passing
+from lib.names import FORMATS, Format, Kind, kind_of
+
+if TYPE_CHECKING:
+    from lib.errors import SidecarError
+    from lib.tally import Figures
+
+Style = Literal["auto", "plain", "fenced"]
+Result = Literal["rendered", "adopted", "fresh", "kept", "skipped", "failed"]
+
+MAX_OUTPUT_BYTES: Final = 16 << 30
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How sidecars are made.  ``limit``: only the first that many items; ``max_output_bytes``: of one source."""
+
+    formats: tuple[Format, ...] = FORMATS
+    limit: int | None = None
+    markdown: Style = "auto"
+    max_output_bytes: int = MAX_OUTPUT_BYTES
+    force: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What became of one sidecar."""
+
+    fmt: Format
+    result: Result
+    reason: str
+    hint: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one source: its sidecars' verdicts, the figures of what was read, and the trouble if any.
+
+    ``passing`` says that time can mend the failure; ``bytes`` counts what was written.
+    """
+
+    name: str
+    kind: Kind
+    verdicts: tuple[Verdict, ...]
+    figures: Figures | None = None
+    bytes: int = 0
+    passing: bool = False
+    trouble: str = ""
+    hint: str = ""
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def result(self) -> Result:
+        """The one word for the whole source: the gravest of its sidecars' results."""
+        results = {verdict.result for verdict in self.verdicts}
+        gravity: tuple[Result, ...] = ("failed", "skipped", "kept", "rendered", "adopted")
+        return next((result for result in gravity if result in results), "fresh")
+
+
+def failure(name: str, options: Options, error: SidecarError) -> Outcome:
+    """Say that all sidecars of a source failed, or were skipped, for one reason."""
+    result: Result = "skipped" if isinstance(error, NotText) else "failed"
+    verdicts = tuple(Verdict(fmt, result, error.reason, error.hint) for fmt in options.formats)
+    passing = isinstance(error, Passing)
+    return Outcome(name, source_kind(name), verdicts, passing=passing, trouble=error.reason, hint=error.hint)
+
+
+def source_kind(name: str) -> Kind:
+    """Return the kind of a source.
+
+    :raises ValueError: the name is not a source's.
+    """
+    kind = kind_of(name)
+    if kind is None:
+        raise ValueError(f"{name!r} is not the name of a source")
+    return kind

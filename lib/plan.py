@@ -1,0 +1,65 @@
+"""Deciding what a sidecar needs, from file times alone: no database, and the same answer on every host.
+
+A sidecar carries its stamp as its own modification time: the newest time, in nanoseconds, of what it was made from.
+"""
+
+from __future__ import annotations
+
+import stat
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from lib.source import file_type
+
+if TYPE_CHECKING:
+    import os
+
+    from lib.names import Format
+
+Action = Literal["render", "fresh", "compare", "blocked"]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to do about one sidecar, and why.
+
+    ``compare``: it is newer than its stamp, so somebody wrote it after us; its bytes decide.
+    ``blocked``: something that is no file stands at its name.
+    """
+
+    fmt: Format
+    action: Action
+    reason: str
+    stamp_ns: int
+    seen: os.stat_result | None
+
+
+def stamp_of(fmt: Format, source: os.stat_result, metadata: os.stat_result | None) -> int:
+    """Return the stamp, in nanoseconds: the source's time, for a page the newer of source's and metadata's."""
+    if fmt == "md" and metadata is not None and stat.S_ISREG(metadata.st_mode):
+        return max(source.st_mtime_ns, metadata.st_mtime_ns)
+    return source.st_mtime_ns
+
+
+def plan_sidecar(
+    fmt: Format,
+    source: os.stat_result,
+    metadata: os.stat_result | None,
+    sidecar: os.stat_result | None,
+    *,
+    force: bool = False,
+) -> Plan:
+    """Decide about one sidecar from what was seen of the three files."""
+    stamp = stamp_of(fmt, source, metadata)
+    if sidecar is None:
+        return Plan(fmt, "render", "absent", stamp, None)
+    if not stat.S_ISREG(sidecar.st_mode):
+        reason = f"{file_type(sidecar.st_mode)} stands where the sidecar belongs"
+        return Plan(fmt, "blocked", reason, stamp, sidecar)
+    if force:
+        return Plan(fmt, "render", "forced", stamp, sidecar)
+    if sidecar.st_mtime_ns == stamp:
+        return Plan(fmt, "fresh", "up to date", stamp, sidecar)
+    if sidecar.st_mtime_ns < stamp:
+        return Plan(fmt, "render", "older than what it is made from", stamp, sidecar)
+    return Plan(fmt, "compare", "newer than what it is made from", stamp, sidecar)

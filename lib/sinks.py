@@ -1,0 +1,95 @@
+"""The two places where a sidecar's bytes can go: onto disk, or against a file that somebody else wrote."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Protocol
+
+from lib.errors import Changed, SidecarError
+from lib.outcome import Verdict
+from lib.publish import Draft, set_stamp
+from lib.source import open_file
+
+if TYPE_CHECKING:
+    import os
+
+    from lib.plan import Plan
+
+
+class Sink(Protocol):
+    """Where the bytes of one sidecar go: write, then seal, then publish; close whatever happened."""
+
+    plan: Plan
+    bytes: int
+
+    def write(self, data: bytes) -> None:
+        """Take the next bytes."""
+
+    def seal(self, like: os.stat_result) -> None:
+        """Make durable what was written."""
+
+    def publish(self) -> Verdict:
+        """Finish, and say what became of the sidecar."""
+
+    def close(self) -> None:
+        """Let go."""
+
+
+class DraftSink:
+    """Writes a sidecar that is to be rendered."""
+
+    def __init__(self, plan: Plan, directory: int, name: str) -> None:
+        self.plan = plan
+        self._name = name
+        self.bytes = 0
+        self._draft = Draft(directory)
+
+    def write(self, data: bytes) -> None:
+        self._draft.write(data)
+        self.bytes += len(data)
+
+    def seal(self, like: os.stat_result) -> None:
+        self._draft.seal(like, self.plan.stamp_ns)
+
+    def publish(self) -> Verdict:
+        try:
+            self._draft.publish(self._name, self.plan.seen)
+        except Changed:
+            raise
+        except SidecarError as error:
+            return Verdict(self.plan.fmt, "failed", error.reason, error.hint)
+        return Verdict(self.plan.fmt, "rendered", self.plan.reason)
+
+    def close(self) -> None:
+        self._draft.discard()
+
+
+class CompareSink:
+    """Compares what we would write with a sidecar that somebody wrote after us."""
+
+    def __init__(self, plan: Plan, directory: int, name: str) -> None:
+        self.plan = plan
+        self._directory, self._name = directory, name
+        self._stack = ExitStack()
+        self._file = self._stack.enter_context(open_file(directory, name))
+        self.bytes = 0
+        self._same = True
+        self._offset = 0
+
+    def write(self, data: bytes) -> None:
+        if self._same:
+            self._same = self._file.read_at(self._offset, len(data)) == data
+            self._offset += len(data)
+
+    def seal(self, like: os.stat_result) -> None:
+        """Nothing was written."""
+
+    def publish(self) -> Verdict:
+        if self._same and self._file.size == self._offset:
+            set_stamp(self._directory, self._name, self._file.status, self.plan.stamp_ns)
+            return Verdict(self.plan.fmt, "adopted", "the same as what would be written")
+        hint = "Use --force to write it again from its source, or delete it."
+        return Verdict(self.plan.fmt, "kept", "edited after it was written", hint)
+
+    def close(self) -> None:
+        self._stack.close()
