@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
+import io
 import json
 from pathlib import Path
 from typing import Any
 
+import hostile
 import numpy as np
 import pytest
 from make_caches import FILE_BYTES_LIMIT, MANIFEST, SUFFIX, encode, encode_array, plain
@@ -79,3 +83,49 @@ def test_the_ages_agree_where_they_hold_the_same() -> None:
                 value = encode(plain(entry["value"], lambda raw: raw.decode("latin-1")))
                 assert seen.setdefault(entry["file"], value) == value, (age, entry["file"])
     assert len(seen) >= 110
+
+
+def test_hostile_cases_are_many_and_named_apart() -> None:
+    """No case hides another one, and each says what must come of it."""
+    cases = hostile.hostile_files() + hostile.truncated_files()
+    names = [name for name, _, _ in cases]
+    assert len(set(names)) == len(names) >= 1000
+    assert {expected for _, _, expected in cases} <= set(hostile.ACCEPTED)
+
+
+def test_hostile_files_are_different_from_each_other_and_quick_to_make() -> None:
+    """Each case is a file of its own, at most some megabytes long."""
+    seen: dict[bytes, str] = {}
+    for name, make, _ in hostile.hostile_files():
+        data = make()
+        assert len(data) < 20_000_000, name
+        assert seen.setdefault(hashlib.sha256(data).digest(), name) == name
+
+
+def test_what_hostile_files_are_built_from_is_sound() -> None:
+    """A case is refused for what is wrong with it: without that, numpy reads the file."""
+    objects = [hostile.good_object_file()]
+    if not np.__version__.startswith("1."):
+        objects.append(hostile.good_object_file(protocol=4))
+    inner = hostile.nested(b"](" + b"".join(map(hostile.text, hostile.TEXTS)) + b"e")
+    for data in [hostile.good_u_file(), *objects, hostile.npy(b"\x80\x03" + inner + b".")]:
+        assert np.load(io.BytesIO(data), allow_pickle=True).tolist() == list(hostile.TEXTS)
+    array = np.load(io.BytesIO(hostile.inside(inner)), allow_pickle=True)
+    assert [array[0], array[1].tolist(), array[2]] == ["a", list(hostile.TEXTS), "c"]
+
+
+PLACES = [
+    f"{way}_{place}"
+    for way in ("os_system", "inst", "obj", "newobj_ex", "build")
+    for place in ("bare", "inside")
+]
+
+
+@pytest.mark.parametrize("case", [*PLACES, "newobj_bare", "dotted_bare", "stack_global_bare", "eval_bare"])
+def test_code_in_hostile_files_is_live(case: str, tmp_path: Path) -> None:
+    """The canary proves something: numpy's own loader runs the code and makes the file."""
+    canary = tmp_path / "canary"
+    makers = {name: make for name, make, _ in hostile.hostile_files(str(canary))}
+    with contextlib.suppress(AttributeError):  # what the pickle gives is no array
+        np.load(io.BytesIO(makers[f"code_{case}"]()), allow_pickle=True)
+    assert canary.exists()
