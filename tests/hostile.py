@@ -4,15 +4,17 @@ Opcodes are those of ``pickletools``; an array's pickle is the one numpy 1.17 to
 or 2.x (protocol 4).  Each case is a name, a function that makes the bytes (some take megabytes), and what
 must come of it: a key of :data:`ACCEPTED`.
 
-A case whose name begins with ``bomb_`` may also pass the reader and be stopped while it is rendered: it is
-small when it is read with care, and more than 256 MiB once it is written out as JSON.
+What must come of it is meant for a source that is read **and** rendered: a reader may well pass a cycle, a
+million levels, or a name where a value belongs, if they are stopped before anything is published.  A case
+whose name begins with ``bomb_`` is small when read with care, and more than 256 MiB once it is written out as
+JSON: it needs a ``max_output_bytes`` below that, or a limit on depth.
 """
 
 from __future__ import annotations
 
 import struct
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 Case = tuple[str, Callable[[], bytes], str]
 
@@ -22,6 +24,8 @@ ACCEPTED: Final[dict[str, frozenset[str]]] = {
     "Unfinished": frozenset({"Unfinished"}),
     "NotText": frozenset({"NotText"}),
     "refused": frozenset({"Corrupt", "Unsafe"}),
+    # a dtype that nobody uses for text: a lie, or somebody else's data
+    "refused_or_skipped": frozenset({"Corrupt", "Unsafe", "NotText"}),
     # a length beyond the end of the file: a lie, or a file that is not yet whole
     "unread": frozenset({"Corrupt", "Unsafe", "Unfinished"}),
 }
@@ -142,7 +146,7 @@ def call(function: bytes, *arguments: bytes) -> bytes:
     return function + group(*arguments) + b"R"
 
 
-def dtype(code: str, state: bytes = b"", **options: int) -> bytes:
+def dtype(code: str, state: bytes = b"", **options: Any) -> bytes:
     """Push a dtype of that code; without a state, one of object's kind."""
     state = state or dtype_state(**options)
     return call(name("numpy", "dtype"), text(code), b"\x89", b"\x88") + state + b"b"
@@ -270,7 +274,8 @@ def _starts() -> list[Case]:
         "object_second_pickle": good + array(text("x"), 1),
         "object_text_after": good + b"\nand more text.",
     }
-    return _fixed("start", corrupt, "Corrupt") + _fixed("start", trailing, "refused")
+    # a reader that looks at the last byte first cannot tell these from a file in the making
+    return _fixed("start", corrupt, "Corrupt") + _fixed("start", trailing, "unread")
 
 
 def _headers() -> list[Case]:
@@ -309,7 +314,7 @@ def _headers() -> list[Case]:
         "order_number": "{'descr': '|O', 'fortran_order': 0, 'shape': (3,), }",
         "order_text": "{'descr': '|O', 'fortran_order': 'False', 'shape': (3,), }",
         "order_none": "{'descr': '|O', 'fortran_order': None, 'shape': (3,), }",
-        "not_utf8": b"{'descr': '|O\xff', 'fortran_order': False, 'shape': (3,), }\n",
+        "not_utf8": b"{'descr': '|O', '\xff': 1, 'fortran_order': False, 'shape': (3,), }\n",
         "brackets_9000": "[" * 9_000,
         "parentheses_8000": f"{{'descr': '|O', 'fortran_order': False, 'shape': {'(' * 4000}{')' * 4000}}}",
         "minus_9000": f"{{'descr': '|O', 'fortran_order': False, 'shape': ({'-' * 8_000}3,), }}",
@@ -470,9 +475,13 @@ def _other_content() -> list[Case]:
         ),
         "one_for_no_dimension": npy(array(text("a"), 1), shape="()"),
         "unbuilt_array": bare(reconstruct()),
-        "u_bytes": npy(_ucs4(*TEXTS, width=6)),
     }
-    nothing = {"nothing": npy(), "protocol_only": npy(b"\x80\x03"), "stop_only": npy(b".")}
+    nothing = {
+        "nothing": npy(),
+        "u_bytes": npy(_ucs4(*TEXTS, width=6)),
+        "protocol_only": npy(b"\x80\x03"),
+        "stop_only": npy(b"."),
+    }
     return _fixed("content", files, "refused") + _fixed("content", nothing, "unread")
 
 
@@ -578,7 +587,7 @@ def _calls(canary: str) -> dict[str, bytes]:
         "numpy_f2py_os": ("numpy.f2py", "os.system", (command,)),
         "partial": ("functools", "partial", (name("os", "system"), command)),
         "attrgetter": ("operator", "attrgetter", (text("system"),)),
-        "import_module": ("importlib", "import_module", (text("antigravity"),)),
+        "import_module": ("importlib", "import_module", (text("this"),)),
         "code_type": ("marshal", "loads", (raw_bytes(b"c" + bytes(64)),)),
         "ctypes": ("ctypes", "CDLL", (path,)),
         "webbrowser": ("webbrowser", "open", (path,)),
@@ -772,7 +781,7 @@ def _dtypes() -> list[Case]:
     pointers = {
         f"{key}_pointers": inside(nested(raw_bytes(b"A" * 24), kind=data)) for key, data in kinds.items()
     }
-    return _fixed("dtype", whole | within | pointers, "refused")
+    return _fixed("dtype", whole | within | pointers, "refused_or_skipped")
 
 
 def _scalars() -> list[Case]:
@@ -796,7 +805,7 @@ def _scalars() -> list[Case]:
         "void": call(scalar, dtype("V8"), raw_bytes(bytes(8))),
         "array_dtype": call(scalar, nested(b"](NNNe"), raw_bytes(bytes(8))),
     }
-    return _both("scalar", payloads, "refused")
+    return _both("scalar", payloads, "refused_or_skipped")
 
 
 # --- sizes

@@ -32,7 +32,17 @@ def as_latin_1(tagged: list[Any]) -> list[Any]:
     if tag in {"list", "tuple"}:
         return [tag, [as_latin_1(item) for item in tagged[1]]]
     if tag == "dict":
-        return [tag, sorted(([as_latin_1(k), as_latin_1(v)] for k, v in tagged[1]), key=json.dumps)]
+        return [tag, [[as_latin_1(k), as_latin_1(v)] for k, v in tagged[1]]]
+    return tagged
+
+
+def in_any_order(tagged: list[Any]) -> list[Any]:
+    """Sort every dictionary: those of Python 2 had no order to keep."""
+    tag = tagged[0]
+    if tag in {"list", "tuple"}:
+        return [tag, [in_any_order(item) for item in tagged[1]]]
+    if tag == "dict":
+        return [tag, sorted(([in_any_order(k), in_any_order(v)] for k, v in tagged[1]), key=json.dumps)]
     return tagged
 
 
@@ -71,7 +81,10 @@ def test_numpy_reads_what_the_manifest_says(age: str) -> None:
         assert list(array.shape) == entry["shape"], entry["file"]
         assert entry["read"] == (array.dtype.kind in "OUST")
         if entry["read"]:
-            assert encode_array(array) == as_latin_1(entry["value"]), entry["file"]
+            got, wanted = encode_array(array), as_latin_1(entry["value"])
+            if age.endswith("py2.7"):
+                got, wanted = in_any_order(got), in_any_order(wanted)
+            assert got == wanted, entry["file"]
 
 
 def test_the_ages_agree_where_they_hold_the_same() -> None:
@@ -80,7 +93,7 @@ def test_the_ages_agree_where_they_hold_the_same() -> None:
     for age in AGES:
         for entry in manifest_of(age):
             if entry["read"] and not entry["file"].startswith("object_surrogate_pair"):
-                value = encode(plain(entry["value"], lambda raw: raw.decode("latin-1")))
+                value = in_any_order(encode(plain(entry["value"], lambda raw: raw.decode("latin-1"))))
                 assert seen.setdefault(entry["file"], value) == value, (age, entry["file"])
     assert len(seen) >= 110
 
