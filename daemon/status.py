@@ -50,7 +50,7 @@ class Trouble:
 class Status:
     """What one service does.
 
-    Roots are absolute, times ISO with their zone; ``interval_seconds`` is how often it is written at the latest.
+    Roots are absolute, times ISO with their zone; ``interval_seconds`` is how often it is written.
     """
 
     version: str
@@ -94,8 +94,8 @@ def own_directories(
 def write(status: Status, directory: Path) -> None:
     """Replace the service's file; a reader sees the old one or the new one.
 
-    The directory is made when it is missing, for this user alone.  Raises ``OSError``, also when the directory
-    stands where anybody may make one and is not ours.
+    The directory is made when it is missing, for this user alone.  Raises ``OSError``, also when it stands
+    where anybody may make one and is not ours.
     """
     directory.mkdir(mode=0o700, exist_ok=True)
     if not _is_trustworthy(directory):
@@ -125,14 +125,12 @@ def forget_dead(directory: Path, roots: Iterable[str]) -> None:
 
 
 def read(directory: Path) -> tuple[Status, ...]:
-    """Read the files of all services in a directory, by pid; passes over what is no such file, never raises."""
+    """Read the files of all services in a directory, by pid; other files are passed over, never raises."""
     try:
-        paths = [
-            path for path in directory.iterdir() if path.suffix == ".json" and _is_trustworthy(directory)
-        ]
+        paths = list(directory.iterdir()) if _is_trustworthy(directory) else []
     except OSError:
         return ()
-    found = (_read_one(path) for path in paths)
+    found = (_read_one(path) for path in paths if path.suffix == ".json")
     return tuple(sorted((status for status in found if status), key=lambda status: status.pid))
 
 
