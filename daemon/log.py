@@ -60,7 +60,7 @@ def configure(level: Level, format: LogFormat, *, fd: int = _STDERR) -> None:  #
     """
     import structlog  # noqa: PLC0415  # `--help` and the library do without
 
-    on_terminal = _is_terminal(fd)
+    on_terminal = os.isatty(fd)
     console = format == "console" or (format == "auto" and on_terminal)
     dumb = bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") == "dumb"
     renderer = Renderer(
@@ -183,13 +183,6 @@ class Lines:
         poll = select.poll()
         poll.register(self._fd, select.POLLOUT)
         return any(events == select.POLLOUT for _, events in poll.poll(patience_ms))
-
-
-def _is_terminal(fd: int) -> bool:
-    try:
-        return os.isatty(fd)
-    except OSError:
-        return False
 
 
 def _now() -> str:

@@ -120,6 +120,17 @@ def test_a_tilde_in_a_root_is_the_home_directory(monkeypatch: pytest.MonkeyPatch
     assert parse('roots = ["~/experiments", "./~x"]').roots == ("/home/ada/experiments", "./~x")
 
 
+def test_relative_roots_are_compared_when_the_working_directory_is_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A reload must not crash the service because of where it stands."""
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    assert parse('roots = ["a", "/b"]').roots == ("a", "/b")
+    assert problems_of('roots = ["a", "a/b"]')
+
+
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
