@@ -27,7 +27,7 @@ EMPTY_ITEMS_LIMIT: Final = 1 << 20
 """So many items may take no bytes at all; more is a bomb (``<U0`` × 2**27 takes numpy a gigabyte)."""
 _LENGTH_BYTES: Final = {(1, 0): 2, (2, 0): 4, (3, 0): 4}
 _PAIR: Final = re.compile(r"\s*'(\w{1,32})'\s*:\s*('[^'\\]{0,64}'|True|False|\([0-9L,\s]*\)|\[)\s*,?")
-_TEXT_DTYPE: Final = re.compile(r"[<>|=]?([US])([0-9]{1,12})")
+_TEXT_DTYPE: Final = re.compile(r"[<>|=]?([US])([0-9]{1,25})")
 _OBJECT_DTYPE: Final = re.compile(r"\|?O[0-9]?")
 
 
@@ -105,7 +105,7 @@ def _three_values(text: str) -> tuple[str, bool, tuple[int, ...]]:
     position = 1
     while match := _PAIR.match(body, position):
         key, value = match.groups()
-        if value == "[":
+        if key == "descr" and value == "[":
             raise NotText("a structured array, not text")
         if key in values:
             raise Corrupt(f"its header names {key} twice")

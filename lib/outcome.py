@@ -20,13 +20,17 @@ MAX_OUTPUT_BYTES: Final = 16 << 30
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How sidecars are made.  ``limit``: only the first that many items; ``max_output_bytes``: of one source."""
+    """How sidecars are made.  ``limit``: only the first that many items; ``max_output_bytes``: of one source.
+
+    ``dry_run``: say what would be done and write nothing.
+    """
 
     formats: tuple[Format, ...] = FORMATS
     limit: int | None = None
     markdown: Style = "auto"
     max_output_bytes: int = MAX_OUTPUT_BYTES
     force: bool = False
+    dry_run: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +47,7 @@ class Verdict:
 class Outcome:
     """What became of one source: its sidecars' verdicts, the figures of what was read, and the trouble if any.
 
-    ``passing`` says that time can mend the failure; ``bytes`` counts what was written.
+    ``passing`` says that time can mend the failure, ``error`` names its class in :mod:`lib.errors`; ``bytes`` counts what was written.
     """
 
     name: str
@@ -52,6 +56,7 @@ class Outcome:
     figures: Figures | None = None
     bytes: int = 0
     passing: bool = False
+    error: str = ""
     trouble: str = ""
     hint: str = ""
     warnings: tuple[str, ...] = ()
@@ -63,13 +68,27 @@ class Outcome:
         gravity: tuple[Result, ...] = ("failed", "skipped", "kept", "rendered", "adopted")
         return next((result for result in gravity if result in results), "fresh")
 
+    @property
+    def reason_and_hint(self) -> tuple[str, str]:
+        """Say why the result is what it is, and what a person can do."""
+        verdict = next(verdict for verdict in self.verdicts if verdict.result == self.result)
+        return verdict.reason, verdict.hint
+
 
 def failure(name: str, options: Options, error: SidecarError) -> Outcome:
     """Say that all sidecars of a source failed, or were skipped, for one reason."""
     result: Result = "skipped" if isinstance(error, NotText) else "failed"
     verdicts = tuple(Verdict(fmt, result, error.reason, error.hint) for fmt in options.formats)
     passing = isinstance(error, Passing)
-    return Outcome(name, source_kind(name), verdicts, passing=passing, trouble=error.reason, hint=error.hint)
+    return Outcome(
+        name,
+        source_kind(name),
+        verdicts,
+        passing=passing,
+        error=type(error).__name__,
+        trouble=error.reason,
+        hint=error.hint,
+    )
 
 
 def source_kind(name: str) -> Kind:

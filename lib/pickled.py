@@ -37,6 +37,8 @@ _OBJECTS_LIMIT: Final = 4_000_000
 _INTEGER_BYTES_LIMIT: Final = 1024
 _SCAFFOLD_LIMIT: Final = 64 << 10
 _BATCH: Final = 1000
+_UNBUILT_LIMIT: Final = 256
+"""So many more values than items may wait in a batch: the parts of a tuple that is not yet built."""
 
 _U16: Final = struct.Struct("<H").unpack_from
 _U32: Final = struct.Struct("<I").unpack_from
@@ -157,7 +159,7 @@ class PickleStream:
             else:
                 at = stop
         self._cursor.advance(at)
-        return window[at] in _TEXT_OPCODES
+        return at < len(window) and window[at] in _TEXT_OPCODES
 
     def _step(self, opcode: int) -> None:
         handler = _HANDLERS.get(opcode)
@@ -166,6 +168,8 @@ class PickleStream:
         handler(self)
         if len(self._stack) + self._held > _OBJECTS_LIMIT:
             raise Unsafe("its pickle piles up millions of objects in one item")
+        if len(self._marks) == 2 and len(self._stack) > self._count + _UNBUILT_LIMIT:
+            raise Corrupt("its pickle holds more items than its header says")
         if self._items is None and self._cursor.position > self._block_start + _SCAFFOLD_LIMIT:
             raise Corrupt("its pickle is not that of an array")
 
@@ -232,7 +236,7 @@ class PickleStream:
         match self._marks[0], self._stack:
             case [Array() as array], [1, tuple() as shape, DType(letter="O" | "T"), (bool() | 0 | 1)]:
                 if array is self._outer:
-                    if shape != self._shape:
+                    if scaffold.elements(shape) != self._count or shape != self._shape:
                         raise Corrupt("its pickle holds an array of another shape than its header says")
                     self._items = _Items()
                     self._cursor.length_limit = ITEM_BYTES_LIMIT

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from lib.jsontext import JsonWriter, dumps, encode
 from lib.markdown import PageWriter
@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from lib.names import Format, Kind
     from lib.outcome import Style
     from lib.tally import Tally
+
+
+_PIECE_CHARACTERS: Final = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +59,22 @@ def rendered(
     yield tuple(page_writer.start() if fmt == "md" else b"" for fmt in formats)
     for block in blocks:
         all_text = set(map(type, block)) == {str}
-        values = block if all_text else [plain(value) for value in block]
-        tally.add(values, all_text=all_text)
-        yield tuple(writer.block(values, all_text=all_text) for writer in writers)
+        for values in _pieces(block) if all_text else ([plain(value)] for value in block):
+            tally.add(values, all_text=all_text)
+            yield tuple(writer.block(values, all_text=all_text) for writer in writers)
     yield tuple(b"" if fmt == "md" else json_writer.end() for fmt in formats)
+
+
+def _pieces(texts: list[str]) -> Iterator[list[str]]:
+    """Cut a block whose texts are many times larger than their file: a few texts, referenced again and again."""
+    if sum(map(len, texts)) <= _PIECE_CHARACTERS:
+        yield texts
+        return
+    start = size = 0
+    for position, text in enumerate(texts):
+        size += len(text)
+        if size > _PIECE_CHARACTERS:
+            yield texts[start : position + 1]
+            start, size = position + 1, 0
+    if start < len(texts):
+        yield texts[start:]

@@ -97,7 +97,7 @@ def reduced(callee: object, arguments: object) -> Any:
 
 def build_dtype(dtype: DType, state: object) -> None:
     """Take a dtype's state: only the byte order of a plain dtype is let through."""
-    match state:
+    match state if type(state) is tuple else None:
         case (3, str() | bytes() as order, None, None, None, int() as size, int(), int()):
             dtype.order = order if isinstance(order, str) else order.decode("latin-1")
             if dtype.order not in {"<", ">", "|", "="} or size not in {-1, dtype.item_bytes}:
@@ -110,7 +110,7 @@ def build_array(array: Array, state: object) -> None:
     """Take a nested array's state: version, shape, dtype, order flag, and its bytes or its list of items."""
     if array.shape is not None:
         raise Corrupt("its pickle fills one array twice")
-    match state:
+    match state if type(state) is tuple else None:
         case (1, tuple() as shape, DType() as dtype, (bool() | 0 | 1) as fortran, (bytes() | list()) as data):
             count = elements(shape)
             array.items = _array_items(dtype, data, shape, count, fortran_order=bool(fortran))

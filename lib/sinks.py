@@ -67,8 +67,9 @@ class DraftSink:
 class CompareSink:
     """Compares what we would write with a sidecar that somebody wrote after us."""
 
-    def __init__(self, plan: Plan, directory: int, name: str) -> None:
+    def __init__(self, plan: Plan, directory: int, name: str, *, adopt: bool) -> None:
         self.plan = plan
+        self._adopt = adopt
         self._directory, self._name = directory, name
         self._stack = ExitStack()
         self._file = self._stack.enter_context(open_file(directory, name))
@@ -86,7 +87,8 @@ class CompareSink:
 
     def publish(self) -> Verdict:
         if self._same and self._file.size == self._offset:
-            set_stamp(self._directory, self._name, self._file.status, self.plan.stamp_ns)
+            if self._adopt:
+                set_stamp(self._directory, self._name, self._file.status, self.plan.stamp_ns)
             return Verdict(self.plan.fmt, "adopted", "the same as what would be written")
         hint = "Use --force to write it again from its source, or delete it."
         return Verdict(self.plan.fmt, "kept", "edited after it was written", hint)

@@ -70,6 +70,8 @@ def _sync(directory: int, name: str, source: FileBytes, options: Options, stop: 
         return Outcome(name, source_kind(name), tuple(Verdict(plan.fmt, "fresh", plan.reason) for plan in plans))
     header = read_header(source)
     _check_output(header, options)
+    if options.dry_run and not any(plan.action == "compare" for plan in plans):
+        return Outcome(name, source_kind(name), tuple(_untouched(plan) for plan in plans))
     with closing(_Work(directory, name, source, options)) as work:
         return work.run(plans, header, stop)
 
@@ -141,10 +143,11 @@ class _Work:
 
     def _open_sinks(self, plans: list[Plan]) -> None:
         for plan in plans:
-            if plan.action == "render":
+            if plan.action == "render" and not self._options.dry_run:
                 self._sinks.append(DraftSink(plan, self._directory, sidecar_name(self._name, plan.fmt)))
             elif plan.action == "compare":
-                self._sinks.append(CompareSink(plan, self._directory, sidecar_name(self._name, plan.fmt)))
+                sidecar = sidecar_name(self._name, plan.fmt)
+                self._sinks.append(CompareSink(plan, self._directory, sidecar, adopt=not self._options.dry_run))
 
     def _feed(self, pieces: tuple[bytes, ...]) -> None:
         for sink, piece in zip(self._sinks, pieces, strict=True):
@@ -176,4 +179,4 @@ class _Work:
 def _untouched(plan: Plan) -> Verdict:
     if plan.action == "blocked":
         return Verdict(plan.fmt, "failed", plan.reason, "Move it away; the next sweep makes the sidecar.")
-    return Verdict(plan.fmt, "fresh", plan.reason)
+    return Verdict(plan.fmt, "rendered" if plan.action == "render" else "fresh", plan.reason)

@@ -1,0 +1,77 @@
+"""From outcomes to log events and sums: the one place that words them, for the sweep and the daemon alike."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from daemon.work import Task
+    from lib.errors import SidecarError
+    from lib.outcome import Outcome, Result
+
+
+@dataclass(slots=True)
+class Sums:
+    """What a sweep did: sidecars by result.  One that could not be looked at counts as failed."""
+
+    rendered: int = 0
+    adopted: int = 0
+    fresh: int = 0
+    kept: int = 0
+    skipped: int = 0
+    failed: int = 0
+
+    def add(self, result: Result, count: int = 1) -> None:
+        """Count sidecars of one result."""
+        setattr(self, result, getattr(self, result) + count)
+
+    def add_outcome(self, outcome: Outcome) -> None:
+        """Count all sidecars of a source."""
+        for verdict in outcome.verdicts:
+            self.add(verdict.result)
+
+    def as_fields(self) -> dict[str, int]:
+        """Return the sums as the fields of an event."""
+        return asdict(self)
+
+
+def log_outcome(log: Any, task: Task, outcome: Outcome, seconds: float, **retry: Any) -> None:
+    """Log what became of one source; a source whose sidecars are all fresh is no event.
+
+    ``retry`` are fields for a failure: attempt and retry_seconds.
+    """
+    for warning in outcome.warnings:
+        log.warning("metadata.unreadable", source=task.path, reason=warning)
+    _log_written(log, task, outcome, seconds)
+    for verdict in outcome.verdicts:
+        if verdict.result == "adopted":
+            log.info("sidecar.adopted", source=task.path, format=verdict.fmt)
+        elif verdict.result == "kept":
+            log.warning("sidecar.kept", source=task.path, format=verdict.fmt, reason=verdict.reason, hint=verdict.hint)
+    if outcome.result == "skipped":
+        log.info("source.skipped", source=task.path, kind=outcome.kind, reason=outcome.trouble, hint=outcome.hint)
+    elif outcome.result == "failed":
+        fields = {"reason": outcome.trouble, "hint": outcome.hint, **retry}
+        log.error("source.failed", source=task.path, kind=outcome.kind, **fields)
+
+
+def log_trouble(log: Any, path: str, error: SidecarError) -> None:
+    """Log a path that could not even be looked at."""
+    log.error("source.failed", source=path, reason=error.reason, hint=error.hint)
+
+
+def _log_written(log: Any, task: Task, outcome: Outcome, seconds: float) -> None:
+    formats = [verdict.fmt for verdict in outcome.verdicts if verdict.result == "rendered"]
+    if formats and outcome.figures is not None:
+        log.info(
+            "sidecars.written",
+            source=task.path,
+            kind=outcome.kind,
+            formats=formats,
+            records=outcome.figures.records,
+            blank=outcome.figures.blank,
+            distinct=outcome.figures.distinct,
+            bytes=outcome.bytes,
+            seconds=round(seconds, 4),
+        )

@@ -1,0 +1,137 @@
+"""One pass over trees or named sources, then the end: ``--backfill`` and the ``decode-generations`` script."""
+
+from __future__ import annotations
+
+import os
+import select
+import time
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, TextIO
+
+from daemon.log import escaped
+from daemon.report import Sums, log_outcome, log_trouble
+from daemon.walk import Folder, Found, Step, Trouble, look, walk
+from daemon.work import Task, convert
+from lib.names import kind_of, sidecar_name
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from daemon.crew import Crew
+    from lib.outcome import Options, Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Where to sweep: trees, and single sources."""
+
+    paths: tuple[str, ...]
+    ignore: frozenset[str] = frozenset()
+
+
+def not_sources(paths: Sequence[str]) -> list[str]:
+    """Name the paths that are there, are no directories, and do not end like a source."""
+    names = [path for path in paths if os.path.lexists(path) and not os.path.isdir(path)]  # noqa: PTH112
+    return [path for path in names if not kind_of(os.path.basename(path))]  # noqa: PTH119 (as given)
+
+
+def missing(paths: Sequence[str]) -> list[str]:
+    """Name the paths that are not there."""
+    return [path for path in paths if not os.path.lexists(path)]
+
+
+def steps(scope: Scope, options: Options) -> Iterator[Step]:
+    """Yield what a sweep over the scope meets, a source at a time."""
+    for path in scope.paths:
+        directory, name = os.path.split(path)
+        if kind_of(name) and not os.path.isdir(path):  # noqa: PTH112 (as given)
+            yield look(Task(directory or ".", (), name), options)
+        else:
+            yield from walk(path, options, scope.ignore)
+
+
+class Sweep:
+    """Sweeps once.  :meth:`run` returns the sums; ``stop`` is asked all the time."""
+
+    def __init__(self, scope: Scope, options: Options, crew: Crew, log: Any, stop: Callable[[], bool]) -> None:
+        self._scope = scope
+        self._options = options
+        self._crew = crew
+        self._log = log
+        self._stop = stop
+        self._sums = Sums()
+        self._started: dict[Task, float] = {}
+        self.stopped = False
+
+    def run(self) -> Sums:
+        """Carry the whole sweep out; no more than a few sources wait in memory at any time."""
+        began = time.monotonic()
+        self._log.info("sweep.started", paths=list(self._scope.paths))
+        for step in steps(self._scope, self._options):
+            self._take(step)
+            while len(self._crew) > 4 * self._crew.width and not self._stop():
+                self._collect()
+            if self._stop():
+                break
+        while len(self._crew) and not self._stop():
+            self._collect()
+        if self._stop():
+            self._end_early()
+        seconds = round(time.monotonic() - began, 3)
+        self._log.info("sweep.finished", **self._sums.as_fields(), seconds=seconds)
+        return self._sums
+
+    def _take(self, step: Step) -> None:
+        if isinstance(step, Trouble):
+            self._sums.add("failed")
+            log_trouble(self._log, step.path, step.error)
+        elif isinstance(step, Found):
+            if step.is_fresh:
+                self._sums.add("fresh", len(step.plans))
+            else:
+                self._started[step.task] = time.monotonic()
+                self._crew.submit(step.task, self._options)
+
+    def _collect(self) -> None:
+        select.select([self._crew], [], [], 0.2)
+        for task, outcome in self._crew.done():
+            self._count(task, outcome)
+
+    def _count(self, task: Task, outcome: Outcome) -> None:
+        self._sums.add_outcome(outcome)
+        log_outcome(self._log, task, outcome, time.monotonic() - self._started.pop(task))
+
+    def _end_early(self) -> None:
+        self.stopped = True
+        self._crew.ask_to_stop()
+        while len(self._crew):
+            self._collect()
+
+
+def dry_run(scope: Scope, options: Options, out: TextIO) -> Sums:
+    """Print one line a sidecar — plan, path, reason, separated by tabs — and write nothing."""
+    sums = Sums()
+    dry = replace(options, dry_run=True)
+    for step in steps(scope, dry):
+        for plan, path, reason in _rows(step, dry):
+            sums.failed += plan == "failed"
+            print(plan, escaped(path), escaped(reason), sep="\t", file=out)
+    return sums
+
+
+def _rows(step: Step, options: Options) -> list[tuple[str, str, str]]:
+    if isinstance(step, Trouble):
+        return [("failed", step.path, step.error.reason)]
+    if isinstance(step, Folder):
+        return []
+    outcome = convert(step.task, options)
+    words = {"rendered": "render", "adopted": "adopt"}
+    directory = os.path.dirname(step.task.path)  # noqa: PTH120 (names may be any bytes)
+    return [
+        (
+            words.get(verdict.result, verdict.result),
+            os.path.join(directory, sidecar_name(step.task.name, verdict.fmt)),  # noqa: PTH118 (as above)
+            verdict.reason,
+        )
+        for verdict in outcome.verdicts
+    ]

@@ -1,0 +1,67 @@
+"""Make readable .json and .md files beside cached generations, once: ``decode-generations``.
+
+See DECODE_GENERATIONS.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from daemon.cli import WRONG_USAGE, add_options, backfill, version
+from daemon.config import Config, ConfigError, load, with_overrides
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run ``decode-generations``; return the exit status (0 well, 1 some file failed, 2 wrong usage)."""
+    parser = _parser()
+    given = parser.parse_args(arguments)
+    if given.model and given.paths:
+        parser.error("--model names a directory already: leave PATH out")
+    if given.model and Path(given.model).name != given.model:
+        parser.error("--model is one directory's name below BASE_DIR")
+    try:
+        config = with_overrides(
+            load(given.config) if given.config else Config(),
+            limit=given.limit,
+            jobs=given.jobs,
+            formats=given.formats,
+            markdown=given.markdown,
+            log_level=given.log_level,
+            log_format=given.log_format,
+        )
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+        return WRONG_USAGE
+    return backfill(_paths(given), config, force=given.force, dry_run=given.dry_run)
+
+
+def _paths(given: argparse.Namespace) -> list[str]:
+    if given.model:
+        return [str(Path(given.base_dir, given.model, "generations"))]
+    return given.paths or [given.base_dir]
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="decode-generations",
+        description="Make a readable .json and .md beside every cached generation that lacks a fresh one.",
+        epilog="Exit status: 0 all is well, 1 some file failed, 2 wrong usage or configuration.",
+    )
+    parser.add_argument("paths", nargs="*", metavar="PATH", help="trees, directories or single .npy (default: BASE_DIR)")
+    parser.add_argument("--base-dir", default="experiments", metavar="DIR", help="default: experiments")
+    parser.add_argument("--model", metavar="M", help="only BASE_DIR/M/generations")
+    parser.add_argument("--dry-run", action="store_true", help="print PLAN, path and reason for each sidecar; write nothing")
+    parser.add_argument("--force", action="store_true", help="render everything again, edited sidecars included")
+    parser.add_argument("--version", action="version", version=f"decode-generations {version()}")
+    add_options(parser)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
