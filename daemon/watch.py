@@ -58,7 +58,7 @@ class Watch:
         left then.
         """
         canary = Path(tempfile.mkdtemp(prefix="generation-sidecars-watch-", dir=scratch))
-        complaints = tempfile.TemporaryFile(dir=scratch)  # noqa: SIM115  # lives as long as the child
+        complaints = tempfile.TemporaryFile(dir=scratch)  # lives as long as the child
         try:
             return cls(start(roots, canary, complaints), canary, complaints)
         except BaseException:
@@ -174,6 +174,9 @@ class Watch:
 
     def _end(self) -> str | None:
         """Say how the process ended, if it did without a word on the pipe."""
+        if self._ended:
+            with suppress(subprocess.TimeoutExpired):  # between the pipe's end and its own lies a moment
+                self._child.wait(0.5)
         code = self._child.poll()
         if code is None:
             return "it ended: it closed its pipe" if self._ended else None

@@ -25,6 +25,8 @@ BURST_SECONDS: Final = 60.0
 QUEUE_DEFAULT: Final = 16384
 """The kernel's own default for fs.inotify.max_queued_events."""
 GIVEN_UP: Final = 1
+FENCE: Final = "overflow"
+"""The file in the canary's directory that this process makes for itself; see ``watcher.fence``."""
 
 
 class Out:
@@ -116,22 +118,27 @@ class Canary(events.FileSystemEventHandler):
         self._out = out
 
     def dispatch(self, event: events.FileSystemEvent) -> None:
-        """Answer."""
-        self._out.send(PONG, os.fsencode(Path(os.fsdecode(event.src_path)).name))
+        """Answer the parent's question, or report the overflow that waited for this."""
+        name = Path(os.fsdecode(event.src_path)).name
+        if name == FENCE:
+            self._out.send(OVERFLOW)
+        else:
+            self._out.send(PONG, os.fsencode(name))
 
 
 class LogReader(logging.Handler):
     """Listens to what watchdog says of its own troubles."""
 
-    def __init__(self, out: Out) -> None:
+    def __init__(self, out: Out, lost: threading.Event) -> None:
         super().__init__(logging.WARNING)
         self._out = out
+        self._lost = lost
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Pass an overflow on; end on an error."""
+        """Note an overflow; end on an error."""
         message = record.getMessage()
         if "overflow" in message.lower():
-            self._out.send(OVERFLOW)
+            self._lost.set()
         elif record.levelno >= logging.ERROR:
             self._out.give_up(f"watchdog says: {message}")
 

@@ -130,10 +130,17 @@ def watched_inodes(pid: int) -> list[int] | None:
     The kernel writes them as ``inotify wd:1 ino:2a3 sdev:…``, in hexadecimal.  Takes 8 ms for 1,000 watches.
     """
     with suppress(OSError, IndexError, ValueError):
+        lines = (line for entry in Path(f"/proc/{pid}/fdinfo").iterdir() for line in _lines(entry))
         return [
-            int(line.split(b"ino:", 1)[1].split(b" ", 1)[0], 16)
-            for entry in Path(f"/proc/{pid}/fdinfo").iterdir()
-            for line in entry.read_bytes().splitlines()
+            int(line.partition(b"ino:")[2].split()[0], 16)
+            for line in lines
             if line.startswith(b"inotify wd:")
         ]
     return None
+
+
+def _lines(entry: Path) -> list[bytes]:
+    """Read the lines of one descriptor; none when it was closed since it was listed."""
+    with suppress(FileNotFoundError):
+        return entry.read_bytes().splitlines()
+    return []

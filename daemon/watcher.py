@@ -25,7 +25,7 @@ from watchdog.observers.api import BaseObserver
 from watchdog.observers.inotify import InotifyEmitter, InotifyObserver
 from watchdog.observers.inotify_c import InotifyConstants, InotifyEvent
 
-from daemon.watch_events import QUEUE_DEFAULT, Burst, Canary, Handler, LogReader, Out
+from daemon.watch_events import FENCE, QUEUE_DEFAULT, Burst, Canary, Handler, LogReader, Out
 from daemon.watch_records import OVERFLOW, READY
 
 if TYPE_CHECKING:
@@ -63,23 +63,49 @@ def new_observer() -> BaseObserver:
     return InotifyObserver() if SAYS_OVERFLOW else BaseObserver(UnlinkedEmitter)
 
 
-def watch(roots: Sequence[str], canary: str, out: Out) -> NoReturn:
-    """Watch the roots for ever; raises OSError when the kernel refuses."""
+def watch(roots: Sequence[str], canary: str, out: Out, lost: threading.Event) -> NoReturn:
+    """Watch the roots for ever; ``lost`` is set when events were.  Raises OSError when the kernel refuses."""
     burst = Burst(limit("max_queued_events") or QUEUE_DEFAULT)
     observer = new_observer()
     observer.start()
     observer.schedule(Canary(out), canary, event_filter=[events.FileClosedEvent])
     handler = Handler(out, burst)
     for root in roots:
-        # the slash lets a root be a symbolic link, which nothing below it may be
-        observer.schedule(handler, root.rstrip("/") + "/", recursive=True, event_filter=EVENTS)
+        schedule(observer, handler, root)
     if watch_limit_reached(canary):  # watchdog 7 keeps this to itself
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     out.send(READY)
     while True:
-        burst.wait()
-        if not SAYS_OVERFLOW:
+        if SAYS_OVERFLOW:
+            lost.wait()
+            lost.clear()
+            fence(canary, out)
+        else:
+            burst.wait()
             out.send(OVERFLOW)
+
+
+def schedule(observer: BaseObserver, handler: Handler, root: str) -> None:
+    """Watch one root; a refusal names it."""
+    try:  # the slash lets a root be a symbolic link, which nothing below it may be
+        observer.schedule(handler, root.rstrip("/") + "/", recursive=True, event_filter=EVENTS)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, root) from error
+
+
+def fence(canary: str, out: Out) -> None:
+    """Have an overflow reported when watchdog 7's reader is through with it.
+
+    The reader removes and makes all watches anew, and a file that is saved meanwhile is seen by no event; a
+    sweep that began before might have passed it by.  This event waits in the kernel's queue until the reader
+    is back.  Should it be lost too, there is another overflow behind it.
+    """
+    path = Path(canary, FENCE)
+    try:
+        path.touch()
+        path.unlink()
+    except OSError:
+        out.send(OVERFLOW)
 
 
 def limit(name: str) -> int | None:
@@ -114,8 +140,8 @@ def in_words(error: OSError) -> str:
         if error.errno == number:
             now = limit(name) or 0
             raised = max(floor, 2 * now)
-            return f"the limit fs.inotify.{name}={now} is reached: sysctl -w fs.inotify.{name}={raised} raises it"
-    return str(error)
+            return f"the limit fs.inotify.{name}={now} is reached; try sysctl -w fs.inotify.{name}={raised}"
+    return f"{error.filename} could not be watched: {error.strerror}"
 
 
 def died(thread: str, fault: BaseException | None) -> str:
@@ -144,11 +170,12 @@ def main(parent: int, canary: str, roots: Sequence[str]) -> NoReturn:
     """Run the watcher: records on standard output until ``parent`` goes or standard input ends."""
     out = Out(sys.stdout.fileno())
     warnings.simplefilter("ignore")  # one of watchdog 7's prints its whole map of watches, megabytes of it
-    logging.getLogger("watchdog").addHandler(LogReader(out))
+    lost = threading.Event()
+    logging.getLogger("watchdog").addHandler(LogReader(out, lost))
     threading.excepthook = lambda fault: out.give_up(died(type(fault.thread).__name__, fault.exc_value))
     sys.excepthook = lambda _type, fault, _traceback: out.give_up(died("the main thread", fault))
     threading.Thread(target=live_with, args=(parent, canary), name="lifeline", daemon=True).start()
     try:
-        watch(roots, canary, out)
+        watch(roots, canary, out, lost)
     except OSError as error:
         out.give_up(in_words(error))
