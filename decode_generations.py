@@ -53,11 +53,17 @@ def _parser() -> argparse.ArgumentParser:
         description="Make a readable .json and .md beside every cached generation that lacks a fresh one.",
         epilog="Exit status: 0 all is well, 1 some file failed, 2 wrong usage or configuration.",
     )
-    parser.add_argument("paths", nargs="*", metavar="PATH", help="trees, directories or single .npy (default: BASE_DIR)")
+    parser.add_argument(
+        "paths", nargs="*", metavar="PATH", help="trees, directories or single .npy (default: BASE_DIR)"
+    )
     parser.add_argument("--base-dir", default="experiments", metavar="DIR", help="default: experiments")
     parser.add_argument("--model", metavar="M", help="only BASE_DIR/M/generations")
-    parser.add_argument("--dry-run", action="store_true", help="print PLAN, path and reason for each sidecar; write nothing")
-    parser.add_argument("--force", action="store_true", help="render everything again, edited sidecars included")
+    parser.add_argument(
+        "--dry-run", action="store_true", help="print PLAN, path and reason for each sidecar; write nothing"
+    )
+    parser.add_argument(
+        "--force", action="store_true", help="render everything again, edited sidecars included"
+    )
     parser.add_argument("--version", action="version", version=f"decode-generations {version()}")
     add_options(parser)
     return parser

@@ -156,7 +156,7 @@ def _is_inside(place: str, outer: str) -> bool:
 
 def _place(root: str) -> str:
     try:
-        place = os.path.abspath(root)  # noqa: PTH100  # Path.resolve would follow links
+        place = os.path.abspath(root)  # Path.resolve would follow links
     except OSError:  # the working directory is gone: relative roots can still be compared with one another
         place = os.path.normpath(root)
     return "/" + place.lstrip("/") if place.startswith("/") else place  # "//a" is "/a" on Linux
@@ -164,4 +164,4 @@ def _place(root: str) -> str:
 
 def _expanded(root: str) -> str:
     """Expand ``~``; it stays when it names a user that nobody knows."""
-    return os.path.expanduser(root)  # noqa: PTH111  # Path drops "./", so "./~a" would be expanded too
+    return os.path.expanduser(root)  # Path drops "./", so "./~a" would be expanded too

@@ -7,9 +7,10 @@ import contextlib
 import os
 import signal
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from daemon.config import KEYS, Config, ConfigError, load, to_toml, with_overrides
+from daemon.config import Config, ConfigError, load, to_toml, with_overrides
 from lib.names import FORMATS, KINDS
 
 if TYPE_CHECKING:
@@ -70,15 +71,25 @@ def _parser() -> argparse.ArgumentParser:
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("paths", nargs="*", metavar="PATH", help="what to watch (default: experiments) or to sweep")
+    parser.add_argument(
+        "paths", nargs="*", metavar="PATH", help="what to watch (default: experiments) or to sweep"
+    )
     commands = parser.add_argument_group("instead of watching").add_mutually_exclusive_group()
-    commands.add_argument("--backfill", action="store_true", help="sweep once and exit; PATH: a tree or one .npy")
-    commands.add_argument("--check-config", action="store_true", help="show the effective configuration, or what is wrong")
+    commands.add_argument(
+        "--backfill", action="store_true", help="sweep once and exit; PATH: a tree or one .npy"
+    )
+    commands.add_argument(
+        "--check-config", action="store_true", help="show the effective configuration, or what is wrong"
+    )
     commands.add_argument("--status", action="store_true", help="say what the running service is doing")
     commands.add_argument("--version", action="version", version=f"{PROGRAM} {version()}")
     sweep = parser.add_argument_group("with --backfill")
-    sweep.add_argument("--dry-run", action="store_true", help="print PLAN, path and reason for each sidecar; write nothing")
-    sweep.add_argument("--force", action="store_true", help="render everything again, edited sidecars included")
+    sweep.add_argument(
+        "--dry-run", action="store_true", help="print PLAN, path and reason for each sidecar; write nothing"
+    )
+    sweep.add_argument(
+        "--force", action="store_true", help="render everything again, edited sidecars included"
+    )
     parser.add_argument_group("with --status").add_argument("--json", action="store_true", help="for scripts")
     add_options(parser.add_argument_group("configuration (over the file)"))
     return parser
@@ -87,9 +98,13 @@ def _parser() -> argparse.ArgumentParser:
 def add_options(group: Any) -> None:
     """Add the flags that lie over the configuration file."""
     group.add_argument("--config", metavar="FILE", help="a TOML file; see config.example.toml")
-    group.add_argument("--limit", type=_whole_number, metavar="N", help="keep the first N items in both formats")
+    group.add_argument(
+        "--limit", type=_whole_number, metavar="N", help="keep the first N items in both formats"
+    )
     group.add_argument("--jobs", type=_whole_number, metavar="N", help="worker processes (default: 1)")
-    group.add_argument("--formats", type=_names, metavar="json,md", help=f"which sidecars (default: {','.join(FORMATS)})")
+    group.add_argument(
+        "--formats", type=_names, metavar="json,md", help=f"which sidecars (default: {','.join(FORMATS)})"
+    )
     group.add_argument("--markdown", metavar="STYLE", help="auto, plain or fenced (default: auto)")
     group.add_argument("--log-level", metavar="LEVEL", help="debug, info, warning or error (default: info)")
     group.add_argument("--log-format", metavar="FORMAT", help="auto, console or json (default: auto)")
@@ -133,7 +148,7 @@ def _config(given: argparse.Namespace) -> Config:
 
 def version() -> str:
     """Return the version of the installed distribution, or of this checkout."""
-    from importlib import metadata  # noqa: PLC0415 (start-up time is felt)
+    from importlib import metadata
 
     try:
         return metadata.version(PROGRAM)
@@ -143,13 +158,15 @@ def version() -> str:
 
 def backfill(paths: Sequence[str], config: Config, *, force: bool, dry_run: bool) -> int:
     """Sweep once; return the exit status."""
-    from daemon.crew import Crew, local_processes  # noqa: PLC0415
-    from daemon.log import configure, get_logger  # noqa: PLC0415
-    from daemon.service import options_of  # noqa: PLC0415
-    from daemon.sweep import Scope, Sweep, missing, not_sources  # noqa: PLC0415
+    from daemon.crew import Crew, local_processes
+    from daemon.log import configure, get_logger
+    from daemon.service import options_of
+    from daemon.sweep import Scope, Sweep, missing, not_sources
 
     if wrong := not_sources(paths):
-        _refuse(wrong, f"is not a source: its name ends in none of {', '.join(f'_{kind}.npy' for kind in KINDS)}")
+        _refuse(
+            wrong, f"is not a source: its name ends in none of {', '.join(f'_{kind}.npy' for kind in KINDS)}"
+        )
         return WRONG_USAGE
     if gone := missing(paths):
         _refuse(gone, "is not there")
@@ -158,7 +175,7 @@ def backfill(paths: Sequence[str], config: Config, *, force: bool, dry_run: bool
     scope = Scope(tuple(paths), frozenset(config.watch.ignore))
     options = options_of(config, force=force)
     if dry_run:
-        from daemon.sweep import dry_run as show_plans  # noqa: PLC0415
+        from daemon.sweep import dry_run as show_plans
 
         return SOMETHING_FAILED if show_plans(scope, options, sys.stdout).failed else ALL_IS_WELL
     crew = Crew(lambda: local_processes(config.work.jobs), config.work.jobs)
@@ -172,7 +189,7 @@ def backfill(paths: Sequence[str], config: Config, *, force: bool, dry_run: bool
 
 
 def _refuse(paths: Sequence[str], reason: str) -> None:
-    from daemon.log import escaped  # noqa: PLC0415 (only to say what is wrong)
+    from daemon.log import escaped
 
     for path in paths:
         print(f"{escaped(path)}: {reason}", file=sys.stderr)
@@ -206,9 +223,9 @@ def _interruptible() -> Iterator[_Interrupted]:
 
 
 def _status(*, as_json: bool) -> int:
-    from datetime import datetime, timezone  # noqa: PLC0415
+    from datetime import datetime, timezone
 
-    from daemon import status  # noqa: PLC0415
+    from daemon import status
 
     statuses, now = status.read_all(), datetime.now(timezone.utc)
     render = status.render_json if as_json else status.render_text
@@ -217,9 +234,9 @@ def _status(*, as_json: bool) -> int:
 
 
 def _watch(config: Config, given: argparse.Namespace) -> int:
-    from daemon.log import configure, get_logger  # noqa: PLC0415
-    from daemon.service import Service  # noqa: PLC0415
-    from daemon.watch import Watch  # noqa: PLC0415
+    from daemon.log import configure, get_logger
+    from daemon.service import Service
+    from daemon.watch import Watch
 
     configure(config.log.level, config.log.format)
     log = get_logger()
@@ -228,7 +245,11 @@ def _watch(config: Config, given: argparse.Namespace) -> int:
         try:
             fresh = _config(given)
         except ConfigError as error:
-            log.error("config.rejected", problems=str(error).splitlines(), hint="The old configuration stays in force.")
+            log.error(
+                "config.rejected",
+                problems=str(error).splitlines(),
+                hint="The old configuration stays in force.",
+            )
             return None
         configure(fresh.log.level, fresh.log.format)
         return fresh
@@ -237,7 +258,7 @@ def _watch(config: Config, given: argparse.Namespace) -> int:
         config,
         version=version(),
         log=log,
-        make_watch=Watch.open,
+        make_watch=lambda roots: Watch.open([Path(root) for root in roots]),
         reload=reload,
         make_default_root=config.roots == Config().roots and not given.paths,
     )

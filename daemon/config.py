@@ -208,7 +208,7 @@ def _read(path: Path) -> str:
 
 
 def _parsed(text: str) -> dict[str, Any]:
-    import tomli  # noqa: PLC0415  # a sweep without a file needs no parser, and start-up time is felt
+    import tomli  # a sweep without a file needs no parser, and start-up time is felt
 
     try:
         return tomli.loads(text)

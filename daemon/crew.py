@@ -1,7 +1,7 @@
-"""The worker processes, behind ``concurrent.futures``: tasks in, outcomes out, and a dying worker costs one retry.
+"""The worker processes, behind ``concurrent.futures``: tasks in, outcomes out.
 
-When a worker dies (killed for its memory, say), every task in work is lost with the pool.  They are tried again one at
-a time; a task that is alone when a worker dies for the second time is the one at fault.
+When a worker dies (killed for its memory, say), every task in work is lost with the pool.  They are tried
+again one at a time; a task that is alone when a worker dies for the second time is the one at fault.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def local_processes(jobs: int) -> ProcessPoolExecutor:
 
 
 class Crew:
-    """Hands tasks to an executor; use from one thread.  :meth:`fileno` becomes readable when a task is done."""
+    """Hands tasks to an executor; use from one thread.  :meth:`fileno` is readable when a task is done."""
 
     def __init__(self, make_executor: Callable[[], Executor], width: int) -> None:
         self._make_executor = make_executor
@@ -107,7 +107,9 @@ class Crew:
         while self._suspects and not self._running:
             self._alone = True
             self._start(*self._suspects.popleft())
-        while self._waiting and not self._suspects and not self._alone and len(self._running) < 2 * self.width:
+        while (
+            self._waiting and not self._suspects and not self._alone and len(self._running) < 2 * self.width
+        ):
             self._start(*self._waiting.popleft())
 
     def _start(self, task: Task, options: Options) -> None:

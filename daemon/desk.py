@@ -1,7 +1,8 @@
 """What is to be done, is being done, and could not be done: hints and sweeps in, tasks for the crew out.
 
-A source is handed to the crew when it is ready: closed or renamed into place and old enough for its time to tell a
-later write apart, or unchanged for a while.  What time can mend is retried; what it cannot waits for a change.
+A source is handed to the crew when it is ready: closed or renamed into place and old enough for its time to
+tell a later write apart, or unchanged for a while.  What time can mend is retried, what it cannot waits for
+a change.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ _SETTLED_LIMIT: Final = 100_000
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """A source that stays as it is until it changes: what became of it, why, and since when (seconds, epoch)."""
+    """A source that stays as it is until it changes: what became of it, and since when (epoch, seconds)."""
 
     signature: Any
     outcome: Outcome
@@ -167,7 +168,11 @@ class Desk:
             self.pending.postpone(task, now + self.settle_seconds)
             return
         wait = self.pending.retry(task, now)
-        if entry.logged is None or entry.logged[0] != outcome.trouble or now - entry.logged[1] >= _LOG_AGAIN_SECONDS:
+        if (
+            entry.logged is None
+            or entry.logged[0] != outcome.trouble
+            or now - entry.logged[1] >= _LOG_AGAIN_SECONDS
+        ):
             entry.logged = (outcome.trouble, now)
             log_outcome(self._log, task, outcome, seconds, attempt=entry.attempts, retry_seconds=wait)
         since = self.retrying[task].since if task in self.retrying else time.time()
@@ -193,7 +198,11 @@ def _signature(found: Found) -> Any:
     """Return what a later look must find the same for a settled source to stay settled."""
     status = found.status
     sidecars = tuple(
-        (plan.action, plan.stamp_ns, plan.seen and (plan.seen.st_ino, plan.seen.st_size, plan.seen.st_mtime_ns))
+        (
+            plan.action,
+            plan.stamp_ns,
+            plan.seen and (plan.seen.st_ino, plan.seen.st_size, plan.seen.st_mtime_ns),
+        )
         for plan in found.plans
     )
     return (status.st_ino, status.st_size, status.st_mtime_ns, sidecars)

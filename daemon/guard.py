@@ -1,4 +1,4 @@
-"""Keeps a sound watch over the roots: the watch is thrown away and replaced whenever anything is wrong with it.
+"""Keeps a sound watch over the roots: it is thrown away and replaced whenever anything is wrong with it.
 
 The cure is always the same, a new watch and a sweep, because what the old one missed cannot be known.
 """
@@ -7,12 +7,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from daemon.roots import Root
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
-    from daemon.watch import Hint, Hints
+    from daemon.roots import Root
+    from daemon.watch_records import Hint, Hints
 
 CHECK_SECONDS: Final = 2.0
 _DOUBT_SECONDS: Final = 4.0
@@ -98,10 +97,14 @@ class Guard:
             if not root.is_there:
                 self._missing.add(root.path)
                 hint = "It is waited for; make it, or correct the root."
-                self._log.warning("watch.degraded", root=root.path, reason="the directory is not there", hint=hint)
+                self._log.warning(
+                    "watch.degraded", root=root.path, reason="the directory is not there", hint=hint
+                )
             elif not root.lock():
                 hint = "Stop the other service, or leave the root to it."
-                self._log.warning("watch.degraded", root=root.path, reason="another service watches it", hint=hint)
+                self._log.warning(
+                    "watch.degraded", root=root.path, reason="another service watches it", hint=hint
+                )
             elif root.path in self._missing:
                 self._missing.discard(root.path)
                 self._log.info("watch.restored", root=root.path)
@@ -126,7 +129,11 @@ class Guard:
             hint = "The watch is replaced; sweeps carry on meanwhile."
             self._log.warning("watch.degraded", reason=reason, hint=hint)
         self.degraded = reason
-        wait = min(_REPLACE_LAST_SECONDS, _REPLACE_FIRST_SECONDS * 2.0**self._replaced) if self._replaced else 0.0
+        wait = (
+            min(_REPLACE_LAST_SECONDS, _REPLACE_FIRST_SECONDS * 2.0**self._replaced)
+            if self._replaced
+            else 0.0
+        )
         self._replaced = min(self._replaced + 1, 10)
         self._replace_at = now + wait
 

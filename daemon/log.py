@@ -58,7 +58,7 @@ def configure(level: Level, format: LogFormat, *, fd: int = _STDERR) -> None:  #
     "auto" is "console" on a terminal and "json" elsewhere.  In the journal (``JOURNAL_STREAM``,
     systemd.exec(5)) each line has its priority in front, sd-daemon(3).  Colours obey ``NO_COLOR``.
     """
-    import structlog  # noqa: PLC0415  # `--help` and the library do without
+    import structlog  # `--help` and the library do without
 
     on_terminal = os.isatty(fd)
     console = format == "console" or (format == "auto" and on_terminal)
@@ -82,7 +82,7 @@ def configure(level: Level, format: LogFormat, *, fd: int = _STDERR) -> None:  #
 
 def get_logger() -> FilteringBoundLogger:
     """Give a logger: ``log.info(SIDECARS_WRITTEN, source=…)``; it follows every later :func:`configure`."""
-    import structlog  # noqa: PLC0415  # see configure
+    import structlog  # see configure
 
     logger: FilteringBoundLogger = structlog.get_logger()
     return logger
@@ -208,7 +208,7 @@ def _tell_exception(event: dict[str, Any], *, with_traceback: bool) -> None:
         return
     event["error"] = f"{type(error).__name__}: {error}"
     if with_traceback:
-        import traceback  # noqa: PLC0415  # debug only
+        import traceback  # debug only
 
         event["traceback"] = "".join(traceback.format_exception(error))
 

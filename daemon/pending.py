@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
@@ -23,8 +23,8 @@ FULL: Final = 50_000
 class Entry:
     """One waiting source.
 
-    ``closed``: its writer let go of it, so it need not lie still first.  ``again``: it was named once more while in
-    work.  ``seen``: the version last looked at and since when it has been that.
+    ``closed``: its writer let go of it, so it need not lie still first.  ``again``: it was named once more
+    while in work.  ``seen``: the version last looked at and since when it has been that.
     """
 
     due: float
@@ -36,7 +36,6 @@ class Entry:
     seen: tuple[Any, float] | None = None
     began: float = 0.0
     logged: tuple[str, float] | None = None
-    swept: bool = field(default=False)
 
 
 class Pending:

@@ -48,9 +48,13 @@ def log_outcome(log: Any, task: Task, outcome: Outcome, seconds: float, **retry:
         if verdict.result == "adopted":
             log.info("sidecar.adopted", source=task.path, format=verdict.fmt)
         elif verdict.result == "kept":
-            log.warning("sidecar.kept", source=task.path, format=verdict.fmt, reason=verdict.reason, hint=verdict.hint)
+            log.warning(
+                "sidecar.kept", source=task.path, format=verdict.fmt, reason=verdict.reason, hint=verdict.hint
+            )
     if outcome.result == "skipped":
-        log.info("source.skipped", source=task.path, kind=outcome.kind, reason=outcome.trouble, hint=outcome.hint)
+        log.info(
+            "source.skipped", source=task.path, kind=outcome.kind, reason=outcome.trouble, hint=outcome.hint
+        )
     elif outcome.result == "failed":
         fields = {"reason": outcome.trouble, "hint": outcome.hint, **retry}
         log.error("source.failed", source=task.path, kind=outcome.kind, **fields)

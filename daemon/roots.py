@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import fcntl
 import os
-from typing import TYPE_CHECKING
 
 from lib.publish import make_directories
-
 
 
 class Root:
@@ -21,8 +19,8 @@ class Root:
     def look(self) -> bool:
         """Look at the path; True when what is there changed (came, went, was replaced)."""
         try:
-            status = os.stat(self.path)  # noqa: PTH116 (roots may be any bytes)
-            now = (status.st_dev, status.st_ino) if os.path.isdir(self.path) else None  # noqa: PTH112
+            status = os.stat(self.path)
+            now = (status.st_dev, status.st_ino) if os.path.isdir(self.path) else None
         except OSError:
             now = None
         changed = now != self.identity

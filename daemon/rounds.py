@@ -41,6 +41,7 @@ class Rounds:
         self._sources = 0
         self._branches: dict[tuple[str, tuple[str, ...], bool], float] = {}
         self._branch: Iterator[Step] | None = None
+        self._branch_is_known = False
         self._logged: dict[str, str] = {}
         self.directories = 0
         self.sources = 0
@@ -60,7 +61,7 @@ class Rounds:
         self._branches[root, parts, True] = now + settle_seconds
 
     def take_directories(self) -> array[int] | None:
-        """Return the inodes of all directories that the last sweep saw, once; None when there are none to take."""
+        """Return the inodes of all directories that the last sweep saw; None when they were taken."""
         seen, self._seen = self._seen, None
         return seen
 
@@ -68,7 +69,11 @@ class Rounds:
         """Tell whether there is walking to do right now."""
         if self._walk is not None:
             return len(self._desk.pending) < _ENOUGH_PENDING
-        return self._branch is not None or now >= self._next or any(due <= now for due in self._branches.values())
+        return (
+            self._branch is not None
+            or now >= self._next
+            or any(due <= now for due in self._branches.values())
+        )
 
     def next_due(self) -> float:
         """Say when there will be walking to do."""
@@ -79,7 +84,9 @@ class Rounds:
         self._look_into_branches(now, until)
         if self._walk is None and now >= self._next:
             self._start(now, period_seconds)
-        while self._walk is not None and len(self._desk.pending) < _ENOUGH_PENDING and time.monotonic() < until:
+        while (
+            self._walk is not None and len(self._desk.pending) < _ENOUGH_PENDING and time.monotonic() < until
+        ):
             step = next(self._walk, None)
             if step is None:
                 self._walk = None
@@ -96,6 +103,8 @@ class Rounds:
             self._waiting.discard(task)
             self._sums.add_outcome(outcome)
             self._finish_if_done(time.monotonic())
+        elif outcome.is_new:
+            self.sources += 1
 
     def _start(self, now: float, period_seconds: float) -> None:
         self._next = now + period_seconds * random.uniform(1 - _JITTER, 1 + _JITTER)  # noqa: S311 (spreads load)
@@ -133,7 +142,10 @@ class Rounds:
 
     def _log_once(self, trouble: Trouble) -> None:
         """Log a directory that cannot be read the first time only, or when the reason changes."""
-        if self._logged.get(trouble.path) != trouble.error.reason and type(trouble.error).__name__ != "Vanished":
+        if (
+            self._logged.get(trouble.path) != trouble.error.reason
+            and type(trouble.error).__name__ != "Vanished"
+        ):
             self._logged[trouble.path] = trouble.error.reason
             log_trouble(self._log, trouble.path, trouble.error)
 
@@ -157,9 +169,12 @@ class Rounds:
                 if due is None:
                     return
                 del self._branches[due]
+                self._branch_is_known = due[2]
                 self._branch = walk(due[0], self._desk.options, self.ignore, due[1])
             step = next(self._branch, None)
             if step is None:
                 self._branch = None
+            elif isinstance(step, Folder):
+                self.directories += not self._branch_is_known
             elif isinstance(step, Found) and not step.is_fresh:
                 self._desk.take(step, now)

@@ -1,7 +1,8 @@
 """The service: one loop that owns all state, and does nothing slow.
 
-Hints from the watch and finished work wake it; between them it walks a slice of a sweep, hands out what is due, checks
-the watch, and tells how it is.  Conversions run in worker processes, the watch in a process of its own.
+Hints from the watch and finished work wake it; between them it walks a slice of a sweep, hands out what is
+due, checks the watch, and tells how it is.  Conversions run in worker processes, the watch in a process of
+its own.
 """
 
 from __future__ import annotations
@@ -26,11 +27,11 @@ from lib.names import kind_of, sources_of_metadata
 from lib.outcome import Options
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from types import FrameType
 
     from daemon.config import Config
-    from daemon.watch import Hint, Hints
+    from daemon.watch_records import Hint, Hints
 
 _SLICE_SECONDS: Final = 0.02
 _LONGEST_WAIT_SECONDS: Final = 2.0
@@ -88,7 +89,9 @@ class Service:
         with contextlib.ExitStack() as stack:
             stack.callback(self._close)
             stack.enter_context(self._signals())
-            self._log.info("service.started", version=self._version, pid=os.getpid(), roots=list(self._config.roots))
+            self._log.info(
+                "service.started", version=self._version, pid=os.getpid(), roots=list(self._config.roots)
+            )
             while not self._stops:
                 self._turn()
             self._stop()
@@ -107,7 +110,12 @@ class Service:
                     return False
             if not _lock_soon(root):
                 reason = f"another service watches {root.path} already"
-                self._log.error("service.stopped", root=root.path, reason=reason, hint="One is enough: leave it to that one.")
+                self._log.error(
+                    "service.stopped",
+                    root=root.path,
+                    reason=reason,
+                    hint="One is enough: leave it to that one.",
+                )
                 return False
         return True
 
@@ -124,7 +132,11 @@ class Service:
     def _signals(self) -> Any:
         """Let signals wake the loop; the handlers only count."""
         self._wake, wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        handlers = {signal.SIGTERM: self._on_stop, signal.SIGINT: self._on_stop, signal.SIGHUP: self._on_reload}
+        handlers = {
+            signal.SIGTERM: self._on_stop,
+            signal.SIGINT: self._on_stop,
+            signal.SIGHUP: self._on_reload,
+        }
         before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
         before_wakeup = signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
         try:
@@ -221,13 +233,12 @@ class Service:
     def _reload_config(self) -> None:
         self._notifier.send("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
         config = self._reload()
-        if config is not None and not self._apply(config):
-            config = None
-        self._log.info("config.reloaded") if config is not None else None
+        if config is not None and self._apply(config):
+            self._log.info("config.reloaded")
         self._notifier.send("READY=1")
 
     def _apply(self, config: Config) -> bool:
-        """Put a new configuration into force: finish what is in work, then build anew around the same roots."""
+        """Put a new configuration into force: end what is in work, and build anew around the roots."""
         if config.roots != self._config.roots:
             return self._apply_roots(config)
         self._close_parts()
@@ -241,13 +252,10 @@ class Service:
         for root in fresh.values():
             if not root.lock():
                 self._log.error("config.rejected", reason=f"another service watches {root.path} already")
-                for other in fresh.values():
-                    other.unlock()
+                _unlock(fresh.values())
                 return False
         self._close_parts()
-        for path, root in kept.items():
-            if path not in config.roots:
-                root.unlock()
+        _unlock(root for path, root in kept.items() if path not in config.roots)
         self._roots = [kept.get(path) or fresh[path] for path in config.roots]
         self._config = config
         self._build()
@@ -293,7 +301,7 @@ class Service:
             pid=os.getpid(),
             since=self._since,
             updated=_iso(time.time()),
-            roots=tuple(os.path.abspath(root.path) for root in self._roots),  # noqa: PTH100
+            roots=tuple(os.path.abspath(root.path) for root in self._roots),
             mode=self._mode(),
             directories=self._rounds.directories,
             sources=self._rounds.sources,
@@ -345,6 +353,11 @@ def _lock_soon(root: Root) -> bool:
             return False
         time.sleep(0.05)
     return True
+
+
+def _unlock(roots: Iterable[Root]) -> None:
+    for root in roots:
+        root.unlock()
 
 
 def _iso(seconds: float) -> str:

@@ -1,4 +1,4 @@
-"""One pass over trees or named sources, then the end: ``--backfill`` and the ``decode-generations`` script."""
+"""One pass over trees or named sources, then the end: ``--backfill`` and ``decode-generations``."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ class Scope:
 
 def not_sources(paths: Sequence[str]) -> list[str]:
     """Name the paths that are there, are no directories, and do not end like a source."""
-    names = [path for path in paths if os.path.lexists(path) and not os.path.isdir(path)]  # noqa: PTH112
-    return [path for path in names if not kind_of(os.path.basename(path))]  # noqa: PTH119 (as given)
+    names = [path for path in paths if os.path.lexists(path) and not os.path.isdir(path)]
+    return [path for path in names if not kind_of(os.path.basename(path))]
 
 
 def missing(paths: Sequence[str]) -> list[str]:
@@ -44,7 +44,7 @@ def steps(scope: Scope, options: Options) -> Iterator[Step]:
     """Yield what a sweep over the scope meets, a source at a time."""
     for path in scope.paths:
         directory, name = os.path.split(path)
-        if kind_of(name) and not os.path.isdir(path):  # noqa: PTH112 (as given)
+        if kind_of(name) and not os.path.isdir(path):
             yield look(Task(directory or ".", (), name), options)
         else:
             yield from walk(path, options, scope.ignore)
@@ -53,7 +53,9 @@ def steps(scope: Scope, options: Options) -> Iterator[Step]:
 class Sweep:
     """Sweeps once.  :meth:`run` returns the sums; ``stop`` is asked all the time."""
 
-    def __init__(self, scope: Scope, options: Options, crew: Crew, log: Any, stop: Callable[[], bool]) -> None:
+    def __init__(
+        self, scope: Scope, options: Options, crew: Crew, log: Any, stop: Callable[[], bool]
+    ) -> None:
         self._scope = scope
         self._options = options
         self._crew = crew
@@ -126,11 +128,11 @@ def _rows(step: Step, options: Options) -> list[tuple[str, str, str]]:
         return []
     outcome = convert(step.task, options)
     words = {"rendered": "render", "adopted": "adopt"}
-    directory = os.path.dirname(step.task.path)  # noqa: PTH120 (names may be any bytes)
+    directory = os.path.dirname(step.task.path)
     return [
         (
             words.get(verdict.result, verdict.result),
-            os.path.join(directory, sidecar_name(step.task.name, verdict.fmt)),  # noqa: PTH118 (as above)
+            os.path.join(directory, sidecar_name(step.task.name, verdict.fmt)),
             verdict.reason,
         )
         for verdict in outcome.verdicts

@@ -75,7 +75,7 @@ def walk(root: str, options: Options, ignore: frozenset[str], below: tuple[str, 
             if not parts:
                 yield Trouble(root, error)
         except SidecarError as error:
-            yield Trouble(os.path.join(root, *parts), error)  # noqa: PTH118 (names may be any bytes)
+            yield Trouble(os.path.join(root, *parts), error)
 
 
 def look(task: Task, options: Options) -> Found | Trouble:

@@ -58,7 +58,7 @@ class Watch:
         left then.
         """
         canary = Path(tempfile.mkdtemp(prefix="generation-sidecars-watch-", dir=scratch))
-        complaints = tempfile.TemporaryFile(dir=scratch)  # lives as long as the child
+        complaints = tempfile.TemporaryFile(dir=scratch)  # noqa: SIM115  # lives as long as the child
         try:
             return cls(start(roots, canary, complaints), canary, complaints)
         except BaseException:

@@ -28,7 +28,7 @@ def start(roots: Sequence[Path], canary: Path, complaints: IO[bytes]) -> subproc
     code = _BOOT.format(path=path if _HOME in path else [*path, _HOME])
     command = [sys.executable, "-c", code, str(os.getpid()), str(canary), *map(str, roots)]
     with _signals_blocked():
-        return subprocess.Popen(  # our own interpreter; roots are arguments, never a shell's
+        return subprocess.Popen(  # noqa: S603  # our own interpreter; roots are arguments, never a shell's
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=complaints, bufsize=0
         )
 

@@ -36,7 +36,7 @@ class Task:
     @property
     def path(self) -> str:
         """The source's path, for people."""
-        return os.path.join(self.root, *self.parts, self.name)  # noqa: PTH118 (names may be any bytes)
+        return os.path.join(self.root, *self.parts, self.name)
 
 
 class _Stop:
@@ -75,7 +75,9 @@ def convert(task: Task, options: Options) -> Outcome:
     except SidecarError as error:
         return failure(task.name, options, error)
     except Exception as error:  # noqa: BLE001 (one bad file never stops the work on others)
-        fault = Corrupt(f"it met a fault of this program: {error!r}", hint="Please report it, with the file if you can.")
+        fault = Corrupt(
+            f"it met a fault of this program: {error!r}", hint="Please report it, with the file if you can."
+        )
         return failure(task.name, options, fault)
 
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 Style = Literal["auto", "plain", "fenced"]
 Result = Literal["rendered", "adopted", "fresh", "kept", "skipped", "failed"]
 
+ABSENT: Final = "absent"
 MAX_OUTPUT_BYTES: Final = 16 << 30
 
 
@@ -67,6 +68,11 @@ class Outcome:
         results = {verdict.result for verdict in self.verdicts}
         gravity: tuple[Result, ...] = ("failed", "skipped", "kept", "rendered", "adopted")
         return next((result for result in gravity if result in results), "fresh")
+
+    @property
+    def is_new(self) -> bool:
+        """Tell whether the source had no sidecars before."""
+        return all(verdict.result == "rendered" and verdict.reason == ABSENT for verdict in self.verdicts)
 
     @property
     def reason_and_hint(self) -> tuple[str, str]:

@@ -9,6 +9,7 @@ import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from lib.outcome import ABSENT
 from lib.source import file_type
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def plan_sidecar(
     """Decide about one sidecar from what was seen of the three files."""
     stamp = stamp_of(fmt, source, metadata)
     if sidecar is None:
-        return Plan(fmt, "render", "absent", stamp, None)
+        return Plan(fmt, "render", ABSENT, stamp, None)
     if not stat.S_ISREG(sidecar.st_mode):
         reason = f"{file_type(sidecar.st_mode)} stands where the sidecar belongs"
         return Plan(fmt, "blocked", reason, stamp, sidecar)
