@@ -10,8 +10,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from daemon.cli import WRONG_USAGE, add_options, backfill, version
-from daemon.config import Config, ConfigError, load, with_overrides
+from daemon.cli import add_options, backfill, guarded, version
+from daemon.config import Config, load, with_overrides
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,20 +24,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if given.model and given.paths:
         parser.error("--model names a directory already: leave PATH out")
     if given.model and Path(given.model).name != given.model:
-        parser.error("--model is one directory's name below BASE_DIR")
-    try:
-        config = with_overrides(
-            load(given.config) if given.config else Config(),
-            limit=given.limit,
-            jobs=given.jobs,
-            formats=given.formats,
-            markdown=given.markdown,
-            log_level=given.log_level,
-            log_format=given.log_format,
-        )
-    except ConfigError as error:
-        print(error, file=sys.stderr)
-        return WRONG_USAGE
+        parser.error("--model is the name of one directory below the base directory")
+    return guarded(lambda: _run(given))
+
+
+def _run(given: argparse.Namespace) -> int:
+    config = with_overrides(
+        load(given.config) if given.config else Config(),
+        limit=given.limit,
+        jobs=given.jobs,
+        formats=given.formats,
+        markdown=given.markdown,
+        log_level=given.log_level,
+        log_format=given.log_format,
+    )
     return backfill(_paths(given), config, force=given.force, dry_run=given.dry_run)
 
 
@@ -50,14 +50,15 @@ def _paths(given: argparse.Namespace) -> list[str]:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="decode-generations",
+        usage="%(prog)s [--base-dir DIR] [--model M] [--dry-run] [--force] [options] [PATH ...]",
         description="Make a readable .json and .md beside every cached generation that lacks a fresh one.",
         epilog="Exit status: 0 all is well, 1 some file failed, 2 wrong usage or configuration.",
     )
+    parser.add_argument("paths", nargs="*", metavar="PATH", help="directories or single .npy (default: DIR)")
     parser.add_argument(
-        "paths", nargs="*", metavar="PATH", help="trees, directories or single .npy (default: BASE_DIR)"
+        "--base-dir", default="experiments", metavar="DIR", help="where models are (default: experiments)"
     )
-    parser.add_argument("--base-dir", default="experiments", metavar="DIR", help="default: experiments")
-    parser.add_argument("--model", metavar="M", help="only BASE_DIR/M/generations")
+    parser.add_argument("--model", metavar="M", help="only DIR/M/generations")
     parser.add_argument(
         "--dry-run", action="store_true", help="print PLAN, path and reason for each sidecar; write nothing"
     )

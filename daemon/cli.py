@@ -14,12 +14,17 @@ from daemon.config import Config, ConfigError, load, to_toml, with_overrides
 from lib.names import FORMATS, KINDS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from types import FrameType
 
 PROGRAM: Final = "generation-sidecars"
 ALL_IS_WELL, SOMETHING_FAILED, WRONG_USAGE, NOT_RUNNING = 0, 1, 2, 3
 
+_USAGE: Final = """\
+%(prog)s [ROOT ...] [options]
+       %(prog)s --backfill [--dry-run] [--force] [PATH ...] [options]
+       %(prog)s --check-config [ROOT ...] [options]
+       %(prog)s --status [--json]"""
 _EPILOG: Final = """\
 examples:
   generation-sidecars                                watch ./experiments until Ctrl-C
@@ -41,15 +46,35 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = _parser()
     given = parser.parse_args(arguments)
     _check_combinations(parser, given)
+    return guarded(lambda: _run(given))
+
+
+def guarded(command: Callable[[], int]) -> int:
+    """Run a command and return its exit status; what ends it early becomes a sentence and a status."""
     try:
-        return _run(given)
+        status = command()
+        if sys.stdout is not None:
+            sys.stdout.flush()
     except ConfigError as error:
         print(error, file=sys.stderr)
         return WRONG_USAGE
+    except KeyboardInterrupt:
+        print("Stopped.", file=sys.stderr)
+        return SOMETHING_FAILED
     except BrokenPipeError:
-        # the reader of our output (head, less) has gone; nothing is left to say
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()  # its reader (head, less) has gone: nothing is left to say
         return ALL_IS_WELL
+    except OSError as error:
+        _drop_output()
+        print(f"{PROGRAM}: {error.strerror or error}", file=sys.stderr)
+        return SOMETHING_FAILED
+    return status
+
+
+def _drop_output() -> None:
+    """Have Python's own flush at the end succeed, which would complain once more."""
+    with contextlib.suppress(OSError, AttributeError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _run(given: argparse.Namespace) -> int:
@@ -67,16 +92,20 @@ def _run(given: argparse.Namespace) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=PROGRAM,
+        usage=_USAGE,
         description="Keep a readable .json and .md beside every cached language-model generation.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "paths", nargs="*", metavar="PATH", help="what to watch (default: experiments) or to sweep"
+        "paths",
+        nargs="*",
+        metavar="PATH",
+        help="what to watch or to sweep (default: experiments)",
     )
     commands = parser.add_argument_group("instead of watching").add_mutually_exclusive_group()
     commands.add_argument(
-        "--backfill", action="store_true", help="sweep once and exit; PATH: a tree or one .npy"
+        "--backfill", action="store_true", help="sweep once and exit; PATH: a directory or one .npy"
     )
     commands.add_argument(
         "--check-config", action="store_true", help="show the effective configuration, or what is wrong"

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import select
 import time
+from collections import Counter
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, Final, TextIO
 
 from daemon.log import escaped
 from daemon.report import Sums, log_outcome, log_trouble
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
     from daemon.crew import Crew
     from lib.outcome import Options, Outcome
+
+_QUICK_ATTEMPTS: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +66,7 @@ class Sweep:
         self._stop = stop
         self._sums = Sums()
         self._started: dict[Task, float] = {}
+        self._attempts: Counter[Task] = Counter()
         self.stopped = False
 
     def run(self) -> Sums:
@@ -90,7 +94,7 @@ class Sweep:
         elif isinstance(step, Found):
             if step.is_fresh:
                 self._sums.add("fresh", len(step.plans))
-            else:
+            elif step.task not in self._started:  # a path may be given twice
                 self._started[step.task] = time.monotonic()
                 self._crew.submit(step.task, self._options)
 
@@ -100,6 +104,10 @@ class Sweep:
             self._count(task, outcome)
 
     def _count(self, task: Task, outcome: Outcome) -> None:
+        if outcome.error == "Changed" and self._attempts[task] < _QUICK_ATTEMPTS and not self._stop():
+            self._attempts[task] += 1  # a writer, or a service that does the same work
+            self._crew.submit(task, self._options)
+            return
         self._sums.add_outcome(outcome)
         log_outcome(self._log, task, outcome, time.monotonic() - self._started.pop(task))
 
