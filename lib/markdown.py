@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, Final
 
-from lib.inert import DANGERS, Danger, dangers_in, is_inert
+from lib.inert import DANGERS, dangers_in, is_inert
 from lib.jsontext import dumps
 
 if TYPE_CHECKING:
@@ -21,7 +21,8 @@ _TITLES: Final[dict[Kind, str]] = {
     "completions": "# Completions Only",
     "full_texts": "# Full Texts (Prompt + Completion)",
 }
-_HEADINGS: Final[dict[Kind, str]] = {"completions": "## Completion", "full_texts": "## Generation"}
+_HEADINGS: Final[dict[Kind, bytes]] = {"completions": b"## Completion ", "full_texts": b"## Generation "}
+_RULE: Final = b"\n\n---\n\n"
 _UNKNOWN: Final = "unknown"
 _VALUE_CHARACTERS: Final = 200
 _RUN_OF_TICKS: Final = re.compile("`{3,}")
@@ -71,33 +72,35 @@ class PageWriter:
 
     def block(self, values: Sequence[Any], *, all_text: bool) -> bytes:
         """Return the sections of the next items; ``all_text`` promises that each is a ``str``."""
-        dangers = self._dangers(values) if all_text else DANGERS
         first = self._next
         self._next += len(values)
-        heading = self._heading
-        if all_text and not dangers:
-            sections = [
-                f"{heading} {number}\n\n{text}\n\n---\n\n" for number, text in enumerate(values, first)
-            ]
-        else:
-            sections = [
-                f"{heading} {number}\n\n{self._body(value, dangers)}\n\n---\n\n"
-                for number, value in enumerate(values, first)
-            ]
-        return _encoded("".join(sections))
+        bodies = self._texts(values) if all_text else [self._body(value) for value in values]
+        parts = []
+        for number, body in enumerate(bodies, first):
+            parts += (b"%b%d\n\n" % (self._heading, number), body, _RULE)
+        return b"".join(parts)
 
-    def _dangers(self, texts: Sequence[str]) -> tuple[Danger, ...]:
-        """Find what must be looked for in each text, by looking at all of them at once."""
+    def _texts(self, texts: Sequence[str]) -> list[bytes]:
+        """Render a block of texts: what no text of the block has need not be looked for in each."""
+        bodies = [_encoded(text) for text in texts]
         if self._style == "plain":
-            return ()
-        return DANGERS if self._style == "fenced" else dangers_in("\n".join(texts))
+            return bodies
+        dangers = dangers_in(b"\n".join(bodies)) if self._style == "auto" else DANGERS
+        if not dangers:
+            return bodies
+        return [
+            body if self._style == "auto" and is_inert(body, dangers) else _fenced_text(text)
+            for text, body in zip(texts, bodies, strict=True)
+        ]
 
-    def _body(self, value: Any, dangers: tuple[Danger, ...]) -> str:
-        if not isinstance(value, str):
-            return fenced(dumps(value), "json")
-        if self._style == "plain" or (self._style == "auto" and is_inert(value, dangers)):
-            return value
-        return fenced(pictured(value), "text")
+    def _body(self, value: Any) -> bytes:
+        if isinstance(value, str):
+            return self._texts([value])[0]
+        return _encoded(fenced(dumps(value), "json"))
+
+
+def _fenced_text(text: str) -> bytes:
+    return _encoded(fenced(pictured(text), "text"))
 
 
 def fenced(text: str, language: str) -> str:

@@ -17,15 +17,15 @@ if TYPE_CHECKING:
     from lib.tally import Tally
 
 
-_PIECE_CHARACTERS: Final = 1 << 20
+_PIECE_CHARACTERS: Final = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
     """What a page says above its items.
 
-    ``count`` is the number of items in the source, ``shown`` how many of them are rendered; ``scalar`` says that the
-    array has no dimensions, so that its JSON is the one value itself.
+    ``count`` is the number of items in the source, ``shown`` how many of them are rendered; ``scalar`` says
+    that the array has no dimensions, so that its JSON is the one value itself.
     """
 
     kind: Kind
@@ -39,7 +39,7 @@ class Page:
 class _ScalarWriter:
     """JSON of an array without dimensions."""
 
-    def block(self, values: list[Any], *, all_text: bool) -> bytes:  # noqa: ARG002 (the shape of all writers)
+    def block(self, values: list[Any], *, all_text: bool) -> bytes:  # noqa: ARG002 -- the shape of all writers
         return encode(dumps(values[0]))
 
     def end(self) -> bytes:
@@ -66,7 +66,7 @@ def rendered(
 
 
 def _pieces(texts: list[str]) -> Iterator[list[str]]:
-    """Cut a block whose texts are many times larger than their file: a few texts, referenced again and again."""
+    """Cut a block whose texts are many times larger than their file: a few, referenced again and again."""
     if sum(map(len, texts)) <= _PIECE_CHARACTERS:
         yield texts
         return
