@@ -1,1 +1,1 @@
-"""The shared library: caching generations with numpy, reading them back safely, and rendering them for people."""
+"""The shared library: caching generations with numpy, reading them back safely, rendering them for people."""

@@ -1,4 +1,4 @@
-"""A cursor over the bytes of a file: a window that stays in the processor's cache, moved forward as it is used."""
+"""A cursor over the bytes of a file: a window that fits the processor's cache and moves as it is used."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _REFILL_BYTES: Final = 1 << 13
 
 
 class Cursor:
-    """Reads forward from ``start`` to ``end`` (offsets in bytes); nothing longer than ``length_limit`` at a time."""
+    """Reads forward from ``start`` to ``end`` (offsets in bytes), no more than ``length_limit`` at a time."""
 
     def __init__(self, source: Bytes, start: int, end: int) -> None:
         self.source = source
@@ -30,7 +30,7 @@ class Cursor:
         return self._base + self._at
 
     def window(self) -> tuple[bytes, int]:
-        """Return the bytes at hand, at least 8 kB of them before the end of the file, and where the next one is."""
+        """Return the bytes at hand (8 kB or more before the end of the file) and where the next one is."""
         if len(self._window) - self._at < _REFILL_BYTES:
             self._refill()
         return self._window, self._at
@@ -56,9 +56,12 @@ class Cursor:
         """Return the bytes before the next newline, at most ``limit``.
 
         :raises Corrupt: there is none so near.
+        :raises Unfinished: the file ends before.
         """
         window, at = self.window()
         stop = window.find(b"\n", at, at + limit)
+        if stop < 0 and at + limit > len(window):
+            raise Unfinished("it ends inside its data")
         if stop < 0:
             raise Corrupt("its pickle holds a name or a number that does not end")
         self._at = stop + 1

@@ -1,8 +1,8 @@
 """Everything that can go wrong with one file, as errors that say whose move it is.
 
 Each leaf carries the path, the reason and the way out, and its branch says who can mend it: the file
-(:class:`SourceFault`), or time (:class:`Passing`).  The path is filled in by whoever knows it: the pure readers
-raise without one.
+(:class:`SourceFault`), or time (:class:`Passing`).  The path is filled in by whoever knows it: the pure
+readers raise without one.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ from __future__ import annotations
 class SidecarError(Exception):
     """One source or sidecar could not be handled.
 
-    ``reason`` is a clause without a full stop ("the pickle names os.system"), ``hint`` the way out, a sentence.
+    ``reason`` is a clause without a full stop ("the pickle names os.system"), ``hint`` the way out, a
+    sentence.
     """
 
     hint_default = ""
@@ -26,7 +27,7 @@ class SidecarError(Exception):
         return f"{self.path}: {self.reason}" if self.path else self.reason
 
 
-class SourceFault(SidecarError):
+class SourceFault(SidecarError):  # noqa: N818 -- a branch: it names whose move it is
     """The file itself is at fault: trying again is of no use before it changes."""
 
 
@@ -48,7 +49,7 @@ class Unsafe(SourceFault):
     hint_default = "Do not open it with allow_pickle=True unless you trust who wrote it."
 
 
-class Passing(SidecarError):
+class Passing(SidecarError):  # noqa: N818 -- a branch: it names whose move it is
     """What time can mend: trying again later is worth it."""
 
 

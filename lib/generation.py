@@ -1,7 +1,7 @@
 """Saving and loading the generations of one run: what a generation script imports.
 
-A cache is a set of files that share a stem, ``cache_path``: ``…_completions.npy`` and ``…_full_texts.npy`` (object
-arrays of ``str``, shape ``(n,)``), ``…_metadata.json``, and the sidecars beside the arrays.
+A cache is a set of files that share a stem, ``cache_path``: ``…_completions.npy`` and ``…_full_texts.npy``
+(object arrays of ``str``, shape ``(n,)``), ``…_metadata.json``, and the sidecars beside the arrays.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 _BLOCK_TEXTS = 256
 
 
-def get_generation_cache_path(
+def get_generation_cache_path(  # noqa: PLR0917 -- callers pass these by position
     model_short_name: str,
     prompt_name: str,
     subject_type: str,
@@ -56,21 +56,26 @@ def save_generations_to_cache(
 ) -> None:
     """Save one run: both arrays, their sidecars and the metadata; directories are made.
 
-    ``full_texts`` and ``completions`` have the same length ``n`` and hold ``str`` only.  Every file appears whole or
-    not at all, the metadata first and the completions array last: who sees that array has everything.  A cache that
-    was there is replaced.  When a sidecar cannot be made, the arrays are saved all the same, with a ``RuntimeWarning``.
+    ``full_texts`` and ``completions`` have the same length ``n`` and hold ``str`` only.  Every file appears
+    whole or not at all, the metadata first and the completions array last: who sees that array has
+    everything.  A cache that was there is replaced.  When a sidecar cannot be made, the arrays are saved all
+    the same, with a ``RuntimeWarning``.
 
-    :raises ValueError: the lists differ in length, or the metadata cannot be written as JSON; nothing is written.
-    :raises TypeError: an item is not a ``str``, or the metadata holds what JSON cannot say; nothing is written.
-    :raises lib.errors.SidecarError: the file system refuses (disk full, permission); an older cache may be replaced
-        in part, each file of it whole.
+    :raises ValueError: the lists differ in length, or the metadata cannot be written as JSON; nothing is
+        written.
+    :raises TypeError: an item is not a ``str``, or the metadata holds what JSON cannot say; nothing is
+        written.
+    :raises lib.errors.SidecarError: the file system refuses (disk full, permission); an older cache may be
+        replaced in part, each file of it whole.
     """
     texts: dict[Kind, list[str]] = {"full_texts": _texts(full_texts, "full_texts")}
     texts["completions"] = _texts(completions, "completions")
     if len(texts["full_texts"]) != len(texts["completions"]):
         lengths = f"{len(texts['full_texts'])} full_texts and {len(texts['completions'])} completions"
         raise ValueError(f"{cache_path}: {lengths}: the lists must be of one length")
-    metadata_json = json.dumps(dict(metadata), indent=2, ensure_ascii=False).encode("utf-8", "backslashreplace")
+    metadata_json = json.dumps(dict(metadata), indent=2, ensure_ascii=False).encode(
+        "utf-8", "backslashreplace"
+    )
     directory, stem = os.path.split(os.fspath(cache_path))
     try:
         make_directories(directory or ".")
@@ -84,13 +89,13 @@ def save_generations_to_cache(
 def load_generations_from_cache(cache_path: str | Path) -> tuple[list[str], list[str], dict[str, Any]] | None:
     """Load ``(full_texts, completions, metadata)`` as they were saved, or None when the run is not cached.
 
-    Only the arrays and the metadata are read, as data: no code in a file runs.  A cache that is there but cannot be
-    used (an array or the metadata missing or broken, lists of different lengths) gives a ``RuntimeWarning`` that names
-    the file and the reason, and None, so that the caller generates anew.
+    Only the arrays and the metadata are read, as data: no code in a file runs.  A cache that is there but
+    cannot be used (an array or the metadata missing or broken, lists of different lengths) gives a
+    ``RuntimeWarning`` that names the file and the reason, and None, so that the caller generates anew.
     """
     directory, stem = os.path.split(os.fspath(cache_path))
     completions_name = f"{stem}_completions{SOURCE_SUFFIX}"
-    if not os.path.lexists(os.path.join(directory, completions_name)):  # noqa: PTH118 (stem may be any text)
+    if not os.path.lexists(os.path.join(directory, completions_name)):
         return None
     name = completions_name
     try:
@@ -103,7 +108,7 @@ def load_generations_from_cache(cache_path: str | Path) -> tuple[list[str], list
             name = f"{stem}{METADATA_SUFFIX}"
             return full_texts, completions, _load_metadata(descriptor, name)
     except SidecarError as error:
-        path = os.path.join(directory, name)  # noqa: PTH118 (as above)
+        path = os.path.join(directory, name)
         warnings.warn(f"{path}: {error.reason}; the cache is not used", RuntimeWarning, stacklevel=2)
         return None
 
@@ -128,7 +133,9 @@ def _save(directory: int, stem: str, texts: dict[Kind, list[str]], metadata: byt
             name = f"{stem}_{kind}{SOURCE_SUFFIX}"
             try:
                 page = Page(kind, parse_metadata(metadata), len(texts[kind]), len(texts[kind]))
-                in_order += _draft_sidecars(stack, directory, name, page, texts[kind], array, first)
+                in_order += _draft_sidecars(
+                    stack, directory, name, page, texts[kind], array=array, metadata=first
+                )
             except SidecarError as error:
                 message = f"{name}: saved, but its sidecars were not made: {error.reason}"
                 warnings.warn(message, RuntimeWarning, stacklevel=4)
@@ -149,7 +156,7 @@ def _draft(stack: ExitStack, directory: int, pieces: Iterable[bytes]) -> Draft:
 
 def _draft_array(stack: ExitStack, directory: int, texts: list[str]) -> Draft:
     # numpy is slow to import, and who only looks for a path does not need it
-    import numpy as np  # noqa: PLC0415
+    import numpy as np
 
     array = np.empty(len(texts), dtype=object)
     array[:] = texts
@@ -165,7 +172,14 @@ def _draft_array(stack: ExitStack, directory: int, texts: list[str]) -> Draft:
 
 
 def _draft_sidecars(
-    stack: ExitStack, directory: int, name: str, page: Page, texts: list[str], array: Draft, metadata: Draft
+    stack: ExitStack,
+    directory: int,
+    name: str,
+    page: Page,
+    texts: list[str],
+    *,
+    array: Draft,
+    metadata: Draft,
 ) -> list[tuple[str, Draft]]:
     drafts = {fmt: Draft(directory) for fmt in FORMATS}
     for draft in drafts.values():

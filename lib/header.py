@@ -1,8 +1,8 @@
-"""The header of an ``.npy`` file, parsed strictly and without evaluating anything.
+r"""The header of an ``.npy`` file, parsed strictly and without evaluating anything.
 
-Format: the docstring of ``numpy.lib.format`` (NEP 1).  Magic ``\\x93NUMPY``, two version bytes, the header's length
-(two bytes in 1.0, four in 2.0 and 3.0, little endian), then a Python dictionary literal with exactly the keys
-``descr``, ``fortran_order`` and ``shape``, padded with spaces and ended by a newline.
+Format: the docstring of ``numpy.lib.format`` (NEP 1).  Magic ``\x93NUMPY``, two version bytes, the header's
+length (two bytes in 1.0, four in 2.0 and 3.0, little endian), then a Python dictionary literal with exactly
+the keys ``descr``, ``fortran_order`` and ``shape``, padded with spaces and ended by a newline.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _OBJECT_DTYPE: Final = re.compile(r"\|?O[0-9]?")
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What a text array's header says: how its items are stored, ``shape``, and where the data begins (bytes)."""
+    """What a text array's header says: how items are stored, their shape, where the data begins (bytes)."""
 
     letter: str
     """``U`` (UCS-4), ``S`` (bytes) or ``O`` (a pickle)."""
@@ -164,7 +164,7 @@ def _check_sizes(header: Header, size: int) -> None:
 
 
 def empty_lists(shape: tuple[int, ...]) -> int:
-    """Count what ``tolist`` makes of an array that holds nothing: a list for every index before the first zero."""
+    """Count the lists that ``tolist`` makes of an array without items: one for every index before the 0."""
     sizes = shape[: shape.index(0)] if 0 in shape else shape
     return math.prod(sizes)
 

@@ -1,7 +1,7 @@
 """JSON, byte for byte as ``json.dump(value, f, indent=2, ensure_ascii=False)`` writes it, block by block.
 
-orjson writes texts several times faster and, for texts, the same bytes; everything else is left to the standard
-library, whose floats and lone surrogates orjson would write otherwise or not at all.
+orjson writes texts several times faster and, for texts, the same bytes; everything else is left to the
+standard library, whose floats and lone surrogates orjson would write otherwise or not at all.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def dumps(value: Any) -> str:
 
 
 def encode(text: str) -> bytes:
-    """Encode JSON text; a lone surrogate can stand only inside a string and becomes its ``\\udXXX`` escape."""
+    r"""Encode JSON text; a lone surrogate, which stands only inside a string, becomes its ``\udXXX``."""
     return text.encode("utf-8", "backslashreplace")
 
 

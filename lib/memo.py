@@ -1,7 +1,7 @@
 """A pickle's memo, which forgets what was handed out and reads it again when it is asked for.
 
-Pickle numbers its objects in the order in which it writes them, so a few checkpoints (first number, offset) tell in
-which block of the file a number stands.
+Pickle numbers its objects in the order in which it writes them, so a few checkpoints (first number, offset)
+tell in which block of the file a number stands.
 """
 
 from __future__ import annotations
@@ -61,8 +61,8 @@ class Memo:
         self._far.starts.append(self._near_base)
         self._far.offsets.append(offset)
 
-    def recall(self, index: int, position: int, replay: Callable[[Memo, int, int], list[Any]]) -> Any:
-        """Find an object by its number, reading its block again if need be; ``position`` is the reader's own.
+    def recall(self, index: int, replay: Callable[[Memo, int, int], list[Any]]) -> Any:
+        """Find an object by its number, reading its block again if need be.
 
         :raises Corrupt: there is none.
         :raises Unsafe: finding it takes too much reading.
@@ -78,25 +78,23 @@ class Memo:
         block = bisect_right(far.starts, index) - 1
         objects = far.cache.get(block)
         if objects is None:
-            objects = self._read_again(block, position, replay)
+            objects = self._read_again(block, replay)
         place = index - far.starts[block]
         return objects[place] if place < len(objects) else _refuse()
 
-    def _read_again(self, block: int, position: int, replay: Callable[[Memo, int, int], list[Any]]) -> list[Any]:
-        far, start = self._far, self._far.offsets[block]
-        last = block + 1 == len(far.offsets)
-        end = position if last else far.offsets[block + 1]
+    def _read_again(self, block: int, replay: Callable[[Memo, int, int], list[Any]]) -> list[Any]:
+        # it is never the last block: the memo's own objects begin where that one begins, or before
+        far, (start, end) = self._far, self._far.offsets[block : block + 2]
         far.read_again += end - start
         if self._depth >= _DEPTH_LIMIT or far.read_again > _READ_AGAIN_LIMIT:
             raise Unsafe("its pickle refers back and forth without end")
         objects = replay(Memo(self._source, far.starts[block], far, self._depth + 1), start, end)
-        if not last:
-            far.keep(block, objects, end - start)
+        far.keep(block, objects, end - start)
         return objects
 
 
 class _Far:
-    """What is known of objects that were forgotten: the checkpoints, the scaffold, and a few blocks read again."""
+    """What is known of forgotten objects: the checkpoints, the scaffold, and a few blocks read again."""
 
     def __init__(self) -> None:
         self.starts: list[int] = []

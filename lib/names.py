@@ -1,4 +1,4 @@
-"""Names of the files of one set, and which of them is what.  Pure functions on file names, no directory parts.
+"""Names of the files of one set, and which of them is what: pure functions on names without directories.
 
 A set shares a stem: ``n1374_t1.0_maxtok100`` has ``…_completions.npy``, ``…_full_texts.npy`` and
 ``…_metadata.json``; beside each ``.npy`` stand its sidecars, the same name with ``.json`` and ``.md``.

@@ -1,4 +1,4 @@
-"""What is asked for when sidecars are made, and what became of it: plain values that travel between processes."""
+"""What is asked for when sidecars are made, and what became of it: values that travel between processes."""
 
 from __future__ import annotations
 
@@ -46,9 +46,10 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one source: its sidecars' verdicts, the figures of what was read, and the trouble if any.
+    """What became of one source: its sidecars' verdicts, figures of what was read, and the trouble if any.
 
-    ``passing`` says that time can mend the failure, ``error`` names its class in :mod:`lib.errors`; ``bytes`` counts what was written.
+    ``passing`` says that time can mend the failure, ``error`` names its class in :mod:`lib.errors`; ``bytes``
+    counts what was written.
     """
 
     name: str

@@ -1,13 +1,15 @@
 """Object arrays: numpy's pickle read as data, as a stream of blocks, by an interpreter that can run nothing.
 
-Format: the comments of CPython's ``pickletools``; of all opcodes only those that ``numpy.save`` produces for arrays of
-plain data are known here (protocols 2 to 4, and what Python 2's cPickle wrote).  The shape of every such file is
+Format: the comments of CPython's ``pickletools``; of all opcodes only those that ``numpy.save`` produces for
+arrays of plain data are known here (protocols 2 to 4, and what Python 2's cPickle wrote).  The shape of every
+such file is
 
     a scaffold that reconstructs an empty array,  MARK 1 shape dtype order  LIST,  TUPLE BUILD STOP
 
-and LIST, filled in batches of up to 1,000 items, is where the texts are.  Its items are handed out as they come, so
-memory holds a block of them, not the array.  A later reference to an item that is gone is answered by reading the
-block that it stood in once more: every block begins at a checkpoint (memo index, offset) from which it can be read.
+and LIST, filled in batches of up to 1,000 items, is where the texts are.  Its items are handed out as they
+come, so memory holds a block of them, not the array.  A later reference to an item that is gone is answered
+by reading the block that it stood in once more: every block begins at a checkpoint (memo index, offset) from
+which it can be read.
 """
 
 from __future__ import annotations
@@ -17,8 +19,8 @@ import struct
 from typing import TYPE_CHECKING, Any, Final
 
 from lib import scaffold
-from lib.errors import Corrupt, Unfinished, Unsafe
 from lib.cursor import WINDOW_BYTES, Cursor
+from lib.errors import Corrupt, Unfinished, Unsafe
 from lib.header import ITEM_BYTES_LIMIT
 from lib.memo import Memo
 from lib.scaffold import Array, DType
@@ -73,11 +75,14 @@ class PickleStream:
         self._block_start = start
         self._ready: list[Any] = []
         self._ready_start = start
+        self._wrapped: tuple[Any, ...] = ()
+        self._wraps = 0
 
     def blocks(self) -> Iterator[list[Any]]:
         """Yield the array's elements, flat and in C order, in blocks.
 
-        Elements are ``str``, ``bytes`` (also what Python 2 called ``str``), numbers, None, lists, tuples, dicts and
+        Elements are ``str``, ``bytes`` (also what Python 2 called ``str``), numbers, None, lists, tuples,
+        dicts and
         :class:`lib.scaffold.Array`.
 
         :raises SourceFault: the pickle is not one of plain data (Corrupt, Unsafe or NotText say how).
@@ -152,7 +157,7 @@ class PickleStream:
             if put == 0x94:
                 memo.append(text)
                 at = stop + 1
-            elif put == 0x71 or put == 0x72:
+            elif put in {0x71, 0x72}:
                 index = window[stop + 1] if put == 0x71 else _U32(window, stop + 1)[0]
                 self._memo.add(index, text)
                 at = stop + (2 if put == 0x71 else 5)
@@ -174,7 +179,12 @@ class PickleStream:
             raise Corrupt("its pickle is not that of an array")
 
     def _check_end(self) -> None:
-        if self._marks or len(self._stack) != 1 or self._stack[0] is not self._outer or self._outer.shape is None:
+        if (
+            self._marks
+            or len(self._stack) != 1
+            or self._stack[0] is not self._outer
+            or self._outer.shape is None
+        ):
             raise Corrupt("its pickle is not that of one array")
         if self._given != self._count:
             raise Corrupt(f"its pickle holds {self._given:,} items, not as many as its header says")
@@ -203,7 +213,7 @@ class PickleStream:
     def _mark(self) -> None:
         if len(self._marks) >= _MARKS_LIMIT:
             raise Unsafe(f"its pickle nests deeper than {_MARKS_LIMIT}")
-        at_items = len(self._marks) == 1 and bool(self._stack) and self._stack[-1] is self._items
+        at_items = self._items is not None and len(self._marks) == 1 and self._stack[-1:] == [self._items]
         self._marks.append(self._stack)
         self._stack = []
         if at_items:
@@ -246,6 +256,15 @@ class PickleStream:
     def _tuple(self) -> None:
         values = tuple(self._to_mark())
         self._held += len(values)
+        self._push(values)
+
+    def _small_tuple(self, count: int) -> None:
+        values = tuple(self._pop(count))
+        # each wraps the one before: a million levels are a million bytes, and a crash for who follows them
+        self._wraps = self._wraps + 1 if any(value is self._wrapped for value in values) else 0
+        if self._wraps > _MARKS_LIMIT:
+            raise Unsafe(f"its pickle nests deeper than {_MARKS_LIMIT}")
+        self._wrapped = values
         self._push(values)
 
     def _append(self) -> None:
@@ -312,7 +331,7 @@ class PickleStream:
         self._memo.add(self._memo.next_index if index is None else index, self._stack[-1])
 
     def _recall(self, index: int) -> None:
-        value = self._memo.recall(index, self._cursor.position, self._replay)
+        value = self._memo.recall(index, self._replay)
         if value is self._items or value is self._outer:
             raise Corrupt("its pickle holds an array that contains itself")
         self._push(value)
@@ -341,10 +360,6 @@ def _text(raw: bytes) -> str:
         raise Corrupt("its pickle holds a text that is not UTF-8") from None
 
 
-def _tuple(count: int) -> Callable[[PickleStream], None]:
-    return lambda s: s._push(tuple(s._pop(count)))
-
-
 _STOP: Final = ord(".")
 _TEXT_OPCODES: Final = frozenset({0x58, 0x8C, 0x8D, 0x95, 0x65, 0x68, 0x6A})
 _HANDLERS: Final[dict[int, Callable[[PickleStream], None]]] = {
@@ -370,9 +385,9 @@ _HANDLERS: Final[dict[int, Callable[[PickleStream], None]]] = {
     ord("a"): lambda s: s._append(),
     ord("e"): lambda s: s._appends(),
     ord(")"): lambda s: s._push(()),
-    0x85: _tuple(1),
-    0x86: _tuple(2),
-    0x87: _tuple(3),
+    0x85: lambda s: s._small_tuple(1),
+    0x86: lambda s: s._small_tuple(2),
+    0x87: lambda s: s._small_tuple(3),
     ord("t"): lambda s: s._tuple(),
     ord("}"): lambda s: s._push({}),
     ord("s"): lambda s: s._setitems(s._pop(2)),

@@ -10,7 +10,7 @@ from lib.scaffold import Array
 
 DEPTH_LIMIT: Final = 100
 VALUES_LIMIT: Final = 4_000_000
-"""So many values, and so many characters × 64, may one item hold when every reference in it is written out."""
+"""So many values, and 64 times as many characters, may an item hold with its references written out."""
 
 
 def plain(value: Any) -> Any:
@@ -62,7 +62,7 @@ class _Plain:
         raise Corrupt("its pickle holds a part of an array where an item should be")
 
     def _array(self, array: Array, depth: int) -> Any:
-        from lib.texts import nest  # noqa: PLC0415 (numpy: only where it is needed)
+        from lib.texts import nest
 
         items = [self.convert(item, depth + 1) for item in array.items]
         return nest(items, array.shape or ())

@@ -1,6 +1,7 @@
 """Deciding what a sidecar needs, from file times alone: no database, and the same answer on every host.
 
-A sidecar carries its stamp as its own modification time: the newest time, in nanoseconds, of what it was made from.
+A sidecar carries its stamp as its own modification time: the newest time, in nanoseconds, of what it was made
+from.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ class Plan:
 
 
 def stamp_of(fmt: Format, source: os.stat_result, metadata: os.stat_result | None) -> int:
-    """Return the stamp, in nanoseconds: the source's time, for a page the newer of source's and metadata's."""
+    """Return the stamp in nanoseconds: the source's time, for a page the newer of source and metadata."""
     if fmt == "md" and metadata is not None and stat.S_ISREG(metadata.st_mode):
         return max(source.st_mtime_ns, metadata.st_mtime_ns)
     return source.st_mtime_ns

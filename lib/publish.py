@@ -1,8 +1,9 @@
 """The writing edge: the only module that creates, renames or removes files.
 
-Every file is written under a hidden temporary name in its own directory, flushed to disk and renamed into place, so
-that a reader sees the whole old file, the whole new one, or none: at every instant, after ``kill -9``, after a power
-cut.  A live writer holds a lock (flock) on its temporary file; one without a lock was left by a crash.
+Every file is written under a hidden temporary name in its own directory, flushed to disk and renamed into
+place, so that a reader sees the whole old file, the whole new one, or none: at every instant, after ``kill
+-9``, after a power cut.  A live writer holds a lock (flock) on its temporary file; one without a lock was
+left by a crash.
 """
 
 from __future__ import annotations
@@ -28,12 +29,11 @@ _PERMISSION_BITS: Final = 0o666
 
 
 class Draft:
-    """A file that nobody sees yet.  :meth:`seal`, then :meth:`publish` — or :meth:`discard`; always one of the two."""
+    """A file that nobody sees yet: :meth:`seal`, then :meth:`publish` or :meth:`discard`, one of the two."""
 
     def __init__(self, directory: int) -> None:
         self._directory = directory
         self.name, self._descriptor = _create(directory)
-        self.bytes_written = 0
 
     def write(self, data: bytes) -> None:
         """Append bytes.
@@ -46,7 +46,6 @@ class Draft:
                 view = view[os.write(self._descriptor, view) :]
         except OSError as error:
             raise storage_error(error, "cannot be written") from error
-        self.bytes_written += len(data)
 
     def file(self) -> Any:
         """Open the draft as a binary file object for a library that wants one (numpy)."""
@@ -57,7 +56,7 @@ class Draft:
         return os.fstat(self._descriptor)
 
     def seal(self, like: os.stat_result | None, stamp_ns: int | None) -> None:
-        """Give the draft permissions and owner ``like`` a source's, its stamp as modification time, and flush it.
+        """Give the draft a source's permissions and owner, its stamp as modification time, and flush it.
 
         :raises Storage: the disk is full or faulty.
         """
@@ -125,7 +124,9 @@ def set_stamp(directory: int, name: str, seen: os.stat_result, stamp_ns: int) ->
     :raises Storage: the system refuses (the file is another user's).
     """
     try:
-        descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=directory)
+        descriptor = os.open(
+            name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=directory
+        )
         try:
             if same_version(os.fstat(descriptor), seen):
                 os.utime(descriptor, ns=(stamp_ns, stamp_ns))
@@ -164,7 +165,9 @@ def _create(directory: int) -> tuple[str, int]:
             if _lock(descriptor):
                 return name, descriptor
             os.close(descriptor)
-    raise Passing("no temporary name is free in its directory", hint="Look for thousands of .generation-sidecars files.")
+    raise Passing(
+        "no temporary name is free in its directory", hint="Look for thousands of .generation-sidecars files."
+    )
 
 
 def _lock(descriptor: int) -> bool:
@@ -176,7 +179,9 @@ def _lock(descriptor: int) -> bool:
 
 def _remove_abandoned(directory: int, name: str) -> bool:
     try:
-        descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=directory)
+        descriptor = os.open(
+            name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=directory
+        )
     except OSError:
         return False
     try:
@@ -209,6 +214,6 @@ def _take_after(descriptor: int, like: os.stat_result) -> None:
 
 def _umask() -> int:
     """Read the umask from the kernel: ``os.umask`` can read it only by changing it for every thread."""
-    with open("/proc/self/status", encoding="ascii", errors="replace") as status:  # noqa: PTH123
+    with open("/proc/self/status", encoding="ascii", errors="replace") as status:
         line = next((line for line in status if line.startswith("Umask:")), "Umask: 0077")
     return int(line.split()[1], 8)

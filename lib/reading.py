@@ -1,4 +1,4 @@
-"""Reading one source as blocks of items, whatever its dtype: the library's one way to a generation's texts."""
+"""Reading one source as blocks of items, whatever its dtype: the one way to a generation's texts."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ _STOP: Final = b"."
 def read_items(source: Bytes, header: Header | None = None, limit: int | None = None) -> Iterator[list[Any]]:
     """Yield the items along the first axis in blocks, the first ``limit`` of them if given.
 
-    An item is a ``str``, ``bytes``, number, None, list, tuple, dict or :class:`lib.scaffold.Array`; in an array of
-    more dimensions a (nested) list of these.  A 0-d array gives its one value as one item.
+    An item is a ``str``, ``bytes``, number, None, list, tuple, dict or :class:`lib.scaffold.Array`; in an
+    array of more dimensions a (nested) list of these.  A 0-d array gives its one value as one item.
 
     :raises SourceFault: NotText, Corrupt or Unsafe say what is wrong with the file.
     :raises Unfinished: it ends too early.
@@ -30,13 +30,13 @@ def read_items(source: Bytes, header: Header | None = None, limit: int | None = 
         if source.read_at(source.size - 1, 1) != _STOP:
             raise Unfinished("its data does not end like numpy's")
         return _first(_object_rows(source, header), limit)
-    from lib.texts import fixed_blocks  # noqa: PLC0415 (numpy: only where it is needed)
+    from lib.texts import fixed_blocks
 
     return fixed_blocks(source, header, limit)
 
 
 def _object_rows(source: Bytes, header: Header) -> Iterator[list[Any]]:
-    from lib.pickled import PickleStream  # noqa: PLC0415 (only where it is needed)
+    from lib.pickled import PickleStream
 
     flat = PickleStream(source, header.data_offset, header.shape).blocks()
     if len(header.shape) < 2:
@@ -48,16 +48,15 @@ def _object_rows(source: Bytes, header: Header) -> Iterator[list[Any]]:
 
 
 def _nothing(flat: Iterator[list[Any]], header: Header) -> Iterator[list[Any]]:
-    from lib.texts import nest  # noqa: PLC0415 (numpy: only where it is needed)
+    from lib.texts import nest
 
-    for block in flat:
-        yield block
+    yield from flat
     yield nest([], header.shape)
 
 
 def _regrouped(flat: Iterator[list[Any]], header: Header) -> Iterator[list[Any]]:
     """Gather flat elements into rows, each nested as the shape says."""
-    from lib.texts import nest  # noqa: PLC0415 (numpy: only where it is needed)
+    from lib.texts import nest
 
     size = header.texts_per_item
     pending: list[Any] = []

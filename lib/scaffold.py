@@ -1,8 +1,8 @@
 """The few names that numpy writes into the pickle of an array, as tokens: recognised, never called.
 
-What ``ndarray.__reduce__``, ``dtype.__reduce__`` and numpy's scalars put into a pickle is documented only by numpy's
-sources (``array_reduce``, ``arraydescr_reduce`` and ``gentype_reduce``); every shape accepted here was read off files
-written by numpy 1.16 to 2.4.  Anything else is refused by name.
+What ``ndarray.__reduce__``, ``dtype.__reduce__`` and numpy's scalars put into a pickle is documented only by
+numpy's sources (``array_reduce``, ``arraydescr_reduce`` and ``gentype_reduce``); every shape accepted here
+was read off files written by numpy 1.16 to 2.4.  Anything else is refused by name.
 """
 
 from __future__ import annotations
@@ -35,6 +35,8 @@ _NAMES: Final[dict[tuple[str, str], str]] = {
 }
 _DTYPE_CODE: Final = re.compile(r"([biufUSO])([0-9]{1,9})")
 _PLAIN_SIZES: Final = {"b": (1,), "i": (1, 2, 4, 8), "u": (1, 2, 4, 8), "f": (2, 4, 8)}
+_OBJECT_FLAGS: Final = 63
+"""``NPY_OBJECT_DTYPE_FLAGS``: items are pickled one by one, counted, and made by Python only."""
 ARRAY_ELEMENTS_LIMIT: Final = 1 << 22
 
 
@@ -98,10 +100,12 @@ def reduced(callee: object, arguments: object) -> Any:
 def build_dtype(dtype: DType, state: object) -> None:
     """Take a dtype's state: only the byte order of a plain dtype is let through."""
     match state if type(state) is tuple else None:
-        case (3, str() | bytes() as order, None, None, None, int() as size, int(), int()):
+        case (3, str() | bytes() as order, None, None, None, int() as size, int(), int() as flags):
             dtype.order = order if isinstance(order, str) else order.decode("latin-1")
             if dtype.order not in {"<", ">", "|", "="} or size not in {-1, dtype.item_bytes}:
                 raise Unsafe("its pickle holds a dtype that numpy never writes")
+            if dtype.letter == "O" and flags != _OBJECT_FLAGS:
+                raise Unsafe("its pickle holds a dtype of objects that numpy would take for pointers")
             return
     raise Unsafe("its pickle holds a structured or decorated dtype")
 
@@ -132,7 +136,9 @@ def elements(shape: tuple[Any, ...]) -> int:
     return math.prod(shape)
 
 
-def _array_items(dtype: DType, data: Any, shape: tuple[int, ...], count: int, *, fortran_order: bool) -> list[Any]:
+def _array_items(
+    dtype: DType, data: Any, shape: tuple[int, ...], count: int, *, fortran_order: bool
+) -> list[Any]:
     if isinstance(data, list):
         if dtype.letter not in "OT" or len(data) != count:
             raise Corrupt("its pickle holds an array with another number of items than its shape says")
@@ -175,9 +181,9 @@ def _numbers(dtype: DType, data: bytes, count: int) -> list[Any]:
     if dtype.item_bytes == 0:
         return ["" if dtype.letter == "U" else b""] * count
     # numpy is slow to import and only nested arrays and scalars need it here
-    import numpy as np  # noqa: PLC0415
+    import numpy as np
 
-    from lib.texts import check_code_points  # noqa: PLC0415
+    from lib.texts import check_code_points
 
     order = dtype.order if dtype.order in "<>" else "<"
     characters = dtype.item_bytes // 4 if dtype.letter == "U" else dtype.item_bytes

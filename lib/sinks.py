@@ -20,7 +20,7 @@ class Sink(Protocol):
     """Where the bytes of one sidecar go: write, then seal, then publish; close whatever happened."""
 
     plan: Plan
-    bytes: int
+    bytes_taken: int
 
     def write(self, data: bytes) -> None:
         """Take the next bytes."""
@@ -41,17 +41,20 @@ class DraftSink:
     def __init__(self, plan: Plan, directory: int, name: str) -> None:
         self.plan = plan
         self._name = name
-        self.bytes = 0
+        self.bytes_taken = 0
         self._draft = Draft(directory)
 
     def write(self, data: bytes) -> None:
+        """Append the next bytes to the draft."""
         self._draft.write(data)
-        self.bytes += len(data)
+        self.bytes_taken += len(data)
 
     def seal(self, like: os.stat_result) -> None:
+        """Give the draft its permissions and its stamp, and flush it to disk."""
         self._draft.seal(like, self.plan.stamp_ns)
 
     def publish(self) -> Verdict:
+        """Rename the draft into place; what the system refuses is a verdict, not an error."""
         try:
             self._draft.publish(self._name, self.plan.seen)
         except Changed:
@@ -61,6 +64,7 @@ class DraftSink:
         return Verdict(self.plan.fmt, "rendered", self.plan.reason)
 
     def close(self) -> None:
+        """Remove the draft unless it was published."""
         self._draft.discard()
 
 
@@ -73,11 +77,12 @@ class CompareSink:
         self._directory, self._name = directory, name
         self._stack = ExitStack()
         self._file = self._stack.enter_context(open_file(directory, name))
-        self.bytes = 0
+        self.bytes_taken = 0
         self._same = True
         self._offset = 0
 
     def write(self, data: bytes) -> None:
+        """Compare the next bytes, until some differ."""
         if self._same:
             self._same = self._file.read_at(self._offset, len(data)) == data
             self._offset += len(data)
@@ -86,6 +91,7 @@ class CompareSink:
         """Nothing was written."""
 
     def publish(self) -> Verdict:
+        """Adopt a file of the same bytes by setting its time; keep any other."""
         if self._same and self._file.size == self._offset:
             if self._adopt:
                 set_stamp(self._directory, self._name, self._file.status, self.plan.stamp_ns)
@@ -94,4 +100,5 @@ class CompareSink:
         return Verdict(self.plan.fmt, "kept", "edited after it was written", hint)
 
     def close(self) -> None:
+        """Close the file."""
         self._stack.close()

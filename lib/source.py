@@ -1,8 +1,8 @@
 """The reading edge: directories and sources are opened here, by descriptor, and nowhere else.
 
-No symbolic link is followed below a root: a directory is reached from its root's descriptor one name at a time,
-so that a directory swapped for a link on the way leads nowhere.  A file is read, never mapped: truncating a mapped
-file kills the process that reads it.
+No symbolic link is followed below a root: a directory is reached from its root's descriptor one name at a
+time, so that a directory swapped for a link on the way leads nowhere.  A file is read, never mapped:
+truncating a mapped file kills the process that reads it.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _HINTS: Final = {
     errno.EIO: "The disk or the network file system reports a fault; look at the kernel's log.",
     errno.EMFILE: "Raise the limit on open files (ulimit -n).",
     errno.ENFILE: "The machine has too many open files.",
-    errno.ENAMETOOLONG: "The sidecar's name would be too long for the file system; shorten the source's name.",
+    errno.ENAMETOOLONG: "The sidecar's name is too long for the file system; shorten the source's name.",
 }
 
 
@@ -96,7 +96,9 @@ def storage_error(error: OSError, what: str) -> SidecarError:
     if error.errno in _GONE:
         return Vanished(f"{what}: it is no longer there")
     if error.errno in {errno.ELOOP, errno.ENOTDIR}:
-        return Unsafe(f"{what}: a symbolic link or a file stands in the way", hint="Links are never followed.")
+        return Unsafe(
+            f"{what}: a symbolic link or a file stands in the way", hint="Links are never followed."
+        )
     words = os.strerror(error.errno) if error.errno else str(error)
     return Storage(f"{what}: {words}", hint=_HINTS.get(error.errno or 0, "It is tried again by itself."))
 

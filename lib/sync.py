@@ -40,7 +40,9 @@ def plan_source(directory: int, name: str, source: os.stat_result, options: Opti
     kind = source_kind(name)
     metadata = status_of(directory, metadata_name(name, kind)) if "md" in options.formats else None
     return [
-        plan_sidecar(fmt, source, metadata, status_of(directory, sidecar_name(name, fmt)), force=options.force)
+        plan_sidecar(
+            fmt, source, metadata, status_of(directory, sidecar_name(name, fmt)), force=options.force
+        )
         for fmt in options.formats
     ]
 
@@ -48,8 +50,8 @@ def plan_source(directory: int, name: str, source: os.stat_result, options: Opti
 def sync_source(directory: int, name: str, options: Options, stop: Callable[[], bool] = never) -> Outcome:
     """Bring the sidecars of the source ``name`` in an open directory up to date.
 
-    Nothing is raised for what can be wrong with a file: the outcome says it.  May be called any number of times, by
-    any number of processes: each sidecar is always whole.  ``stop`` is asked between two blocks.
+    Nothing is raised for what can be wrong with a file: the outcome says it.  May be called any number of
+    times, by any number of processes: each sidecar is always whole.  ``stop`` is asked between two blocks.
     """
     try:
         with open_file(directory, name) as source:
@@ -59,15 +61,21 @@ def sync_source(directory: int, name: str, options: Options, stop: Callable[[], 
     except OSError as error:
         return failure(name, options, storage_error(error, "cannot be handled"))
     except MemoryError:
-        return failure(name, options, Passing("there is not enough memory for it", hint="It is tried again later."))
+        return failure(
+            name, options, Passing("there is not enough memory for it", hint="It is tried again later.")
+        )
     except RecursionError:
         return failure(name, options, Unsafe("it nests too deep"))
 
 
-def _sync(directory: int, name: str, source: FileBytes, options: Options, stop: Callable[[], bool]) -> Outcome:
+def _sync(
+    directory: int, name: str, source: FileBytes, options: Options, stop: Callable[[], bool]
+) -> Outcome:
     plans = plan_source(directory, name, source.status, options)
     if all(plan.action == "fresh" for plan in plans):
-        return Outcome(name, source_kind(name), tuple(Verdict(plan.fmt, "fresh", plan.reason) for plan in plans))
+        return Outcome(
+            name, source_kind(name), tuple(Verdict(plan.fmt, "fresh", plan.reason) for plan in plans)
+        )
     header = read_header(source)
     _check_output(header, options)
     if options.dry_run and not any(plan.action == "compare" for plan in plans):
@@ -100,7 +108,7 @@ class _Work:
         metadata = self._metadata(plans)
         self._open_sinks(plans)
         # rendering is imported only when there is something to render
-        from lib.render import Page, rendered  # noqa: PLC0415
+        from lib.render import Page, rendered
 
         tally = Tally()
         shown = min(header.count, self._options.limit or header.count)
@@ -119,7 +127,7 @@ class _Work:
             self._kind,
             verdicts,
             figures=tally.figures(),
-            bytes=sum(sink.bytes for sink in self._sinks),
+            bytes=sum(sink.bytes_taken for sink in self._sinks),
             trouble=next((verdict.reason for verdict in verdicts if verdict.result == "failed"), ""),
             hint=next((verdict.hint for verdict in verdicts if verdict.result == "failed"), ""),
             warnings=self._warnings,
@@ -147,13 +155,18 @@ class _Work:
                 self._sinks.append(DraftSink(plan, self._directory, sidecar_name(self._name, plan.fmt)))
             elif plan.action == "compare":
                 sidecar = sidecar_name(self._name, plan.fmt)
-                self._sinks.append(CompareSink(plan, self._directory, sidecar, adopt=not self._options.dry_run))
+                self._sinks.append(
+                    CompareSink(plan, self._directory, sidecar, adopt=not self._options.dry_run)
+                )
 
     def _feed(self, pieces: tuple[bytes, ...]) -> None:
         for sink, piece in zip(self._sinks, pieces, strict=True):
             sink.write(piece)
-        if sum(sink.bytes for sink in self._sinks) > self._options.max_output_bytes:
-            raise Unsafe("its sidecars would take more than max_output_bytes", hint="Raise max_output_bytes if it is meant.")
+        if sum(sink.bytes_taken for sink in self._sinks) > self._options.max_output_bytes:
+            raise Unsafe(
+                "its sidecars would take more than max_output_bytes",
+                hint="Raise max_output_bytes if it is meant.",
+            )
 
     def _check_unchanged(self) -> None:
         now = status_of(self._directory, self._name)

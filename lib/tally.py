@@ -14,7 +14,7 @@ _COUNTED_LIMIT: Final = 1 << 21
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """Counts over the items rendered; ``distinct`` is None above two million items, where it is not counted."""
+    """Counts over the items rendered; ``distinct`` is None above two million items: it is not counted."""
 
     records: int
     blank: int

@@ -1,12 +1,11 @@
 """``U`` and ``S`` arrays: fixed-size texts, read in blocks that stay in the processor's cache.
 
-Format: ``numpy.lib.format``; a ``U`` text is ``characters`` × 4 bytes of UCS-4, an ``S`` text ``characters`` bytes,
-both padded with zeros that are not part of the text.
+Format: ``numpy.lib.format``; a ``U`` text is ``characters`` × 4 bytes of UCS-4, an ``S`` text ``characters``
+bytes, both padded with zeros that are not part of the text.
 """
 
 from __future__ import annotations
 
-import itertools
 import math
 from typing import TYPE_CHECKING, Any, Final
 
@@ -42,17 +41,17 @@ def fixed_blocks(source: Bytes, header: Header, limit: int | None = None) -> Ite
 def _block(source: Bytes, header: Header, first: int, rows: int) -> list[Any]:
     shape = (rows, *header.shape[1:])
     if header.item_bytes == 0 or header.texts_per_item == 0:
-        empty = np.zeros(shape, dtype=f"{header.letter}1")
-        values: list[Any] = empty.tolist()
-        return values
+        return _listed(np.zeros(shape, dtype=f"{header.letter}1"))
     data = _rows(source, header, first, rows)
     if header.letter == "U":
         check_code_points(data, big_endian=header.big_endian)
     order = ">" if header.big_endian else "<"
-    array = np.frombuffer(data, dtype=f"{order}{header.letter}{header.characters}")
-    if header.fortran_order and len(header.shape) > 1:
-        array = array.reshape(shape, order="F")
-    values = array.reshape(shape).tolist()
+    flat = np.frombuffer(data, dtype=f"{order}{header.letter}{header.characters}")
+    return _listed(flat.reshape(shape, order="F" if header.fortran_order else "C"))
+
+
+def _listed(array: np.ndarray[Any, Any]) -> list[Any]:
+    values: list[Any] = array.tolist()
     return values
 
 
@@ -93,12 +92,6 @@ def nest(flat: list[Any], shape: tuple[int, ...]) -> Any:
         return flat[0]
     for size in reversed(shape[1:]):
         if size == 0:
-            return _empty(shape)
-        pieces = iter(flat)
-        flat = list(iter(lambda: list(itertools.islice(pieces, size)), []))  # noqa: B023 (used up at once)
+            return _listed(np.zeros(shape, dtype="U1"))
+        flat = [flat[start : start + size] for start in range(0, len(flat), size)]
     return flat
-
-
-def _empty(shape: tuple[int, ...]) -> list[Any]:
-    nested: list[Any] = np.zeros(shape, dtype="U1").tolist()
-    return nested
