@@ -77,6 +77,10 @@ class Guard:
         """Return the hints that came in, without waiting."""
         return self.watch.read() if self.watch is not None else []
 
+    def suspect(self) -> None:
+        """Check at once: the watch is readable and has no hints, as when it ended."""
+        self._next_check = 0.0
+
     def close(self) -> None:
         """Throw the watch away and release the roots; may be called twice."""
         self.close_watch()

@@ -156,12 +156,13 @@ class Service:
 
     def _turn(self) -> None:
         """Go round the loop once."""
-        self._wait()
+        hinted = self._wait()
         now = time.monotonic()
         if self._reloads:
             self._reloads = 0
             self._reload_config()
-        self._take_hints(now)
+        if not self._take_hints(now) and hinted:
+            self._guard.suspect()
         if self._desk.finish(now):
             self._last_work = now
         until = time.monotonic() + _SLICE_SECONDS
@@ -172,7 +173,8 @@ class Service:
         self._rest(now)
         self._tell(now)
 
-    def _wait(self) -> None:
+    def _wait(self) -> bool:
+        """Sleep until something happens or is due; True when the watch has something to say."""
         now = time.monotonic()
         due = [self._guard.next_due(), self._rounds.next_due(), self._status_due]
         pending = self._desk.pending.next_due()
@@ -184,17 +186,20 @@ class Service:
             selector.register(self._crew, selectors.EVENT_READ)
             if self._guard.watch is not None:
                 selector.register(self._guard.watch, selectors.EVENT_READ)
-            selector.select(timeout)
+            ready = [key.fileobj for key, _ in selector.select(timeout)]
         with contextlib.suppress(BlockingIOError):
             os.read(self._wake, 4096)
+        return self._guard.watch in ready
 
-    def _take_hints(self, now: float) -> None:
-        for hint in self._guard.read():
+    def _take_hints(self, now: float) -> int:
+        hints = self._guard.read()
+        for hint in hints:
             if hint.kind == "overflow":
                 self._log.warning("watch.overflow", hint="A sweep follows; nothing is lost.")
                 self._rounds.ask()
             else:
                 self._take_path(hint, now)
+        return len(hints)
 
     def _take_path(self, hint: Hint, now: float) -> None:
         root, parts = self._place(hint.path)
