@@ -1,18 +1,19 @@
-"""Markdown pages that no text can break: the header, and one section an item.
+"""Markdown pages that no text can break: the header, and one section an item.  Values in, bytes out.
 
 The format is this project's own; what an inert text is, :mod:`lib.inert` says.
 """
 
 from __future__ import annotations
 
+import json
 import re
 from typing import TYPE_CHECKING, Any, Final
 
-from lib.inert import DANGERS, dangers_in, is_inert
+from lib.inert import CONTROL, DANGERS, JOINT, LONE_RETURN, Danger, active_dangers, is_inert
 from lib.jsontext import dumps
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from lib.names import Kind
     from lib.outcome import Style
@@ -21,19 +22,155 @@ _TITLES: Final[dict[Kind, str]] = {
     "completions": "# Completions Only",
     "full_texts": "# Full Texts (Prompt + Completion)",
 }
-_HEADINGS: Final[dict[Kind, bytes]] = {"completions": b"## Completion ", "full_texts": b"## Generation "}
-_RULE: Final = b"\n\n---\n\n"
-_UNKNOWN: Final = "unknown"
-_VALUE_CHARACTERS: Final = 200
-_RUN_OF_TICKS: Final = re.compile("`{3,}")
-_SURROGATE: Final = re.compile("[\ud800-\udfff]")
-_LONE_RETURN: Final = re.compile("\r(?!\n)")
-_HARMLESS_VALUE: Final = re.compile(r"[^\x00-\x1f\x7f-\x9f\u2028\u2029<\[\]`$!*_~\\&|]{1,200}")
-_PICTURES: Final = {
-    **{code: 0x2400 + code for code in range(0x20) if chr(code) not in "\t\n\r"},
-    0x7F: 0x2421,
-    **dict.fromkeys(range(0x80, 0xA0), 0xFFFD),
+_HEADINGS: Final[dict[Kind, str]] = {"completions": "## Completion", "full_texts": "## Generation"}
+_LOOKED_FOR: Final[dict[Style, tuple[Danger, ...]]] = {
+    "auto": DANGERS,
+    "fenced": (LONE_RETURN, CONTROL),
+    "plain": (),
 }
+_UNKNOWN: Final = "unknown"
+_VALUE_CHARACTERS: Final = 1000
+# On the header's lines, which are one paragraph, only what pairs up or reaches further can do harm.
+_PLAIN_VALUE: Final = re.compile(r"[^\x00-\x1f\x7f-\x9f\u2028\u2029<\[\]`$*\\]+")
+_TICKS: Final = re.compile("`+")
+_SURROGATE: Final = re.compile("[\ud800-\udfff]")
+_REPLACEMENT: Final = "\ufffd"
+_PICTURES: Final[dict[str, str]] = {
+    **{chr(code): chr(0x2400 + code) for code in range(0x20)},
+    "\x7f": "\u2421",
+    **{chr(code): _REPLACEMENT for code in range(0x80, 0xA0)},
+}
+
+
+def header(kind: Kind, metadata: Mapping[str, Any] | None, count: int, shown: int) -> bytes:
+    """Return everything above the first item.
+
+    ``metadata`` is the set's, None when it has none; ``count`` is the number of items in the source,
+    ``shown`` how many of them the page has.
+    """
+    known: Mapping[str, Any] = metadata or {}
+    cut = f"{shown} (showing first {shown} of {count})"
+    lines = (
+        _TITLES[kind],
+        "",
+        f"**Model:** {header_value(known.get('model_name'))}",
+        f"**Generated:** {header_value(known.get('timestamp'))}",
+        f"**Count:** {cut if shown < count else count}",
+        "",
+        "---",
+        "\n",
+    )
+    return _encoded("\n".join(lines))
+
+
+def items(
+    kind: Kind,
+    values: Sequence[Any],
+    first_number: int,
+    *,
+    style: Style = "auto",
+    all_text: bool,
+    to_json: Callable[[Any], str] = dumps,
+) -> bytes:
+    """Return the sections of some items; the page is the same however its items are cut into blocks.
+
+    ``all_text`` promises that each is a ``str``; what is none is shown as ``to_json`` writes it, and what
+    that raises passes through.
+    """
+    heading = _HEADINGS[kind]
+    bodies = _texts(values, style) if all_text else [_body(value, style, to_json) for value in values]
+    sections = [
+        f"{heading} {number}\n\n{body}\n\n---\n\n" for number, body in enumerate(bodies, first_number)
+    ]
+    return _encoded("".join(sections))
+
+
+def _texts(texts: Sequence[str], style: Style) -> Iterable[str]:
+    """Return what is shown of each text; all are looked at as one before any is by itself."""
+    if style == "plain":
+        return texts
+    dangers = active_dangers(JOINT.join(texts), _LOOKED_FOR[style])
+    if style == "fenced":
+        return [_shown(text, dangers) for text in texts]
+    if not dangers:
+        return texts
+    return [text if is_inert(text, dangers) else _shown(text, dangers) for text in texts]
+
+
+def _shown(text: str, dangers: tuple[Danger, ...]) -> str:
+    drives = CONTROL in dangers or LONE_RETURN in dangers
+    return fenced(pictured(text) if drives else text, "text")
+
+
+def _body(value: Any, style: Style, to_json: Callable[[Any], str]) -> str:
+    if isinstance(value, str):
+        (text,) = _texts((value,), style)
+        return text
+    written = to_json(value)
+    return fenced(written if style == "plain" else pictured(written), "json")
+
+
+def fenced(text: str, language: str) -> str:
+    r"""Put a text into a fence of back-ticks longer than any run of them inside it.
+
+    >>> fenced("a", "text")
+    '```text\na\n```'
+    """
+    longest = _longest_run(text) if "```" in text else 2
+    fence = "`" * (longest + 1)
+    return f"{fence}{language}\n{text}\n{fence}"
+
+
+def _longest_run(text: str) -> int:
+    return max((run.end() - run.start() for run in _TICKS.finditer(text)), default=0)
+
+
+def pictured(text: str) -> str:
+    """Show control characters as their pictures, so that a terminal only shows them.
+
+    Newline, tab and the carriage return of a CRLF stay; C1 controls, which have no pictures, become U+FFFD.
+    """
+    return CONTROL.pattern.sub(_picture, LONE_RETURN.pattern.sub(_picture, text))
+
+
+def _picture(control: re.Match[str]) -> str:
+    return _PICTURES[control[0]]
+
+
+def header_value(value: Any) -> str:
+    """Show a value from the metadata on one line, harmless; ``unknown`` when there is nothing to see.
+
+    A plain one-line text stays as it is; anything else is put into a code span, cut after 1000 characters.
+    """
+    text = value if isinstance(value, str) else _one_line_json(value)
+    line = text.strip()
+    if not line:
+        return _UNKNOWN
+    if len(line) <= _VALUE_CHARACTERS and _PLAIN_VALUE.fullmatch(line):
+        return line
+    line = " ".join(pictured(line).split())
+    if len(line) > _VALUE_CHARACTERS:
+        line = line[:_VALUE_CHARACTERS] + "…"
+    ticks = "`" * (_longest_run(line) + 1)
+    pad = " " if line.startswith("`") or line.endswith("`") else ""
+    return f"{ticks}{pad}{line}{pad}{ticks}"
+
+
+def _one_line_json(value: Any) -> str:
+    """Write a value from the metadata for eyes; a page is not refused for what its header cannot say."""
+    if value is None:
+        return ""
+    try:
+        return json.dumps(value, ensure_ascii=False)
+    except (ValueError, TypeError, RecursionError):
+        return ""
+
+
+def _encoded(page: str) -> bytes:
+    try:
+        return page.encode()
+    except UnicodeEncodeError:
+        return _SURROGATE.sub(_REPLACEMENT, page).encode()
 
 
 class PageWriter:
@@ -47,99 +184,14 @@ class PageWriter:
     ) -> None:
         self._kind = kind
         self._style = style
-        self._metadata = metadata or {}
-        self._count = count
-        self._shown = shown
-        self._heading = _HEADINGS[kind]
+        self._header = metadata, count, shown
         self._next = 1
 
     def start(self) -> bytes:
         """Return everything above the first item."""
-        count = str(self._count)
-        if self._shown < self._count:
-            count = f"{self._shown} (showing first {self._shown} of {self._count})"
-        lines = (
-            _TITLES[self._kind],
-            "",
-            f"**Model:** {header_value(self._metadata.get('model_name'))}",
-            f"**Generated:** {header_value(self._metadata.get('timestamp'))}",
-            f"**Count:** {count}",
-            "",
-            "---",
-            "\n",
-        )
-        return _encoded("\n".join(lines))
+        return header(self._kind, *self._header)
 
     def block(self, values: Sequence[Any], *, all_text: bool) -> bytes:
         """Return the sections of the next items; ``all_text`` promises that each is a ``str``."""
-        first = self._next
-        self._next += len(values)
-        bodies = self._texts(values) if all_text else [self._body(value) for value in values]
-        parts = []
-        for number, body in enumerate(bodies, first):
-            parts += (b"%b%d\n\n" % (self._heading, number), body, _RULE)
-        return b"".join(parts)
-
-    def _texts(self, texts: Sequence[str]) -> list[bytes]:
-        """Render a block of texts: what no text of the block has need not be looked for in each."""
-        bodies = [_encoded(text) for text in texts]
-        if self._style == "plain":
-            return bodies
-        dangers = dangers_in(b"\n".join(bodies)) if self._style == "auto" else DANGERS
-        if not dangers:
-            return bodies
-        return [
-            body if self._style == "auto" and is_inert(body, dangers) else _fenced_text(text)
-            for text, body in zip(texts, bodies, strict=True)
-        ]
-
-    def _body(self, value: Any) -> bytes:
-        if isinstance(value, str):
-            return self._texts([value])[0]
-        return _encoded(fenced(dumps(value), "json"))
-
-
-def _fenced_text(text: str) -> bytes:
-    return _encoded(fenced(pictured(text), "text"))
-
-
-def fenced(text: str, language: str) -> str:
-    """Put a text into a fence of back-ticks longer than any run of them inside it."""
-    longest = max(map(len, _RUN_OF_TICKS.findall(text)), default=2)
-    fence = "`" * (longest + 1)
-    return f"{fence}{language}\n{text}\n{fence}"
-
-
-def pictured(text: str) -> str:
-    """Show control characters as their pictures, so that a terminal only shows them.
-
-    Newline, tab and the carriage return of a CRLF stay; C1 controls, which have no pictures, become U+FFFD.
-    """
-    return _LONE_RETURN.sub("\u240d", text.translate(_PICTURES))
-
-
-def header_value(value: Any) -> str:
-    """Show a value from the metadata on one line, harmless; ``unknown`` when there is none.
-
-    A plain one-line text stays as it is; anything else is put into a code span.
-    """
-    if value is None:
-        return _UNKNOWN
-    text = value if isinstance(value, str) else dumps(value)
-    line = " ".join(pictured(text).split())
-    if not line:
-        return _UNKNOWN
-    if _HARMLESS_VALUE.fullmatch(line.replace("_", "")) and "://" not in line:
-        return line
-    if len(line) > _VALUE_CHARACTERS:
-        line = line[:_VALUE_CHARACTERS] + "…"
-    ticks = "`" * (max(map(len, re.findall("`+", line)), default=0) + 1)
-    pad = " " if line.startswith("`") or line.endswith("`") else ""
-    return f"{ticks}{pad}{line}{pad}{ticks}"
-
-
-def _encoded(page: str) -> bytes:
-    try:
-        return page.encode()
-    except UnicodeEncodeError:
-        return _SURROGATE.sub("\ufffd", page).encode()
+        first, self._next = self._next, self._next + len(values)
+        return items(self._kind, values, first, style=self._style, all_text=all_text)
