@@ -59,6 +59,11 @@ class Hints(Protocol):
         """True once whatever happens in the roots is reported.  Sweep after this, not before."""
         ...
 
+    @property
+    def doubtful(self) -> bool:
+        """True while directories that a sweep saw seem unwatched: sweep again in seconds to make sure."""
+        ...
+
     def fileno(self) -> int:
         """Return the descriptor to select on for reading; valid until ``close``.
 
