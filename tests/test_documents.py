@@ -1,0 +1,453 @@
+"""The documents tell the truth: their commands and examples run, their help, flags, keys and links are real.
+
+Each document is played from top to bottom in a directory of its own, as a reader would: ``python`` blocks run
+as scripts, an ``output`` block is what the one before it printed, ``toml`` blocks are configurations and are
+saved as ``my.toml``, and in ``console`` blocks each line after ``$`` is typed into a shell on a terminal
+and what follows is what it must show.  ``…`` stands for whatever comes; times and durations may differ.  A
+command that watches runs on in the background, like in a second terminal, until the document ends.  ``sh``
+blocks are what would change this machine; they are looked at, not run.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pty
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import termios
+import time
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from markdown_it import MarkdownIt
+
+import decode_generations
+from daemon import cli, log
+from daemon.config import KEYS, Config, parse, to_toml
+from lib import header, metadata, plain, scaffold, tally
+from lib.errors import SidecarError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+REPOSITORY = Path(__file__).parents[1]
+NAMES = ("README.md", "DECODE_GENERATIONS.md", "GENERATION_CACHING.md", "CHANGELOG.md", "CONTRIBUTING.md")
+PROGRAMS = {
+    "python": "",
+    "generation-sidecars": "-m daemon",
+    "decode-generations": str(REPOSITORY / "decode_generations.py"),
+}
+LANGUAGES = {"console", "python", "output", "toml", "sh", "text"}
+PATIENCE_SECONDS = 20.0
+VARIABLE = (
+    (re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"), "<time>"),
+    (re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC"), "<time>"),
+    (re.compile(r"\bseconds=\d+(\.\d+)?"), "seconds=<seconds>"),
+    (re.compile(r"\bpid \d+"), "pid <pid>"),
+)
+
+
+def text_of(name: str) -> str:
+    """Read one document."""
+    return (REPOSITORY / name).read_text(encoding="utf-8")
+
+
+@dataclass(frozen=True)
+class Block:
+    """One fenced block: its language, its text, and the line of the document where it begins."""
+
+    language: str
+    text: str
+    line: int
+
+
+@cache
+def blocks_of(name: str) -> tuple[Block, ...]:
+    """List the fenced blocks of a document."""
+    tokens = MarkdownIt().parse(text_of(name))
+    return tuple(
+        Block(token.info.strip(), token.content, (token.map or [0])[0] + 1)
+        for token in tokens
+        if token.type == "fence"
+    )
+
+
+@dataclass(frozen=True)
+class Step:
+    """One command of a console block, with what the document says it shows."""
+
+    command: str
+    shown: str
+    line: int
+
+
+def steps_of(block: Block) -> Iterator[Step]:
+    """Split a console block into its commands; a line after ``> `` continues one."""
+    command, shown, at = "", [], 0
+    for number, line in enumerate(block.text.splitlines(), block.line + 1):
+        if line.startswith("$ "):
+            if command:
+                yield Step(command, "\n".join(shown), at)
+            command, shown, at = line[2:], [], number
+        elif line.startswith("> ") and not shown:
+            command += "\n" + line[2:]
+        else:
+            shown.append(line)
+    yield Step(command, "\n".join(shown), at)
+
+
+def looks_like(shown: str, expected: str) -> bool:
+    """Compare what was shown with what a document says, apart from what may differ."""
+    for pattern, word in VARIABLE:
+        shown, expected = pattern.sub(word, shown), pattern.sub(word, expected)
+    pattern = re.escape(expected.strip("\n")).replace("…", ".*")
+    return re.fullmatch(pattern, shown.strip("\n"), re.DOTALL) is not None
+
+
+@dataclass
+class Reader:
+    """Somebody with a terminal in an empty directory, who types what a document says."""
+
+    directory: Path
+    environment: dict[str, str]
+    background: list[subprocess.Popen[bytes]] = field(default_factory=list)
+
+    @classmethod
+    def in_directory(cls, directory: Path) -> Reader:
+        """Lay the programs on the search path, and keep everything else out of the way."""
+        programs = directory / "programs"
+        programs.mkdir()
+        for program, arguments in PROGRAMS.items():
+            script = programs / program
+            script.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} {arguments} "$@"\n')
+            script.chmod(0o755)
+        home = directory / "home"
+        home.mkdir(mode=0o700)
+        environment = {
+            "PATH": f"{programs}:{os.environ['PATH']}",
+            "PYTHONPATH": str(REPOSITORY),
+            "HOME": str(home),
+            "XDG_RUNTIME_DIR": str(home),
+            "TMPDIR": str(home),
+            "COLUMNS": "80",
+            "NO_COLOR": "1",
+            "TERM": "dumb",
+            "LC_ALL": "C.UTF-8",
+            "PYTHONWARNINGS": "error",
+            **{name: value for name, value in os.environ.items() if name.startswith("COVERAGE_")},
+        }
+        work = directory / "work"
+        work.mkdir()
+        return cls(work, environment)
+
+    def types(self, command: str) -> str:
+        """Run a command on a terminal, and return what appears there."""
+        controller, terminal = pty.openpty()
+        attributes = termios.tcgetattr(terminal)
+        attributes[1] &= ~termios.OPOST
+        termios.tcsetattr(terminal, termios.TCSANOW, attributes)
+        try:
+            process = subprocess.Popen(
+                ["bash", "-c", command],
+                cwd=self.directory,
+                env=self.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=terminal,
+                stderr=terminal,
+            )
+        finally:
+            os.close(terminal)
+        shown = b"".join(iter(lambda: _read(controller), b""))
+        os.close(controller)
+        process.wait(PATIENCE_SECONDS)
+        return shown.decode()
+
+    def watches(self, command: str) -> None:
+        """Start a service as in another terminal, and wait until it is ready."""
+        said = self.directory.parent / "service.log"
+        with said.open("wb") as file:
+            process = subprocess.Popen(
+                ["bash", "-c", f"exec {command}"],
+                cwd=self.directory,
+                env=self.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=file,
+            )
+        self.background.append(process)
+        assert self.sees(lambda: b"service.ready" in said.read_bytes()), said.read_text()
+
+    def sees(self, is_there: Any) -> bool:
+        """Wait for something, not for ever."""
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while time.monotonic() < deadline:
+            if is_there():
+                return True
+            self.background[-1].poll()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.background[-1].wait(0.05)
+        return False
+
+    def leaves(self) -> None:
+        """Press Ctrl-C in the other terminals; services end well."""
+        for process in self.background:
+            process.send_signal(signal.SIGINT)
+        assert [process.wait(PATIENCE_SECONDS) for process in self.background] == [0] * len(self.background)
+
+
+def _read(controller: int) -> bytes:
+    try:
+        return os.read(controller, 1 << 16)
+    except OSError:  # Linux's way to say that nobody holds the terminal any more
+        return b""
+
+
+def is_watching(command: str) -> bool:
+    """Tell whether a command runs until Ctrl-C."""
+    words = command.split()
+    instead = {"--backfill", "--check-config", "--status", "--version", "--help"}
+    return words[0] == "generation-sidecars" and not instead.intersection(words)
+
+
+def play(reader: Reader, name: str) -> None:
+    """Do what a document says, from top to bottom."""
+    printed = ""
+    for block in blocks_of(name):
+        where = f"{name}:{block.line}"
+        if block.language == "python":
+            script = reader.directory.parent / "example.py"
+            script.write_text(block.text, encoding="utf-8")
+            printed = reader.types(f"python {shlex.quote(str(script))}")
+            assert "Traceback" not in printed, f"{where}: {printed}"
+        elif block.language == "output":
+            assert looks_like(printed, block.text), f"{where}: it printed\n{printed}"
+        elif block.language == "toml":
+            parse(block.text)
+            (reader.directory / "my.toml").write_text(block.text, encoding="utf-8")
+        elif block.language == "console":
+            for step in steps_of(block):
+                follow(reader, step, name)
+
+
+def follow(reader: Reader, step: Step, name: str) -> None:
+    """Type one command, and look whether the terminal shows what the document says."""
+    if is_watching(step.command):
+        reader.watches(step.command)
+        return
+    shown = reader.types(step.command)
+    if reader.background and step.command.split()[0] in {"cat", "ls"} and not looks_like(shown, step.shown):
+        reader.sees(lambda: looks_like(reader.types(step.command), step.shown))
+        shown = reader.types(step.command)
+    assert looks_like(shown, step.shown), f"{name}:{step.line}: $ {step.command}\nshows\n{shown}"
+
+
+@pytest.fixture
+def reader(tmp_path: Path) -> Iterator[Reader]:
+    """Give a reader, whose services end with the test."""
+    somebody = Reader.in_directory(tmp_path)
+    yield somebody
+    for process in somebody.background:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_a_document_says_to_type_shows_what_it_says(name: str, reader: Reader) -> None:
+    """Every command and every Python example is executed, in order, and its output compared."""
+    play(reader, name)
+    reader.leaves()
+
+
+def test_a_command_that_shows_something_else_is_noticed(reader: Reader) -> None:
+    """The test of the documents would be worth nothing if it could not fail."""
+    with pytest.raises(AssertionError, match="Hello"):
+        follow(reader, Step("echo Hello", "Good evening", 1), "a document")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_block_has_a_language_that_is_checked(name: str) -> None:
+    """A block of another language would be an example that nobody runs."""
+    assert {block.language for block in blocks_of(name)} <= LANGUAGES
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_text_blocks_hold_no_commands(name: str) -> None:
+    """``text`` is for layouts and lines of a log; a command belongs where it is executed."""
+    started = [line.split()[0] for block in blocks_of(name) if block.language == "text"
+               for line in block.text.splitlines() if line.strip()]  # fmt: skip
+    assert not {"$", "make", "sudo", *PROGRAMS}.intersection(started)
+
+
+def sh_lines() -> list[str]:
+    """List the lines of all ``sh`` blocks."""
+    return [
+        line
+        for name in NAMES
+        for block in blocks_of(name)
+        if block.language == "sh"
+        for line in block.text.splitlines()
+        if line and not line.startswith("#")
+    ]
+
+
+@pytest.mark.parametrize("line", sorted(set(sh_lines())))
+def test_what_would_change_the_machine_is_sound(line: str) -> None:
+    """Targets of make exist, scripts of ours exist and know their flags, and the shell can parse the line."""
+    subprocess.run(["bash", "-n", "-c", line], check=True)
+    words = [word for word in shlex.split(line, comments=True) if word != "sudo" and "=" not in word]
+    if words[0] == "make":
+        makefile = (REPOSITORY / "Makefile").read_text(encoding="utf-8")
+        assert all(re.search(rf"^{target}:", makefile, re.MULTILINE) for target in words[1:])
+    elif "/" in words[0]:
+        help_text = subprocess.run(
+            [REPOSITORY / words[0], "--help"], capture_output=True, text=True, check=True
+        ).stdout
+        assert all(word in help_text for word in words if word.startswith("--"))
+    else:
+        assert words[0] in {"apt", "git", "cd", "sysctl", "kill", "python3"}
+
+
+def help_of(program: str) -> str:
+    """Return a program's help as on a terminal of 80 columns."""
+    parsers = {"generation-sidecars": cli._parser, "decode-generations": decode_generations._parser}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("COLUMNS", "80")
+        return parsers[program]().format_help()
+
+
+@pytest.mark.parametrize(
+    ("program", "name"),
+    [("generation-sidecars", "README.md"), ("decode-generations", "DECODE_GENERATIONS.md")],
+)
+def test_the_help_in_the_documents_is_the_programs_own(program: str, name: str) -> None:
+    """Every flag that exists is documented, because the whole help is."""
+    assert help_of(program) in text_of(name)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_flag_in_the_documents_exists(name: str) -> None:
+    """A flag of ours that is only in the documents is a promise nobody keeps."""
+    prose = "\n".join(
+        line for line in text_of(name).splitlines() if not re.search(r"\bmake |systemd/install", line)
+    )
+    known = set(re.findall(r"--[a-z][a-z-]+", help_of("generation-sidecars") + help_of("decode-generations")))
+    assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", prose)) <= known
+
+
+def test_every_configuration_key_is_documented_with_its_default() -> None:
+    """README's table is the code's: the same keys in the same order, with the same defaults."""
+    rows = re.findall(r"^\| `([a-z_.]+)` +\| `([^`]+)` +\|", text_of("README.md"), re.MULTILINE)
+    assert [key for key, _ in rows] == list(KEYS)
+    section, defaults = "", []
+    for line in to_toml(Config()).splitlines():
+        section = line[1:-1] + "." if line.startswith("[") else section
+        key, equals, value = line.partition(" = ")
+        if equals:
+            defaults.append((section + key, value))
+    assert [row for row in rows if row[1] != "not set"] == defaults
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_configuration_key_in_the_documents_exists(name: str) -> None:
+    """A key in prose stands in back-ticks with its section."""
+    sections = "|".join({key.partition(".")[0] for key in KEYS if "." in key})
+    events = {value for key, value in vars(log).items() if key.isupper() and isinstance(value, str)}
+    named = set(re.findall(rf"`((?:{sections})\.[a-z_]+)`", text_of(name)))
+    assert named - events <= set(KEYS)
+
+
+def test_every_event_is_documented_and_every_documented_event_exists() -> None:
+    """README's list of events is the one that the log module keeps."""
+    events = {value for key, value in vars(log).items() if key.isupper() and isinstance(value, str)}
+    rows = re.findall(r"^\| `([a-z]+\.[a-z]+)` +\| [A-Z]", text_of("README.md"), re.MULTILINE)
+    assert set(rows) == events | {"metadata.unreadable"}
+
+
+def test_the_exit_statuses_in_the_documents_are_the_programs() -> None:
+    """0, 1, 2 and 3 mean the same in the code and in README."""
+    assert (cli.ALL_IS_WELL, cli.SOMETHING_FAILED, cli.WRONG_USAGE, cli.NOT_RUNNING) == (0, 1, 2, 3)
+    for name, statuses in (("README.md", "0123"), ("DECODE_GENERATIONS.md", "012")):
+        assert re.findall(r"^\| (\d) +\|", text_of(name), re.MULTILINE) == list(statuses)
+
+
+def test_the_limits_in_the_documents_are_those_of_the_code() -> None:
+    """Who runs into a limit finds the right number."""
+    text = " ".join(text_of("GENERATION_CACHING.md").split())
+    for words in (
+        f"{header.ITEM_BYTES_LIMIT >> 20} MiB",
+        f"{header.HEADER_BYTES_LIMIT:,} bytes",
+        f"{header.DIMENSIONS_LIMIT} dimensions",
+        f"{header.EMPTY_ITEMS_LIMIT:,} empty items",
+        f"{plain.DEPTH_LIMIT} levels deep",
+        f"{plain.VALUES_LIMIT:,} values",
+        f"{scaffold.ARRAY_ELEMENTS_LIMIT:,} elements",
+        f"{metadata._LIMIT >> 20} MiB",
+        f"{tally._COUNTED_LIMIT:,} items",
+        f"{Config().work.max_output_bytes >> 30} GiB",
+    ):
+        assert words in text, words
+
+
+def anchors_of(name: str) -> set[str]:
+    """List the anchors that GitHub makes of a document's headings."""
+    headings = re.findall(r"^#+ (.+)$", text_of(name), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_link_leads_somewhere(name: str) -> None:
+    """Links within the repository name a file that is there, and a heading in it."""
+    for target in re.findall(r"\]\(([^)\s]+)\)", text_of(name)):
+        path, _, anchor = target.partition("#")
+        assert not path.startswith("/"), target
+        if "://" not in target:
+            assert (REPOSITORY / (path or name)).exists(), target
+            assert not anchor or anchor in anchors_of(path or name), target
+
+
+def test_the_map_of_the_code_names_every_module_and_no_other() -> None:
+    """Whoever looks for something in CONTRIBUTING finds it."""
+    named = set(re.findall(r"`((?:lib|daemon)/\w+\.py)`", text_of("CONTRIBUTING.md")))
+    there = {
+        f"{package}/{path.name}"
+        for package in ("lib", "daemon")
+        for path in (REPOSITORY / package).glob("*.py")
+    }
+    assert named == {name for name in there if not name.endswith("/__init__.py")}
+
+
+def test_the_version_in_the_changelog_is_the_projects() -> None:
+    """The newest entry is about what is here."""
+    version = re.search(r'^version = "(.+)"$', text_of("pyproject.toml"), re.MULTILINE)
+    entries = re.findall(r"^## (\S+)", text_of("CHANGELOG.md"), re.MULTILINE)
+    assert version is not None
+    assert entries[0] == version[1]
+
+
+def test_the_demo_shows_a_tree_and_a_page() -> None:
+    """``make demo`` works from a checkout, in a few seconds, and leaves nothing behind."""
+    run = subprocess.run(
+        [sys.executable, REPOSITORY / "tests" / "demo.py"],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    assert "try_completions.md" in run.stdout
+    assert "## Completion 1" in run.stdout
+    assert not Path(run.stdout.split()[-1]).exists()
+
+
+def test_nothing_in_the_documents_is_of_this_machine() -> None:
+    """The project stands alone: no path of the machine it was written on, no trailing space."""
+    for name in (*NAMES, "LICENSE"):
+        assert not re.search(r"(?m)/work/|\.\./|[ \t]+$", text_of(name)), name
+    assert issubclass(SidecarError, Exception)
