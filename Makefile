@@ -50,7 +50,7 @@ types: $(VENV)/installed-dev
 
 coverage: $(VENV)/installed-dev
 	@$(BIN)/coverage erase
-	@COVERAGE_PROCESS_START=$(CURDIR)/pyproject.toml $(BIN)/coverage run -m pytest -q
+	@$(BIN)/coverage run -m pytest -q
 	@$(BIN)/coverage combine -q
 	@$(BIN)/coverage report --fail-under=95
 

@@ -56,14 +56,17 @@ class Guard:
         self._next_check = now + CHECK_SECONDS
         if self._roots_changed():
             self.close_watch()
-            self._replace_at = now
+            self._open(now)
+            return True
         if self.watch is None:
-            return self._open(now)
+            self._open(now)
+            return False
         self.watch.ping()
         trouble = self.watch.trouble(now, directories)
         if trouble:
             self._fail(trouble, now)
-            return self._open(now)
+            self._open(now)
+            return False
         if self.watch.doubtful and now >= self._doubt_until:
             # the directories may be newer than the watch's own look at them: a second sweep tells
             self._doubt_until = now + _DOUBT_SECONDS
@@ -114,18 +117,17 @@ class Guard:
                 self._log.info("watch.restored", root=root.path)
         return bool(changed)
 
-    def _open(self, now: float) -> bool:
+    def _open(self, now: float) -> None:
         present = [root.path for root in self.roots if root.is_there]
         if now < self._replace_at or not present:
-            return False
+            return
         try:
             self.watch = self._make(present)
         except OSError as error:
             self._fail(f"it could not be started: {error.strerror or error}", now)
-            return False
+            return
         self._was_ready = False
         self._opened = now
-        return True
 
     def _fail(self, reason: str, now: float) -> None:
         self.close_watch()

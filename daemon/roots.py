@@ -14,17 +14,18 @@ class Root:
     def __init__(self, path: str) -> None:
         self.path = path
         self.identity: tuple[int, int] | None = None
+        self._looked = False
         self._lock = -1
 
     def look(self) -> bool:
-        """Look at the path; True when what is there changed (came, went, was replaced)."""
+        """Look at the path; True when what is there changed (came, went, was replaced), and the first time."""
         try:
             status = os.stat(self.path)
             now = (status.st_dev, status.st_ino) if os.path.isdir(self.path) else None
         except OSError:
             now = None
-        changed = now != self.identity
-        self.identity = now
+        changed = now != self.identity or not self._looked
+        self.identity, self._looked = now, True
         return changed
 
     @property

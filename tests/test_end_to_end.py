@@ -1,0 +1,389 @@
+"""The built wheel as a real process on a real directory: save, and the sidecars are there."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+DEADLINE_SECONDS = 30.0
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Build the wheel and unpack it where nothing of the checkout is."""
+    target = tmp_path_factory.mktemp("wheel") / "installed-wheel"
+    source = tmp_path_factory.mktemp("source") / "source"
+    ignored = shutil.ignore_patterns(".*", "build", "*.egg-info", "tests", "benchmarks")
+    shutil.copytree(REPOSITORY, source, ignore=ignored)
+    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", target, source]
+    subprocess.run(command, check=True)
+    return target
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """Make an empty experiments directory."""
+    root = tmp_path / "experiments"
+    root.mkdir()
+    return root
+
+
+class Daemon:
+    """The service as a process of its own, with its log."""
+
+    def __init__(self, wheel: Path, *arguments: str | Path, directory: Path) -> None:
+        self.directory = directory
+        self.log = directory / "daemon.log"
+        self.environment = {
+            **os.environ,
+            "PYTHONPATH": str(wheel),
+            "XDG_RUNTIME_DIR": str(directory),
+            "RUNTIME_DIRECTORY": "",
+        }
+        self.arguments = [str(argument) for argument in arguments]
+        self.start()
+
+    def start(self) -> None:
+        """Start it and wait until it is ready."""
+        with self.log.open("ab") as log:
+            log.write(b"\n")
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "daemon", *self.arguments],
+                stdin=subprocess.DEVNULL,
+                stderr=log,
+                env=self.environment,
+                cwd=self.directory,
+            )
+
+    def events(self) -> list[dict[str, object]]:
+        """Return what it logged so far."""
+        return [json.loads(line) for line in self.log.read_text().splitlines() if line.startswith("{")]
+
+    def named(self, name: str) -> list[dict[str, object]]:
+        """Return the events of one name."""
+        return [event for event in self.events() if event["event"] == name]
+
+    def wait_for(self, name: str, count: int = 1) -> None:
+        """Wait until an event was logged so many times."""
+        poll(lambda: len(self.named(name)) >= count or self.process.poll() is not None, f"{name} in {self.log}")
+
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
+        """Send a signal and wait for the end."""
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        return self.process.wait(DEADLINE_SECONDS)
+
+
+@pytest.fixture
+def start(wheel: Path, tmp_path: Path):
+    """Give a function that starts a service; all end with the test and leave no process behind."""
+    running = []
+
+    def starter(*arguments: str | Path, directory: Path = tmp_path) -> Daemon:
+        running.append(Daemon(wheel, *arguments, directory=directory))
+        return running[-1]
+
+    yield starter
+    for daemon in running:
+        daemon.stop()
+    poll(lambda: not processes_with(str(tmp_path)), "every process to end")
+
+
+@pytest.fixture
+def daemon(start, root: Path) -> Daemon:
+    """Run the service over the root."""
+    running = start(root)
+    running.wait_for("service.ready")
+    return running
+
+
+def poll(condition, what: str, seconds: float = DEADLINE_SECONDS) -> None:
+    """Wait until a condition holds, looking often."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"waited {seconds} s for {what}"
+        time.sleep(0.005)  # the outside world has no event to wait for
+
+
+def processes_with(word: str) -> list[int]:
+    """Find processes, zombies aside, whose command line holds a word."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and int(entry.name) != os.getpid():
+            try:
+                command = (entry / "cmdline").read_bytes().decode(errors="replace")
+            except OSError:
+                continue
+            if word in command:
+                found.append(int(entry.name))
+    return found
+
+
+def sidecars(source: Path) -> tuple[Path, Path]:
+    """Name the sidecars of a source."""
+    return source.with_suffix(".json"), source.with_suffix(".md")
+
+
+def is_fresh(source: Path) -> bool:
+    """Tell whether both sidecars carry the source's time."""
+    try:
+        stamp = source.stat().st_mtime_ns
+        return all(path.stat().st_mtime_ns == stamp for path in sidecars(source))
+    except FileNotFoundError:
+        return False
+
+
+def save(path: Path, *texts: str) -> Path:
+    """Save texts as a generation script does."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    np.save(path, np.array(texts, dtype=object), allow_pickle=True)
+    return path
+
+
+def holds(source: Path, *texts: str) -> bool:
+    """Tell whether the JSON beside a source holds these texts."""
+    try:
+        return json.loads(sidecars(source)[0].read_text()) == list(texts)
+    except FileNotFoundError:
+        return False
+
+
+def litter(root: Path) -> list[Path]:
+    """Find temporary files of ours."""
+    return list(root.rglob(".generation-sidecars-*"))
+
+
+def test_a_saved_array_gets_both_sidecars(daemon: Daemon, root: Path) -> None:
+    """np.save is all a person does."""
+    source = save(root / "n2_completions.npy", "Hello", "world")
+    poll(lambda: is_fresh(source), "the sidecars")
+    assert sidecars(source)[0].read_text() == '[\n  "Hello",\n  "world"\n]'
+    assert "## Completion 2\n\nworld\n" in sidecars(source)[1].read_text()
+    daemon.wait_for("sidecars.written")
+    (event,) = daemon.named("sidecars.written")
+    assert (event["records"], event["blank"], event["distinct"]) == (2, 0, 2)
+
+
+def test_a_rename_into_place_is_seen(daemon: Daemon, root: Path) -> None:
+    """Careful writers rename."""
+    save(root / "draft.npy", "x")
+    source = root / "n1_full_texts.npy"
+    (root / "draft.npy").rename(source)
+    poll(lambda: holds(source, "x"), "the sidecars")
+
+
+def test_a_hard_link_is_seen(daemon: Daemon, root: Path) -> None:
+    """A link gives no closed event."""
+    source = root / "n1_completions.npy"
+    os.link(save(root / "kept.npy", "linked"), source)
+    poll(lambda: holds(source, "linked"), "the sidecars")
+
+
+def test_new_directories_back_to_back_lose_nothing(daemon: Daemon, root: Path) -> None:
+    """Making a path and saving into it at once outruns a naive watch."""
+    sources = [save(root / f"m{i}" / "b" / "c" / "n1_completions.npy", f"text {i}") for i in range(100)]
+    poll(lambda: all(holds(source, f"text {i}") for i, source in enumerate(sources)), "100 files in 300 directories")
+    assert not litter(root)
+
+
+def test_a_tree_moved_in_is_done(daemon: Daemon, root: Path, tmp_path: Path) -> None:
+    """What was made elsewhere comes in one rename."""
+    for i in range(50):
+        save(tmp_path / "elsewhere" / f"d{i % 7}" / f"n{i}_completions.npy", f"moved {i}")
+    (tmp_path / "elsewhere").rename(root / "arrived")
+    sources = list((root / "arrived").rglob("*.npy"))
+    poll(lambda: all(is_fresh(source) for source in sources), "50 moved files")
+
+
+def test_an_overwrite_follows(daemon: Daemon, root: Path) -> None:
+    """The sidecar is of the last version."""
+    source = save(root / "n1_completions.npy", "one")
+    poll(lambda: holds(source, "one"), "the first version")
+    save(source, "two")
+    poll(lambda: holds(source, "two") and is_fresh(source), "the second version")
+
+
+def test_many_overwrites_end_with_the_last(daemon: Daemon, root: Path) -> None:
+    """Whatever is read in between, each sidecar is one whole version."""
+    source = root / "n1_completions.npy"
+    for i in range(200):
+        save(source, *[f"version {i}"] * 50)
+        if (page := sidecars(source)[0]).exists():
+            assert len(set(json.loads(page.read_text()))) == 1
+    poll(lambda: holds(source, *["version 199"] * 50) and is_fresh(source), "the last version")
+
+
+def test_metadata_that_comes_late_reaches_the_page(daemon: Daemon, root: Path) -> None:
+    """The page says unknown until the metadata is there."""
+    source = save(root / "n1_completions.npy", "x")
+    page = sidecars(source)[1]
+    poll(lambda: page.exists() and "**Model:** unknown" in page.read_text(), "the page")
+    (root / "n1_metadata.json").write_text(json.dumps({"model_name": "org/late"}))
+    poll(lambda: "**Model:** org/late" in page.read_text(), "the model's name")
+
+
+def test_deleting_what_waits_is_quiet(daemon: Daemon, root: Path) -> None:
+    """A source that goes away is no failure, and its directory is not brought back."""
+    for i in range(30):
+        save(root / "short" / f"n{i}_completions.npy", "x")
+    shutil.rmtree(root / "short", ignore_errors=True)
+    source = save(root / "n_completions.npy", "after")
+    poll(lambda: holds(source, "after"), "the file after")
+    assert not daemon.named("source.failed")
+
+
+def test_a_bad_file_is_told_once_and_others_go_on(daemon: Daemon, root: Path) -> None:
+    """One bad file never stops the work on others."""
+    (root / "bad_completions.npy").write_bytes(b"\x93NUMPY\x09\x09 not an array at all")
+    source = save(root / "good_completions.npy", "x")
+    poll(lambda: holds(source, "x"), "the good file")
+    daemon.wait_for("source.failed")
+    (event,) = daemon.named("source.failed")
+    assert "version 9.9" in str(event["reason"])
+    assert event["hint"]
+
+
+def test_an_edited_page_is_kept(daemon: Daemon, root: Path) -> None:
+    """What a person wrote after us is theirs."""
+    source = save(root / "n1_completions.npy", "x")
+    poll(lambda: is_fresh(source), "the sidecars")
+    page = sidecars(source)[1]
+    page.write_text(page.read_text() + "my notes\n")
+    edited = page.stat()
+    save(root / "n2_completions.npy", "y")
+    daemon.process.send_signal(signal.SIGHUP)
+    daemon.wait_for("sidecar.kept")
+    assert page.stat().st_mtime_ns == edited.st_mtime_ns
+    assert page.read_text().endswith("my notes\n")
+
+
+def test_what_was_there_before_is_done_at_start(start, root: Path, tmp_path: Path) -> None:
+    """Watch, then sweep."""
+    source = save(root / "old" / "n1_completions.npy", "old")
+    daemon = start(root)
+    poll(lambda: is_fresh(source), "the old file")
+    assert daemon.stop() == 0
+    assert daemon.named("service.stopped")
+
+
+def test_killed_and_started_again_catches_up(daemon: Daemon, root: Path) -> None:
+    """kill -9 leaves no process, no litter, and nothing undone."""
+    for i in range(50):
+        save(root / f"n{i}_completions.npy", *["text"] * 200)
+    daemon.stop(signal.SIGKILL)
+    daemon.start()
+    sources = list(root.glob("*.npy"))
+    poll(lambda: all(is_fresh(source) for source in sources), "all files")
+    poll(lambda: not litter(root), "litter to go")
+
+
+def test_a_second_daemon_says_so_and_leaves(daemon: Daemon, start, root: Path, tmp_path: Path) -> None:
+    """One daemon a root."""
+    (tmp_path / "second").mkdir()
+    second = start(root, directory=tmp_path / "second")
+    assert second.process.wait(DEADLINE_SECONDS) == 1
+    assert "another service" in second.log.read_text()
+    source = save(root / "n_completions.npy", "x")
+    poll(lambda: is_fresh(source), "the first one to go on")
+
+
+def test_a_root_replaced_is_followed(daemon: Daemon, root: Path) -> None:
+    """Renaming the root away and making a new one is noticed."""
+    root.rename(root.with_name("old"))
+    root.mkdir()
+    source = save(root / "n_completions.npy", "new root")
+    poll(lambda: holds(source, "new root"), "the file in the new root")
+
+
+def test_a_root_that_is_missing_is_waited_for(start, tmp_path: Path) -> None:
+    """A root on a disk that is mounted later comes alive."""
+    root = tmp_path / "later"
+    daemon = start(root)
+    daemon.wait_for("watch.degraded")
+    source = save(root / "n_completions.npy", "there")
+    poll(lambda: is_fresh(source), "the file in the late root")
+    assert daemon.stop() == 0
+
+
+def test_a_watcher_that_dies_is_replaced(daemon: Daemon, root: Path) -> None:
+    """The watch is something that can be thrown away."""
+    children = Path(f"/proc/{daemon.process.pid}/task/{daemon.process.pid}/children").read_text().split()
+    for child in children:
+        os.kill(int(child), signal.SIGKILL)
+    source = save(root / "n_completions.npy", "meanwhile")
+    poll(lambda: holds(source, "meanwhile"), "the file saved meanwhile")
+    daemon.wait_for("watch.degraded")
+
+
+def test_reload_takes_a_valid_file_and_refuses_a_bad_one(start, root: Path, tmp_path: Path) -> None:
+    """SIGHUP reads the configuration again; an invalid one changes nothing."""
+    config = tmp_path / "config.toml"
+    config.write_text(f"roots = [{json.dumps(str(root))}]\n")
+    daemon = start("--config", config)
+    daemon.wait_for("service.ready")
+    config.write_text('rots = ["x"]\n[work]\njobs = 0\n')
+    daemon.process.send_signal(signal.SIGHUP)
+    daemon.wait_for("config.rejected")
+    (event,) = daemon.named("config.rejected")
+    assert len(event["problems"]) == 2
+    config.write_text(f'roots = [{json.dumps(str(root))}]\n[sidecars]\nformats = ["json"]\n')
+    daemon.process.send_signal(signal.SIGHUP)
+    daemon.wait_for("config.reloaded")
+    source = save(root / "n_completions.npy", "x")
+    poll(lambda: holds(source, "x"), "the JSON")
+    assert not sidecars(source)[1].exists()
+    assert daemon.stop(signal.SIGINT) == 0
+
+
+def test_a_stop_in_the_middle_of_a_large_file_is_quick(daemon: Daemon, root: Path) -> None:
+    """SIGTERM ends the work at the end of its block, and leaves no litter."""
+    large = root / "large_completions.npy"
+    np.save(root / "large.npy", np.full(200_000, "x" * 500))
+    (root / "large.npy").rename(large)
+    poll(lambda: litter(root), "the work to begin")
+    began = time.monotonic()
+    assert daemon.stop() == 0
+    assert time.monotonic() - began < 5
+    assert not litter(root)
+
+
+def test_backfill_writes_nothing_the_second_time(wheel: Path, root: Path, tmp_path: Path) -> None:
+    """A complete tree is left alone: inode and times of every sidecar stay."""
+    for i in range(20):
+        save(root / f"d{i % 3}" / f"n{i}_completions.npy", f"text {i}")
+    environment = {**os.environ, "PYTHONPATH": str(wheel)}
+    command = [sys.executable, "-m", "daemon", "--backfill", str(root), "--jobs", "2"]
+    subprocess.run(command, check=True, env=environment, cwd=tmp_path, capture_output=True)
+    before = {path: (path.stat().st_ino, path.stat().st_mtime_ns, path.stat().st_ctime_ns) for path in root.rglob("*.*")}
+    assert len(before) == 60
+    subprocess.run(command, check=True, env=environment, cwd=tmp_path, capture_output=True)
+    after = {path: (path.stat().st_ino, path.stat().st_mtime_ns, path.stat().st_ctime_ns) for path in root.rglob("*.*")}
+    assert before == after
+
+
+def test_status_tells_of_the_running_service(daemon: Daemon, root: Path) -> None:
+    """--status is healthy with 0, and 1 when a file failed."""
+    command = [sys.executable, "-m", "daemon", "--status"]
+
+    def status() -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            command, check=False, env=daemon.environment, cwd=daemon.directory, capture_output=True, text=True
+        )
+
+    poll(lambda: status().returncode == 0, "a healthy status")
+    assert str(root) in status().stdout
+    (root / "bad_completions.npy").write_bytes(b"not an array")
+    poll(lambda: status().returncode == 1, "the failure to show")
+    assert "bad_completions.npy" in status().stdout
+    daemon.stop()
+    assert status().returncode == 3
