@@ -21,16 +21,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run ``decode-generations``; return the exit status (0 well, 1 some file failed, 2 wrong usage)."""
     parser = _parser()
     given = parser.parse_args(arguments)
-    if given.model and given.paths:
+    if given.model is not None and given.paths:
         parser.error("--model names a directory already: leave PATH out")
-    if given.model and Path(given.model).name != given.model:
+    if given.model is not None and (given.model in {"", ".."} or Path(given.model).name != given.model):
         parser.error("--model is the name of one directory below the base directory")
     return guarded(lambda: _run(given))
 
 
 def _run(given: argparse.Namespace) -> int:
     config = with_overrides(
-        load(given.config) if given.config else Config(),
+        Config() if given.config is None else load(given.config),
         limit=given.limit,
         jobs=given.jobs,
         formats=given.formats,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import io
 import os
 import signal
 import sys
@@ -52,6 +53,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def guarded(command: Callable[[], int]) -> int:
     """Run a command and return its exit status; what ends it early becomes a sentence and a status."""
     try:
+        if isinstance(sys.stdout, io.TextIOWrapper):  # not when it is closed, or somebody else's
+            sys.stdout.reconfigure(errors="backslashreplace")
         status = command()
         if sys.stdout is not None:
             sys.stdout.flush()
@@ -126,7 +129,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def add_options(group: Any) -> None:
     """Add the flags that lie over the configuration file."""
-    group.add_argument("--config", metavar="FILE", help="a TOML file; see config.example.toml")
+    group.add_argument("--config", type=_file, metavar="FILE", help="a TOML file; see config.example.toml")
     group.add_argument(
         "--limit", type=_whole_number, metavar="N", help="keep the first N items in both formats"
     )
@@ -137,6 +140,12 @@ def add_options(group: Any) -> None:
     group.add_argument("--markdown", metavar="STYLE", help="auto, plain or fenced (default: auto)")
     group.add_argument("--log-level", metavar="LEVEL", help="debug, info, warning or error (default: info)")
     group.add_argument("--log-format", metavar="FORMAT", help="auto, console or json (default: auto)")
+
+
+def _file(text: str) -> str:
+    if not text:
+        raise argparse.ArgumentTypeError("the name of the file is empty")
+    return text
 
 
 def _whole_number(text: str) -> int:
@@ -161,7 +170,7 @@ def _check_combinations(parser: argparse.ArgumentParser, given: argparse.Namespa
 
 def _config(given: argparse.Namespace) -> Config:
     """Lay the command line over the file over the defaults."""
-    config = load(given.config) if given.config else Config()
+    config = Config() if given.config is None else load(given.config)
     roots = None if given.backfill else given.paths or None
     return with_overrides(
         config,
@@ -221,7 +230,7 @@ def _refuse(paths: Sequence[str], reason: str) -> None:
     from daemon.log import escaped
 
     for path in paths:
-        print(f"{escaped(path)}: {reason}", file=sys.stderr)
+        print(f"{escaped(path) or repr(path)}: {reason}", file=sys.stderr)
 
 
 class _Interrupted:
