@@ -1,0 +1,542 @@
+"""The command lines: what a person types, what they read, and with which status it ends."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+import pytest
+from support import LONG_AGO_NS, save, wait_for
+
+import decode_generations
+from daemon import cli, status
+from daemon.config import Config, parse, to_toml
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+REPOSITORY: Final = Path(__file__).resolve().parents[1]
+SIDECARS: Final = ("generation-sidecars",)
+BACKFILL: Final = ("generation-sidecars", "--backfill")
+DECODE: Final = ("decode-generations",)
+PROGRAMS: Final = {
+    "generation-sidecars": ("-m", "daemon"),
+    "decode-generations": (str(REPOSITORY / "decode_generations.py"),),
+}
+MAINS: Final[dict[str, Callable[[Sequence[str]], int]]] = {
+    "generation-sidecars": cli.main,
+    "decode-generations": decode_generations.main,
+}
+sweeping = pytest.mark.parametrize("sweep", [BACKFILL, DECODE], ids=["backfill", "decode-generations"])
+either = pytest.mark.parametrize("program", list(PROGRAMS))
+
+
+def command_of(words: Sequence[str | bytes | Path]) -> list[str | bytes | Path]:
+    """Say how Python runs what a person would type."""
+    return [sys.executable, *PROGRAMS[str(words[0])], *words[1:]]
+
+
+def environment_of(directory: Path, **more: str) -> dict[str, str]:
+    """Give an environment in which only this directory counts."""
+    return {
+        **os.environ,
+        "PYTHONPATH": str(REPOSITORY),
+        "XDG_RUNTIME_DIR": str(directory),
+        "RUNTIME_DIRECTORY": "",
+        **more,
+    }
+
+
+def types(
+    directory: Path, *words: str | bytes | Path, **environment: str
+) -> subprocess.CompletedProcess[str]:
+    """Run a command line in a directory, to its end."""
+    return subprocess.run(
+        command_of(words),
+        cwd=directory,
+        env=environment_of(directory, **environment),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        errors="surrogateescape",
+        check=False,
+        timeout=60,
+    )
+
+
+def finished(run: subprocess.CompletedProcess[str]) -> dict[str, int]:
+    """Return the sums of a sweep's last event."""
+    event = json.loads(run.stderr.splitlines()[-1])
+    assert event["event"] == "sweep.finished"
+    return {name: event[name] for name in ("rendered", "adopted", "fresh", "kept", "skipped", "failed")}
+
+
+def fresh_tree(directory: Path) -> Path:
+    """Make a tree that a sweep has just been over: one source, two sidecars."""
+    source = save(directory / "n1_completions.npy", ["x"], time_ns=LONG_AGO_NS)
+    assert types(directory, *BACKFILL, directory).returncode == 0
+    return source
+
+
+def snapshot(directory: Path) -> dict[Path, tuple[int, int, int]]:
+    """Return what would differ if anything had been written."""
+    looks = {path: path.lstat() for path in [directory, *directory.rglob("*")]}
+    return {path: (look.st_ino, look.st_mtime_ns, look.st_ctime_ns) for path, look in looks.items()}
+
+
+def not_a_sentence(text: str) -> bool:
+    """Tell whether a person would be shown the inside of the program."""
+    return "Traceback" in text or "Error(" in text
+
+
+@sweeping
+def test_a_sweep_over_a_sound_tree_ends_with_0(sweep: tuple[str, ...], tmp_path: Path) -> None:
+    """Sources without text and edited pages are no failures."""
+    source = fresh_tree(tmp_path)
+    source.with_suffix(".md").write_text("mine")
+    np.save(tmp_path / "ids_completions.npy", np.arange(3))
+    run = types(tmp_path, *sweep, tmp_path)
+    assert run.returncode == 0
+    assert finished(run) == {"rendered": 0, "adopted": 0, "fresh": 1, "kept": 1, "skipped": 2, "failed": 0}
+
+
+@sweeping
+def test_a_sweep_that_failed_on_one_file_ends_with_1_and_did_the_others(
+    sweep: tuple[str, ...], tmp_path: Path
+) -> None:
+    """One bad file never stops the work on others."""
+    (tmp_path / "a_completions.npy").write_bytes(b"not an array")
+    good = save(tmp_path / "b_completions.npy", ["x"])
+    run = types(tmp_path, *sweep, tmp_path)
+    assert run.returncode == 1
+    assert good.with_suffix(".json").exists()
+    (failure,) = [event for event in map(json.loads, run.stderr.splitlines()) if event["level"] == "error"]
+    assert failure["event"] == "source.failed"
+    assert failure["reason"] == "it does not begin like an .npy file"
+    assert failure["hint"]
+
+
+@sweeping
+def test_a_path_that_is_not_there_is_named_and_ends_with_1(sweep: tuple[str, ...], tmp_path: Path) -> None:
+    """Nothing is swept when one of the paths is wrong: a typing error is corrected first."""
+    source = save(tmp_path / "b_completions.npy", ["x"])
+    run = types(tmp_path, *sweep, "nowhere", "neither_completions.npy", tmp_path)
+    assert run.returncode == 1
+    assert run.stderr == "nowhere: is not there\nneither_completions.npy: is not there\n"
+    assert not source.with_suffix(".json").exists()
+
+
+@sweeping
+def test_paths_that_do_not_end_in_a_kind_are_named_and_end_with_2(
+    sweep: tuple[str, ...], tmp_path: Path
+) -> None:
+    """A sidecar, notes, an array of another name: none of them is a source."""
+    for name in ("n1_completions.json", "notes.txt", "completions.npy"):
+        (tmp_path / name).touch()
+    run = types(tmp_path, *sweep, "n1_completions.json", "notes.txt", "completions.npy")
+    ending = "is not a source: its name ends in none of _completions.npy, _full_texts.npy"
+    assert run.returncode == 2
+    assert run.stderr == (f"n1_completions.json: {ending}\nnotes.txt: {ending}\ncompletions.npy: {ending}\n")
+
+
+@sweeping
+def test_without_a_path_the_default_directory_is_swept(sweep: tuple[str, ...], tmp_path: Path) -> None:
+    """It is experiments, below the working directory."""
+    (tmp_path / "experiments").mkdir()
+    source = save(tmp_path / "experiments" / "n1_full_texts.npy", ["x"])
+    assert types(tmp_path, *sweep).returncode == 0
+    assert source.with_suffix(".md").exists()
+
+
+@sweeping
+def test_a_directory_named_like_a_kind_confuses_nobody(sweep: tuple[str, ...], tmp_path: Path) -> None:
+    """Kind comes from the name of the file alone."""
+    folder = tmp_path / "n9..completions.." / "old_completions"
+    folder.mkdir(parents=True)
+    source = save(folder / "n1_full_texts.npy", ["x"])
+    save(folder / "other.npy", ["x"])
+    assert types(tmp_path, *sweep, tmp_path / "n9..completions..").returncode == 0
+    assert source.with_suffix(".md").read_text().startswith("# Full Texts (Prompt + Completion)\n")
+    assert len(list(folder.iterdir())) == 4
+
+
+@sweeping
+def test_one_file_given_twice_in_other_words_is_done_once(sweep: tuple[str, ...], tmp_path: Path) -> None:
+    """A glob and a list overlap easily."""
+    save(tmp_path / "n1_completions.npy", ["x"])
+    run = types(tmp_path, *sweep, "n1_completions.npy", "./n1_completions.npy", "n1_completions.npy", ".")
+    assert run.returncode == 0
+    assert finished(run)["failed"] == 0
+    assert run.stderr.count('"sidecars.written"') == 1
+
+
+def test_a_model_stands_for_its_generations(tmp_path: Path) -> None:
+    """--model M means BASE_DIR/M/generations, and nothing beside it."""
+    inside, outside = tmp_path / "runs" / "m" / "generations", tmp_path / "runs" / "m" / "other"
+    for folder in (inside, outside):
+        folder.mkdir(parents=True)
+        save(folder / "n1_completions.npy", ["x"])
+    assert types(tmp_path, *DECODE, "--base-dir", "runs", "--model", "m").returncode == 0
+    assert (inside / "n1_completions.md").exists()
+    assert not (outside / "n1_completions.md").exists()
+    run = types(tmp_path, *DECODE, "--base-dir", "runs", "--model", "nobody")
+    assert (run.returncode, run.stderr) == (1, "runs/nobody/generations: is not there\n")
+
+
+def test_a_dry_run_prints_plan_path_and_reason_of_every_sidecar(tmp_path: Path) -> None:
+    """All six plans, a line each, separated by tabs."""
+    fresh_tree(tmp_path)
+    for name in ("adopt", "edited", "stale"):
+        save(tmp_path / f"{name}_completions.npy", ["x"], time_ns=LONG_AGO_NS)
+    assert types(tmp_path, *BACKFILL, tmp_path).returncode == 0
+    os.utime(tmp_path / "adopt_completions.md")
+    (tmp_path / "edited_completions.md").write_text("mine")
+    os.utime(tmp_path / "stale_completions.md", ns=(1, 1))
+    save(tmp_path / "absent_completions.npy", ["x"])
+    np.save(tmp_path / "ids_completions.npy", np.arange(3, dtype=np.int32))
+    (tmp_path / "broken_completions.npy").write_bytes(b"not an array")
+    run = types(tmp_path, *BACKFILL, "--formats", "md", "--dry-run", ".")
+    assert run.stdout.splitlines() == [
+        "render\t./absent_completions.md\tabsent",
+        "adopt\t./adopt_completions.md\tthe same as what would be written",
+        "failed\t./broken_completions.md\tit does not begin like an .npy file",
+        "kept\t./edited_completions.md\tedited after it was written",
+        "skipped\t./ids_completions.md\tan array of '<i4', not text",
+        "fresh\t./n1_completions.md\tup to date",
+        "render\t./stale_completions.md\tolder than what it is made from",
+    ]
+    assert (run.returncode, run.stderr) == (1, "")
+
+
+@sweeping
+def test_a_dry_run_writes_nothing(sweep: tuple[str, ...], tmp_path: Path) -> None:
+    """No sidecar, no time, and it does not even tidy up."""
+    tree = tmp_path / "tree"
+    tree.mkdir()
+    fresh_tree(tree)
+    os.utime(tree / "n1_completions.md")
+    save(tree / "n2_completions.npy", ["x"])
+    (tree / f".generation-sidecars-{'0' * 16}.tmp").touch()
+    before = snapshot(tree)
+    assert types(tmp_path, *sweep, "--dry-run", tree).returncode == 0
+    assert types(tmp_path, *sweep, "--dry-run", "--force", tree).stdout.count("render\t") == 4
+    assert snapshot(tree) == before
+    (tree / f".generation-sidecars-{'0' * 16}.tmp").unlink()
+
+
+def test_a_dry_run_says_what_the_sweep_then_does(tmp_path: Path) -> None:
+    """The plan is the same value; only carrying it out differs."""
+    fresh_tree(tmp_path)
+    save(tmp_path / "n2_completions.npy", ["x"])
+    planned = types(tmp_path, *BACKFILL, "--dry-run", tmp_path).stdout
+    sums = finished(types(tmp_path, *BACKFILL, tmp_path))
+    assert (planned.count("render\t"), planned.count("fresh\t")) == (sums["rendered"], sums["fresh"])
+
+
+@pytest.mark.parametrize("name", [b"a\nb", b"a\tb", b"a\x1b[2Jb", b"a\xffb", "é".encode(), b"-rf"])
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
+def test_odd_names_stay_on_one_line_of_three_fields(name: bytes, encoding: str, tmp_path: Path) -> None:
+    """A name can hold any bytes; the line is for a terminal and for cut -f."""
+    save(tmp_path / "n1_completions.npy", ["x"])
+    folder = os.path.join(os.fsencode(tmp_path), b"tree")
+    os.mkdir(folder)
+    os.link(tmp_path / "n1_completions.npy", os.path.join(folder, name + b"_completions.npy"))
+    run = types(tmp_path, *BACKFILL, "--dry-run", "tree", PYTHONIOENCODING=encoding)
+    lines = run.stdout.splitlines()
+    assert (run.returncode, run.stderr) == (0, "")
+    assert [len(line.split("\t")) for line in lines] == [3, 3]
+    assert "\x1b" not in run.stdout
+
+
+@sweeping
+def test_force_renders_what_was_edited(sweep: tuple[str, ...], tmp_path: Path) -> None:
+    """It is the one way to lose an edit."""
+    source = fresh_tree(tmp_path)
+    page = source.with_suffix(".md").read_bytes()
+    source.with_suffix(".md").write_text("mine")
+    assert types(tmp_path, *sweep, "--force", tmp_path).returncode == 0
+    assert source.with_suffix(".md").read_bytes() == page
+
+
+@sweeping
+def test_the_flags_reach_the_sidecars(sweep: tuple[str, ...], tmp_path: Path) -> None:
+    """Limit, formats, style and jobs lie over the file, and the file over the defaults."""
+    source = save(tmp_path / "n3_completions.npy", ["a", "b", "c"])
+    (tmp_path / "my.toml").write_text('[sidecars]\nlimit = 1\nformats = ["md"]\nmarkdown = "plain"\n')
+    flags = ("--config", "my.toml", "--limit", "2", "--markdown", "fenced", "--jobs", "2")
+    assert types(tmp_path, *sweep, *flags, tmp_path).returncode == 0
+    page = source.with_suffix(".md").read_text()
+    assert "**Count:** 2 (showing first 2 of 3)" in page
+    assert "```text\nb\n```" in page
+    assert not source.with_suffix(".json").exists()
+
+
+WRONG: Final = [
+    (("generation-sidecars", "--dry-run"), "--dry-run goes with --backfill"),
+    (("generation-sidecars", "--force"), "--force goes with --backfill"),
+    (("generation-sidecars", "--json"), "--json goes with --status"),
+    (("generation-sidecars", "--status", "x"), "--status takes no PATH"),
+    (("generation-sidecars", "--status", "--backfill"), "not allowed with argument"),
+    (("generation-sidecars", "--frobnicate"), "unrecognized arguments: --frobnicate"),
+    ((*BACKFILL, "--limit", "ten"), "'ten' is not a whole number"),
+    ((*BACKFILL, "--limit", "-1"), "'-1' is not a whole number"),
+    ((*BACKFILL, "--limit"), "expected one argument"),
+    ((*DECODE, "--model", "a", "b"), "--model names a directory already"),
+    ((*DECODE, "--model", "a/b"), "--model is the name of one directory"),
+    ((*DECODE, "--model", ".."), "--model is the name of one directory"),
+    ((*DECODE, "--model", ""), "--model is the name of one directory"),
+    ((*DECODE, "--config", ""), "the name of the file is empty"),
+    ((*DECODE, "--backfill"), "unrecognized arguments: --backfill"),
+]
+
+
+@pytest.mark.parametrize(("words", "sentence"), WRONG, ids=[" ".join(words) for words, _ in WRONG])
+def test_wrong_usage_is_explained_and_ends_with_2(
+    words: tuple[str, ...], sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One sentence under the usage, on stderr."""
+    with pytest.raises(SystemExit) as ended:
+        MAINS[words[0]](words[1:])
+    said = capsys.readouterr()
+    assert ended.value.code == 2
+    assert said.out == ""
+    assert said.err.startswith(f"usage: {words[0]} ")
+    assert sentence in said.err.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    "words", [("generation-sidecars",), ("generation-sidecars", "--check-config"), BACKFILL, DECODE]
+)
+def test_all_problems_of_flags_and_file_are_told_and_end_with_2(
+    words: tuple[str, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nobody corrects one mistake after the other."""
+    flags = (
+        "--jobs",
+        "0",
+        "--limit",
+        "0",
+        "--formats",
+        "json,html",
+        "--markdown",
+        "pretty",
+        "--log-level",
+        "loud",
+    )
+    assert MAINS[words[0]]([*words[1:], *flags]) == 2
+    said = capsys.readouterr().err
+    assert [line.split(":")[0] for line in said.splitlines()] == [
+        "--limit", "--jobs", "--formats", "--markdown", "--log-level",
+    ]  # fmt: skip
+    file = tmp_path / "my.toml"
+    file.write_text('rots = ["x"]\n[sidecars]\nlimt = 3\n[work]\njobs = "two"\n')
+    assert MAINS[words[0]]([*words[1:], "--config", str(file)]) == 2
+    assert capsys.readouterr().err.splitlines() == [
+        f"{file}: rots: unknown key; did you mean roots?",
+        f"{file}: sidecars.limt: unknown key; did you mean sidecars.limit?",
+        f'{file}: work.jobs: found "two"; allowed: a whole number from 1 to 256',
+    ]
+
+
+@either
+def test_a_configuration_that_cannot_be_read_is_named_and_ends_with_2(
+    program: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Missing, a directory, no TOML, no UTF-8: a sentence each, never a traceback."""
+    broken = tmp_path / "broken.toml"
+    broken.write_bytes(b"roots = [\n")
+    latin = tmp_path / "latin.toml"
+    latin.write_bytes(b"# caf\xe9\n")
+    for path, sentence in (
+        (tmp_path / "none.toml", "cannot be read: No such file or directory"),
+        (tmp_path, "cannot be read: Is a directory"),
+        (broken, "is not TOML"),
+        (latin, "is not UTF-8 (at line 1"),
+    ):
+        assert MAINS[program](["--config", str(path)]) == 2
+        said = capsys.readouterr().err
+        assert sentence in said
+        assert said.startswith(f"{path}: ")
+
+
+def test_check_config_shows_what_is_in_force(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """As TOML that means the same: defaults, file, command line."""
+    assert cli.main(["--check-config"]) == 0
+    assert capsys.readouterr().out == to_toml(Config())
+    file = tmp_path / "my.toml"
+    file.write_text('roots = ["/a", "/b"]\n[sidecars]\nlimit = 10\n[work]\njobs = 3\n')
+    assert cli.main(["--check-config", "--config", str(file), "--jobs", "5"]) == 0
+    shown = parse(capsys.readouterr().out)
+    assert (shown.roots, shown.sidecars.limit, shown.work.jobs) == (("/a", "/b"), 10, 5)
+    assert cli.main(["--check-config", "--config", str(file), "/c"]) == 0
+    assert parse(capsys.readouterr().out).roots == ("/c",)
+
+
+def test_the_example_is_a_configuration(capsys: pytest.CaptureFixture[str]) -> None:
+    """Who copies it starts from the defaults."""
+    assert cli.main(["--check-config", "--config", str(REPOSITORY / "config.example.toml")]) == 0
+    assert capsys.readouterr().out == to_toml(Config())
+
+
+def test_status_without_a_service_ends_with_3(tmp_path: Path) -> None:
+    """Nothing runs: that is no failure of a file, and scripts can tell."""
+    others = status.read_all(environment_of(tmp_path))
+    if status.exit_status(others, datetime.now(timezone.utc)) != 3:
+        pytest.skip("a service runs on this machine")
+    run = types(tmp_path, *SIDECARS, "--status")
+    assert (run.returncode, run.stderr) == (3, "")
+    assert types(tmp_path, *SIDECARS, "--status", "--json").returncode == 3
+
+
+@either
+def test_version_says_name_and_number(program: str, tmp_path: Path) -> None:
+    """It is the first question of whoever helps."""
+    run = types(tmp_path, program, "--version")
+    assert run.returncode == 0
+    assert re.fullmatch(rf"{program} (\d+\.\d+\.\d+\S*|\(not installed\))\n", run.stdout)
+
+
+@either
+def test_help_ends_with_0_and_is_quick(program: str, tmp_path: Path) -> None:
+    """Heavy imports wait until something is to be done."""
+    run = types(tmp_path, program, "--help", PYTHONPROFILEIMPORTTIME="1")
+    assert run.returncode == 0
+    assert run.stdout.startswith(f"usage: {program} ")
+    assert not re.search(r"\| +(numpy|watchdog|structlog|orjson|tomli)$", run.stderr, re.MULTILINE)
+
+
+@sweeping
+def test_a_reader_who_leaves_is_no_error(sweep: tuple[str, ...], tmp_path: Path) -> None:
+    """... | head -1: no traceback, no complaint, status 0."""
+    source = save(tmp_path / "n1_completions.npy", ["x"])
+    for number in range(1200):
+        os.link(source, tmp_path / f"{'long' * 20}{number}_completions.npy")
+    process = subprocess.Popen(
+        command_of([*sweep, "--dry-run", tmp_path]),
+        env=environment_of(tmp_path),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline().startswith(b"render\t")
+    process.stdout.close()
+    _, said = process.communicate(timeout=60)
+    assert (process.returncode, said) == (0, b"")
+
+
+@pytest.mark.parametrize(
+    "words", [(*BACKFILL, "--dry-run", "."), (*DECODE, "--dry-run", "."), (*SIDECARS, "--check-config")]
+)
+def test_output_that_cannot_be_written_is_a_sentence_and_ends_with_1(
+    words: tuple[str, ...], tmp_path: Path
+) -> None:
+    """A full disk behind > is told once, without a traceback."""
+    save(tmp_path / "n1_completions.npy", ["x"])
+    with Path("/dev/full").open("wb") as full:
+        run = subprocess.run(
+            command_of(words),
+            cwd=tmp_path,
+            env=environment_of(tmp_path),
+            stdout=full,
+            stderr=subprocess.PIPE,
+            check=False,
+        )
+    assert run.returncode == 1
+    assert run.stderr == b"generation-sidecars: No space left on device\n"
+
+
+@pytest.mark.parametrize("redirection", [">&-", "2>&-", "<&-", ">&- 2>&- <&-"])
+def test_closed_streams_hinder_no_sweep(redirection: str, tmp_path: Path) -> None:
+    """Cron and odd wrappers close them; sidecars must not receive the log."""
+    source = save(tmp_path / "n1_completions.npy", ["x"])
+    line = f'exec "$@" {redirection}'
+    run = subprocess.run(
+        ["bash", "-c", line, "bash", *command_of([*BACKFILL, tmp_path])],
+        env=environment_of(tmp_path),
+        check=False,
+    )
+    assert run.returncode == 0
+    assert json.loads(source.with_suffix(".json").read_text()) == ["x"]
+
+
+@sweeping
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_says_that_what_is_done_is_whole(
+    sweep: tuple[str, ...], number: signal.Signals, tmp_path: Path
+) -> None:
+    """Status 1, a sentence, nothing half, no process; the same command does the rest."""
+    tree = tmp_path / "tree"
+    tree.mkdir()
+    large = save(tree / "z_completions.npy", ["text " * 200] * 400_000)  # one text, many references
+    small = save(tree / "a_completions.npy", ["x"])
+    process = subprocess.Popen(
+        command_of([*sweep, tree]),
+        env=environment_of(tmp_path),
+        stderr=subprocess.PIPE,
+        start_new_session=True,  # a terminal's Ctrl-C reaches the workers as well
+    )
+    with contextlib.suppress(FileNotFoundError):
+        wait_for(lambda: small.with_suffix(".md").exists() and list(tree.glob(".generation-sidecars-*")))
+    os.killpg(process.pid, number)
+    _, said = process.communicate(timeout=30)
+    assert process.returncode == 1
+    assert (
+        said.decode().splitlines()[-1] == "Stopped. What was done is whole; the same command does the rest."
+    )
+    assert not large.with_suffix(".json").exists()
+    assert not list(tree.glob(".generation-sidecars-*"))
+    assert finished(types(tmp_path, *sweep, "--limit", "5", tree)) == {
+        "rendered": 2, "adopted": 0, "fresh": 2, "kept": 0, "skipped": 0, "failed": 0,
+    }  # fmt: skip
+
+
+def test_ctrl_c_during_a_dry_run_is_a_word(tmp_path: Path) -> None:
+    """Nothing was being written: there is nothing to explain."""
+    source = save(tmp_path / "n1_completions.npy", ["x"])
+    for number in range(2000):
+        os.link(source, tmp_path / f"{'long' * 20}{number}_completions.npy")
+    process = subprocess.Popen(
+        command_of([*BACKFILL, "--dry-run", tmp_path]),
+        env=environment_of(tmp_path),
+        stdout=subprocess.PIPE,  # nobody reads on: it waits with its output
+        stderr=subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline()
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=30)
+    assert (process.returncode, said) == (1, b"Stopped.\n")
+
+
+@sweeping
+def test_an_empty_path_is_named_so_that_it_can_be_seen(sweep: tuple[str, ...], tmp_path: Path) -> None:
+    """An unset variable in a script is the usual reason."""
+    run = types(tmp_path, *sweep, "")
+    assert (run.returncode, run.stderr) == (1, "'': is not there\n")
+
+
+def test_no_command_shows_a_traceback(tmp_path: Path) -> None:
+    """Whatever stands where a cache should be, a person reads sentences."""
+    (tmp_path / "dir_completions.npy").mkdir()
+    (tmp_path / "link_completions.npy").symlink_to("/dev/zero")
+    os.mkfifo(tmp_path / "pipe_completions.npy")
+    (tmp_path / "empty_completions.npy").touch()
+    save(tmp_path / "n1_completions.npy", ["x"])
+    (tmp_path / "n1_completions.json").mkdir()
+    run = types(tmp_path, *BACKFILL, tmp_path)
+    events = [json.loads(line) for line in run.stderr.splitlines()]
+    failed = {Path(event["source"]).name: event for event in events if event["event"] == "source.failed"}
+    assert run.returncode == 1
+    assert not not_a_sentence(run.stderr)
+    assert len(failed) == 5
+    assert all(event["reason"] and event["hint"] for event in failed.values())
+    assert (tmp_path / "n1_completions.md").exists()
