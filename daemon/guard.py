@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
     from daemon.roots import Root
+    from daemon.status import Mode
     from daemon.watch_records import Hint, Hints
 
 CHECK_SECONDS: Final = 2.0
@@ -41,6 +42,18 @@ class Guard:
     def is_ready(self) -> bool:
         """Tell whether a watch stands over every root that is there."""
         return self.watch is not None and self.watch.ready
+
+    @property
+    def is_settled(self) -> bool:
+        """Tell whether nothing better than what is now can be waited for at the start."""
+        return self.is_ready or bool(self.degraded) or not any(root.is_there for root in self.roots)
+
+    @property
+    def mode(self) -> Mode:
+        """Say in words what the service can do."""
+        if not any(root.is_there for root in self.roots):
+            return "waiting for root"
+        return "watching" if self.is_ready else "sweeping only"
 
     def next_due(self) -> float:
         """Say when to check next."""

@@ -10,17 +10,16 @@ from __future__ import annotations
 import contextlib
 import os
 import selectors
-import signal
 import time
-from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, Final
 
-from daemon import notify, status
 from daemon.crew import Crew, local_processes
 from daemon.desk import Desk
 from daemon.guard import Guard
 from daemon.roots import Root
 from daemon.rounds import Rounds
+from daemon.signals import Signals
+from daemon.teller import Teller
 from daemon.work import Task
 from lib.errors import SidecarError
 from lib.names import kind_of, sources_of_metadata
@@ -28,20 +27,17 @@ from lib.outcome import Options
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-    from types import FrameType
 
     from daemon.config import Config
     from daemon.watch_records import Hint, Hints
 
 _SLICE_SECONDS: Final = 0.02
 _LONGEST_WAIT_SECONDS: Final = 2.0
-_STATUS_SECONDS: Final = 2.0
-_STATUS_AT_LEAST_SECONDS: Final = 10.0
 _REST_AFTER_SECONDS: Final = 60.0
 _DEGRADED_SWEEP_SECONDS: Final = 30.0
 _STOP_SECONDS: Final = 60.0
+_STOP_LOOK_SECONDS: Final = 0.2
 _LOCK_SECONDS: Final = 3.0
-_TROUBLES_SHOWN: Final = 10_000
 
 
 def options_of(config: Config, *, force: bool = False) -> Options:
@@ -69,17 +65,9 @@ class Service:
         self._reload = reload
         self._make_watch = make_watch
         self._make_default_root = make_default_root
-        self._stops = 0
-        self._reloads = 0
-        self._since = _iso(time.time())
-        self._ready = False
-        self._status_due = 0.0
-        self._status_text = ""
+        self._signals = Signals(reloads=True)
+        self._teller = Teller(version, log)
         self._last_work = time.monotonic()
-        self._notifier = notify.Notifier.from_environment()
-        watchdog = notify.watchdog_seconds()
-        self._watchdog_every = watchdog / 3 if watchdog else None
-        self._watchdog_due = 0.0
 
     def run(self) -> int:
         """Watch and sweep until SIGTERM or SIGINT; return the exit status."""
@@ -88,11 +76,11 @@ class Service:
         self._build()
         with contextlib.ExitStack() as stack:
             stack.callback(self._close)
-            stack.enter_context(self._signals())
+            stack.enter_context(self._signals)
             self._log.info(
                 "service.started", version=self._version, pid=os.getpid(), roots=list(self._config.roots)
             )
-            while not self._stops:
+            while not self._signals.stops:
                 self._turn()
             self._stop()
         self._log.info("service.stopped")
@@ -128,38 +116,12 @@ class Service:
         self._desk.on_finished = self._rounds.finished
         self._guard = Guard(self._roots, self._make_watch, self._log)
 
-    @contextlib.contextmanager
-    def _signals(self) -> Any:
-        """Let signals wake the loop; the handlers only count."""
-        self._wake, wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        handlers = {
-            signal.SIGTERM: self._on_stop,
-            signal.SIGINT: self._on_stop,
-            signal.SIGHUP: self._on_reload,
-        }
-        before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
-        before_wakeup = signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
-        try:
-            yield
-        finally:
-            signal.set_wakeup_fd(before_wakeup)
-            for number, handler in before.items():
-                signal.signal(number, handler)
-            os.close(self._wake)
-            os.close(wake_write)
-
-    def _on_stop(self, _signal: int, _frame: FrameType | None) -> None:
-        self._stops += 1
-
-    def _on_reload(self, _signal: int, _frame: FrameType | None) -> None:
-        self._reloads += 1
-
     def _turn(self) -> None:
         """Go round the loop once."""
         hinted = self._wait()
         now = time.monotonic()
-        if self._reloads:
-            self._reloads = 0
+        if self._signals.reloads:
+            self._signals.reloads = 0
             self._reload_config()
         if not self._take_hints(now) and hinted:
             self._guard.suspect()
@@ -171,24 +133,23 @@ class Service:
             self._rounds.ask()
         self._rounds.step(now, until, self._sweep_seconds())
         self._rest(now)
-        self._tell(now)
+        self._teller.tell(now, self._guard, self._desk, self._rounds)
 
     def _wait(self) -> bool:
         """Sleep until something happens or is due; True when the watch has something to say."""
         now = time.monotonic()
-        due = [self._guard.next_due(), self._rounds.next_due(), self._status_due]
+        due = [self._guard.next_due(), self._rounds.next_due(), self._teller.next_due()]
         pending = self._desk.pending.next_due()
         if pending is not None and len(self._crew) < 3 * self._crew.width:
             due.append(pending)
         timeout = 0.0 if self._rounds.is_busy(now) else min(max(0.0, min(due) - now), _LONGEST_WAIT_SECONDS)
         with selectors.PollSelector() as selector:
-            selector.register(self._wake, selectors.EVENT_READ)
+            selector.register(self._signals, selectors.EVENT_READ)
             selector.register(self._crew, selectors.EVENT_READ)
             if self._guard.watch is not None:
                 selector.register(self._guard.watch, selectors.EVENT_READ)
             ready = [key.fileobj for key, _ in selector.select(timeout)]
-        with contextlib.suppress(BlockingIOError):
-            os.read(self._wake, 4096)
+        self._signals.drain()
         return self._guard.watch in ready
 
     def _take_hints(self, now: float) -> int:
@@ -236,11 +197,11 @@ class Service:
             self._last_work = now
 
     def _reload_config(self) -> None:
-        self._notifier.send("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
+        self._teller.reloading()
         config = self._reload()
         if config is not None and self._apply(config):
             self._log.info("config.reloaded")
-        self._notifier.send("READY=1")
+        self._teller.reloaded()
 
     def _apply(self, config: Config) -> bool:
         """Put a new configuration into force: end what is in work, and build anew around the roots."""
@@ -266,77 +227,20 @@ class Service:
         self._build()
         return True
 
-    def _tell(self, now: float) -> None:
-        """Write the status file, and tell the service manager."""
-        if self._watchdog_every is not None and now >= self._watchdog_due:
-            self._watchdog_due = now + self._watchdog_every
-            self._notifier.send("WATCHDOG=1")
-        if not self._ready and self._guard.is_ready:
-            self._ready = True
-            self._log.info("service.ready", mode=self._mode())
-            self._notifier.send("READY=1")
-            self._status_due = now
-        if now >= self._status_due:
-            self._status_due = now + _STATUS_SECONDS
-            self._write_status()
-
-    def _write_status(self) -> None:
-        current = self._status()
-        with contextlib.suppress(OSError):  # no runtime directory: the service works all the same
-            status.write(current, status.runtime_directory())
-        failed = sum(trouble.state == "failed" for trouble in current.troubles)
-        text = (
-            f"{current.mode} {current.directories:,} directories, {current.sources:,} sources, "
-            f"{current.pending:,} pending, {failed:,} failed"
-        )
-        if text != self._status_text:
-            self._status_text = text
-            self._notifier.send(f"STATUS={text}")
-
-    def _status(self) -> status.Status:
-        troubles = [
-            status.Trouble(
-                task.path, settled.outcome.result, *settled.outcome.reason_and_hint, _iso(settled.since)
-            )
-            for table in (self._desk.retrying, self._desk.settled)
-            for task, settled in list(table.items())[:_TROUBLES_SHOWN]
-        ]
-        return status.Status(
-            version=self._version,
-            pid=os.getpid(),
-            since=self._since,
-            updated=_iso(time.time()),
-            roots=tuple(os.path.abspath(root.path) for root in self._roots),
-            mode=self._mode(),
-            directories=self._rounds.directories,
-            sources=self._rounds.sources,
-            pending=len(self._desk.pending),
-            last_sweep=self._rounds.last,
-            troubles=tuple(troubles),
-            interval_seconds=_STATUS_AT_LEAST_SECONDS,
-        )
-
-    def _mode(self) -> status.Mode:
-        if not any(root.is_there for root in self._roots):
-            return "waiting for root"
-        return "watching" if self._guard.is_ready else "sweeping only"
-
     def _stop(self) -> None:
         """End what is in work at the end of its block; a second signal, or a minute, is impatient."""
         self._log.info("service.stopping")
-        self._notifier.send("STOPPING=1")
+        self._teller.stopping()
         self._crew.ask_to_stop()
-        began = time.monotonic()
+        deadline = time.monotonic() + _STOP_SECONDS
         while len(self._crew):
-            if self._stops > 1 or time.monotonic() - began > _STOP_SECONDS:
+            if self._signals.stops > 1 or time.monotonic() > deadline:
                 self._crew.kill()
-                self._stops = 1
-            with contextlib.suppress(OSError):
-                selector = selectors.PollSelector()
+            with selectors.PollSelector() as selector:
                 selector.register(self._crew, selectors.EVENT_READ)
-                selector.register(self._wake, selectors.EVENT_READ)
-                selector.select(0.2)
-                selector.close()
+                selector.register(self._signals, selectors.EVENT_READ)
+                selector.select(_STOP_LOOK_SECONDS)
+            self._signals.drain()
             self._desk.finish(time.monotonic())
 
     def _close_parts(self) -> None:
@@ -347,7 +251,7 @@ class Service:
     def _close(self) -> None:
         self._crew.close()
         self._guard.close()
-        status.remove(status.runtime_directory(), os.getpid())
+        self._teller.close()
 
 
 def _lock_soon(root: Root) -> bool:
@@ -363,7 +267,3 @@ def _lock_soon(root: Root) -> bool:
 def _unlock(roots: Iterable[Root]) -> None:
     for root in roots:
         root.unlock()
-
-
-def _iso(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, timezone.utc).isoformat(timespec="seconds")

@@ -1,0 +1,56 @@
+"""Signals, as counts that a loop can look at and a descriptor that wakes it; the handlers do nothing else."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from types import FrameType, TracebackType
+
+    from typing_extensions import Self
+
+_STOPS: Final = (signal.SIGTERM, signal.SIGINT)
+
+
+class Signals:
+    """While entered: counts SIGTERM and SIGINT in ``stops``, SIGHUP in ``reloads``.  Main thread only."""
+
+    def __init__(self, *, reloads: bool = False) -> None:
+        self.stops = 0
+        self.reloads = 0
+        self._numbers = (*_STOPS, signal.SIGHUP) if reloads else _STOPS
+
+    def __enter__(self) -> Self:
+        self._read, self._write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._before: dict[signal.Signals, Any] = {
+            number: signal.signal(number, self._count) for number in self._numbers
+        }
+        self._before_wakeup = signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        signal.set_wakeup_fd(self._before_wakeup)
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        os.close(self._read)
+        os.close(self._write)
+
+    def fileno(self) -> int:
+        """Return a descriptor that is readable after a signal until :meth:`drain`."""
+        return self._read
+
+    def drain(self) -> None:
+        """Let the descriptor rest."""
+        with contextlib.suppress(BlockingIOError):
+            os.read(self._read, 4096)
+
+    def _count(self, number: int, _frame: FrameType | None) -> None:
+        if number == signal.SIGHUP:
+            self.reloads += 1
+        else:
+            self.stops += 1
