@@ -276,6 +276,9 @@ def _watch(config: Config, given: argparse.Namespace) -> int:
     from daemon.service import Service
     from daemon.watch import Watch
 
+    if files := [root for root in config.roots if os.path.exists(root) and not os.path.isdir(root)]:
+        _refuse(files, "is not a directory; for single files there is --backfill")
+        return WRONG_USAGE
     configure(config.log.level, config.log.format)
     log = get_logger()
 
