@@ -19,20 +19,19 @@ import signal
 import subprocess
 import sys
 import termios
-import time
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 from markdown_it import MarkdownIt
+from support import wait_for
 
 import decode_generations
-from daemon import cli, log
+from daemon import cli, log, walk
 from daemon.config import KEYS, Config, parse, to_toml
 from lib import header, metadata, plain, scaffold, tally
-from lib.errors import SidecarError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -182,18 +181,7 @@ class Reader:
                 stderr=file,
             )
         self.background.append(process)
-        assert self.sees(lambda: b"service.ready" in said.read_bytes()), said.read_text()
-
-    def sees(self, is_there: Any) -> bool:
-        """Wait for something, not for ever."""
-        deadline = time.monotonic() + PATIENCE_SECONDS
-        while time.monotonic() < deadline:
-            if is_there():
-                return True
-            self.background[-1].poll()
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self.background[-1].wait(0.05)
-        return False
+        wait_for(lambda: b"service.ready" in said.read_bytes(), PATIENCE_SECONDS)
 
     def leaves(self) -> None:
         """Press Ctrl-C in the other terminals; services end well."""
@@ -241,10 +229,10 @@ def follow(reader: Reader, step: Step, name: str) -> None:
     if is_watching(step.command):
         reader.watches(step.command)
         return
+    if reader.background and step.command.split()[0] in {"cat", "ls"}:  # a service is at work: look again
+        with contextlib.suppress(pytest.fail.Exception):
+            wait_for(lambda: looks_like(reader.types(step.command), step.shown), PATIENCE_SECONDS)
     shown = reader.types(step.command)
-    if reader.background and step.command.split()[0] in {"cat", "ls"} and not looks_like(shown, step.shown):
-        reader.sees(lambda: looks_like(reader.types(step.command), step.shown))
-        shown = reader.types(step.command)
     assert looks_like(shown, step.shown), f"{name}:{step.line}: $ {step.command}\nshows\n{shown}"
 
 
@@ -304,7 +292,9 @@ def test_what_would_change_the_machine_is_sound(line: str) -> None:
     subprocess.run(["bash", "-n", "-c", line], check=True)
     words = [word for word in shlex.split(line, comments=True) if word != "sudo" and "=" not in word]
     if words[0] == "make":
-        makefile = (REPOSITORY / "Makefile").read_text(encoding="utf-8")
+        makefile = text_of("Makefile")
+        variables = re.findall(r"\b([A-Z]+)=", line)
+        assert all(re.search(rf"^{name} \?=", makefile, re.MULTILINE) for name in variables)
         assert all(re.search(rf"^{target}:", makefile, re.MULTILINE) for target in words[1:])
     elif "/" in words[0]:
         help_text = subprocess.run(
@@ -390,6 +380,8 @@ def test_the_limits_in_the_documents_are_those_of_the_code() -> None:
         f"{plain.VALUES_LIMIT:,} values",
         f"{scaffold.ARRAY_ELEMENTS_LIMIT:,} elements",
         f"{metadata._LIMIT >> 20} MiB",
+        f"{header.ITEM_BYTES_LIMIT // 64:,} texts",
+        f"{walk._DEPTH_LIMIT:,} directories",
         f"{tally._COUNTED_LIMIT:,} items",
         f"{Config().work.max_output_bytes >> 30} GiB",
     ):
@@ -446,8 +438,13 @@ def test_the_demo_shows_a_tree_and_a_page() -> None:
     assert not Path(run.stdout.split()[-1]).exists()
 
 
+def test_the_commands_in_the_documents_are_those_that_are_installed() -> None:
+    """What a reader types exists after the installation."""
+    scripts = text_of("pyproject.toml").partition("[project.scripts]")[2].partition("\n[")[0]
+    assert set(re.findall(r"^([\w-]+) = ", scripts, re.MULTILINE)) == PROGRAMS.keys() - {"python"}
+
+
 def test_nothing_in_the_documents_is_of_this_machine() -> None:
     """The project stands alone: no path of the machine it was written on, no trailing space."""
     for name in (*NAMES, "LICENSE"):
         assert not re.search(r"(?m)/work/|\.\./|[ \t]+$", text_of(name)), name
-    assert issubclass(SidecarError, Exception)
