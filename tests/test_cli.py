@@ -257,6 +257,30 @@ def test_odd_names_stay_on_one_line_of_three_fields(name: bytes, encoding: str, 
     assert "\x1b" not in run.stdout
 
 
+def test_decode_generations_is_backfill_to_the_last_byte(tmp_path: Path) -> None:
+    """Two names for one piece of code: same files, same bytes, same times."""
+    for name in ("one", "other"):
+        (tmp_path / name).mkdir()
+        save(tmp_path / name / "n2_completions.npy", ["x", "# y"], time_ns=LONG_AGO_NS)
+        save(tmp_path / name / "n2_full_texts.npy", [{"role": "user"}, None], time_ns=LONG_AGO_NS)
+    assert types(tmp_path, *BACKFILL, "one").returncode == 0
+    assert types(tmp_path, *DECODE, "other").returncode == 0
+
+    def made_in(folder: Path) -> dict[str, tuple[bytes, int]]:
+        return {path.name: (path.read_bytes(), path.stat().st_mtime_ns) for path in folder.iterdir()}
+
+    assert len(made_in(tmp_path / "one")) == 6
+    assert made_in(tmp_path / "one") == made_in(tmp_path / "other")
+
+
+def test_watching_a_single_file_is_wrong_usage(tmp_path: Path) -> None:
+    """Somebody forgot --backfill: say so instead of waiting for a directory of that name."""
+    save(tmp_path / "n1_completions.npy", ["x"])
+    run = types(tmp_path, *SIDECARS, "n1_completions.npy")
+    assert run.returncode == 2
+    assert run.stderr == "n1_completions.npy: is not a directory; for single files there is --backfill\n"
+
+
 @sweeping
 def test_force_renders_what_was_edited(sweep: tuple[str, ...], tmp_path: Path) -> None:
     """It is the one way to lose an edit."""
