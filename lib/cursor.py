@@ -39,6 +39,17 @@ class Cursor:
         """Go on at this index of the window."""
         self._at = at
 
+    def byte(self) -> int:
+        """Return the next byte.
+
+        :raises Unfinished: the file ends before.
+        """
+        at = self._at
+        if at < len(self._window):
+            self._at = at + 1
+            return self._window[at]
+        return self._take_far(1)[0]
+
     def take(self, length: int) -> bytes:
         """Return the next ``length`` bytes.
 

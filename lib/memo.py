@@ -76,6 +76,8 @@ class Memo:
         if index < far.scaffold_base + len(far.scaffold):
             return far.scaffold[index - far.scaffold_base] if index >= far.scaffold_base else _refuse()
         block = bisect_right(far.starts, index) - 1
+        if block < 0:
+            _refuse()
         objects = far.cache.get(block)
         if objects is None:
             objects = self._read_again(block, replay)

@@ -68,6 +68,7 @@ class PickleStream:
         self._stack: list[Any] = []
         self._marks: list[list[Any]] = []
         self._memo = Memo(source)
+        self._in_batch = False
         self._replaying = False
         self._given = 0
         self._held = 0
@@ -88,7 +89,7 @@ class PickleStream:
         :raises SourceFault: the pickle is not one of plain data (Corrupt, Unsafe or NotText say how).
         :raises Unfinished: it ends too early.
         """
-        if self._cursor.take(1) != b"\x80" or not 2 <= self._cursor.take(1)[0] <= 4:
+        if self._cursor.take(1) != b"\x80" or not 2 <= self._cursor.byte() <= 4:
             raise Corrupt("its data is not a pickle that numpy writes")
         opcode = 0
         while opcode != _STOP:
@@ -98,14 +99,14 @@ class PickleStream:
                     ready, self._ready = self._ready, []
                     self._ready_start = self._cursor.position
                     yield ready
-            opcode = self._cursor.take(1)[0]
+            opcode = self._cursor.byte()
             self._step(opcode)
         self._check_end()
         yield self._ready
 
     def _read_texts(self) -> None:
         """Take the fast path over texts, and cut the batch when a block is full."""
-        if len(self._marks) != 2:
+        if not self._in_batch or len(self._marks) != 2:
             return
         self._only_texts = self._text_run() and self._only_texts
         size = self._cursor.position - self._block_start
@@ -171,11 +172,13 @@ class PickleStream:
         if handler is None:
             raise Unsafe(f"its pickle has the opcode {bytes([opcode])!r}, which plain text never needs")
         handler(self)
-        if len(self._stack) + self._held > _OBJECTS_LIMIT:
+        waiting = len(self._stack)
+        if waiting + self._held > _OBJECTS_LIMIT:
             raise Unsafe("its pickle piles up millions of objects in one item")
-        if len(self._marks) == 2 and len(self._stack) > self._count + _UNBUILT_LIMIT:
-            raise Corrupt("its pickle holds more items than its header says")
-        if self._items is None and self._cursor.position > self._block_start + _SCAFFOLD_LIMIT:
+        if self._in_batch:
+            if waiting > self._count + _UNBUILT_LIMIT and len(self._marks) == 2:
+                raise Corrupt("its pickle holds more items than its header says")
+        elif self._items is None and self._cursor.position > self._block_start + _SCAFFOLD_LIMIT:
             raise Corrupt("its pickle is not that of an array")
 
     def _check_end(self) -> None:
@@ -208,6 +211,8 @@ class PickleStream:
             raise Corrupt("its pickle closes what it never opened")
         values = self._stack
         self._stack = self._marks.pop()
+        if len(self._marks) == 1:
+            self._in_batch = False
         return values
 
     def _mark(self) -> None:
@@ -217,6 +222,7 @@ class PickleStream:
         self._marks.append(self._stack)
         self._stack = []
         if at_items:
+            self._in_batch = True
             self._checkpoint()
 
     def _decimal(self) -> None:
@@ -269,6 +275,9 @@ class PickleStream:
 
     def _append(self) -> None:
         (value,) = self._pop(1)
+        if self._stack[-1:] == [self._items] and self._given + 1 != self._count:
+            # only a last batch of one item is written so
+            raise Corrupt("its pickle fills the array in a way that numpy never does")
         self._extend([value])
 
     def _appends(self) -> None:
@@ -340,12 +349,13 @@ class PickleStream:
         """Read the block between two offsets again; return what it put into the memo."""
         again = PickleStream(self._cursor.source, start, self._shape)
         again._cursor.length_limit = ITEM_BYTES_LIMIT
-        again._outer, again._items, again._memo, again._replaying = self._outer, self._items, memo, True
+        again._outer, again._items, again._memo = self._outer, self._items, memo
+        again._in_batch = again._replaying = True
         again._marks = [[self._outer], [self._items]]
         while again._cursor.position < end:
             again._read_texts()
             if again._cursor.position < end:
-                again._step(again._cursor.take(1)[0])
+                again._step(again._cursor.byte())
         return memo.near
 
     def _frame(self) -> None:
@@ -365,7 +375,7 @@ _TEXT_OPCODES: Final = frozenset({0x58, 0x8C, 0x8D, 0x95, 0x65, 0x68, 0x6A})
 _HANDLERS: Final[dict[int, Callable[[PickleStream], None]]] = {
     ord("I"): lambda s: s._decimal(),
     ord("J"): lambda s: s._push(_I32(s._cursor.take(4))[0]),
-    ord("K"): lambda s: s._push(s._cursor.take(1)[0]),
+    ord("K"): lambda s: s._push(s._cursor.byte()),
     ord("M"): lambda s: s._push(_U16(s._cursor.take(2))[0]),
     0x8A: lambda s: s._long(1),
     0x8B: lambda s: s._long(4),
@@ -393,10 +403,10 @@ _HANDLERS: Final[dict[int, Callable[[PickleStream], None]]] = {
     ord("s"): lambda s: s._setitems(s._pop(2)),
     ord("u"): lambda s: s._setitems(s._to_mark()),
     ord("("): lambda s: s._mark(),
-    ord("q"): lambda s: s._memoize(s._cursor.take(1)[0]),
+    ord("q"): lambda s: s._memoize(s._cursor.byte()),
     ord("r"): lambda s: s._memoize(_U32(s._cursor.take(4))[0]),
     0x94: lambda s: s._memoize(None),
-    ord("h"): lambda s: s._recall(s._cursor.take(1)[0]),
+    ord("h"): lambda s: s._recall(s._cursor.byte()),
     ord("j"): lambda s: s._recall(_U32(s._cursor.take(4))[0]),
     ord("c"): lambda s: s._global(),
     0x93: lambda s: s._stack_global(),

@@ -56,7 +56,7 @@ class _Plain:
         if kind is list or kind is tuple:
             return [self.convert(item, depth + 1) for item in value]
         if kind is dict:
-            return {self._key(key): self.convert(item, depth + 1) for key, item in value.items()}
+            return {self._key(key, depth): self.convert(item, depth + 1) for key, item in value.items()}
         if kind is Array and value.shape is not None:
             return self._array(value, depth)
         raise Corrupt("its pickle holds a part of an array where an item should be")
@@ -67,7 +67,9 @@ class _Plain:
         items = [self.convert(item, depth + 1) for item in array.items]
         return nest(items, array.shape or ())
 
-    def _key(self, key: Any) -> Any:
+    def _key(self, key: Any, depth: int) -> Any:
+        if isinstance(key, (str, bytes)):
+            self._spend(len(key) >> 6, depth)
         return text_of(key) if type(key) is bytes else key
 
     def _spend(self, amount: int, depth: int) -> None:

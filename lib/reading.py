@@ -28,7 +28,7 @@ def read_items(source: Bytes, header: Header | None = None, limit: int | None = 
     header = header or read_header(source)
     if header.letter == "O":
         if source.read_at(source.size - 1, 1) != _STOP:
-            raise Unfinished("its data does not end like numpy's")
+            raise Unfinished("it does not end where numpy's data ends: cut short, or still being written")
         return _first(_object_rows(source, header), limit)
     from lib.texts import fixed_blocks
 
