@@ -1,0 +1,55 @@
+"""Fixtures that police: what a test starts it ends, and what it writes it finishes."""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from support import wait_for
+
+from lib.names import is_temporary
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_OF_PYTHON_ITSELF = (b"multiprocessing.resource_tracker", b"multiprocessing.forkserver")
+
+
+def _children() -> set[int]:
+    """Return the ids of this process's children, those aside that Python keeps until its end."""
+    lists = [_content(task / "children") for task in Path("/proc/self/task").iterdir()]
+    found = {int(pid) for children in lists for pid in children.split()}
+    return {pid for pid in found if not any(name in _command(pid) for name in _OF_PYTHON_ITSELF)}
+
+
+def _command(pid: int) -> bytes:
+    return _content(Path(f"/proc/{pid}/cmdline"))
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:  # a thread or process that has just ended, or a kernel without this list
+        return b""
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_left_running() -> Iterator[None]:
+    """No thread and no child process outlives the test that started it."""
+    threads, children = set(threading.enumerate()), _children()
+    yield
+    wait_for(lambda: set(threading.enumerate()) <= threads, 5)
+    wait_for(lambda: _children() <= children, 5)
+
+
+@pytest.fixture(autouse=True)
+def _no_litter(request: pytest.FixtureRequest) -> Iterator[None]:
+    """No temporary file of ours is left in the test's own directory."""
+    yield
+    folder = getattr(request.node, "funcargs", {}).get("tmp_path")
+    if folder is not None:
+        names = [name for _, _, files in os.walk(folder) for name in files if is_temporary(name)]
+        assert names == []

@@ -1,0 +1,356 @@
+"""Reading and rendering whole files: caches of every age, hostile ones, and files cut short or damaged."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import random
+import subprocess
+import sys
+import time
+import tracemalloc
+from typing import TYPE_CHECKING, Any
+
+import hostile
+import numpy as np
+import pytest
+from make_caches import plain as plain_of_manifest
+from support import AGES, DATA, flat_items, manifest_of, objects, render_bytes
+
+from lib.errors import Corrupt, NotText, SidecarError, Unfinished, Unsafe
+from lib.header import read_header
+from lib.plain import text_of
+from lib.reading import read_items
+from lib.source import MemoryBytes
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+HOSTILE = hostile.hostile_files()
+SHORT_SECONDS = 3.0
+SEED = 20_251_113
+
+
+def finite(value: Any) -> Any:
+    """Put None where JSON has no number."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, list):
+        return [finite(item) for item in value]
+    if isinstance(value, dict):
+        return {key: finite(item) for key, item in value.items()}
+    return value
+
+
+def keys_are_plain(value: Any) -> bool:
+    """Tell whether no dictionary has a tuple for a key."""
+    if isinstance(value, list):
+        return all(map(keys_are_plain, value))
+    if isinstance(value, dict):
+        return not any(isinstance(key, tuple) for key in value) and all(map(keys_are_plain, value.values()))
+    return True
+
+
+def as_json(value: Any) -> bytes:
+    """Write JSON as the contract says."""
+    return json.dumps(value, indent=2, ensure_ascii=False).encode("utf-8", "backslashreplace")
+
+
+@pytest.mark.parametrize("age", AGES)
+def test_every_age_of_numpy_gives_the_same_json(age: str) -> None:
+    """Each file of the corpus renders as what its own numpy read, byte for byte."""
+    read = 0
+    for entry in manifest_of(age):
+        data = (DATA / age / entry["file"]).read_bytes()
+        if not entry["read"]:
+            with pytest.raises(NotText):
+                render_bytes(data)
+            continue
+        expected = plain_of_manifest(entry["value"], text_of)
+        if keys_are_plain(expected):
+            got, wanted = render_bytes(data)[0], as_json(finite(expected))
+            if age.endswith("py2.7"):  # its dictionaries had no order to keep
+                got, wanted = json.loads(got), json.loads(wanted)
+            assert got == wanted, entry["file"]
+            read += 1
+        else:
+            with pytest.raises(Corrupt, match="neither text nor a number"):
+                render_bytes(data)
+    assert read >= 80
+
+
+@pytest.mark.parametrize("age", AGES)
+def test_a_limit_reads_the_first_items_of_every_age(age: str) -> None:
+    """The first items are the same whether or not the rest is read."""
+    for entry in manifest_of(age):
+        source = MemoryBytes((DATA / age / entry["file"]).read_bytes())
+        if entry["read"] and "tuple_key" not in entry["file"]:
+            whole = [item for block in read_items(source) for item in block]
+            for limit in (1, 2, 3):
+                some = [item for block in read_items(source, limit=limit) for item in block]
+                assert repr(some).split(" at 0x")[0] == repr(whole[:limit]).split(" at 0x")[0], entry["file"]
+
+
+@pytest.mark.parametrize("case", HOSTILE, ids=[case[0] for case in HOSTILE])
+def test_a_hostile_file_is_refused_at_once(case: hostile.Case) -> None:
+    """Each is refused with the right error, a reason, and in under a second (what is written out: three)."""
+    name, make, expected = case
+    data = make()
+    started = time.process_time()
+    with pytest.raises(SidecarError) as caught:
+        render_bytes(data, output_limit=1 << 24)
+    seconds = time.process_time() - started
+    assert type(caught.value).__name__ in hostile.ACCEPTED[expected], caught.value.reason
+    assert seconds < (3 if name.startswith("bomb_") else 1)
+    assert 10 < len(caught.value.reason) < 300
+    assert caught.value.reason[0].islower()
+    assert not caught.value.reason.endswith(".")
+    assert caught.value.hint
+
+
+FLAT = [
+    case for case in HOSTILE if case[0].startswith(("flood_", "deep_", "length_", "memo_", "vast_", "empty_"))
+]
+
+
+def test_hostile_files_take_no_memory() -> None:
+    """Refusing a flood takes a few times the bytes of one block, not of what the file promises."""
+    assert len(FLAT) > 150
+    for name, make, _ in FLAT:
+        data = make()
+        tracemalloc.start()
+        with pytest.raises(SidecarError):
+            render_bytes(data)
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert peak < 48_000_000, name
+
+
+def test_files_cut_short_are_unfinished() -> None:
+    """A good file cut at any byte may still be being written: it is waited for, not refused."""
+    for name, make, _ in hostile.truncated_files():
+        with pytest.raises(Unfinished) as caught:
+            render_bytes(make())
+        assert "end" in caught.value.reason or "bytes" in caught.value.reason, name
+
+
+@pytest.mark.parametrize("descr", ["U", "S", "O"])
+@pytest.mark.parametrize("shape", [(2, 3), (3, 1, 2), (700, 3), (1, 1)])
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_tables_are_nested_lists(descr: str, shape: tuple[int, ...], order: Any) -> None:
+    """An array of more dimensions gives rows as ``tolist`` does, in either order of memory."""
+    texts = [f"text {number}" for number in range(math.prod(shape))]
+    array = np.array(np.array(texts, dtype=descr).reshape(shape), order=order)
+    file = io.BytesIO()
+    np.save(file, array, allow_pickle=True)
+    assert flat_items(file.getvalue()) == array.tolist()
+    assert flat_items(file.getvalue(), limit=2) == array.tolist()[:2]
+
+
+@pytest.mark.parametrize("shape", [(0,), (0, 5), (3, 0), (2, 0, 2), (2, 2, 0)])
+@pytest.mark.parametrize("descr", ["<U3", "S2", "O"])
+def test_arrays_without_items_are_empty_lists(descr: str, shape: tuple[int, ...]) -> None:
+    """The lists of an array that holds nothing are those that ``tolist`` gives."""
+    file = io.BytesIO()
+    np.save(file, np.empty(shape, dtype=descr), allow_pickle=True)
+    assert flat_items(file.getvalue()) == np.empty(shape, dtype=descr).tolist()
+    assert render_bytes(file.getvalue())[0] == as_json(np.empty(shape, dtype=descr).tolist())
+
+
+def test_a_file_that_shrinks_under_the_reader_is_told_apart() -> None:
+    """Fewer bytes than a moment ago is a change, not a fault of the file."""
+
+    class Shrinking(MemoryBytes):
+        def read_at(self, offset: int, length: int) -> bytes:
+            return super().read_at(offset, length) if offset < 12 else super().read_at(offset, length)[:-1]
+
+    data = hostile.good_u_file()
+    header = read_header(MemoryBytes(data))
+    with pytest.raises(SidecarError, match="shorter while it was read"):
+        list(read_items(Shrinking(data), header))
+
+
+# --- damaged files
+
+
+def good_files() -> list[bytes]:
+    """Give small good files of many kinds, which damage can start from."""
+    names = ("object_ascii", "object_chat", "object_of_arrays", "object_np_int", "object_mixed_2d", "u_big")
+    ages = [AGES[0], AGES[1], AGES[-1]]
+    files = [DATA / age / f"{name}_completions.npy" for age in ages for name in names]
+    shared = ["again", b"bytes", ["list"]] * 40
+    made = [objects([shared[n % 3] for n in range(90)]), objects([f"number {n}" for n in range(300)])]
+    datas = [path.read_bytes() for path in files if path.exists()]
+    for array in made:
+        file = io.BytesIO()
+        np.save(file, array, allow_pickle=True)
+        datas.append(file.getvalue())
+    return [*datas, hostile.good_object_file(), hostile.good_object_file(4)]
+
+
+def damaged(whole: bytes, others: list[bytes], dice: random.Random) -> bytes:
+    """Flip, cut, insert, repeat or splice some bytes; keep the last one, as a reader looks at it first."""
+    data = bytearray(whole)
+    start = 0 if dice.random() < 0.2 else min(128, len(data) - 1)
+    for _ in range(dice.choice((1, 1, 2, 4))):
+        at = dice.randrange(start, len(data))
+        way = dice.randrange(6)
+        if way == 0:
+            data[at] ^= 1 << dice.randrange(8)
+        elif way == 1:
+            data[at] = dice.choice(b"\x00\xff(]}Nqhj.\x85\x86\x87\x93\x94\x95Rbeatsu\x8c\x8eXBTUK\x8a\x8bcC")
+        elif way == 2:
+            del data[at : at + dice.randrange(1, 9)]
+        elif way == 3:
+            data[at:at] = dice.randbytes(dice.randrange(1, 9))
+        elif way == 4:
+            data[at:at] = data[at : at + dice.randrange(1, 60)] * dice.randrange(1, 4)
+        else:
+            other = dice.choice(others)
+            cut = dice.randrange(len(other))
+            data[at : at + dice.randrange(1, 40)] = other[cut : cut + dice.randrange(1, 200)]
+        start = min(start, len(data) - 1)
+        if not data:
+            break
+    return bytes(data) + b"."
+
+
+def damage_for(seconds: float, seed: int) -> tuple[int, int]:
+    """Damage files and read them; only our own errors may come of it.  Returns how many were sound, of all."""
+    dice, wholes = random.Random(seed), good_files()
+    deadline = time.monotonic() + seconds
+    count = read = 0
+    while time.monotonic() < deadline:
+        data = damaged(dice.choice(wholes), wholes, dice)
+        count += 1
+        started = time.process_time()
+        try:
+            json_bytes, page = render_bytes(data)
+        except SidecarError:
+            pass
+        except Exception as error:
+            error.args = (f"{data!r}: {error}",)
+            raise
+        else:
+            read += 1
+            json.loads(json_bytes)
+            page.decode()
+        assert time.process_time() - started < 1, data
+    return read, count
+
+
+def test_damaged_files_raise_our_errors_alone() -> None:
+    """A few thousand damaged files: each is read, or refused with one type of error, quickly."""
+    read, count = damage_for(SHORT_SECONDS, SEED)
+    assert count > 1000
+    assert 0 < read < count
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize("seed", range(4))
+def test_very_many_damaged_files_raise_our_errors_alone(seed: int) -> None:
+    """The same for minutes, from other seeds."""
+    _, count = damage_for(60, seed)
+    assert count > 20_000
+
+
+# --- memory
+
+READER = """
+import sys
+from pathlib import Path
+from lib.header import read_header
+from lib.reading import read_items
+from lib.render import Page, rendered
+from lib.source import open_directory, open_file
+from lib.tally import Tally
+
+with open_directory(sys.argv[1]) as directory, open_file(directory, sys.argv[2]) as source:
+    header = read_header(source)
+    page = Page("completions", None, header.count, header.count)
+    tally, size = Tally(), 0
+    for pieces in rendered(page, read_items(source, header), ("json", "md"), tally):
+        size += sum(map(len, pieces))
+peak = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM:"))
+print(tally.figures().records, size, peak.split()[1])
+"""
+
+
+def reader_figures(path: Path) -> tuple[int, int, int]:
+    """Read and render a file in a process of its own: items, bytes written, and its peak in kilobytes."""
+    run = subprocess.run(
+        [sys.executable, "-c", READER, str(path.parent), path.name],
+        cwd=DATA.parents[1],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    records, size, peak = map(int, run.stdout.split())
+    return records, size, peak
+
+
+def big_object_file(path: Path, batches: int) -> int:
+    """Write batches of a thousand texts of a kilobyte, as numpy 1 does; return the number of items."""
+    text = hostile.text("A sentence of some length, as a model makes them.\n" * 20)
+    count = batches * 1000
+    data = hostile.array(text, count)
+    start = data.index(text)
+    assert data[start + len(text) :].startswith(b"e")
+    with path.open("wb") as file:
+        file.write(hostile.npy(data[:start], shape=f"({count},)"))
+        for number in range(batches):
+            file.write((b"(" if number else b"") + text * 1000 + b"e")
+        file.write(data[start + len(text) + 1 :])
+    return count
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(300)
+def test_a_great_object_file_takes_little_memory(tmp_path: Path) -> None:
+    """300 MB of pickled texts stream through less than 150 MB."""
+    path = tmp_path / "big_completions.npy"
+    count = big_object_file(path, 300)
+    assert path.stat().st_size > 300_000_000
+    records, size, peak = reader_figures(path)
+    assert records == count
+    assert size > 600_000_000
+    assert peak < 150_000
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(300)
+def test_a_great_file_of_fixed_texts_takes_little_memory(tmp_path: Path) -> None:
+    """300 MB of ``U`` stream through less than 150 MB."""
+    path = tmp_path / "big_completions.npy"
+    row = "text ".ljust(1000, "x").encode("utf-32-le")
+    with path.open("wb") as file:
+        file.write(hostile.npy(descr="'<U1000'", shape="(75000,)"))
+        for _ in range(750):
+            file.write(row * 100)
+    records, _, peak = reader_figures(path)
+    assert records == 75_000
+    assert peak < 150_000
+
+
+def test_a_sparse_file_streams_as_far_as_it_is_wanted(tmp_path: Path) -> None:
+    """256 GiB with a right header: the first items come at once."""
+    path = tmp_path / "sparse_completions.npy"
+    header = hostile.npy(descr="'<U64'", shape=f"({2**30},)")
+    with path.open("wb") as file:
+        file.write(header)
+        try:
+            file.truncate(len(header) + 2**38)
+        except OSError as error:
+            pytest.skip(f"this file system has no such files: {error}")
+    from lib.source import open_directory, open_file
+
+    with open_directory(str(tmp_path)) as directory, open_file(directory, path.name) as source:
+        assert [item for block in read_items(source, limit=5) for item in block] == [""] * 5
+
+
+def test_one_item_has_a_limit_in_memory() -> None:
+    """A single text of more than 256 MiB is refused before it is read."""
+    with pytest.raises((Unsafe, Unfinished)):
+        render_bytes(hostile.npy(b"\x80\x03" + b"X\xff\xff\xff\x7f" + b"."))

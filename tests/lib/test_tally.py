@@ -1,0 +1,44 @@
+"""Counting blank and distinct items."""
+
+from __future__ import annotations
+
+import pytest
+
+from lib import tally
+from lib.tally import Figures, Tally
+
+
+def test_nothing_counts_nothing() -> None:
+    """An empty array has no items."""
+    assert Tally().figures() == Figures(0, 0, 0)
+
+
+def test_blank_and_distinct_texts_are_counted_over_blocks() -> None:
+    """White space of any kind is blank; the same text in two blocks is one."""
+    counts = Tally()
+    counts.add(["a", "", " \n\t", "\u3000"], all_text=True)
+    counts.add(["a", "b", "b", "\0"], all_text=True)
+    assert counts.figures() == Figures(records=8, blank=3, distinct=6)
+
+
+def test_other_values_count_by_what_they_show() -> None:
+    """Items that are not text are told apart by how they are written; none of them is blank."""
+    counts = Tally()
+    counts.add([None, 1, 1, {"k": [1]}, {"k": [1]}, [], "", "x"], all_text=False)
+    assert counts.figures() == Figures(records=8, blank=1, distinct=6)
+
+
+def test_above_two_million_distinct_items_are_not_counted() -> None:
+    """Memory stays bounded: the rest is still counted."""
+    counts = Tally()
+    block = ["a", ""] * (1 << 19)
+    for _ in range(2):
+        counts.add(block, all_text=True)
+    assert counts.figures() == Figures(1 << 21, 1 << 20, 2)
+    counts.add(["a"], all_text=True)
+    assert counts.figures() == Figures((1 << 21) + 1, 1 << 20, None)
+
+
+def test_the_limit_is_the_one_that_is_documented() -> None:
+    """Two million, give or take."""
+    assert pytest.approx(2_000_000, rel=0.1) == tally._COUNTED_LIMIT

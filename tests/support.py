@@ -1,0 +1,116 @@
+"""What tests share: caches on disk, sources in memory, and waiting with a deadline."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import pytest
+from make_caches import MANIFEST
+
+from lib.errors import Corrupt, Unsafe
+from lib.header import read_header
+from lib.outcome import Options, Outcome
+from lib.reading import read_items
+from lib.render import Page, rendered
+from lib.source import MemoryBytes, open_directory
+from lib.sync import sync_source
+from lib.tally import Tally
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+DATA: Final = Path(__file__).parent / "data"
+AGES: Final = sorted(path.name for path in DATA.glob("numpy-*"))
+SOURCE: Final = "n3_completions.npy"
+METADATA: Final = "n3_metadata.json"
+NUMPY_2: Final = not np.__version__.startswith("1.")
+SECOND_NS: Final = 1_000_000_000
+LONG_AGO_NS: Final = 1_700_000_000 * SECOND_NS
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can change owners and mount disks")
+
+
+def wait_for(condition: Callable[[], object], seconds: float = 10.0) -> None:
+    """Ask again and again until it holds; fail at the deadline."""
+    deadline = time.monotonic() + seconds
+    pause = threading.Event()
+    while not condition():
+        if time.monotonic() > deadline:
+            pytest.fail(f"not so within {seconds} s")
+        pause.wait(0.01)
+
+
+def manifest_of(age: str) -> list[dict[str, Any]]:
+    """Read the manifest of one age of the corpus."""
+    entries: list[dict[str, Any]] = json.loads((DATA / age / MANIFEST).read_text("ascii"))
+    return entries
+
+
+def objects(items: Sequence[Any]) -> np.ndarray[Any, Any]:
+    """Make a one-dimensional object array of exactly these items, whatever they are."""
+    array = np.empty(len(items), dtype=object)
+    for position, item in enumerate(items):
+        array[position] = item
+    return array
+
+
+def save(path: Path, items: Any, *, time_ns: int | None = None) -> Path:
+    """Save an array, or a list as an object array, under this name; give it a time."""
+    array = items if isinstance(items, np.ndarray) else objects(items)
+    with path.open("wb") as file:
+        np.save(file, array, allow_pickle=True)
+    if time_ns is not None:
+        os.utime(path, ns=(time_ns, time_ns))
+    return path
+
+
+def flat_items(data: bytes, limit: int | None = None) -> list[Any]:
+    """Read all items of a file in memory."""
+    return [item for block in read_items(MemoryBytes(data), limit=limit) for item in block]
+
+
+def render_bytes(data: bytes, *, output_limit: int = 1 << 25) -> tuple[bytes, bytes]:
+    """Read and render a file in memory as the engine does: ``(json, md)``.
+
+    :raises SidecarError: it cannot be, or would grow beyond ``output_limit`` bytes.
+    """
+    source = MemoryBytes(data)
+    header = read_header(source)
+    page = Page("completions", None, header.count, header.count, not header.shape)
+    tally = Tally()
+    out = (bytearray(), bytearray())
+    for pieces in rendered(page, read_items(source, header), ("json", "md"), tally):
+        out[0].extend(pieces[0])
+        out[1].extend(pieces[1])
+        if sum(map(len, out)) > output_limit:
+            raise Unsafe("more than the limit")
+    if tally.figures().records != header.count:
+        raise Corrupt("another number of items")
+    return bytes(out[0]), bytes(out[1])
+
+
+def sync(path: Path, *, stop: Callable[[], bool] | None = None, **options: Any) -> Outcome:
+    """Bring the sidecars of the source at ``path`` up to date."""
+    with open_directory(str(path.parent)) as directory:
+        if stop is None:
+            return sync_source(directory, path.name, Options(**options))
+        return sync_source(directory, path.name, Options(**options), stop)
+
+
+def results(outcome: Outcome) -> dict[str, str]:
+    """Say what became of each format."""
+    return {verdict.fmt: verdict.result for verdict in outcome.verdicts}
+
+
+def peak_kilobytes(pid: int) -> int:
+    """Return the greatest resident size that a running process ever had."""
+    for line in Path(f"/proc/{pid}/status").read_text("ascii", "replace").splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1])
+    raise LookupError(pid)
