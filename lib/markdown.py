@@ -33,6 +33,11 @@ _VALUE_CHARACTERS: Final = 1000
 # On the header's lines, which are one paragraph, only what pairs up or reaches further can do harm.
 _PLAIN_VALUE: Final = re.compile(r"[^\x00-\x1f\x7f-\x9f\u2028\u2029<\[\]`$*\\]+")
 _TICKS: Final = re.compile("`+")
+# cmark, GitHub's parser, counts the back-ticks that open a fence to 255 and no further, and knows no code
+# span of more than 80.
+_FENCE_COUNTED: Final = 255
+_CLOSES_ANY_FENCE: Final = re.compile(rf"^(?= {{0,3}}`{{{_FENCE_COUNTED},}}[ \t\r]*$)", re.MULTILINE)
+_TOO_MANY_TICKS: Final = re.compile("`{20,}")
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 _REPLACEMENT: Final = "\ufffd"
 _PICTURES: Final[dict[str, str]] = {
@@ -113,11 +118,16 @@ def _body(value: Any, style: Style, to_json: Callable[[Any], str]) -> str:
 def fenced(text: str, language: str) -> str:
     r"""Put a text into a fence of back-ticks longer than any run of them inside it.
 
+    Only a line of 255 and more back-ticks and nothing else is changed: no fence keeps it in for every reader,
+    so it is indented by four spaces.
+
     >>> fenced("a", "text")
     '```text\na\n```'
     """
     longest = _longest_run(text) if "```" in text else 2
     fence = "`" * (longest + 1)
+    if longest >= _FENCE_COUNTED:
+        text = _CLOSES_ANY_FENCE.sub("    ", text)
     return f"{fence}{language}\n{text}\n{fence}"
 
 
@@ -148,7 +158,7 @@ def header_value(value: Any) -> str:
         return _UNKNOWN
     if len(line) <= _VALUE_CHARACTERS and _PLAIN_VALUE.fullmatch(line):
         return line
-    line = " ".join(pictured(line).split())
+    line = _TOO_MANY_TICKS.sub("```…", " ".join(pictured(line).split()))
     if len(line) > _VALUE_CHARACTERS:
         line = line[:_VALUE_CHARACTERS] + "…"
     ticks = "`" * (_longest_run(line) + 1)
