@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from lib.errors import Corrupt, NotText, SidecarError
 from lib.header import read_header
 from lib.metadata import parse_metadata
-from lib.names import FORMATS, METADATA_SUFFIX, SOURCE_SUFFIX, Kind, sidecar_name
+from lib.names import FORMATS, METADATA_SUFFIX, SOURCE_SUFFIX, Format, Kind, sidecar_name
 from lib.plan import stamp_of
 from lib.publish import Draft, flush_directory, make_directories
 from lib.reading import read_items
@@ -181,15 +181,17 @@ def _draft_sidecars(
     array: Draft,
     metadata: Draft,
 ) -> list[tuple[str, Draft]]:
-    drafts = {fmt: Draft(directory) for fmt in FORMATS}
-    for draft in drafts.values():
-        stack.callback(draft.discard)
+    drafts: dict[Format, Draft] = {}
+    for fmt in FORMATS:
+        drafts[fmt] = Draft(directory)
+        stack.callback(drafts[fmt].discard)
+    source, known = array.as_source(), metadata.as_source().status
     blocks = (texts[start : start + _BLOCK_TEXTS] for start in range(0, len(texts), _BLOCK_TEXTS))
     for pieces in rendered(page, blocks, FORMATS, Tally()):
         for draft, piece in zip(drafts.values(), pieces, strict=True):
             draft.write(piece)
     for fmt, draft in drafts.items():
-        draft.seal(array.status(), stamp_of(fmt, array.status(), metadata.status()))
+        draft.seal(source, stamp_of(fmt, source.status, known))
     return [(sidecar_name(name, fmt), draft) for fmt, draft in drafts.items()]
 
 

@@ -9,6 +9,7 @@ left by a crash.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import secrets
@@ -17,14 +18,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 from lib.errors import Changed, Passing
 from lib.names import is_temporary
-from lib.source import same_version, status_of, storage_error
+from lib.source import ACCESS_LIST, FileBytes, same_version, status_of, storage_error
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
 _EXCLUSIVE: Final = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _ATTEMPTS: Final = 100
-_GROUP_BITS: Final = stat.S_IRWXG
 _PERMISSION_BITS: Final = 0o666
 
 
@@ -51,12 +51,14 @@ class Draft:
         """Open the draft as a binary file object for a library that wants one (numpy)."""
         return os.fdopen(os.dup(self._descriptor), "wb")
 
-    def status(self) -> os.stat_result:
-        """Return what the file system says of the draft."""
-        return os.fstat(self._descriptor)
+    def as_source(self) -> FileBytes:
+        """Return the draft as a file that others take after."""
+        return FileBytes(self._descriptor)
 
-    def seal(self, like: os.stat_result | None, stamp_ns: int | None) -> None:
+    def seal(self, like: FileBytes | None, stamp_ns: int | None) -> None:
         """Give the draft a source's permissions and owner, its stamp as modification time, and flush it.
+
+        Without a source to be ``like``, its permissions are those of any new file.
 
         :raises Storage: the disk is full or faulty.
         """
@@ -196,20 +198,45 @@ def _remove_abandoned(directory: int, name: str) -> bool:
     return True
 
 
-def _take_after(descriptor: int, like: os.stat_result) -> None:
-    """Give a draft the owner, group and permission bits of a source, or fewer where it cannot own them."""
-    mine = os.fstat(descriptor)
-    if (mine.st_uid, mine.st_gid) != (like.st_uid, like.st_gid):
-        for uid, gid in ((like.st_uid, like.st_gid), (-1, like.st_gid)):
-            with contextlib.suppress(OSError):
-                os.fchown(descriptor, uid, gid)
-                break
-        mine = os.fstat(descriptor)
+def _take_after(descriptor: int, source: FileBytes) -> None:
+    """Give a draft a source's owner, group, access list and permission bits, or fewer where it cannot."""
+    like, access_list = source.status, source.access_list()
     mode = stat.S_IMODE(like.st_mode) & _PERMISSION_BITS
-    if mine.st_gid != like.st_gid:
-        # another group: it may see no more than everybody may
-        mode = (mode & ~_GROUP_BITS) | ((mode & stat.S_IRWXO) << 3 & mode)
+    if _own(descriptor, like).st_gid != like.st_gid:
+        mode = _for_any_group(mode) if access_list is None else mode & stat.S_IRWXU
+        access_list = None
+    if not _set_access_list(descriptor, access_list):
+        mode &= stat.S_IRWXU
     os.fchmod(descriptor, mode)
+
+
+def _own(descriptor: int, like: os.stat_result) -> os.stat_result:
+    mine = os.fstat(descriptor)
+    if (mine.st_uid, mine.st_gid) == (like.st_uid, like.st_gid):
+        return mine
+    for uid in (like.st_uid, -1):
+        with contextlib.suppress(OSError):
+            os.fchown(descriptor, uid, like.st_gid)
+            break
+    return os.fstat(descriptor)
+
+
+def _for_any_group(mode: int) -> int:
+    """Let group and others do what both the source's group and others may: who is who is not known."""
+    both = (mode >> 3) & mode & stat.S_IRWXO
+    return (mode & stat.S_IRWXU) | both << 3 | both
+
+
+def _set_access_list(descriptor: int, access_list: bytes | None) -> bool:
+    """Give a file this access list, or take away the one its directory gave it; False if it cannot."""
+    try:
+        if access_list is None:
+            os.removexattr(descriptor, ACCESS_LIST)
+        else:
+            os.setxattr(descriptor, ACCESS_LIST, access_list)
+    except OSError as error:
+        return access_list is None and error.errno in {errno.ENODATA, errno.ENOTSUP}
+    return True
 
 
 def _umask() -> int:

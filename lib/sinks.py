@@ -11,9 +11,8 @@ from lib.publish import Draft, set_stamp
 from lib.source import open_file
 
 if TYPE_CHECKING:
-    import os
-
     from lib.plan import Plan
+    from lib.source import FileBytes
 
 
 class Sink(Protocol):
@@ -25,7 +24,7 @@ class Sink(Protocol):
     def write(self, data: bytes) -> None:
         """Take the next bytes."""
 
-    def seal(self, like: os.stat_result) -> None:
+    def seal(self, like: FileBytes) -> None:
         """Make durable what was written."""
 
     def publish(self) -> Verdict:
@@ -49,7 +48,7 @@ class DraftSink:
         self._draft.write(data)
         self.bytes_taken += len(data)
 
-    def seal(self, like: os.stat_result) -> None:
+    def seal(self, like: FileBytes) -> None:
         """Give the draft its permissions and its stamp, and flush it to disk."""
         self._draft.seal(like, self.plan.stamp_ns)
 
@@ -87,7 +86,7 @@ class CompareSink:
             self._same = self._file.read_at(self._offset, len(data)) == data
             self._offset += len(data)
 
-    def seal(self, like: os.stat_result) -> None:
+    def seal(self, like: FileBytes) -> None:
         """Nothing was written."""
 
     def publish(self) -> Verdict:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 _DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 # without O_NONBLOCK, opening a FIFO would wait for its writer for ever
 _FILE: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+ACCESS_LIST: Final = "system.posix_acl_access"
 _GONE: Final = frozenset({errno.ENOENT, errno.ESTALE})
 _HINTS: Final = {
     errno.EACCES: "Give the user that runs this read and write permission there.",
@@ -73,6 +74,13 @@ class FileBytes:
     def size(self) -> int:
         """Length in bytes when it was opened."""
         return self.status.st_size
+
+    def access_list(self) -> bytes | None:
+        """Return its POSIX access control list as the kernel keeps it (acl(5)), or None."""
+        try:
+            return os.getxattr(self.descriptor, ACCESS_LIST)
+        except OSError:
+            return None
 
     def read_at(self, offset: int, length: int) -> bytes:
         """Return up to ``length`` bytes from ``offset``, reading on after a short read.

@@ -181,7 +181,7 @@ class _Work:
     def _publish(self, plans: list[Plan]) -> tuple[Verdict, ...]:
         done: dict[Format, Verdict] = {}
         for sink in self._sinks:
-            sink.seal(self._source.status)
+            sink.seal(self._source)
         for sink in self._sinks:
             done[sink.plan.fmt] = sink.publish()
         if any(verdict.result == "rendered" for verdict in done.values()):
