@@ -24,18 +24,25 @@ class Entry:
     """One waiting source.
 
     ``closed``: its writer let go of it, so it need not lie still first.  ``again``: it was named once more
-    while in work.  ``seen``: the version last looked at and since when it has been that.
+    while in work.  ``put_off``: it had its turn, and waits for another.  ``signature``: the version last
+    looked at; ``seen``: since when it has been that one.  ``logged``: the failure last logged, and when.
     """
 
     due: float
     closed: bool = False
     working: bool = False
     again: bool = False
+    put_off: bool = False
     attempts: int = 0
     signature: Any = None
-    seen: tuple[Any, float] | None = None
+    seen: float = 0.0
     began: float = 0.0
     logged: tuple[str, float] | None = None
+
+    def see(self, signature: Any, now: float) -> None:
+        """Note which version was looked at."""
+        if self.signature != signature:
+            self.signature, self.seen = signature, now
 
 
 class Pending:
@@ -45,7 +52,7 @@ class Pending:
         self._entries: dict[Task, Entry] = {}
         self._order: list[tuple[float, int, Task]] = []
         self._count = itertools.count()
-        self._working = 0
+        self._put_off = 0
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -54,31 +61,32 @@ class Pending:
         return task in self._entries
 
     @property
-    def working(self) -> int:
-        """Number of sources in work."""
-        return self._working
+    def backlog(self) -> int:
+        """Number of sources that have not had their turn yet, or are having it."""
+        return len(self._entries) - self._put_off
 
     def is_full(self) -> bool:
         """Tell whether hints must be dropped."""
         return len(self._entries) >= FULL
 
-    def add(self, task: Task, due: float, *, closed: bool = False) -> Entry:
+    def add(self, task: Task, due: float, *, closed: bool = False) -> None:
         """Put a source in, or bring it forward; one in work is done once more afterwards."""
         entry = self._entries.get(task)
         if entry is None:
             entry = self._entries[task] = Entry(due, closed)
-            self._push(task, due)
+            self._move(task, entry, due)
         elif entry.working:
             entry.again = True
         elif due < entry.due:
-            self.postpone(task, due)
+            self._move(task, entry, due)
         entry.closed = entry.closed or closed
-        return entry
 
     def postpone(self, task: Task, due: float) -> None:
-        """Look at a source again at another time."""
-        self._entries[task].due = due
-        self._push(task, due)
+        """Put off a source that is not in work: look at it again at another time."""
+        entry = self._entries[task]
+        self._put_off += not entry.put_off
+        entry.put_off = True
+        self._move(task, entry, due)
 
     def next_due(self) -> float | None:
         """Say when the next source is due; None when none waits."""
@@ -97,15 +105,14 @@ class Pending:
     def start(self, task: Task, now: float) -> None:
         """Mark a source as in work."""
         entry = self._entries[task]
-        entry.working, entry.again, entry.closed = True, False, False
+        self._put_off -= entry.put_off
+        entry.working, entry.again, entry.closed, entry.put_off = True, False, False, False
         entry.began = now
-        self._working += 1
 
     def finish(self, task: Task) -> Entry:
-        """Mark a source as no longer in work; it stays in the table until :meth:`remove`."""
+        """Mark a source as no longer in work; now :meth:`postpone`, :meth:`retry` or :meth:`remove` it."""
         entry = self._entries[task]
         entry.working = False
-        self._working -= 1
         return entry
 
     def retry(self, task: Task, now: float) -> float:
@@ -117,12 +124,11 @@ class Pending:
         return seconds
 
     def remove(self, task: Task) -> None:
-        """Take a source out of the table."""
-        entry = self._entries.pop(task, None)
-        if entry is not None and entry.working:
-            self._working -= 1
+        """Take a source that is not in work out of the table."""
+        self._put_off -= self._entries.pop(task).put_off
 
-    def _push(self, task: Task, due: float) -> None:
+    def _move(self, task: Task, entry: Entry, due: float) -> None:
+        entry.due = due
         heapq.heappush(self._order, (due, next(self._count), task))
 
     def _is_current(self, row: tuple[float, int, Task]) -> bool:
