@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import stat
 
 from lib.publish import make_directories
 
@@ -18,10 +19,10 @@ class Root:
         self._lock = -1
 
     def look(self) -> bool:
-        """Look at the path; True when what is there changed (came, went, was replaced), and the first time."""
+        """Look at the path; True when what is there changed (came, went, was replaced), and at first."""
         try:
             status = os.stat(self.path)
-            now = (status.st_dev, status.st_ino) if os.path.isdir(self.path) else None
+            now = (status.st_dev, status.st_ino) if stat.S_ISDIR(status.st_mode) else None
         except OSError:
             now = None
         changed = now != self.identity or not self._looked
@@ -67,9 +68,14 @@ class Root:
             self._lock = -1
 
     def parts_of(self, path: str) -> tuple[str, ...] | None:
-        """Split a path below this root into names; None when it is not below it."""
-        relative = os.path.relpath(path, self.path)
-        if relative == os.curdir:
+        """Split a path below this root into names; None when it is not below it.
+
+        Names only, no file: not even the working directory, which may be gone.
+        """
+        here, root = os.path.normpath(path), os.path.normpath(self.path)
+        if here == root:
             return ()
-        parts = tuple(relative.split(os.sep))
-        return None if parts[0] == os.pardir else parts
+        base = "" if root == os.curdir else os.path.join(root, "")
+        parts = tuple(here[len(base) :].split(os.sep))
+        is_below = here.startswith(base) and parts[0] not in {"", os.pardir}
+        return parts if is_below else None
