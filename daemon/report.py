@@ -5,6 +5,14 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from daemon.log import (
+    SIDECAR_ADOPTED,
+    SIDECAR_KEPT,
+    SIDECARS_WRITTEN,
+    SOURCE_FAILED,
+    SOURCE_SKIPPED,
+)
+
 if TYPE_CHECKING:
     from daemon.work import Task
     from lib.errors import SidecarError
@@ -46,30 +54,30 @@ def log_outcome(log: Any, task: Task, outcome: Outcome, seconds: float, **retry:
     _log_written(log, task, outcome, seconds)
     for verdict in outcome.verdicts:
         if verdict.result == "adopted":
-            log.info("sidecar.adopted", source=task.path, format=verdict.fmt)
+            log.info(SIDECAR_ADOPTED, source=task.path, format=verdict.fmt)
         elif verdict.result == "kept":
             log.warning(
-                "sidecar.kept", source=task.path, format=verdict.fmt, reason=verdict.reason, hint=verdict.hint
+                SIDECAR_KEPT, source=task.path, format=verdict.fmt, reason=verdict.reason, hint=verdict.hint
             )
     if outcome.result == "skipped":
         log.info(
-            "source.skipped", source=task.path, kind=outcome.kind, reason=outcome.trouble, hint=outcome.hint
+            SOURCE_SKIPPED, source=task.path, kind=outcome.kind, reason=outcome.trouble, hint=outcome.hint
         )
     elif outcome.result == "failed":
         fields = {"reason": outcome.trouble, "hint": outcome.hint, **retry}
-        log.error("source.failed", source=task.path, kind=outcome.kind, **fields)
+        log.error(SOURCE_FAILED, source=task.path, kind=outcome.kind, **fields)
 
 
 def log_trouble(log: Any, path: str, error: SidecarError) -> None:
     """Log a path that could not even be looked at."""
-    log.error("source.failed", source=path, reason=error.reason, hint=error.hint)
+    log.error(SOURCE_FAILED, source=path, reason=error.reason, hint=error.hint)
 
 
 def _log_written(log: Any, task: Task, outcome: Outcome, seconds: float) -> None:
     formats = [verdict.fmt for verdict in outcome.verdicts if verdict.result == "rendered"]
     if formats and outcome.figures is not None:
         log.info(
-            "sidecars.written",
+            SIDECARS_WRITTEN,
             source=task.path,
             kind=outcome.kind,
             formats=formats,

@@ -9,7 +9,7 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
-from daemon.log import escaped
+from daemon.log import SWEEP_FINISHED, SWEEP_STARTED, escaped
 from daemon.report import Sums, log_outcome, log_trouble
 from daemon.walk import Folder, Found, Step, Trouble, look, walk
 from daemon.work import Task, convert
@@ -72,7 +72,7 @@ class Sweep:
     def run(self) -> Sums:
         """Carry the whole sweep out; no more than a few sources wait in memory at any time."""
         began = time.monotonic()
-        self._log.info("sweep.started", paths=list(self._scope.paths))
+        self._log.info(SWEEP_STARTED, paths=list(self._scope.paths))
         for step in steps(self._scope, self._options):
             self._take(step)
             while len(self._crew) > 4 * self._crew.width and not self._stop():
@@ -84,7 +84,7 @@ class Sweep:
         if self._stop():
             self._end_early()
         seconds = round(time.monotonic() - began, 3)
-        self._log.info("sweep.finished", **self._sums.as_fields(), seconds=seconds)
+        self._log.info(SWEEP_FINISHED, **self._sums.as_fields(), seconds=seconds)
         return self._sums
 
     def _take(self, step: Step) -> None:
@@ -108,8 +108,10 @@ class Sweep:
             self._attempts[task] += 1  # a writer, or a service that does the same work
             self._crew.submit(task, self._options)
             return
-        self._sums.add_outcome(outcome)
-        log_outcome(self._log, task, outcome, time.monotonic() - self._started.pop(task))
+        seconds = time.monotonic() - self._started.pop(task)
+        if outcome.error != "Vanished":  # deleted since it was listed
+            self._sums.add_outcome(outcome)
+            log_outcome(self._log, task, outcome, seconds)
 
     def _end_early(self) -> None:
         self.stopped = True
