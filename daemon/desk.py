@@ -62,10 +62,7 @@ class Desk:
 
     def hint(self, task: Task, now: float, *, closed: bool) -> bool:
         """Take a hint that a source may have changed; False when the table is full and only a sweep helps."""
-        if self.pending.is_full() and task not in self.pending:
-            return False
-        self.pending.add(task, now + TICK_SECONDS, closed=closed)
-        return True
+        return self._admit(task, now + TICK_SECONDS, closed=closed)
 
     def take(self, found: Found, now: float) -> Outcome | None:
         """Take what a sweep found and is not fresh.
@@ -76,7 +73,7 @@ class Desk:
         if known is not None and known.signature == signature_of(found):
             return known.outcome
         if known is not None or found.task not in self.pending:
-            self.hint(found.task, now, closed=False)
+            self._admit(found.task, now, closed=False)
         return None
 
     def take_fresh(self, task: Task, attempts: int = 0) -> None:
@@ -103,6 +100,12 @@ class Desk:
         for task, outcome in done:
             self._finish(task, outcome, now)
         return len(done)
+
+    def _admit(self, task: Task, due: float, *, closed: bool) -> bool:
+        if self.pending.is_full() and task not in self.pending:
+            return False
+        self.pending.add(task, due, closed=closed)
+        return True
 
     def _consider(self, task: Task, entry: Entry, now: float) -> None:
         """Give a source its turn: work, later, or nothing to be done."""

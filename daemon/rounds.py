@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 _ENOUGH_PENDING: Final = 1000
 _BRANCHES_LIMIT: Final = 2000
 _JITTER: Final = 0.1
+_PATIENCE_SECONDS: Final = 10.0
+"""So long the next sweep waits for what the last one handed on; then that is reported as it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,7 @@ class Rounds:
         self._once_more = math.inf
         self._walk: Iterator[Step] | None = None
         self._began: float | None = None
+        self._patience_ends = 0.0
         self._sums = Sums()
         self._sources = 0
         self._inodes = array("Q")
@@ -98,7 +101,7 @@ class Rounds:
             return math.inf
         if self._walk is not None or self._branch is not None:
             return 0.0
-        return min([self._next, self._once_more, *self._branches.values()])
+        return min([self._sweep_due(), *self._branches.values()])
 
     def step(self, now: float, until: float, period_seconds: float) -> None:
         """Walk on until the clock says ``until``, or so much is pending that it can wait.
@@ -107,7 +110,7 @@ class Rounds:
         """
         while self._has_room() and self._look_into_branches(now) and time.monotonic() < until:
             pass
-        if self._walk is None and now >= min(self._next, self._once_more):
+        if self._walk is None and now >= self._sweep_due():
             self._start(now, period_seconds)
         while self._walk is not None and self._has_room():
             self._sweep_on(self._walk, now)
@@ -116,9 +119,8 @@ class Rounds:
 
     def finished(self, task: Task, outcome: Outcome | None) -> None:
         """Hear that a source had its turn; no outcome when it was not worked on."""
-        if outcome is not None and outcome.is_new and task not in self._unmade:
-            self.sources += 1
-        if outcome is not None:
+        if outcome is not None and outcome.is_new:
+            self.sources += task not in self._unmade
             self._unmade.discard(task)
         if task in self._waiting:
             self._waiting.discard(task)
@@ -128,6 +130,11 @@ class Rounds:
 
     def _has_room(self) -> bool:
         return self._desk.pending.backlog < _ENOUGH_PENDING
+
+    def _sweep_due(self) -> float:
+        """Say when the next sweep starts: not before the last one is finished, if that is soon."""
+        due = min(self._next, self._once_more)
+        return due if self._began is None else max(due, self._patience_ends)
 
     def _start(self, now: float, period_seconds: float) -> None:
         if self._began is not None:
@@ -181,6 +188,7 @@ class Rounds:
 
     def _end_walk(self, now: float) -> None:
         self._walk = None
+        self._patience_ends = now + _PATIENCE_SECONDS
         self._desk.forget(self._gone)
         self._gone.clear()
         self.problems = self._problems

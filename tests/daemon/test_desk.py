@@ -467,7 +467,7 @@ def test_work_stops_at_the_end_of_its_slice_and_when_the_crew_is_full(office: Of
 
 
 def test_a_clock_set_back_a_year_delays_nothing(tmp_path: Path) -> None:
-    """Everything looks to be from the future: a closed file is done at once, another one when it lay still."""
+    """Everything looks to be from the future: a closed file is done at once, another when it lay still."""
     path = save(tmp_path / NAME, ["text"])
     found = look(task_of(path), Options())
     assert isinstance(found, Found)
