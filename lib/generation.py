@@ -127,22 +127,38 @@ def _save(directory: int, stem: str, texts: dict[Kind, list[str]], metadata: byt
     """Write every file under a temporary name, then rename them in the order in which they may be seen."""
     with ExitStack() as stack:
         first = _draft(stack, directory, [metadata])
-        arrays = {kind: _draft_array(stack, directory, texts[kind]) for kind in texts}
+        arrays = {
+            f"{stem}_{kind}{SOURCE_SUFFIX}": _draft_array(stack, directory, texts[kind]) for kind in texts
+        }
         in_order = [(stem + METADATA_SUFFIX, first)]
-        for kind, array in arrays.items():
-            name = f"{stem}_{kind}{SOURCE_SUFFIX}"
+        for (name, array), kind in zip(arrays.items(), texts, strict=True):
             try:
                 page = Page(kind, parse_metadata(metadata), len(texts[kind]), len(texts[kind]))
                 in_order += _draft_sidecars(
                     stack, directory, name, page, texts[kind], array=array, metadata=first
                 )
             except SidecarError as error:
-                message = f"{name}: saved, but its sidecars were not made: {error.reason}"
-                warnings.warn(message, RuntimeWarning, stacklevel=4)
+                _not_made(name, error)
             in_order.append((name, array))
         for name, draft in in_order:
-            draft.replace(name)
+            _replace(draft, name, needed=draft is first or name in arrays)
         flush_directory(directory)
+
+
+def _replace(draft: Draft, name: str, *, needed: bool) -> None:
+    try:
+        draft.replace(name)
+    except SidecarError as error:
+        if needed:
+            raise
+        _not_made(name, error, stacklevel=5)
+
+
+def _not_made(name: str, error: SidecarError, stacklevel: int = 4) -> None:
+    """Warn whoever called save: sidecars can be made again from the array, the array cannot."""
+    what = "its sidecars were" if name.endswith(SOURCE_SUFFIX) else "it was"
+    message = f"{name}: the texts are saved, but {what} not made: {error.reason}"
+    warnings.warn(message, RuntimeWarning, stacklevel=stacklevel)
 
 
 def _draft(stack: ExitStack, directory: int, pieces: Iterable[bytes]) -> Draft:

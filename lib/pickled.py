@@ -249,14 +249,15 @@ class PickleStream:
 
     def _outer_items(self) -> Any:
         """Recognise the outer array's list by where it stands, or give an ordinary list."""
-        match self._marks[0], self._stack:
-            case [Array() as array], [1, tuple() as shape, DType(letter="O" | "T"), (bool() | 0 | 1)]:
-                if array is self._outer:
-                    if scaffold.elements(shape) != self._count or shape != self._shape:
-                        raise Corrupt("its pickle holds an array of another shape than its header says")
-                    self._items = _Items()
-                    self._cursor.length_limit = ITEM_BYTES_LIMIT
-                    return self._items
+        match self._stack:
+            case [1, tuple() as shape, DType(letter="O" | "T"), (bool() | 0 | 1)] if self._marks[0] == [
+                self._outer
+            ]:
+                if scaffold.elements(shape) != self._count or shape != self._shape:
+                    raise Corrupt("its pickle holds an array of another shape than its header says")
+                self._items = _Items()
+                self._cursor.length_limit = ITEM_BYTES_LIMIT
+                return self._items
         return []
 
     def _tuple(self) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from contextlib import closing
 from typing import TYPE_CHECKING, Any, Final
 
-from lib.errors import Changed, Corrupt, Interrupted, Passing, SidecarError, Unsafe
+from lib.errors import Changed, Corrupt, Interrupted, Passing, SidecarError, SourceFault, Unfinished, Unsafe
 from lib.header import Header, read_header
 from lib.metadata import read_metadata
 from lib.names import Format, metadata_name, sidecar_name
@@ -55,7 +55,12 @@ def sync_source(directory: int, name: str, options: Options, stop: Callable[[], 
     """
     try:
         with open_file(directory, name) as source:
-            return _sync(directory, name, source, options, stop)
+            try:
+                return _sync(directory, name, source, options, stop)
+            except (SourceFault, Unfinished):
+                # half of one version and half of another is nobody's fault
+                _check_same(directory, name, source)
+                raise
     except SidecarError as error:
         return failure(name, options, error)
     except OSError as error:
@@ -82,6 +87,13 @@ def _sync(
         return Outcome(name, source_kind(name), tuple(_untouched(plan) for plan in plans))
     with closing(_Work(directory, name, source, options)) as work:
         return work.run(plans, header, stop)
+
+
+def _check_same(directory: int, name: str, source: FileBytes) -> None:
+    now = status_of(directory, name)
+    same = now is not None and same_version(now, source.status)
+    if not same or not same_version(FileBytes(source.descriptor).status, source.status):
+        raise Changed("it changed while it was read")
 
 
 def _check_output(header: Header, options: Options) -> None:
@@ -169,10 +181,7 @@ class _Work:
             )
 
     def _check_unchanged(self) -> None:
-        now = status_of(self._directory, self._name)
-        same = now is not None and same_version(now, self._source.status)
-        if not same or not same_version(FileBytes(self._source.descriptor).status, self._source.status):
-            raise Changed("it changed while it was read")
+        _check_same(self._directory, self._name, self._source)
         if self._metadata_seen is not None:
             metadata = status_of(self._directory, metadata_name(self._name, self._kind))
             if metadata is None or not same_version(metadata, self._metadata_seen):
