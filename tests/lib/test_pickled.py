@@ -325,3 +325,17 @@ def test_string_dtype_is_read_as_texts() -> None:
     file = io.BytesIO()
     np.save(file, array, allow_pickle=True)
     assert flat_items(file.getvalue()) == ["a", None, "c" * 300]
+
+
+def test_a_full_batch_is_given_in_pieces_while_values_wait() -> None:
+    """An item of very many values is complete before it is handed out."""
+    items: list[Any] = [list(range(100_000)), "after"]
+    assert read(items) == items
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("way", [b"N", b")", b"K\x01", b"]Na"])
+def test_millions_of_objects_in_one_item_are_refused(way: bytes) -> None:
+    """What waits for its item to be complete has a number."""
+    with pytest.raises(Unsafe, match="piles up millions of objects"):
+        flat_items(hostile.inside(b"](" + way * 4_000_100 + b"e"))

@@ -1,0 +1,311 @@
+"""Saving and loading: what a generation script relies on."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import os
+import stat
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import hostile
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from support import as_nobody, needs_root, results, save, small_disk, sync
+
+from lib.errors import SidecarError, Storage
+from lib.generation import (
+    get_generation_cache_path,
+    load_generations_from_cache,
+    save_generations_to_cache,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+FULL = ["Prompt. One.", "Prompt. Two."]
+COMPLETIONS = ["One.", "Two."]
+ABOUT = {"model_name": "google/gemma-2-27b-it", "timestamp": "2025-11-13 02:52:15", "n": 2}
+NAMES = [
+    "n2_completions.json",
+    "n2_completions.md",
+    "n2_completions.npy",
+    "n2_full_texts.json",
+    "n2_full_texts.md",
+    "n2_full_texts.npy",
+    "n2_metadata.json",
+]
+ANY_TEXT = st.text(st.characters(codec=None))
+
+
+@pytest.fixture
+def stem(tmp_path: Path) -> Path:
+    """Name a cache in a directory that is not there yet."""
+    return tmp_path / "gemma" / "generations" / "base" / "animals" / "n2"
+
+
+@pytest.fixture
+def saved(stem: Path) -> Path:
+    """Save one cache."""
+    save_generations_to_cache(stem, FULL, COMPLETIONS, ABOUT)
+    return stem
+
+
+def beside(stem: Path, ending: str) -> Path:
+    """Name one file of a cache."""
+    return stem.with_name(stem.name + ending)
+
+
+def test_the_path_is_the_one_that_existing_code_knows(tmp_path: Path) -> None:
+    """Model, prompt and subject are directories, the numbers the stem; nothing is made."""
+    path = get_generation_cache_path("gemma", "base", "animals", 1374, 100, 1.0, base_dir=tmp_path)
+    assert path == tmp_path / "gemma/generations/base/animals/n1374_t1.0_maxtok100"
+    assert get_generation_cache_path("m", "p", "s", 1, 2, 0.7).parts[0] == "experiments"
+    assert os.listdir(tmp_path) == []
+
+
+def test_signatures_are_those_that_existing_code_calls() -> None:
+    """Names and order of the arguments are public."""
+    assert list(inspect.signature(get_generation_cache_path).parameters) == [
+        "model_short_name",
+        "prompt_name",
+        "subject_type",
+        "num_samples",
+        "max_new_tokens",
+        "temperature",
+        "base_dir",
+    ]
+    save_names = list(inspect.signature(save_generations_to_cache).parameters)
+    assert save_names == ["cache_path", "full_texts", "completions", "metadata"]
+    assert list(inspect.signature(load_generations_from_cache).parameters) == ["cache_path"]
+
+
+def test_a_saved_cache_is_seven_files_and_loads_as_it_was(saved: Path) -> None:
+    """Arrays, sidecars and metadata; no litter."""
+    assert sorted(os.listdir(saved.parent)) == NAMES
+    assert load_generations_from_cache(saved) == (FULL, COMPLETIONS, ABOUT)
+    assert load_generations_from_cache(str(saved)) == (FULL, COMPLETIONS, ABOUT)
+
+
+def test_a_relative_path_is_fine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a directory, and without one."""
+    monkeypatch.chdir(tmp_path)
+    for path in ("n2", "a/n2"):
+        save_generations_to_cache(path, FULL, COMPLETIONS, ABOUT)
+        assert load_generations_from_cache(path) == (FULL, COMPLETIONS, ABOUT)
+
+
+@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(pairs=st.lists(st.tuples(ANY_TEXT, ANY_TEXT), max_size=20))
+def test_any_texts_come_back_exactly(tmp_path: Path, pairs: list[tuple[str, str]]) -> None:
+    """NUL, lone surrogates, empty texts and no texts at all."""
+    full, completions = [a for a, _ in pairs], [b for _, b in pairs]
+    save_generations_to_cache(tmp_path / "n", full, completions, {})
+    assert load_generations_from_cache(tmp_path / "n") == (full, completions, {})
+    if "\ud800" not in "".join(full + completions):
+        assert json.loads((tmp_path / "n_completions.json").read_bytes()) == completions
+
+
+def test_plain_numpy_opens_the_arrays(saved: Path) -> None:
+    """One dimension, objects, ``str``: what older scripts expect."""
+    array = np.load(beside(saved, "_completions.npy"), allow_pickle=True)
+    assert (array.dtype, array.shape, array.tolist()) == (np.dtype(object), (2,), COMPLETIONS)
+    assert {type(text) for text in array} == {str}
+
+
+def test_the_sidecars_are_fresh_for_whoever_comes_next(saved: Path) -> None:
+    """The daemon finds nothing to do, and would write the same bytes."""
+    for kind in ("completions", "full_texts"):
+        source = beside(saved, f"_{kind}.npy")
+        before = {end: beside(saved, f"_{kind}.{end}").read_bytes() for end in ("json", "md")}
+        assert results(sync(source)) == {"json": "fresh", "md": "fresh"}
+        sync(source, force=True)
+        assert before == {end: beside(saved, f"_{kind}.{end}").read_bytes() for end in ("json", "md")}
+    assert "**Model:** google/gemma-2-27b-it" in beside(saved, "_completions.md").read_text()
+
+
+def test_a_cache_is_replaced_whole(saved: Path) -> None:
+    """Saving again leaves nothing of the old one."""
+    save_generations_to_cache(saved, ["a"], ["b"], {"n": 1})
+    assert load_generations_from_cache(saved) == (["a"], ["b"], {"n": 1})
+    assert json.loads(beside(saved, "_completions.json").read_bytes()) == ["b"]
+    assert sorted(os.listdir(saved.parent)) == NAMES
+
+
+def test_subclasses_of_str_are_saved_as_str(stem: Path) -> None:
+    """Numpy's own texts are told as texts, so that anybody can read them."""
+    save_generations_to_cache(stem, [np.str_("a")], (np.str_("b"),), {})
+    array = np.load(beside(stem, "_full_texts.npy"), allow_pickle=True)
+    assert type(array[0]) is str
+
+
+def test_files_obey_the_umask(stem: Path) -> None:
+    """As numpy's own would, sidecars too."""
+    before = os.umask(0o027)
+    try:
+        save_generations_to_cache(stem, FULL, COMPLETIONS, ABOUT)
+    finally:
+        os.umask(before)
+    assert {stat.S_IMODE(os.stat(stem.parent / name).st_mode) for name in NAMES} == {0o640}
+
+
+BAD: list[tuple[Any, Any, Any, type[Exception], str]] = [
+    (FULL, ["One."], {}, ValueError, "2 full_texts and 1 completions: the lists must be of one length"),
+    ([1, 2], COMPLETIONS, {}, TypeError, r"full_texts\[0\] is int, not str"),
+    (FULL, ["a", None], {}, TypeError, r"completions\[1\] is NoneType, not str"),
+    (FULL, ["a", b"b"], {}, TypeError, r"completions\[1\] is bytes, not str"),
+    ("ab", COMPLETIONS, {}, TypeError, "full_texts is one text, not a list of texts"),
+    (FULL, b"ab", {}, TypeError, "completions is one text, not a list of texts"),
+    (FULL, COMPLETIONS, {"x": object()}, TypeError, "not JSON serializable"),
+    (FULL, COMPLETIONS, {(1,): 2}, TypeError, "keys must be"),
+]
+
+
+@pytest.mark.parametrize("bad", BAD, ids=[bad[4] for bad in BAD])
+def test_a_mistake_is_refused_before_anything_is_written(tmp_path: Path, bad: Any) -> None:
+    """Not even a directory is made."""
+    full, completions, metadata, error, words = bad
+    with pytest.raises(error, match=words):
+        save_generations_to_cache(tmp_path / "a" / "n2", full, completions, metadata)
+    assert os.listdir(tmp_path) == []
+
+
+def test_what_is_not_cached_is_none_without_a_warning(stem: Path) -> None:
+    """Neither the directory nor the file needs to be there."""
+    assert load_generations_from_cache(stem) is None
+    stem.parent.mkdir(parents=True)
+    assert load_generations_from_cache(stem) is None
+
+
+def cut(path: Path) -> None:
+    """Cut a file in half."""
+    os.truncate(path, path.stat().st_size // 2)
+
+
+def link(path: Path) -> None:
+    """Put a link to a good file in a file's place."""
+    path.rename(path.with_name("good"))
+    path.symlink_to("good")
+
+
+BROKEN: dict[str, tuple[str, Callable[[Path], Any], str]] = {
+    "array cut": ("_completions.npy", cut, "cut short|inside|its header promises"),
+    "array empty": ("_completions.npy", lambda path: path.write_bytes(b""), "ends after 0 bytes"),
+    "array of numbers": ("_completions.npy", lambda path: save(path, np.arange(2)), "not text"),
+    "array of values": ("_completions.npy", lambda path: save(path, ["a", 1]), "items that are not text"),
+    "array of bytes": ("_completions.npy", lambda path: save(path, np.array([b"a", b"b"])), "not text"),
+    "table": ("_completions.npy", lambda path: save(path, np.array([["a"], ["b"]])), "2 dimensions"),
+    "scalar": ("_completions.npy", lambda path: save(path, np.array("a")), "0 dimensions"),
+    "code": (
+        "_completions.npy",
+        lambda path: path.write_bytes(hostile.inside(b"cos\nsystem\n")),
+        "os.system",
+    ),
+    "link": ("_completions.npy", link, "a symbolic link"),
+    "directory": ("_completions.npy", lambda path: (path.unlink(), path.mkdir()), "a directory"),
+    "other array missing": ("_full_texts.npy", lambda path: path.unlink(), "no longer there"),
+    "other array longer": ("_full_texts.npy", lambda path: save(path, ["a"] * 3), "holds 3 texts, .* are 2"),
+    "metadata missing": ("_metadata.json", lambda path: path.unlink(), "no longer there"),
+    "metadata cut": ("_metadata.json", cut, "not a JSON object"),
+    "metadata a list": ("_metadata.json", lambda path: path.write_text("[]"), "not a JSON object"),
+}
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_a_broken_cache_warns_and_is_none(saved: Path, case: str) -> None:
+    """The warning names file and reason and points at the caller, who generates anew."""
+    ending, damage, words = BROKEN[case]
+    damage(beside(saved, ending))
+    with pytest.warns(RuntimeWarning, match=words) as caught:
+        assert load_generations_from_cache(saved) is None
+    assert str(beside(saved, ending)) in str(caught[0].message)
+    assert caught[0].filename == __file__
+
+
+def test_arrays_of_fixed_texts_load_too(saved: Path) -> None:
+    """A cache that somebody saved as ``U`` is as good."""
+    for kind in ("completions", "full_texts"):
+        save(beside(saved, f"_{kind}.npy"), np.array(COMPLETIONS))
+    loaded = load_generations_from_cache(saved)
+    assert loaded is not None
+    assert loaded[1] == COMPLETIONS
+
+
+def test_sidecars_do_not_matter_for_loading(saved: Path) -> None:
+    """Only the arrays are the truth."""
+    for name in NAMES:
+        if name.endswith(("ns.json", "ts.json", ".md")):
+            (saved.parent / name).unlink()
+    assert load_generations_from_cache(saved) == (FULL, COMPLETIONS, ABOUT)
+
+
+RENAMES = """
+import os, sys
+from lib.generation import save_generations_to_cache
+sys.addaudithook(lambda event, about: event == "os.rename" and print(os.fsdecode(about[1])))
+save_generations_to_cache(sys.argv[1], ["a"], ["b"], {})
+"""
+
+
+def test_the_array_is_seen_last(stem: Path) -> None:
+    """Whoever sees the completions, at any moment of a save, can load everything."""
+    run = subprocess.run(
+        [sys.executable, "-c", RENAMES, str(stem)],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    order = run.stdout.split()
+    assert sorted(order) == NAMES
+    assert order[0] == "n2_metadata.json"
+    assert order[-1] == "n2_completions.npy"
+    assert order.index("n2_full_texts.json") < order.index("n2_full_texts.npy")
+
+
+def test_sidecars_that_cannot_be_made_do_not_lose_the_arrays(saved: Path) -> None:
+    """Hours of generation are saved first; the warning points at the caller."""
+    beside(saved, "_completions.md").unlink()
+    beside(saved, "_completions.md").mkdir()
+    words = r"n2_completions\.md: the texts are saved, but it was not made"
+    with pytest.warns(RuntimeWarning, match=words) as caught:
+        save_generations_to_cache(saved, ["a"], ["b"], {})
+    assert caught[0].filename == __file__
+    assert sorted(os.listdir(saved.parent)) == NAMES
+    assert load_generations_from_cache(saved) == (["a"], ["b"], {})
+
+
+def test_a_full_disk_keeps_the_old_cache_and_leaves_no_litter(tmp_path: Path) -> None:
+    """The error says so; the old cache loads."""
+    with small_disk(tmp_path / "disk", "size=256k") as disk:
+        save_generations_to_cache(disk / "n2", FULL, COMPLETIONS, ABOUT)
+        with pytest.raises(Storage, match="No space left on device") as caught:
+            save_generations_to_cache(disk / "n2", ["x" * 300_000], ["y"], {})
+        assert str(caught.value).startswith(f"{disk}/n2: ")
+        assert sorted(os.listdir(disk)) == NAMES
+        assert load_generations_from_cache(disk / "n2") == (FULL, COMPLETIONS, ABOUT)
+
+
+def test_a_disk_too_small_for_the_sidecars_still_holds_the_arrays(tmp_path: Path) -> None:
+    """They can be made later, from the arrays."""
+    with small_disk(tmp_path / "disk", "size=320k") as disk:
+        with pytest.warns(RuntimeWarning, match="texts are saved, but its sidecars were not made") as caught:
+            save_generations_to_cache(disk / "n1", ["x" * 80_000], ["y" * 80_000], {})
+        assert caught[0].filename == __file__
+        assert load_generations_from_cache(disk / "n1") == (["x" * 80_000], ["y" * 80_000], {})
+        assert not [name for name in os.listdir(disk) if name.startswith(".")]
+
+
+@needs_root
+def test_a_directory_without_permission_is_told(tmp_path: Path) -> None:
+    """The error carries the path and a way out."""
+    tmp_path.chmod(0o755)
+    save_generations_to_cache(tmp_path / "n2", FULL, COMPLETIONS, ABOUT)
+    with as_nobody(), pytest.raises(SidecarError, match=r"n2: .*Permission denied") as caught:
+        save_generations_to_cache(tmp_path / "n2", FULL, COMPLETIONS, ABOUT)
+    assert "permission" in caught.value.hint
