@@ -10,9 +10,15 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    Starter = Callable[..., "Daemon"]
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 DEADLINE_SECONDS = 30.0
@@ -75,7 +81,9 @@ class Daemon:
 
     def wait_for(self, name: str, count: int = 1) -> None:
         """Wait until an event was logged so many times."""
-        poll(lambda: len(self.named(name)) >= count or self.process.poll() is not None, f"{name} in {self.log}")
+        poll(
+            lambda: len(self.named(name)) >= count or self.process.poll() is not None, f"{name} in {self.log}"
+        )
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
         """Send a signal and wait for the end."""
@@ -85,7 +93,7 @@ class Daemon:
 
 
 @pytest.fixture
-def start(wheel: Path, tmp_path: Path):
+def start(wheel: Path, tmp_path: Path) -> Iterator[Starter]:
     """Give a function that starts a service; all end with the test and leave no process behind."""
     running = []
 
@@ -100,14 +108,14 @@ def start(wheel: Path, tmp_path: Path):
 
 
 @pytest.fixture
-def daemon(start, root: Path) -> Daemon:
+def daemon(start: Starter, root: Path) -> Daemon:
     """Run the service over the root."""
     running = start(root)
     running.wait_for("service.ready")
     return running
 
 
-def poll(condition, what: str, seconds: float = DEADLINE_SECONDS) -> None:
+def poll(condition: Callable[[], object], what: str, seconds: float = DEADLINE_SECONDS) -> None:
     """Wait until a condition holds, looking often."""
     deadline = time.monotonic() + seconds
     while not condition():
@@ -158,6 +166,12 @@ def holds(source: Path, *texts: str) -> bool:
         return False
 
 
+def inodes_and_times(root: Path) -> dict[Path, tuple[int, ...]]:
+    """Return what any write to a file of the tree would change."""
+    files = {path: path.stat() for path in root.rglob("*.*")}
+    return {path: (it.st_ino, it.st_mtime_ns, it.st_ctime_ns) for path, it in files.items()}
+
+
 def litter(root: Path) -> list[Path]:
     """Find temporary files of ours."""
     return list(root.rglob(".generation-sidecars-*"))
@@ -192,7 +206,10 @@ def test_a_hard_link_is_seen(daemon: Daemon, root: Path) -> None:
 def test_new_directories_back_to_back_lose_nothing(daemon: Daemon, root: Path) -> None:
     """Making a path and saving into it at once outruns a naive watch."""
     sources = [save(root / f"m{i}" / "b" / "c" / "n1_completions.npy", f"text {i}") for i in range(100)]
-    poll(lambda: all(holds(source, f"text {i}") for i, source in enumerate(sources)), "100 files in 300 directories")
+    poll(
+        lambda: all(holds(source, f"text {i}") for i, source in enumerate(sources)),
+        "100 files in 300 directories",
+    )
     assert not litter(root)
 
 
@@ -267,7 +284,7 @@ def test_an_edited_page_is_kept(daemon: Daemon, root: Path) -> None:
     assert page.read_text().endswith("my notes\n")
 
 
-def test_what_was_there_before_is_done_at_start(start, root: Path, tmp_path: Path) -> None:
+def test_what_was_there_before_is_done_at_start(start: Starter, root: Path, tmp_path: Path) -> None:
     """Watch, then sweep."""
     source = save(root / "old" / "n1_completions.npy", "old")
     daemon = start(root)
@@ -277,7 +294,7 @@ def test_what_was_there_before_is_done_at_start(start, root: Path, tmp_path: Pat
 
 
 def test_killed_and_started_again_catches_up(daemon: Daemon, root: Path) -> None:
-    """kill -9 leaves no process, no litter, and nothing undone."""
+    """Kill -9 leaves no process, no litter, and nothing undone."""
     for i in range(50):
         save(root / f"n{i}_completions.npy", *["text"] * 200)
     daemon.stop(signal.SIGKILL)
@@ -287,7 +304,9 @@ def test_killed_and_started_again_catches_up(daemon: Daemon, root: Path) -> None
     poll(lambda: not litter(root), "litter to go")
 
 
-def test_a_second_daemon_says_so_and_leaves(daemon: Daemon, start, root: Path, tmp_path: Path) -> None:
+def test_a_second_daemon_says_so_and_leaves(
+    daemon: Daemon, start: Starter, root: Path, tmp_path: Path
+) -> None:
     """One daemon a root."""
     (tmp_path / "second").mkdir()
     second = start(root, directory=tmp_path / "second")
@@ -305,7 +324,7 @@ def test_a_root_replaced_is_followed(daemon: Daemon, root: Path) -> None:
     poll(lambda: holds(source, "new root"), "the file in the new root")
 
 
-def test_a_root_that_is_missing_is_waited_for(start, tmp_path: Path) -> None:
+def test_a_root_that_is_missing_is_waited_for(start: Starter, tmp_path: Path) -> None:
     """A root on a disk that is mounted later comes alive."""
     root = tmp_path / "later"
     daemon = start(root)
@@ -325,7 +344,7 @@ def test_a_watcher_that_dies_is_replaced(daemon: Daemon, root: Path) -> None:
     daemon.wait_for("watch.degraded")
 
 
-def test_reload_takes_a_valid_file_and_refuses_a_bad_one(start, root: Path, tmp_path: Path) -> None:
+def test_reload_takes_a_valid_file_and_refuses_a_bad_one(start: Starter, root: Path, tmp_path: Path) -> None:
     """SIGHUP reads the configuration again; an invalid one changes nothing."""
     config = tmp_path / "config.toml"
     config.write_text(f"roots = [{json.dumps(str(root))}]\n")
@@ -364,11 +383,10 @@ def test_backfill_writes_nothing_the_second_time(wheel: Path, root: Path, tmp_pa
     environment = {**os.environ, "PYTHONPATH": str(wheel)}
     command = [sys.executable, "-m", "daemon", "--backfill", str(root), "--jobs", "2"]
     subprocess.run(command, check=True, env=environment, cwd=tmp_path, capture_output=True)
-    before = {path: (path.stat().st_ino, path.stat().st_mtime_ns, path.stat().st_ctime_ns) for path in root.rglob("*.*")}
+    before = inodes_and_times(root)
     assert len(before) == 60
     subprocess.run(command, check=True, env=environment, cwd=tmp_path, capture_output=True)
-    after = {path: (path.stat().st_ino, path.stat().st_mtime_ns, path.stat().st_ctime_ns) for path in root.rglob("*.*")}
-    assert before == after
+    assert inodes_and_times(root) == before
 
 
 def test_status_tells_of_the_running_service(daemon: Daemon, root: Path) -> None:
