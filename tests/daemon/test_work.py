@@ -1,0 +1,122 @@
+"""What a worker does: any failure is an outcome, and it ends with its parent."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from doubles import task_of
+from support import SECOND_NS, save, wait_for
+
+from daemon import work
+from daemon.work import Task, convert, prepare
+from lib.outcome import Options
+
+if TYPE_CHECKING:
+    import pytest
+
+NAME = "n1_completions.npy"
+
+
+def test_a_task_names_its_path() -> None:
+    """Root, directories, name."""
+    assert Task("/r", ("a", "b"), NAME).path == f"/r/a/b/{NAME}"
+    assert Task(".", (), NAME).path == f"./{NAME}"
+
+
+def test_a_source_is_brought_up_to_date(tmp_path: Path) -> None:
+    """Both sidecars, and nothing to do the second time."""
+    task = task_of(save(tmp_path / NAME, ["text"], time_ns=SECOND_NS))
+    assert convert(task, Options()).result == "rendered"
+    assert convert(task, Options()).result == "fresh"
+
+
+def test_a_directory_that_is_gone_is_an_outcome(tmp_path: Path) -> None:
+    """Nothing is raised."""
+    outcome = convert(Task(str(tmp_path / "gone"), (), NAME), Options())
+    assert (outcome.result, outcome.error, outcome.passing) == ("failed", "Vanished", True)
+
+
+def test_a_source_that_is_gone_is_an_outcome(tmp_path: Path) -> None:
+    """Nothing is raised."""
+    assert convert(Task(str(tmp_path), (), NAME), Options()).error == "Vanished"
+
+
+def test_a_fault_of_this_program_is_an_outcome(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One file that meets a bug fails alone, and says so."""
+
+    def fault(*_: Any) -> Any:
+        raise ZeroDivisionError("oops")
+
+    monkeypatch.setattr(work, "sync_source", fault)
+    outcome = convert(task_of(save(tmp_path / NAME, ["text"])), Options())
+    assert (outcome.result, outcome.passing) == ("failed", False)
+    assert "ZeroDivisionError('oops')" in outcome.trouble
+    assert "report" in outcome.hint
+
+
+def test_a_file_written_just_now_is_not_read_before_its_time_can_tell(tmp_path: Path) -> None:
+    """A tick passes between its time and the work; no more than that."""
+    path = save(tmp_path / NAME, ["text"], time_ns=time.time_ns())
+    convert(task_of(path), Options())
+    assert 0.02 <= time.time() - path.stat().st_mtime < 1.0
+
+
+def test_a_worker_stops_when_asked() -> None:
+    """The flag is set by SIGTERM and asked between two blocks."""
+    stop = work._Stop()
+    assert not stop()
+    stop.ask(signal.SIGTERM, None)
+    assert stop()
+
+
+def test_a_worker_that_lost_its_parent_ends() -> None:
+    """Forked, and the parent was gone before the kernel could be told."""
+    pid = os.fork()
+    if pid == 0:
+        prepare(os.getpid())  # not its parent
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 1
+
+
+def test_a_worker_heeds_no_terminal(tmp_path: Path) -> None:
+    """Ctrl-C and a hang-up are for the service; SIGTERM is a wish."""
+    parent, mark = os.getpid(), tmp_path / "mark"
+    pid = os.fork()
+    if pid == 0:
+        prepare(parent)
+        for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
+            os.kill(os.getpid(), number)
+        mark.touch()
+        os._exit(7 if work._STOP() else 8)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 7
+    assert mark.exists()
+
+
+def test_workers_end_with_a_service_that_is_killed(tmp_path: Path) -> None:
+    """Kill -9 leaves no process behind."""
+    save(tmp_path / "endless_completions.npy", ["text"])
+    program = f"""
+        import sys, threading
+        sys.path[:0] = {sys.path!r}
+        from pathlib import Path
+        from daemon.crew import Crew
+        from doubles import moody_processes, task_of
+        from lib.outcome import Options
+        crew = Crew(lambda: moody_processes(1), 1)
+        crew.submit(task_of(Path({str(tmp_path)!r}, "endless_completions.npy")), Options())
+        threading.Event().wait(60)
+    """
+    mark = tmp_path / "endless_completions.npy.pid"
+    with subprocess.Popen([sys.executable, "-c", textwrap.dedent(program)]) as service:
+        wait_for(lambda: mark.exists() and mark.read_text("ascii"), 20)
+        worker = Path("/proc", mark.read_text("ascii"))
+        assert worker.exists()
+        service.kill()
+    wait_for(lambda: not worker.exists() or ") Z " in (worker / "stat").read_text("ascii"))
