@@ -108,6 +108,7 @@ class Rounds:
 
         However many branches there are, and however late it is, a sweep gets on.
         """
+        self._next = min(self._next, now + period_seconds * (1 + _JITTER))  # it may be shorter than it was
         while self._has_room() and self._look_into_branches(now) and time.monotonic() < until:
             pass
         if self._walk is None and now >= self._sweep_due():

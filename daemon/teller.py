@@ -88,10 +88,14 @@ class Teller:
         self._notifier.send(f"STATUS={words}")
 
     def _status(self, guard: Guard, desk: Desk, rounds: Rounds) -> status.Status:
-        settled = [*desk.retrying.items(), *desk.settled.items()][:_TROUBLES_SHOWN]
-        troubles = tuple(
+        troubles = [
+            status.Trouble(path, "failed", it.error.reason, it.error.hint, _iso(it.since))
+            for path, it in rounds.problems.items()
+        ]
+        troubles += (
             status.Trouble(task.path, it.outcome.result, *it.outcome.reason_and_hint, _iso(it.since))
-            for task, it in settled
+            for table in (desk.retrying, desk.settled)
+            for task, it in table.items()
         )
         return status.Status(
             version=self._version,
@@ -104,7 +108,7 @@ class Teller:
             sources=rounds.sources,
             pending=len(desk.pending),
             last_sweep=rounds.last,
-            troubles=troubles,
+            troubles=tuple(troubles[:_TROUBLES_SHOWN]),
             interval_seconds=_WRITE_SECONDS,
         )
 

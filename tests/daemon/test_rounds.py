@@ -380,3 +380,10 @@ def test_a_missing_root_is_left_to_whoever_keeps_the_roots(beat: Beat) -> None:
     assert beat.sweep()["failed"] == 1
     assert "source.failed" not in beat.log.names
     assert beat.rounds.problems == {}
+
+
+def test_a_shorter_period_counts_at_once(beat: Beat) -> None:
+    """When the watch is lost sweeps come more often from then on, not after the next one."""
+    beat.sweep()
+    beat.rounds.step(beat.now, NEVER, 30.0)
+    assert beat.rounds.next_due() <= beat.now + 33.0
