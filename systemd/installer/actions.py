@@ -1,0 +1,185 @@
+"""What an installation does, as values: each says itself in words, and can be carried out."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from installer.pythons import Interpreter
+
+COMPLETE = "complete"
+_SOURCES = ("pyproject.toml", "README.md", "LICENSE", "decode_generations.py", "lib", "daemon")
+_PATIENCE_SECONDS = 420  # more than the unit's TimeoutStartSec and the stop of an older version before it
+
+
+class Failed(Exception):  # noqa: N818  # it is the end of a story, told by its message
+    """A step failed; the message says which and what its program said."""
+
+
+class Action:
+    """One step: ``str`` says it, :meth:`do` carries it out and raises :class:`Failed` or ``OSError``."""
+
+    def do(self) -> None:
+        """Carry it out."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Build(Action):
+    """Make the virtual environment of this version; a half-made one is never left, nor taken for a whole."""
+
+    target: Path
+    python: Interpreter
+    clone: Path
+    wheels: str | None = None
+
+    def __str__(self) -> str:
+        return f"build {self.target} with {self.python} from {self.clone}"
+
+    def do(self) -> None:
+        """Build from a copy: setuptools would leave its traces, owned by root, in the clone."""
+        shutil.rmtree(self.target, ignore_errors=True)
+        self.target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with tempfile.TemporaryDirectory() as copy:
+                copy_sources(self.clone, Path(copy))
+                run(self.python.executable, "-I", "-m", "venv", str(self.target))
+                run(str(self.target / "bin/python"), "-I", "-m", *self._pip(), copy)
+            (self.target / COMPLETE).touch()
+        except BaseException:
+            shutil.rmtree(self.target, ignore_errors=True)
+            raise
+
+    def _pip(self) -> list[str]:
+        offline = ["--no-index", "--find-links", self.wheels] if self.wheels else []
+        return ["pip", "install", "--quiet", "--no-input", "--disable-pip-version-check", *offline]
+
+
+@dataclass(frozen=True)
+class Directory(Action):
+    """Make a directory that everybody may look into."""
+
+    path: Path
+
+    def __str__(self) -> str:
+        return f"make {self.path}"
+
+    def do(self) -> None:
+        """Make it and what is above it."""
+        self.path.mkdir(parents=True, exist_ok=True)
+
+
+@dataclass(frozen=True)
+class Write(Action):
+    """Write a text file, whole or not at all."""
+
+    path: Path
+    text: str
+
+    def __str__(self) -> str:
+        return f"write {self.path}"
+
+    def do(self) -> None:
+        """Replace the file by a rename."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = self.path.with_name(f".{self.path.name}.new")
+        temporary.write_text(self.text, encoding="utf-8")
+        temporary.replace(self.path)
+
+
+@dataclass(frozen=True)
+class Link(Action):
+    """Make a symbolic link, or turn it; there is no moment without it."""
+
+    path: Path
+    target: str
+
+    def __str__(self) -> str:
+        return f"link {self.path} -> {self.target}"
+
+    def do(self) -> None:
+        """Replace the link by a rename."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = self.path.with_name(f".{self.path.name}.new")
+        with suppress(FileNotFoundError):
+            temporary.unlink()
+        temporary.symlink_to(self.target)
+        temporary.replace(self.path)
+
+
+@dataclass(frozen=True)
+class Remove(Action):
+    """Remove a file, a link or a tree; one that is gone already is fine."""
+
+    path: Path
+
+    def __str__(self) -> str:
+        return f"remove {self.path}"
+
+    def do(self) -> None:
+        """Remove it, and its directory too when that was made for drop-ins and is empty now."""
+        if self.path.is_dir() and not self.path.is_symlink():
+            shutil.rmtree(self.path)
+        else:
+            with suppress(FileNotFoundError):
+                self.path.unlink()
+        if self.path.parent.suffix == ".d":
+            with suppress(OSError):  # the administrator's own drop-ins stay
+                self.path.parent.rmdir()
+
+
+@dataclass(frozen=True)
+class Command(Action):
+    """Run a program that changes or checks something; its words are shown only when it fails."""
+
+    words: tuple[str, ...]
+    why: str
+
+    def __str__(self) -> str:
+        return self.why
+
+    def do(self) -> None:
+        """Run it to its end."""
+        run(*self.words)
+
+
+def run(*words: str) -> None:
+    """Run a program; raise :class:`Failed` with what it said."""
+    environment = {**os.environ, "PYTHONNOUSERSITE": "1"}
+    try:
+        answer = subprocess.run(  # noqa: S603  # words, never a shell's
+            words,
+            check=False,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            timeout=_PATIENCE_SECONDS,
+        )
+    except (OSError, subprocess.SubprocessError) as error:
+        raise Failed(f"{' '.join(words)}: {error}") from error
+    if answer.returncode:
+        raise Failed(f"{' '.join(words)} ended with status {answer.returncode}:\n{answer.stdout}")
+
+
+def copy_sources(clone: Path, target: Path) -> None:
+    """Copy what a wheel is made from, and nothing else."""
+    for name in _SOURCES:
+        if (clone / name).is_dir():
+            shutil.copytree(clone / name, target / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(clone / name, target / name)
+
+
+def source_files(clone: Path) -> list[Path]:
+    """List what a wheel is made from, in a lasting order."""
+    trees = [path for name in _SOURCES for path in sorted((clone / name).glob("*")) or [clone / name]]
+    return [path for path in trees if path.is_file()]

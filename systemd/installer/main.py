@@ -1,0 +1,163 @@
+"""The command line of the installer: words in, an exit status out."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+from installer import checks, pythons
+from installer.actions import Failed
+from installer.places import NAME, UNITS, Places, Refused, Wish
+from installer.plan import Planner
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from installer.actions import Action
+
+DONE, FAILED, REFUSED = 0, 1, 2
+_EPILOG = """\
+examples:
+  sudo systemd/install --experiments /data/experiments --user alice --group lab
+  sudo systemd/install --experiments /data/a /home/alice/b --user alice --dry-run
+  sudo systemd/install --uninstall
+
+exit status:
+  0  done, or nothing was to do
+  1  a step failed; what was done before it stays, and the same command carries on
+  2  refused: nothing was changed
+"""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run ``systemd/install``; return the exit status."""
+    parser = _parser()
+    given = parser.parse_args(arguments)
+    if not given.uninstall and not (given.experiments and given.user):
+        parser.error("--experiments and --user say what to install for (or --uninstall)")
+    os.umask(0o022)  # root may have a stricter one, and the service's user must be able to read what is made
+    try:
+        return _run(given)
+    except Refused as refused:
+        for problem in refused.problems:
+            _say(problem, sys.stderr)
+        _say("Nothing was changed.", sys.stderr)
+        return REFUSED
+    except (Failed, OSError) as error:
+        _say(f"{error}\nIt is not complete. The same command carries on.", sys.stderr)
+        return FAILED
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="systemd/install",
+        description="Run generation-sidecars as a systemd service on this machine.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--experiments", nargs="+", action="extend", metavar="DIR", help="what to watch; may be several"
+    )
+    parser.add_argument("--user", help="who runs the service: whoever may write there")
+    parser.add_argument("--group", help="the group it runs in (default: the user's own)")
+    parser.add_argument("--config", metavar="FILE", help="install this configuration, not the example's")
+    parser.add_argument("--python", metavar="FILE", help="the Python to build with (default: the system's)")
+    parser.add_argument("--wheels", metavar="DIR", help="take packages from here, not from the network")
+    parser.add_argument("--uninstall", action="store_true", help="remove all but the configuration")
+    parser.add_argument("--dry-run", action="store_true", help="say what would be done, and do nothing")
+    return parser
+
+
+def _run(given: argparse.Namespace) -> int:
+    machine = checks.machine_problems()
+    if machine and not given.dry_run:
+        raise Refused(*machine)
+    planner = Planner(Places(), active=_is_active())
+    actions = planner.uninstall() if given.uninstall else _install(planner, given)
+    _carry_out(actions, dry_run=given.dry_run)
+    for problem in machine:
+        _say(f"Note: {problem}")
+    if not given.dry_run:
+        _say(_farewell(uninstalled=given.uninstall, changed=bool(actions)))
+    return DONE
+
+
+def _install(planner: Planner, given: argparse.Namespace) -> list[Action]:
+    wish, python = _checked(given)
+    _say(f"{wish.user}:{wish.group}, {', '.join(wish.directories)}, {python}")
+    return planner.install(wish, python)
+
+
+def _checked(given: argparse.Namespace) -> tuple[Wish, pythons.Interpreter]:
+    """Check all that was asked for, and tell every problem at once."""
+    problems: list[str] = []
+
+    def ask(check: Callable[..., Any], *details: Any) -> Any:
+        try:
+            return check(*details)
+        except Refused as refused:
+            problems.extend(refused.problems)
+            return None
+
+    account = ask(checks.checked_user, given.user)
+    group: Any = ask(checks.checked_group, given.group, account) if account or given.group else None
+    directories = ask(checks.checked_directories, given.experiments)
+    python = ask(pythons.choose, given.python)
+    if account and group and directories and os.geteuid() == 0:
+        problems += checks.unwritable(directories, account, group.gr_gid)
+    problems += [
+        f"There is no {what} {path}."
+        for what, path, is_there in (
+            ("file", given.config, Path.is_file),
+            ("directory", given.wheels, Path.is_dir),
+        )
+        if path is not None and not is_there(Path(path))
+    ]
+    if problems:
+        raise Refused(*problems)
+    wheels = given.wheels and os.path.abspath(given.wheels)
+    return Wish(directories, account.pw_name, group.gr_name, given.config, wheels), python
+
+
+def _say(line: str, to: TextIO | None = None) -> None:
+    """Print a line at once: steps take a while, and errors must come after what led to them."""
+    print(line, file=to, flush=True)  # noqa: T201  # a command line prints
+
+
+def _is_active() -> bool:
+    """Ask systemd whether the service runs; where there is none, nothing does."""
+    try:
+        answer = subprocess.run(  # noqa: S603  # no word of it comes from outside
+            ["systemctl", "is-active", "--quiet", UNITS[0]],  # noqa: S607  # where root's PATH says
+            check=False,
+            capture_output=True,
+        )
+    except OSError:
+        return False
+    return answer.returncode == 0
+
+
+def _carry_out(actions: list[Action], *, dry_run: bool) -> None:
+    for action in actions:
+        _say(f"{'would ' if dry_run else ''}{action}")
+        if not dry_run:
+            action.do()
+    if not actions:
+        _say("Nothing is to be changed.")
+
+
+def _farewell(*, uninstalled: bool, changed: bool) -> str:
+    if uninstalled:
+        return f"{NAME} is not installed any more. /etc/{NAME} and all sidecars stay." if changed else ""
+    return (
+        f"{NAME} is running.\n"
+        f"  see what it does      {NAME} --status\n"
+        f"  follow its log        journalctl -u {NAME} -f\n"
+        f"  sweep once, now       systemctl start {NAME}-backfill\n"
+        f"  change its settings   edit /etc/{NAME}/config.toml, then systemctl reload {NAME}\n"
+        f"  remove it             systemd/install --uninstall"
+    )

@@ -1,0 +1,65 @@
+"""What is written into units and configuration: pure functions, text in and text out."""
+
+from __future__ import annotations
+
+import re
+
+from installer.places import NAME, UNITS, Wish
+
+_HOMES = ("/home/", "/root/", "/run/user/")
+_PYTHON = f"/opt/{NAME}/current/bin/python -I -X faulthandler -m daemon"
+_CONFIG = f"/etc/{NAME}/config.toml"
+_COMMANDS = {
+    UNITS[0]: f"{_PYTHON} --config {_CONFIG} --",
+    UNITS[1]: f"{_PYTHON} --backfill --config {_CONFIG} --",
+}
+_ROOTS = re.compile(r"(?m)^roots = .*$")
+
+
+def quoted(word: str, *, for_command: bool = False) -> str:
+    r"""Write a word as systemd reads it back, systemd.syntax(7); in a command "$" would be a variable.
+
+    >>> print(quoted('/data/100% "mine"'))
+    "/data/100%% \"mine\""
+    """
+    escaped = word.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%")
+    return f'"{escaped.replace("$", "$$") if for_command else escaped}"'
+
+
+def drop_in(unit: str, wish: Wish, extra_paths: tuple[str, ...] = ()) -> str:
+    """Fill user, group and directories into a unit; ``extra_paths`` can be read too (a Python there)."""
+    directories = [quoted(path) for path in wish.directories]
+    arguments = " ".join(quoted(path, for_command=True) for path in wish.directories)
+    lines = [
+        "# Written by systemd/install: run it again to change this. Settings of your own belong into another",
+        f"# file of this directory: systemctl edit {unit}",
+        "[Unit]",
+        *(f"RequiresMountsFor={path}" for path in directories),
+        "",
+        "[Service]",
+        f"User={wish.user}",
+        f"Group={wish.group}",
+        *(f"BindPaths={path}" for path in directories),
+        *(f"BindReadOnlyPaths={quoted(path)}" for path in extra_paths),
+        *_home_lines(wish.directories),
+        "ExecStart=",
+        f"ExecStart={_COMMANDS[unit]} {arguments}",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _home_lines(directories: tuple[str, ...]) -> list[str]:
+    """Let directories below a home be seen, and nothing else of any home."""
+    if not any(f"{path}/".startswith(_HOMES) for path in directories):
+        return []
+    return ["# Not yes: systemd drops what is bound below an inaccessible directory.", "ProtectHome=tmpfs"]
+
+
+def config_text(example: str) -> str:
+    """Make the installed configuration from the example: the directories come from the drop-in."""
+    note = (
+        "# The service gets its directories from systemd/install --experiments, as its sandbox must know them;\n"
+        "# this key counts only for commands that are given this file by hand.\n# "
+    )
+    return _ROOTS.sub(lambda found: note + found.group(), example, count=1)
