@@ -1,0 +1,366 @@
+"""The service in this process: hints to sidecars, reloading, status, stopping; its watch is fed by hand."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from doubles import FedWatch, Log, moody_processes
+from support import SECOND_NS, save
+
+from daemon import service as module
+from daemon import status
+from daemon.config import Config, Sidecars, Watch, Work
+from daemon.roots import Root
+from daemon.service import Service, options_of
+from daemon.watch_records import Hint
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+
+class House:
+    """A service over a root, with what it is made of at hand."""
+
+    def __init__(self, root: Path) -> None:
+        self.root, self.log = root, Log()
+        self.config = Config(roots=(str(root),), watch=Watch(settle_seconds=0.05))
+        self.fresh: Config | None = None
+        self.watches: list[FedWatch] = []
+        self.service = self.make()
+
+    def make(self, **more: Any) -> Service:
+        """Make a service."""
+        return Service(
+            self.config,
+            version="1",
+            log=self.log,
+            make_watch=self._watch,
+            reload=lambda: self.fresh,
+            **more,
+        )
+
+    def _watch(self, roots: list[str]) -> FedWatch:
+        self.watches.append(FedWatch(roots))
+        return self.watches[-1]
+
+    def open(self) -> None:
+        """Open it without running it, and let it settle down."""
+        assert self.service._open_roots()
+        self.service._build()
+        self.turn_until(lambda: self.log.names.count("sweep.finished") >= 2 and self.is_quiet)
+
+    def turn_until(self, condition: Callable[[], object], seconds: float = 20.0) -> None:
+        """Go round until it holds."""
+        deadline = time.monotonic() + seconds
+        while not condition():
+            assert time.monotonic() < deadline, self.log.events
+            self.service._turn()
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether there is nothing to do."""
+        service = self.service
+        busy = service._rounds.is_busy(time.monotonic() + 0.2)
+        return not len(service._crew) and not len(service._desk.pending) and not busy
+
+    def put(self, name: str = "a", items: Any = ("text",)) -> Path:
+        """Save a source."""
+        path = self.root / f"{name}_completions.npy"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return save(path, items, time_ns=SECOND_NS)
+
+    def feed(self, kind: Any, path: Path | str) -> None:
+        """Have a hint arrive."""
+        self.watches[-1].feed(Hint(kind, str(path)))
+
+    def status(self) -> status.Status:
+        """Read the status file."""
+        [found] = status.read(status.runtime_directory())
+        return found
+
+
+@pytest.fixture
+def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[House]:
+    """Build a house over an empty root; it is torn down in good order."""
+    for name in ("NOTIFY_SOCKET", "WATCHDOG_USEC"):
+        monkeypatch.delenv(name, raising=False)
+    (tmp_path / "run").mkdir(mode=0o700)
+    monkeypatch.setenv("RUNTIME_DIRECTORY", str(tmp_path / "run"))
+    (tmp_path / "root").mkdir()
+    house = House(tmp_path / "root")
+    with house.service._signals:
+        yield house
+    if hasattr(house.service, "_crew"):
+        house.service._crew.kill()
+        house.service._close()
+    assert all(watch.closed for watch in house.watches)
+
+
+def is_made(source: Path) -> bool:
+    """Tell whether a source has its sidecars."""
+    return all(source.with_suffix(suffix).exists() for suffix in (".json", ".md"))
+
+
+def test_it_runs_from_start_to_stop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is there is made; SIGTERM ends it; nothing is left but the sidecars."""
+    monkeypatch.setenv("RUNTIME_DIRECTORY", str(tmp_path))
+    before, handler = set(os.listdir("/proc/self/fd")), signal.getsignal(signal.SIGTERM)
+    (tmp_path / "root").mkdir()
+    house = House(tmp_path / "root")
+    source = house.put()
+    house.log.on["sidecars.written"] = lambda: os.kill(os.getpid(), signal.SIGTERM)
+    assert house.service.run() == 0
+    assert is_made(source)
+    assert house.log.names[0] == "service.started"
+    assert house.log.names[-2:] == ["service.stopping", "service.stopped"]
+    assert house.log.of("service.ready") == [{"mode": "watching"}]
+    assert list(tmp_path.glob("*.json")) == []
+    assert signal.getsignal(signal.SIGTERM) == handler
+    assert set(os.listdir("/proc/self/fd")) == before
+
+
+def test_a_closed_source_is_made(house: House) -> None:
+    """The hint, and not the next sweep."""
+    house.open()
+    source = house.put()
+    house.feed("closed", source)
+    house.turn_until(lambda: is_made(source))
+    assert house.log.names.count("sweep.started") == 2
+
+
+@pytest.mark.parametrize("kind", ["moved", "seen"])
+def test_a_source_that_came_otherwise_is_made(house: House, kind: str) -> None:
+    """Renamed into place, or linked."""
+    house.open()
+    source = house.put("deep/down/a")
+    house.feed(kind, source)
+    house.turn_until(lambda: is_made(source))
+
+
+def test_metadata_that_comes_later_reaches_the_page(house: House) -> None:
+    """A hint at the metadata is one at both sources of its set."""
+    source = house.put("n1")
+    house.open()
+    metadata = house.root / "n1_metadata.json"
+    metadata.write_text('{"model_name": "later"}', "utf-8")
+    house.feed("closed", metadata)
+    house.turn_until(lambda: "later" in source.with_suffix(".md").read_text("utf-8"))
+
+
+def test_a_directory_that_appears_is_looked_into(house: House) -> None:
+    """Sources that no event named are found."""
+    house.open()
+    source = house.put("new/a")
+    house.feed("directory", source.parent)
+    house.turn_until(lambda: is_made(source))
+    assert house.log.names.count("sweep.started") == 2
+
+
+def test_hints_that_concern_nobody_are_no_work(house: House) -> None:
+    """Outside of the roots, in ignored directories, at the root itself, at other files."""
+    house.open()
+    for kind, path in [
+        ("closed", "/elsewhere/a_completions.npy"),
+        ("closed", house.root / ".git" / "a_completions.npy"),
+        ("directory", house.root / ".git"),
+        ("directory", house.root / "x" / "wandb"),
+        ("closed", house.root),
+        ("closed", house.root / "notes.txt"),
+    ]:
+        house.feed(kind, path)
+    house.service._turn()
+    assert house.is_quiet
+
+
+def test_an_overflow_brings_a_sweep(house: House) -> None:
+    """Said, and swept."""
+    house.open()
+    source = house.put()
+    house.feed("overflow", "")
+    house.turn_until(lambda: is_made(source))
+    assert "watch.overflow" in house.log.names
+
+
+def test_a_table_that_is_full_brings_a_sweep(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the dropped hint named is found by it."""
+    house.open()
+    source = house.put()
+    monkeypatch.setattr("daemon.pending.FULL", 0)
+    house.service._take_path(Hint("closed", str(source)), time.monotonic())
+    monkeypatch.undo()
+    house.turn_until(lambda: is_made(source))
+    assert house.log.names.count("sweep.started") == 3
+
+
+def test_a_watch_that_ended_is_replaced_and_a_sweep_follows(house: House) -> None:
+    """Readable without hints is looked into at once."""
+    house.open()
+    source = house.put()
+    house.watches[0].reason = "it ended"
+    os.write(house.watches[0]._write, b".")
+    house.turn_until(lambda: is_made(source), seconds=5)
+    assert len(house.watches) == 2
+    assert house.log.of("watch.degraded")[0]["reason"] == "it ended"
+    assert house.service._sweep_seconds() == 30.0
+    assert "mode='watching'" in repr(house.status())
+
+
+def test_a_reload_takes_effect_on_what_comes(house: House) -> None:
+    """Another limit, formats and jobs; what is there stays; the watch is made anew."""
+    old = house.put("old", ["1", "2"])
+    house.open()
+    house.fresh = replace(house.config, sidecars=Sidecars(formats=("json",), limit=1), work=Work(jobs=2))
+    os.kill(os.getpid(), signal.SIGHUP)
+    house.turn_until(lambda: "config.reloaded" in house.log.names)
+    new = house.put("new", ["1", "2"])
+    house.feed("closed", new)
+    house.turn_until(new.with_suffix(".json").exists)
+    assert new.with_suffix(".json").read_text("utf-8") == '[\n  "1"\n]'
+    assert not new.with_suffix(".md").exists()
+    assert '"2"' in old.with_suffix(".json").read_text("utf-8")
+    assert [watch.closed for watch in house.watches] == [True, False]
+
+
+def test_a_rejected_reload_changes_nothing(house: House) -> None:
+    """The old configuration and the old watch stay."""
+    house.open()
+    os.kill(os.getpid(), signal.SIGHUP)
+    house.service._turn()
+    assert "config.reloaded" not in house.log.names
+    assert len(house.watches) == 1
+
+
+def test_a_reload_may_change_the_roots(house: House, tmp_path: Path) -> None:
+    """One stays, one goes and is free for others, one comes and is swept."""
+    kept, gone, came = (tmp_path / name for name in ("root", "gone", "came"))
+    gone.mkdir()
+    source = save(came / "a_completions.npy", ["text"]) if came.mkdir() is None else None
+    house.config = replace(house.config, roots=(str(kept), str(gone)))
+    house.service._config = house.config
+    house.open()
+    house.fresh = replace(house.config, roots=(str(came), str(kept)))
+    os.kill(os.getpid(), signal.SIGHUP)
+    house.turn_until(lambda: source and is_made(source))
+    assert house.watches[-1].roots == [str(came), str(kept)]
+    other = Root(str(gone))
+    assert other.lock()
+    other.unlock()
+    assert not Root(str(kept)).lock()
+
+
+def test_a_reload_onto_somebody_elses_root_is_rejected(house: House, tmp_path: Path) -> None:
+    """The old roots stay, and nothing of the new ones is held."""
+    (tmp_path / "theirs").mkdir()
+    (tmp_path / "free").mkdir()
+    theirs, free = Root(str(tmp_path / "theirs")), Root(str(tmp_path / "free"))
+    assert theirs.lock()
+    house.open()
+    house.fresh = replace(house.config, roots=(free.path, theirs.path))
+    os.kill(os.getpid(), signal.SIGHUP)
+    house.turn_until(lambda: "config.rejected" in house.log.names)
+    assert "config.reloaded" not in house.log.names
+    assert free.lock()
+    free.unlock()
+    theirs.unlock()
+    source = house.put()
+    house.feed("closed", source)
+    house.turn_until(lambda: is_made(source))
+
+
+def test_the_status_tells_how_it_is(house: House) -> None:
+    """Counts, the last sweep, and every file that could not be done, with reason and hint."""
+    house.put("good")
+    broken = house.root / "broken_completions.npy"
+    broken.write_bytes(b"nonsense that is no array" * 9)
+    os.utime(broken, (1.0, 1.0))
+    unnamed = save(house.root / ("x" * 239 + "_full_texts.npy")[-255:], ["text"], time_ns=SECOND_NS)
+    unnamed = unnamed.rename(house.root / ("y" * 240 + "_full_texts.npy"))
+    house.open()
+    house.turn_until(lambda: house.status().last_sweep and house.status().sources == 2)
+    house.turn_until(lambda: house.status().last_sweep == house.service._rounds.last)
+    told = house.status()
+    assert (told.mode, told.directories, told.pending, told.pid) == ("watching", 1, 0, os.getpid())
+    assert told.roots == (str(house.root),)
+    assert told.last_sweep is not None
+    assert (told.last_sweep["fresh"], told.last_sweep["failed"]) == (2, 3)
+    assert {trouble.path: trouble.state for trouble in told.troubles} == {
+        str(broken): "failed",
+        str(unnamed): "failed",
+    }
+    assert all(trouble.reason and trouble.hint and trouble.since for trouble in told.troubles)
+
+
+def test_a_missing_root_is_waited_for(house: House) -> None:
+    """The service is ready all the same, says so, and sweeps it when it comes."""
+    house.root.rmdir()
+    assert house.service._open_roots()
+    house.service._build()
+    house.turn_until(lambda: "service.ready" in house.log.names)
+    assert house.log.of("service.ready") == [{"mode": "waiting for root"}]
+    source = house.put()
+    house.turn_until(lambda: is_made(source), seconds=10)
+
+
+def test_a_default_root_is_made(house: House, tmp_path: Path) -> None:
+    """With a default configuration the directory need not be there; one that cannot be made is the end."""
+    house.config = replace(house.config, roots=(str(tmp_path / "new" / "root"),))
+    service = house.make(make_default_root=True)
+    assert service._open_roots()
+    module._unlock(service._roots)
+    assert (tmp_path / "new" / "root").is_dir()
+    (tmp_path / "file").touch()
+    house.config = replace(house.config, roots=(str(tmp_path / "file" / "root"),))
+    assert house.make(make_default_root=True).run() == 1
+    assert house.log.names == ["service.stopped"]
+
+
+def test_a_second_service_says_so_and_ends(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One a root."""
+    monkeypatch.setattr(module, "_LOCK_SECONDS", 0.1)
+    first = Root(str(house.root))
+    assert first.lock()
+    assert house.service.run() == 1
+    first.unlock()
+    [stopped] = house.log.of("service.stopped")
+    assert str(house.root) in stopped["reason"]
+
+
+def test_idle_workers_are_let_go(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They hold memory; the next source brings them back."""
+    monkeypatch.setattr(module, "_REST_AFTER_SECONDS", 0.05)
+    house.put()
+    house.open()
+    house.turn_until(lambda: house.service._crew._executor is None)
+    source = house.put("b")
+    house.feed("closed", source)
+    house.turn_until(lambda: is_made(source))
+
+
+def test_a_second_signal_is_impatient(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker that does not heed the first one is killed, and nothing is started again."""
+    monkeypatch.setattr(module, "local_processes", moody_processes)
+    mark = Path(str(house.put("endless")) + ".pid")
+    assert house.service._open_roots()
+    house.service._build()
+    house.turn_until(mark.exists)
+    for _ in range(2):
+        os.kill(os.getpid(), signal.SIGTERM)
+    began = time.monotonic()
+    house.service._stop()
+    assert time.monotonic() - began < 5
+    assert not Path("/proc", mark.read_text("ascii")).exists()
+    assert "source.failed" not in house.log.names
+
+
+def test_options_follow_the_configuration() -> None:
+    """Every key of the table, and force from the command line."""
+    config = Config(sidecars=Sidecars(("md",), 3, "plain"), work=Work(max_output_bytes=77))
+    options = options_of(config, force=True)
+    assert (options.formats, options.limit, options.markdown) == (("md",), 3, "plain")
+    assert (options.max_output_bytes, options.force, options.dry_run) == (77, True, False)
