@@ -1,0 +1,127 @@
+"""What the fault suites share: the service over a root of its own, counts that grow overnight, and judges."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import pytest
+from support import wait_for
+from test_end_to_end import Daemon, holds, is_fresh, litter, processes_with, save, sidecars
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+__all__ = ["Service", "holds", "is_fresh", "litter", "save", "serving", "sidecars"]
+
+CHECKOUT: Final = Path(__file__).resolve().parents[2]
+PATIENCE_SECONDS: Final = 90.0
+"""What a machine with two busy cores may take for anything that is not counted in thousands."""
+_ROUNDS: Final = float(os.environ.get("FAULT_ROUNDS", "1"))
+
+
+def rounds(count: int) -> int:
+    """Return how often to do something: ``count`` times FAULT_ROUNDS, for a night's run."""
+    return max(1, int(count * _ROUNDS))
+
+
+def need(there: object, reason: str) -> None:
+    """Skip a test whose ground is not there; where CI=true that is a failure, or nobody would notice."""
+    if not there and os.environ.get("CI") == "true":
+        pytest.fail(f"this must not be skipped in CI: {reason}")
+    if not there:
+        pytest.skip(reason)
+
+
+class Service(Daemon):
+    """The service from the checkout, as a process of its own over one root."""
+
+    def __init__(self, root: Path, *flags: str, directory: Path) -> None:
+        self.root = root
+        super().__init__(CHECKOUT, root, *flags, directory=directory)
+
+    @property
+    def watcher(self) -> int | None:
+        """Return the process id of the watcher; None between two of them."""
+        for pid in self._children():
+            if b"daemon.watcher" in _content(Path(f"/proc/{pid}/cmdline")):
+                return int(pid)
+        return None
+
+    def until(self, condition: Callable[[], object], seconds: float = PATIENCE_SECONDS) -> None:
+        """Wait until a condition holds; a failure shows the end of the log."""
+        try:
+            wait_for(lambda: condition() or self.process.poll() is not None, seconds)
+        except pytest.fail.Exception as failure:
+            pytest.fail(f"{failure}; its log ends with\n{self.log_end()}")
+        assert self.process.poll() is None, f"the service ended by itself:\n{self.log_end()}"
+
+    def log_end(self) -> str:
+        """Return the last lines of the log."""
+        return "\n".join(self.log.read_text().splitlines()[-15:])
+
+    def _children(self) -> list[str]:
+        tasks = Path(f"/proc/{self.process.pid}/task")
+        return [pid for task in tasks.iterdir() for pid in _content(task / "children").decode().split()]
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:  # it has just ended
+        return b""
+
+
+@contextmanager
+def serving(directory: Path, *flags: str, sweep_seconds: float | None = None) -> Iterator[Service]:
+    """Run the service over ``directory/experiments`` until the block ends; then nothing of it is left."""
+    root = directory / "experiments"
+    root.mkdir(exist_ok=True)
+    if sweep_seconds is not None:
+        config = directory / "config.toml"
+        config.write_text(f"[watch]\nsweep_seconds = {sweep_seconds}\n")
+        flags = (*flags, "--config", str(config))
+    service = Service(root, *flags, directory=directory)
+    try:
+        service.until(lambda: service.named("service.ready"))
+        yield service
+        assert service.stop() == 0, service.log_end()
+        assert not litter(root)
+    finally:
+        if service.process.poll() is None:
+            service.stop(signal.SIGKILL)
+        wait_for(lambda: not processes_with(str(directory)), 30)
+
+
+def unmade(root: Path) -> list[Path]:
+    """Name the sources whose sidecars are missing, stale, or do not hold what the source does."""
+    return [source for source in sorted(root.rglob("*.npy")) if not is_right(source)]
+
+
+def is_right(source: Path) -> bool:
+    """Tell whether both sidecars carry the source's time and the JSON holds its texts."""
+    try:
+        return is_fresh(source) and holds(source, *np.load(source, allow_pickle=True).tolist())
+    except FileNotFoundError:
+        return False
+
+
+def is_complete(sources: Iterable[Path]) -> bool:
+    """Tell whether every one of many sources has both its sidecars; quick, and without a look inside."""
+    return all(path.exists() for source in sources for path in sidecars(source))
+
+
+def pause(seconds: float) -> None:
+    """Let time pass for a writer that is slow."""
+    deadline = time.monotonic() + seconds
+    wait_for(lambda: time.monotonic() >= deadline, seconds + 10)
+
+
+def names_of(events: Iterable[dict[str, Any]]) -> list[str]:
+    """Return the file names of the sources that events tell of."""
+    return [Path(str(event["source"])).name for event in events]

@@ -1,0 +1,202 @@
+"""Faults 23 and 24: directories that outrun the watch, lost events, dead readers, roots that come and go."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from faults.service import (
+    Service,
+    holds,
+    is_complete,
+    is_fresh,
+    is_right,
+    litter,
+    need,
+    rounds,
+    save,
+    serving,
+    unmade,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+LONG_SECONDS = 240.0
+
+
+@contextmanager
+def in_memory() -> Iterator[Path]:
+    """Give a directory where flushing is free: what is tested is what is noticed, not how fast a disk is."""
+    shared = Path("/dev/shm")
+    with tempfile.TemporaryDirectory(dir=shared if os.access(shared, os.W_OK) else None) as directory:
+        yield Path(directory)
+
+
+def make_paths_and_save(directory: Path, count: int) -> None:
+    """Make a path and save into it, back to back."""
+    with serving(directory) as service:
+        sources = [
+            save(service.root / f"m{number}" / "b" / "c" / "n1_completions.npy", f"text {number}")
+            for number in range(count)
+        ]
+        service.until(lambda: is_complete(sources), LONG_SECONDS)
+        service.until(lambda: not unmade(service.root))
+
+
+def test_fault_23_a_path_is_made_and_saved_into_at_once(tmp_path: Path) -> None:
+    """Fifty of fifty."""
+    make_paths_and_save(tmp_path, 50)
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(600)
+def test_fault_23_a_path_is_made_and_saved_into_at_once_500_times(tmp_path: Path) -> None:
+    """Five hundred of five hundred."""
+    make_paths_and_save(tmp_path, rounds(500))
+
+
+def move_a_tree_in(directory: Path, count: int) -> None:
+    """Make a tree elsewhere and move it in: twice as many sidecars as sources, all right, and no litter."""
+    for number in range(count):
+        folder = f"d{number % 10}/e{number % 7}/f{number % 3}"
+        save(directory / "elsewhere" / folder / f"n{number}_completions.npy", f"moved {number}")
+    with serving(directory) as service:
+        (directory / "elsewhere").rename(service.root / "arrived")
+        sources = sorted(service.root.rglob("*.npy"))
+        assert len(sources) == count
+        service.until(lambda: is_complete(sources), LONG_SECONDS)
+        service.until(lambda: not unmade(service.root))
+        assert len([path for path in service.root.rglob("*") if path.is_file()]) == 3 * count
+        service.until(lambda: not litter(service.root))
+        assert service.named("source.failed") == []
+
+
+def test_fault_23_a_tree_of_a_hundred_moves_in(tmp_path: Path) -> None:
+    """One rename, a hundred sources."""
+    move_a_tree_in(tmp_path, 100)
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(600)
+def test_fault_23_a_tree_of_a_thousand_moves_in(tmp_path: Path) -> None:
+    """One rename, a thousand sources, two thousand sidecars."""
+    move_a_tree_in(tmp_path, rounds(1000))
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(900)
+def test_fault_24_an_overflow_loses_nothing() -> None:
+    """20,000 files while the watcher is stopped: more events than the kernel keeps, and every sidecar."""
+    count = rounds(20_000)
+    queue = int(Path("/proc/sys/fs/inotify/max_queued_events").read_text())
+    need(queue < 2 * count, f"a queue of {queue} events does not overflow")
+    with in_memory() as directory, serving(directory, "--jobs", "2") as service:
+        data = save(directory / "model.npy", "one text").read_bytes()
+        service.until(lambda: service.watcher is not None)
+        watcher = service.watcher
+        assert watcher is not None
+        os.kill(watcher, signal.SIGSTOP)
+        try:
+            for number in range(count):
+                (service.root / f"n{number}_completions.npy").write_bytes(data)
+        finally:
+            os.kill(watcher, signal.SIGCONT)
+        sources = sorted(service.root.glob("*.npy"))
+        assert len(sources) == count
+        service.until(lambda: len(os.listdir(service.root)) >= 3 * count, LONG_SECONDS * 2)
+        service.until(lambda: is_complete(sources))
+        assert all(is_fresh(source) and holds(source, "one text") for source in sources)
+        last = save(service.root / "last_completions.npy", "last")
+        service.until(lambda: is_right(last))
+
+
+def replace_the_root(service: Service, how: str) -> None:
+    """Put another directory in the root's place, or the same one back."""
+    if how == "renamed":
+        service.root.rename(service.root.with_name("old"))
+    elif how == "deleted":
+        shutil.rmtree(service.root)
+    else:
+        new = service.root.with_name("new")
+        new.mkdir()
+        save(new / "n0_completions.npy", "came with it")
+        service.root.rename(service.root.with_name("away"))
+        new.rename(service.root)
+    service.root.mkdir(exist_ok=True)
+
+
+@pytest.mark.parametrize("how", ["renamed", "deleted", "exchanged"])
+def test_fault_24_a_root_that_is_replaced_is_followed(tmp_path: Path, how: str) -> None:
+    """Renamed away, deleted or exchanged: what stands at the root's path is watched, and swept."""
+    with serving(tmp_path) as service:
+        first = save(service.root / "n1_completions.npy", "first")
+        service.until(lambda: is_right(first))
+        replace_the_root(service, how)
+        second = save(service.root / "deep" / "n2_completions.npy", "second")
+        service.until(lambda: is_right(second))
+        third = save(service.root / "deep" / "n3_completions.npy", "third")
+        service.until(lambda: is_right(third))
+        assert unmade(service.root) == []
+
+
+def test_fault_24_the_moves_that_kill_a_reader_thread_lose_nothing(tmp_path: Path) -> None:
+    """Five commands after which watchdog's reader is dead while its observer looks alive."""
+    with serving(tmp_path) as service:
+        inside, outside = service.root / "p", tmp_path / "out"
+        inside.mkdir()
+        inside.rename(outside)
+        inside.mkdir()
+        inside.rmdir()
+        outside.rmdir()
+        for number in range(5):
+            source = save(service.root / f"d{number}" / "n_completions.npy", f"after {number}")
+            service.until(lambda source=source: is_right(source))
+
+
+def replace_runs(directory: Path, count: int) -> None:
+    """``mv run old; mkdir run; write``, again and again."""
+    with serving(directory) as service:
+        for number in range(count):
+            run = service.root / "run"
+            if run.exists():
+                run.rename(service.root / f"old{number}")
+            save(run / "n_completions.npy", f"run {number}")
+        sources = sorted(service.root.rglob("*.npy"))
+        assert len(sources) == count
+        service.until(lambda: is_complete(sources), LONG_SECONDS)
+        service.until(lambda: not unmade(service.root))
+        last = save(service.root / "run" / "last_completions.npy", "last")
+        service.until(lambda: is_right(last))
+
+
+def test_fault_24_runs_that_replace_each_other_lose_nothing(tmp_path: Path) -> None:
+    """Forty runs."""
+    replace_runs(tmp_path, 40)
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(600)
+def test_fault_24_runs_that_replace_each_other_400_times_lose_nothing(tmp_path: Path) -> None:
+    """Four hundred runs."""
+    replace_runs(tmp_path, rounds(400))
+
+
+@pytest.mark.faults
+def test_fault_24_a_watcher_that_is_stopped_or_killed_loses_nothing(tmp_path: Path) -> None:
+    """A deaf watcher and a dead one are both replaced, and what was saved meanwhile is found."""
+    with serving(tmp_path) as service:
+        for number, name in enumerate((signal.SIGKILL, signal.SIGSTOP)):
+            service.until(lambda: service.watcher is not None)
+            watcher = service.watcher
+            assert watcher is not None
+            os.kill(watcher, name)
+            source = save(service.root / "deep" / f"n{number}_completions.npy", "meanwhile")
+            service.until(lambda source=source: is_right(source))
+            service.until(lambda watcher=watcher: service.watcher not in {None, watcher})
