@@ -111,6 +111,7 @@ class FedWatch:
         self.closed = False
         self._hints: list[Hint] = []
         self._read, self._write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        os.write(self._write, b".")  # that it is ready is no hint, and wakes the service
 
     def feed(self, *hints: Hint) -> None:
         """Have these hints arrive."""

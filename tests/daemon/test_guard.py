@@ -159,8 +159,8 @@ def test_another_reason_is_said(post: Post) -> None:
     post.check()
     for reason in ("one", "one", "two"):
         post.watches[-1].reason = reason
-        post.check(200.0)
-        post.check(200.0)
+        post.check(20.0)
+        post.check(2.0)
     assert [fields["reason"] for fields in post.log.of("watch.degraded")] == ["one", "two"]
 
 
