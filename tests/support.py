@@ -25,7 +25,7 @@ from lib.sync import sync_source
 from lib.tally import Tally
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 DATA: Final = Path(__file__).parent / "data"
 AGES: Final = sorted(path.name for path in DATA.glob("numpy-*"))
@@ -46,6 +46,11 @@ def wait_for(condition: Callable[[], object], seconds: float = 10.0) -> None:
         if time.monotonic() > deadline:
             pytest.fail(f"not so within {seconds} s")
         pause.wait(0.01)
+
+
+def unmeasured(environment: Mapping[str, str]) -> dict[str, str]:
+    """Leave a program's coverage out: measuring writes files of its own, and cannot bear every signal."""
+    return {name: value for name, value in environment.items() if not name.startswith("COVERAGE")}
 
 
 def manifest_of(age: str) -> list[dict[str, Any]]:

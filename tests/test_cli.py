@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import pytest
-from support import LONG_AGO_NS, save, wait_for
+from support import LONG_AGO_NS, save, unmeasured, wait_for
 
 import decode_generations
 from daemon import cli, status
@@ -530,7 +530,7 @@ def test_ctrl_c_during_a_dry_run_is_a_word(tmp_path: Path) -> None:
         os.link(source, tmp_path / f"{'long' * 20}{number}_completions.npy")
     process = subprocess.Popen(
         command_of([*BACKFILL, "--dry-run", tmp_path]),
-        env=environment_of(tmp_path),
+        env=unmeasured(environment_of(tmp_path)),
         stdout=subprocess.PIPE,  # nobody reads on: it waits with its output
         stderr=subprocess.PIPE,
     )

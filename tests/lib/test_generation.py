@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from support import as_nobody, needs_root, results, save, small_disk, sync
+from support import as_nobody, needs_root, results, save, small_disk, sync, unmeasured
 
 from lib.errors import SidecarError, Storage
 from lib.generation import (
@@ -256,6 +256,7 @@ def test_the_array_is_seen_last(stem: Path) -> None:
     """Whoever sees the completions, at any moment of a save, can load everything."""
     run = subprocess.run(
         [sys.executable, "-c", RENAMES, str(stem)],
+        env=unmeasured(os.environ),
         cwd=Path(__file__).parents[2],
         capture_output=True,
         text=True,
