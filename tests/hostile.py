@@ -89,7 +89,7 @@ def good_object_file(protocol: int = 3) -> bytes:
 # --- the parts that files are put together from
 
 
-def npy(  # noqa: PLR0913 -- a file has these parts
+def npy(
     data: bytes = b"",
     *,
     descr: str = "'|O'",

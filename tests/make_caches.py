@@ -1,5 +1,5 @@
 # ruff: noqa: UP003, UP010, UP018, UP020, UP031, RUF046, NPY201 -- plain syntax: this also runs under Python 2.7
-# ruff: noqa: ANN001, ANN201, ANN202, PTH103, PTH107, PTH112, PTH118, PTH202 -- nor are there annotations or paths
+# ruff: noqa: ANN001, ANN201, ANN202 -- nor are there annotations or paths
 # ruff: noqa: T201 -- a script, it says what it did
 # mypy: disable-error-code="no-untyped-def, no-untyped-call"
 """Write small .npy caches with whatever numpy is installed, under any Python from 2.7 on.
