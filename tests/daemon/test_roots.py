@@ -111,10 +111,3 @@ def test_a_root_that_is_not_there_needs_no_lock(tmp_path: Path) -> None:
     root = Root(str(tmp_path / "missing"))
     assert root.lock()
     root.unlock()
-
-
-def test_a_file_system_without_locks_is_served_all_the_same() -> None:
-    """A directory in /proc refuses none; the lock is given up again."""
-    root = Root("/proc/self")
-    assert root.lock()
-    root.unlock()

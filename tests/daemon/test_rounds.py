@@ -221,6 +221,8 @@ def test_new_directories_obey_the_limit_too(beat: Beat, monkeypatch: pytest.Monk
     monkeypatch.setattr(module, "_ENOUGH_PENDING", 3)
     beat.save(*(f"d/n{number}" for number in range(9)))
     beat.rounds.ask_branch(str(beat.root), ("d",), beat.now, 0.5)
+    beat.rounds.step(beat.now, 0.0, PERIOD)
+    assert beat.rounds.next_due() == 0.0
     beat.walk()
     assert len(beat.desk.pending) == 3
     assert not beat.rounds.is_busy(beat.now)
