@@ -73,8 +73,8 @@ def _fault(path: str, place: str) -> str | None:
 def unwritable(directories: tuple[str, ...], account: pwd.struct_passwd, group: int) -> list[str]:
     """Name the directories that the user could not read, enter and write; asked as that user, by root."""
     return [
-        f"{path} is not writable by {account.pw_name}: give that user the directory (chown), or name the user "
-        "or the group it belongs to (--user, --group)."
+        f"{path} is not writable by {account.pw_name}: give that user the directory (chown), or name the "
+        "user or the group it belongs to (--user, --group)."
         for path in directories
         if not _as_user(account, group, path)
     ]

@@ -125,7 +125,7 @@ def _checked(given: argparse.Namespace) -> tuple[Wish, pythons.Interpreter]:
 
 def _say(line: str, to: TextIO | None = None) -> None:
     """Print a line at once: steps take a while, and errors must come after what led to them."""
-    print(line, file=to, flush=True)  # noqa: T201  # a command line prints
+    print(line, file=to, flush=True)
 
 
 def _is_active() -> bool:

@@ -59,7 +59,7 @@ def _home_lines(directories: tuple[str, ...]) -> list[str]:
 def config_text(example: str) -> str:
     """Make the installed configuration from the example: the directories come from the drop-in."""
     note = (
-        "# The service gets its directories from systemd/install --experiments, as its sandbox must know them;\n"
-        "# this key counts only for commands that are given this file by hand.\n# "
+        "# The service gets its directories from systemd/install --experiments, as its sandbox has to know\n"
+        "# them; this key counts only for commands that are given this file by hand.\n# "
     )
     return _ROOTS.sub(lambda found: note + found.group(), example, count=1)
