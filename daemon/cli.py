@@ -272,7 +272,7 @@ def _status(*, as_json: bool) -> int:
 
 
 def _watch(config: Config, given: argparse.Namespace) -> int:
-    from daemon.log import configure, get_logger
+    from daemon.log import CONFIG_REJECTED, configure, get_logger
     from daemon.service import Service
     from daemon.watch import Watch
 
@@ -287,7 +287,7 @@ def _watch(config: Config, given: argparse.Namespace) -> int:
             fresh = _config(given)
         except ConfigError as error:
             log.error(
-                "config.rejected",
+                CONFIG_REJECTED,
                 problems=str(error).splitlines(),
                 hint="The old configuration stays in force.",
             )

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from daemon.log import WATCH_DEGRADED, WATCH_RESTORED
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
@@ -85,7 +87,7 @@ class Guard:
             self._doubt_until = now + _DOUBT_SECONDS
             return directories is None
         if self.degraded and self.is_ready and now - self._opened > _SOUND_AFTER_SECONDS:
-            self._log.info("watch.restored")
+            self._log.info(WATCH_RESTORED)
             self.degraded, self._replaced = "", 0
         return self._became_ready(now)
 
@@ -118,16 +120,16 @@ class Guard:
                 self._missing.add(root.path)
                 hint = "It is waited for; make it, or correct the root."
                 self._log.warning(
-                    "watch.degraded", root=root.path, reason="the directory is not there", hint=hint
+                    WATCH_DEGRADED, root=root.path, reason="the directory is not there", hint=hint
                 )
             elif not root.lock():
                 hint = "Stop the other service, or leave the root to it."
                 self._log.warning(
-                    "watch.degraded", root=root.path, reason="another service watches it", hint=hint
+                    WATCH_DEGRADED, root=root.path, reason="another service watches it", hint=hint
                 )
             elif root.path in self._missing:
                 self._missing.discard(root.path)
-                self._log.info("watch.restored", root=root.path)
+                self._log.info(WATCH_RESTORED, root=root.path)
         return bool(changed)
 
     def _open(self, now: float) -> None:
@@ -146,7 +148,7 @@ class Guard:
         self.close_watch()
         if reason != self.degraded:
             hint = "The watch is replaced; sweeps carry on meanwhile."
-            self._log.warning("watch.degraded", reason=reason, hint=hint)
+            self._log.warning(WATCH_DEGRADED, reason=reason, hint=hint)
         self.degraded = reason
         wait = (
             min(_REPLACE_LAST_SECONDS, _REPLACE_FIRST_SECONDS * 2.0**self._replaced)

@@ -40,6 +40,7 @@ SOURCE_RECOVERED: Final = "source.recovered"
 WATCH_DEGRADED: Final = "watch.degraded"
 WATCH_OVERFLOW: Final = "watch.overflow"
 WATCH_RESTORED: Final = "watch.restored"
+METADATA_UNREADABLE: Final = "metadata.unreadable"
 LOG_DROPPED: Final = "log.dropped"
 
 _STDERR: Final = 2

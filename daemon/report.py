@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from daemon.log import (
+    METADATA_UNREADABLE,
     SIDECAR_ADOPTED,
     SIDECAR_KEPT,
     SIDECARS_WRITTEN,
@@ -50,7 +51,7 @@ def log_outcome(log: Any, task: Task, outcome: Outcome, seconds: float, **retry:
     ``retry`` are fields for a failure: attempt and retry_seconds.
     """
     for warning in outcome.warnings:
-        log.warning("metadata.unreadable", source=task.path, reason=warning)
+        log.warning(METADATA_UNREADABLE, source=task.path, reason=warning)
     _log_written(log, task, outcome, seconds)
     for verdict in outcome.verdicts:
         if verdict.result == "adopted":

@@ -16,6 +16,14 @@ from typing import TYPE_CHECKING, Any, Final
 from daemon.crew import Crew, local_processes
 from daemon.desk import Desk
 from daemon.guard import Guard
+from daemon.log import (
+    CONFIG_REJECTED,
+    CONFIG_RELOADED,
+    SERVICE_STARTED,
+    SERVICE_STOPPED,
+    SERVICE_STOPPING,
+    WATCH_OVERFLOW,
+)
 from daemon.roots import Root
 from daemon.rounds import Rounds
 from daemon.signals import Signals
@@ -78,12 +86,12 @@ class Service:
             stack.callback(self._close)
             stack.enter_context(self._signals)
             self._log.info(
-                "service.started", version=self._version, pid=os.getpid(), roots=list(self._config.roots)
+                SERVICE_STARTED, version=self._version, pid=os.getpid(), roots=list(self._config.roots)
             )
             while not self._signals.stops:
                 self._turn()
             self._stop()
-        self._log.info("service.stopped")
+        self._log.info(SERVICE_STOPPED)
         return 0
 
     def _open_roots(self) -> bool:
@@ -94,12 +102,12 @@ class Service:
                 try:
                     root.make()
                 except SidecarError as error:
-                    self._log.error("service.stopped", root=root.path, reason=error.reason, hint=error.hint)
+                    self._log.error(SERVICE_STOPPED, root=root.path, reason=error.reason, hint=error.hint)
                     return False
             if not _lock_soon(root):
                 reason = f"another service watches {root.path} already"
                 self._log.error(
-                    "service.stopped",
+                    SERVICE_STOPPED,
                     root=root.path,
                     reason=reason,
                     hint="One is enough: leave it to that one.",
@@ -156,7 +164,7 @@ class Service:
         hints = self._guard.read()
         for hint in hints:
             if hint.kind == "overflow":
-                self._log.warning("watch.overflow", hint="A sweep follows; nothing is lost.")
+                self._log.warning(WATCH_OVERFLOW, hint="A sweep follows; nothing is lost.")
                 self._rounds.ask()
             else:
                 self._take_path(hint, now)
@@ -200,7 +208,7 @@ class Service:
         self._teller.reloading()
         config = self._reload()
         if config is not None and self._apply(config):
-            self._log.info("config.reloaded")
+            self._log.info(CONFIG_RELOADED)
         self._teller.reloaded()
 
     def _apply(self, config: Config) -> bool:
@@ -217,7 +225,7 @@ class Service:
         fresh = {path: Root(path) for path in config.roots if path not in kept}
         for root in fresh.values():
             if not root.lock():
-                self._log.error("config.rejected", reason=f"another service watches {root.path} already")
+                self._log.error(CONFIG_REJECTED, reason=f"another service watches {root.path} already")
                 _unlock(fresh.values())
                 return False
         self._close_parts()
@@ -229,7 +237,7 @@ class Service:
 
     def _stop(self) -> None:
         """End what is in work at the end of its block; a second signal, or a minute, is impatient."""
-        self._log.info("service.stopping")
+        self._log.info(SERVICE_STOPPING)
         self._teller.stopping()
         self._crew.ask_to_stop()
         deadline = time.monotonic() + _STOP_SECONDS
