@@ -1,7 +1,7 @@
 """The installed service on a machine with a real systemd, booted in a container over this one.
 
-One boot, many findings: ``scenarios.py`` runs inside, and each of its scenarios is a test here.  It needs root,
-``systemd-nspawn`` and a Python of the system's; what it changes is on an overlay that goes with the test.
+One boot, many findings: ``scenarios.py`` runs inside, and each of its scenarios is a test here.  It needs
+root, ``systemd-nspawn`` and a Python of the system's; what it changes is on an overlay that goes with it.
 """
 
 from __future__ import annotations
@@ -12,12 +12,9 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 sys.path.insert(0, str(Path(__file__).parent))
 from scenarios import SCENARIOS  # lies beside this file, which is no package
@@ -55,7 +52,7 @@ def _missing() -> str:
 
 
 @pytest.fixture(scope="session")
-def findings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
+def findings(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """Boot the machine once, let the scenarios run, and give what they found."""
     reason = _missing()
     if reason and os.environ.get("CI") == "true":
@@ -63,18 +60,21 @@ def findings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any
     if reason:
         pytest.skip(reason)
     folder = tmp_path_factory.mktemp("machine")
-    wheels, found = folder / "wheels", folder / "findings"
+    clone, wheels, found = (folder / name for name in ("clone", "wheels", "findings"))
     found.mkdir()
-    _fill(wheels, folder / "pip")
+    shutil.copytree(
+        REPOSITORY, clone, ignore=shutil.ignore_patterns(".*", "build", "*.egg-info", "__pycache__")
+    )
+    _fill(wheels, clone, folder / "pip")
     with _Machine(folder / "disk") as root:
         _lay_driver(root)
-        log = _boot(root, wheels, found)
+        log = _boot(root, {clone: "/srv/clone", wheels: "/srv/wheels"}, found)
     driver = found / "driver.log"
     if not (found / "findings.json").exists():
         pytest.fail(
             f"the machine found nothing:\n{log[-5000:]}\n{driver.read_text() if driver.exists() else ''}"
         )
-    yield json.loads((found / "findings.json").read_text())
+    return json.loads((found / "findings.json").read_text())
 
 
 class _Machine:
@@ -97,12 +97,11 @@ class _Machine:
             subprocess.run(["umount", "--lazy", path], check=False)
 
 
-def _fill(wheels: Path, environment: Path) -> None:
+def _fill(wheels: Path, clone: Path, environment: Path) -> None:
     """Fetch what the installer inside, which has no network, will need."""
-    _run(SYSTEM_PYTHON, "-m", "venv", environment)
     copy = environment / "copy"
-    ignored = shutil.ignore_patterns(".*", "build", "*.egg-info", "tests", "benchmarks")
-    shutil.copytree(REPOSITORY, copy, ignore=ignored)
+    _run(SYSTEM_PYTHON, "-m", "venv", environment)
+    shutil.copytree(clone, copy)  # setuptools leaves its traces in it
     _run(environment / "bin/pip", "wheel", "--quiet", "--wheel-dir", wheels, copy, "setuptools>=77")
     for wheel in wheels.glob("generation_sidecars*"):
         wheel.unlink()  # it shall build its own
@@ -117,7 +116,7 @@ def _lay_driver(root: Path) -> None:
     (journald / "memory.conf").write_text("[Journal]\nStorage=volatile\nRateLimitIntervalSec=0\n")
 
 
-def _boot(root: Path, wheels: Path, found: Path) -> str:
+def _boot(root: Path, shown: dict[Path, str], found: Path) -> str:
     """Run the machine until it powers itself off; return what its console showed."""
     command = [
         "systemd-nspawn",
@@ -127,8 +126,7 @@ def _boot(root: Path, wheels: Path, found: Path) -> str:
         "--private-network",
         "--machine=sidecars",
         f"--directory={root}",
-        f"--bind-ro={REPOSITORY}:/srv/clone",
-        f"--bind-ro={wheels}:/srv/wheels",
+        *(f"--bind-ro={path}:{place}" for path, place in shown.items()),
         f"--bind={found}:/srv/findings",
         "--boot",
         "systemd.unit=driver.target",
