@@ -7,8 +7,8 @@ from.
 from __future__ import annotations
 
 import stat
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final, Literal
 
 from lib.outcome import ABSENT
 from lib.source import file_type
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from lib.names import Format
 
 Action = Literal["render", "fresh", "compare", "blocked"]
+
+OLDER: Final = "older than what it is made from"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,5 +65,19 @@ def plan_sidecar(
     if sidecar.st_mtime_ns == stamp:
         return Plan(fmt, "fresh", "up to date", stamp, sidecar)
     if sidecar.st_mtime_ns < stamp:
-        return Plan(fmt, "render", "older than what it is made from", stamp, sidecar)
+        return Plan(fmt, "render", OLDER, stamp, sidecar)
     return Plan(fmt, "compare", "newer than what it is made from", stamp, sidecar)
+
+
+def follow_json(plans: list[Plan], source: os.stat_result) -> list[Plan]:
+    """Render a page anew whose metadata's time hides that its source changed, when the JSON beside it tells.
+
+    A source that was replaced by a version older than the metadata (rsync, mv) does not move a page's stamp.
+    """
+    stale = any(plan.fmt == "json" and plan.action == "render" and plan.seen for plan in plans)
+    return [
+        replace(plan, action="render", reason=OLDER)
+        if stale and plan.fmt == "md" and plan.action == "fresh" and plan.stamp_ns != source.st_mtime_ns
+        else plan
+        for plan in plans
+    ]

@@ -13,7 +13,7 @@ from lib.header import Header, read_header
 from lib.metadata import read_metadata
 from lib.names import Format, metadata_name, sidecar_name
 from lib.outcome import Options, Outcome, Verdict, failure, source_kind
-from lib.plan import Plan, plan_sidecar
+from lib.plan import Plan, follow_json, plan_sidecar
 from lib.publish import flush_directory
 from lib.reading import read_items
 from lib.sinks import CompareSink, DraftSink, Sink
@@ -39,12 +39,13 @@ def plan_source(directory: int, name: str, source: os.stat_result, options: Opti
     """
     kind = source_kind(name)
     metadata = status_of(directory, metadata_name(name, kind)) if "md" in options.formats else None
-    return [
+    plans = [
         plan_sidecar(
             fmt, source, metadata, status_of(directory, sidecar_name(name, fmt)), force=options.force
         )
         for fmt in options.formats
     ]
+    return follow_json(plans, source)
 
 
 def sync_source(directory: int, name: str, options: Options, stop: Callable[[], bool] = never) -> Outcome:
