@@ -1,0 +1,302 @@
+"""The installer without a boot: what it plans, what it writes, what it refuses, and in which words."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).parents[2]
+sys.path.insert(0, str(REPOSITORY / "systemd"))
+
+from installer import checks, pythons  # noqa: E402  # lies in systemd/, which is no package
+from installer.actions import COMPLETE, Build, Command, Failed, Link, Remove, Write, run  # noqa: E402
+from installer.places import Places, Refused, Wish  # noqa: E402
+from installer.plan import Planner  # noqa: E402
+from installer.pythons import Interpreter  # noqa: E402
+from installer.unitfile import config_text, drop_in, quoted  # noqa: E402
+
+WISH = Wish(("/data/experiments",), "alice", "lab")
+PYTHON = Interpreter("/usr/bin/python3.11", "/usr", (3, 11, 2))
+UNIT = "generation-sidecars.service"
+INSTALL = REPOSITORY / "systemd/install"
+ME = pwd.getpwuid(os.getuid()).pw_name
+
+
+def installed(places: Places, wish: Wish = WISH) -> None:
+    """Carry an installation out but for its commands and its build, which leaves an empty environment."""
+    for action in Planner(places, active=False).install(wish, PYTHON):
+        if isinstance(action, Build):
+            action.target.mkdir(parents=True)
+            (action.target / COMPLETE).touch()
+        elif not isinstance(action, Command):
+            action.do()
+    wants = places.units / "multi-user.target.wants"
+    wants.mkdir(exist_ok=True)
+    if not (wants / UNIT).is_symlink():
+        (wants / UNIT).symlink_to(f"../{UNIT}")
+
+
+def words_of(actions: list[object]) -> str:
+    """Say a plan in words."""
+    return "\n".join(map(str, actions))
+
+
+def call(*words: str) -> subprocess.CompletedProcess[str]:
+    """Run the installer as a program."""
+    return subprocess.run([INSTALL, *words], check=False, capture_output=True, text=True)
+
+
+def test_a_new_machine_gets_everything_in_an_order_that_never_breaks(tmp_path: Path) -> None:
+    """Build and check come before any unit; the start comes last."""
+    actions = Planner(Places(tmp_path), active=False).install(WISH, PYTHON)
+    said = words_of(actions)
+    assert isinstance(actions[0], Build)
+    assert said.index("check ") < said.index(f"write {tmp_path}/etc/systemd/system/{UNIT}")
+    assert str(actions[-1]) == "start the service and wait until it is ready"
+
+
+def test_a_second_installation_has_nothing_to_do(tmp_path: Path) -> None:
+    """With everything in place and the service running the plan is empty."""
+    installed(Places(tmp_path))
+    assert Planner(Places(tmp_path), active=True).install(WISH, PYTHON) == []
+
+
+def test_a_stopped_service_is_only_started(tmp_path: Path) -> None:
+    """Nothing is written again."""
+    installed(Places(tmp_path))
+    said = words_of(Planner(Places(tmp_path), active=False).install(WISH, PYTHON))
+    assert said == "start the service and wait until it is ready"
+
+
+def test_another_version_is_built_beside_the_old_one_which_goes_last(tmp_path: Path) -> None:
+    """The running service keeps its files until it has been restarted."""
+    installed(Places(tmp_path))
+    actions = Planner(Places(tmp_path), active=True).install(WISH, replace(PYTHON, version=(3, 12, 0)))
+    kinds = [type(action) for action in actions]
+    assert kinds == [Build, Command, Link, Command, Remove]
+    assert "restart" in actions[3].words
+
+
+def test_another_directory_changes_the_drop_ins_only(tmp_path: Path) -> None:
+    """And has the units read and the service restarted."""
+    installed(Places(tmp_path))
+    wish = replace(WISH, directories=("/data/other",))
+    written = [
+        action
+        for action in Planner(Places(tmp_path), active=True).install(wish, PYTHON)
+        if isinstance(action, Write)
+    ]
+    assert {action.path.parent.name for action in written} == {
+        f"{UNIT}.d",
+        "generation-sidecars-backfill.service.d",
+    }
+
+
+def test_an_edited_configuration_stays(tmp_path: Path) -> None:
+    """Without --config it is left alone; a --config that differs is refused, one that is equal is fine."""
+    places = Places(tmp_path)
+    installed(places)
+    places.config.write_text("[sidecars]\nlimit = 3\n")
+    planner = Planner(places, active=True)
+    assert planner.install(WISH, PYTHON) == []
+    mine = tmp_path / "mine.toml"
+    mine.write_text("[sidecars]\nlimit = 4\n")
+    with pytest.raises(Refused, match="never overwritten"):
+        planner.install(replace(WISH, config=str(mine)), PYTHON)
+    mine.write_text("[sidecars]\nlimit = 3\n")
+    assert planner.install(replace(WISH, config=str(mine)), PYTHON) == []
+
+
+def test_a_program_of_that_name_from_elsewhere_is_not_replaced(tmp_path: Path) -> None:
+    """Somebody's own /usr/local/bin/decode-generations stays, and is named; uninstalling leaves it too."""
+    places = Places(tmp_path)
+    places.programs.mkdir(parents=True)
+    (places.programs / "decode-generations").write_text("mine")
+    with pytest.raises(Refused, match="not from here"):
+        Planner(places, active=False).install(WISH, PYTHON)
+    assert Planner(places, active=False).uninstall() == []
+
+
+def test_uninstalling_leaves_the_configuration_and_what_is_the_administrators(tmp_path: Path) -> None:
+    """Its own drop-ins are settings like the configuration."""
+    places = Places(tmp_path)
+    installed(places)
+    mine = places.drop_in(UNIT).with_name("override.conf")
+    mine.write_text("[Service]\nMemoryMax=8G\n")
+    for action in Planner(places, active=True).uninstall():
+        if isinstance(action, Remove):
+            action.do()
+    left = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
+    assert left == {"etc/generation-sidecars/config.toml", str(mine.relative_to(tmp_path))}
+    assert Planner(places, active=False).uninstall() == []
+
+
+def test_a_failed_build_leaves_nothing(tmp_path: Path) -> None:
+    """The next run starts over, and the version in force is not touched."""
+    broken = tmp_path / "clone"
+    target = tmp_path / "opt/version"
+    broken.mkdir()
+    with pytest.raises(OSError, match="pyproject"):
+        Build(target, PYTHON, broken).do()
+    assert not target.exists()
+
+
+def test_a_failed_step_shows_what_its_program_said() -> None:
+    """And with which status it ended."""
+    with pytest.raises(Failed, match=r"(?s)status 3.*no space"):
+        run("sh", "-c", "echo no space; exit 3")
+
+
+@pytest.mark.parametrize(
+    ("word", "written"),
+    [
+        ("/data/a b", '"/data/a b"'),
+        ("/data/100%", '"/data/100%%"'),
+        ('/data/"x"', r'"/data/\"x\""'),
+        ("/data/a\\b", r'"/data/a\\b"'),
+    ],
+)
+def test_odd_names_are_quoted_for_systemd(word: str, written: str) -> None:
+    """A dollar sign is doubled in commands only."""
+    assert quoted(word) == written
+    assert quoted("/a$b", for_command=True) == '"/a$$b"'
+    assert quoted("/a$b") == '"/a$b"'
+
+
+def test_the_drop_in_names_user_group_and_directories() -> None:
+    """Each directory is waited for, bound and watched."""
+    lines = drop_in(UNIT, replace(WISH, directories=("/data/a", "/srv/b"))).splitlines()
+    for line in ("User=alice", "Group=lab", 'BindPaths="/srv/b"', 'RequiresMountsFor="/data/a"'):
+        assert line in lines
+    assert lines[-1].endswith('--config /etc/generation-sidecars/config.toml -- "/data/a" "/srv/b"')
+    assert "ProtectHome=tmpfs" not in lines
+
+
+@pytest.mark.parametrize("home", ["/home/alice/runs", "/root/runs", "/run/user/1000/runs"])
+def test_a_directory_in_a_home_is_let_through(home: str) -> None:
+    """An inaccessible home would swallow the bind below it."""
+    assert "ProtectHome=tmpfs" in drop_in(UNIT, replace(WISH, directories=("/data/a", home)))
+
+
+def test_a_python_of_its_own_is_shown_to_the_sandbox() -> None:
+    """One below /usr is there anyway."""
+    assert PYTHON.extra_paths == ()
+    other = Interpreter("/opt/python/bin/python3.13", "/opt/python", (3, 13, 0))
+    assert 'BindReadOnlyPaths="/opt/python"' in drop_in(UNIT, WISH, other.extra_paths)
+
+
+def test_the_installed_configuration_leaves_the_roots_to_the_installer() -> None:
+    """Every other line is the example's."""
+    example = (REPOSITORY / "config.example.toml").read_text(encoding="utf-8")
+    text = config_text(example)
+    assert "\nroots" not in text
+    assert set(example.splitlines()) - set(text.splitlines()) == {'roots = ["experiments"]'}
+
+
+def test_a_hidden_python_is_refused_with_the_reason(tmp_path: Path) -> None:
+    """Here one that says of itself that it lies below /root."""
+    script = tmp_path / "python3"
+    script.write_text(
+        "#!/bin/sh\n"
+        'echo \'{"version": [3, 12, 1], "where": ["/root/.pyenv/bin/python3", "/root/.pyenv"], "lacks": []}\'\n'
+    )
+    script.chmod(0o755)
+    assert "shows nothing of /root" in str(pythons.examine(str(script)))
+    with pytest.raises(Refused, match=r"(?s)No Python.*apt install python3 python3-venv"):
+        pythons.choose(str(script))
+
+
+@pytest.mark.parametrize(
+    ("told", "reason"),
+    [
+        (
+            '{"version": [3, 8, 1], "where": ["/usr/bin/python3.8", "/usr"], "lacks": []}',
+            "3.10 is the oldest",
+        ),
+        (
+            '{"version": [3, 11, 1], "where": ["/usr/bin/python3.11", "/usr"], "lacks": ["ensurepip"]}',
+            "python3-venv",
+        ),
+        ("nonsense", "does not run"),
+    ],
+)
+def test_a_python_that_will_not_do_says_why(told: str, reason: str, tmp_path: Path) -> None:
+    """Too old, incomplete, or no Python at all."""
+    script = tmp_path / "python3"
+    script.write_text(f"#!/bin/sh\necho '{told}'\n")
+    script.chmod(0o755)
+    assert reason in str(pythons.examine(str(script)))
+
+
+def test_directories_are_refused_with_every_reason(tmp_path: Path) -> None:
+    """Missing, a file, the system's, one inside another: all told at once."""
+    (tmp_path / "file").touch()
+    (tmp_path / "in").mkdir()
+    asked = [str(tmp_path / "none"), str(tmp_path / "file"), "/usr/lib", str(tmp_path), str(tmp_path / "in")]
+    with pytest.raises(Refused) as refused:
+        checks.checked_directories(asked)
+    said = str(refused.value)
+    for words in ("no directory", "is not a directory", "belongs to the system", "name the outer one only"):
+        assert words in said
+
+
+def test_a_link_is_resolved_and_a_directory_taken_once(tmp_path: Path) -> None:
+    """The sandbox is built from real paths."""
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real")
+    asked = [str(tmp_path / "link"), str(tmp_path / "real")]
+    assert checks.checked_directories(asked) == (str(tmp_path / "real"),)
+
+
+def test_the_program_tells_every_mistake_and_changes_nothing(tmp_path: Path) -> None:
+    """Wrong user, group, directory and file in one go, status 2, no traceback."""
+    answer = call("--experiments", str(tmp_path / "x"), "--user", "nobody-here", "--group", "no-group",
+                  "--config", str(tmp_path / "y"), "--dry-run")  # fmt: skip
+    assert answer.returncode == 2
+    for words in ("no user 'nobody-here'", "no group 'no-group'", "no directory", "There is no file"):
+        assert words in answer.stderr
+    assert answer.stderr.endswith("Nothing was changed.\n")
+    assert "Traceback" not in answer.stderr
+
+
+def test_root_is_no_user_for_the_service(tmp_path: Path) -> None:
+    """It would defeat the sandbox's purpose."""
+    answer = call("--experiments", str(tmp_path), "--user", "root", "--dry-run")
+    assert answer.returncode == 2
+    assert "must not run as root" in answer.stderr
+
+
+def test_arguments_that_are_missing_are_named() -> None:
+    """Neither a directory nor a user has a default."""
+    answer = call("--user", ME)
+    assert answer.returncode == 2
+    assert "--experiments and --user" in answer.stderr
+
+
+@pytest.mark.skipif(Path("/run/systemd/system").is_dir(), reason="systemd runs here")
+def test_without_systemd_it_says_so(tmp_path: Path) -> None:
+    """A container has no use for a unit."""
+    answer = call("--experiments", str(tmp_path), "--user", "nobody")
+    assert answer.returncode == 2
+    assert "systemd does not run this machine" in answer.stderr
+
+
+def test_dry_run_says_what_it_would_do_and_does_nothing(tmp_path: Path) -> None:
+    """Works without root and without systemd, and notes that they are missing."""
+    before = Path("/opt/generation-sidecars").exists()
+    tmp_path.chmod(0o777)
+    for path in (tmp_path.parent, tmp_path.parent.parent):
+        path.chmod(0o755)
+    answer = call("--experiments", str(tmp_path), "--user", "nobody", "--dry-run")
+    if "No Python" in answer.stderr:
+        pytest.skip("no Python of the system's is complete here")
+    assert answer.returncode == 0, answer.stderr
+    lines = answer.stdout.splitlines()
+    assert f"would write /etc/systemd/system/{UNIT}.d/10-installed.conf" in lines
+    assert Path("/opt/generation-sidecars").exists() == before

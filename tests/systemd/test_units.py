@@ -1,0 +1,95 @@
+"""The units as files: sound, as hard as promised, the same sandbox twice, and each directive explained."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+SYSTEMD = Path(__file__).parents[2] / "systemd"
+SERVICE, BACKFILL = "generation-sidecars.service", "generation-sidecars-backfill.service"
+USER_UNIT = "user/generation-sidecars.service"
+SANDBOX = re.compile(r"# What it may see:.*?(?=\n\n\[Install\]|\Z)", re.DOTALL)
+
+needs_analyze = pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd-analyze is missing")
+
+
+def text_of(unit: str) -> str:
+    """Read one unit of the repository."""
+    return (SYSTEMD / unit).read_text(encoding="utf-8")
+
+
+def directives_of(unit: str) -> list[tuple[str, str]]:
+    """List a unit's assignments in order."""
+    lines = [line for line in text_of(unit).splitlines() if re.match(r"[A-Z]\w+=", line)]
+    return [(name, value) for name, _, value in (line.partition("=") for line in lines)]
+
+
+def values_of(unit: str, name: str) -> list[str]:
+    """List what one directive is set to."""
+    return [value for key, value in directives_of(unit) if key == name]
+
+
+@needs_analyze
+@pytest.mark.parametrize("unit", [SERVICE, BACKFILL])
+def test_a_unit_has_an_exposure_of_at_most_0_3(unit: str) -> None:
+    """Without --threshold, 252 succeeds whatever the score; 3 means 0.3 of 10."""
+    command = ["systemd-analyze", "security", "--no-pager", "--offline=yes", "--threshold=3", SYSTEMD / unit]
+    answer = subprocess.run(command, check=False, capture_output=True, text=True)
+    if "unrecognized option" in answer.stderr or "Unknown" in answer.stderr:
+        pytest.skip("this systemd-analyze cannot judge files (older than 250)")
+    assert answer.returncode == 0, answer.stdout[-500:] + answer.stderr
+
+
+@needs_analyze
+@pytest.mark.parametrize("unit", [SERVICE, BACKFILL, USER_UNIT, "sidecars.slice"])
+def test_a_unit_has_no_mistake(unit: str, tmp_path: Path) -> None:
+    """Every directive is known and well-formed; another program stands in for ours."""
+    copy = tmp_path / Path(unit).name
+    program = re.compile(r"(?m)^(Exec\w+=)\S+")
+    copy.write_text(
+        program.sub(rf"\1{shutil.which('true')}", text_of(unit)).replace("sidecars.slice", "system.slice")
+    )
+    command = ["systemd-analyze", "verify", "--recursive-errors=no", copy]
+    answer = subprocess.run(command, check=False, capture_output=True, text=True)
+    complaints = [line for line in answer.stderr.splitlines() if copy.name in line]
+    assert complaints == []
+
+
+def test_both_units_have_the_same_sandbox() -> None:
+    """A sweep must not be able to do what the service cannot."""
+    found = [SANDBOX.findall(text_of(unit)) for unit in (SERVICE, BACKFILL)]
+    assert len(found[0]) == 1
+    assert found[0][0].strip() == found[1][0].strip()
+
+
+@pytest.mark.parametrize("unit", [SERVICE, USER_UNIT])
+def test_nothing_that_a_file_does_can_make_the_service_fail_for_good(unit: str) -> None:
+    """It is restarted without limit; a dead worker does not stop it, a refused configuration does."""
+    assert values_of(unit, "StartLimitIntervalSec") == ["0"]
+    assert values_of(unit, "Restart") == ["always"]
+    assert values_of(unit, "RestartPreventExitStatus") == ["2"]
+    assert values_of(unit, "OOMPolicy") == ["continue"]
+
+
+@pytest.mark.parametrize("unit", [SERVICE, BACKFILL, USER_UNIT])
+def test_a_unit_takes_nothing_from_its_users_jobs(unit: str) -> None:
+    """RemoveIPC would delete shared memory of every program of that user; a core dump would hold texts."""
+    assert values_of(unit, "RemoveIPC") == []
+    assert values_of(unit, "LimitCORE") == ["0"]
+    assert values_of(unit, "OOMScoreAdjust") == ["1000"]
+
+
+def test_every_directive_has_its_reason_in_the_administrators_page() -> None:
+    """Who wonders about a line of a unit finds it there."""
+    page = text_of("README.md")
+    rows = {
+        name for row in re.findall(r"(?m)^\| (`.*?) \|", page) for name in re.findall(r"`([A-Za-z]+)", row)
+    }
+    used = {name for unit in (SERVICE, BACKFILL, USER_UNIT) for name, _ in directives_of(unit)}
+    plain = {"Description", "ExecStart", "WantedBy", "User"}
+    assert used - rows - plain == set()
+    assert rows - used - {"User", "RemoveIPC", "PrivateUsers", "BindPaths", "RequiresMountsFor"} == set()
