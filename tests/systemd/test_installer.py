@@ -204,7 +204,7 @@ def test_a_hidden_python_is_refused_with_the_reason(tmp_path: Path) -> None:
     script = tmp_path / "python3"
     script.write_text(
         "#!/bin/sh\n"
-        'echo \'{"version": [3, 12, 1], "where": ["/root/.pyenv/bin/python3", "/root/.pyenv"], "lacks": []}\'\n'
+        'echo \'{"version": [3, 12, 1], "where": ["/root/x/bin/python3", "/root/x"], "lacks": []}\'\n'
     )
     script.chmod(0o755)
     assert "shows nothing of /root" in str(pythons.examine(str(script)))

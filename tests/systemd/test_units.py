@@ -87,7 +87,9 @@ def test_every_directive_has_its_reason_in_the_administrators_page() -> None:
     """Who wonders about a line of a unit finds it there."""
     page = text_of("README.md")
     rows = {
-        name for row in re.findall(r"(?m)^\| (`.*?) \|", page) for name in re.findall(r"`([A-Za-z]+)", row)
+        name
+        for row in re.findall(r"(?m)^\| (`.*?) \|", page)
+        for name in re.findall(r"`([A-Z][A-Za-z]+)", row)
     }
     used = {name for unit in (SERVICE, BACKFILL, USER_UNIT) for name, _ in directives_of(unit)}
     plain = {"Description", "ExecStart", "WantedBy", "User"}
