@@ -35,7 +35,7 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
-from support import SECOND_NS, save, sync
+from support import LONG_AGO_NS, SECOND_NS, save, sync
 
 from daemon.crew import Crew
 from daemon.sweep import Scope, Sweep
@@ -276,13 +276,18 @@ class Tree(RuleBasedStateMachine):
 
     # What people do to sidecars.
 
-    @rule(place=st.sampled_from(PLACES), note=st.text("note ", min_size=1, max_size=9), replace=st.booleans())
-    def edit(self, place: str, note: str, replace: bool) -> None:
-        """Write into a sidecar, later than whatever it is made from."""
+    @rule(
+        place=st.sampled_from(PLACES),
+        note=st.text("note ", min_size=1, max_size=9),
+        how=st.sampled_from(["append", "alter", "replace"]),
+    )
+    def edit(self, place: str, note: str, how: str) -> None:
+        """Write into a sidecar, later than whatever it is made from; altered, it keeps its size."""
         path = self.root / place
-        if not self._is_writable(place) or path.is_dir() or (not replace and not path.exists()):
+        if not self._is_writable(place) or path.is_dir() or (how != "replace" and not path.exists()):
             return
-        data = note.encode() if replace else path.read_bytes() + note.encode()
+        before = path.read_bytes() if path.exists() else b""
+        data = {"append": before + note.encode(), "alter": b"?" + before[1:], "replace": note.encode()}[how]
         path.write_bytes(data)
         source = self.root / (place.rpartition(".")[0] + ".npy")
         newest = max(
@@ -457,3 +462,14 @@ def test_fault_state_machine_converges_whatever_happens(tmp_path: Path) -> None:
 def test_fault_state_machine_converges_after_many_histories(tmp_path: Path) -> None:
     """Four hundred histories of fifty steps, and others each night."""
     run(rounds(400), 50, tmp_path)
+
+
+def test_fault_state_machine_find_a_page_follows_a_source_older_than_its_metadata(tmp_path: Path) -> None:
+    """A source replaced by a version that is newer than the last, and older than the metadata."""
+    source = save(tmp_path / "n1_completions.npy", ["one"], time_ns=LONG_AGO_NS)
+    (tmp_path / "n1_metadata.json").write_text('{"model_name": "org/one"}')
+    assert sync(source).result == "rendered"
+    save(source, ["two"], time_ns=LONG_AGO_NS + SECOND_NS)
+    assert sync(source).result == "rendered"
+    assert source.with_suffix(".md").read_bytes() == as_page(source.name, ["two"], "org/one")
+    assert sync(source).result == "fresh"
