@@ -47,6 +47,8 @@ def _missing() -> str:
     lacks = [name for name in ("systemd-nspawn", SYSTEM_PYTHON, "useradd") if not shutil.which(name)]
     if lacks:
         return f"{', '.join(lacks)} missing (apt install systemd-container python3-venv passwd)"
+    if subprocess.run(["unshare", "--mount", "true"], check=False, capture_output=True).returncode:
+        return "this root cannot mount (a container without privileges?)"
     asked = subprocess.run([SYSTEM_PYTHON, "-c", "import ensurepip, venv"], check=False, capture_output=True)
     return "" if asked.returncode == 0 else "the system's Python has no venv (apt install python3-venv)"
 
