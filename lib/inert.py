@@ -29,7 +29,7 @@ _CONTAINER: Final = rf">|(?:[-+*]|[0-9]{{1,9}}[.)])[ \t](?!{_END})"
 _RUN: Final = rf"(?=((?:[ \t]+|{_CONTAINER}){{0,100}}))\1"
 _BLOCKS: Final = (
     r"```|~~~",  # a fence opens or closes
-    r"#{1,6}(?:[ \t\r\n]|\Z)",  # a heading
+    r"#{1,6}(?:\s|\Z)",  # a heading; some readers take any space of Unicode after it
     r"[-_*=+][-_*=+ \t\r]*(?:\n|\Z)",  # a setext underline ("- " is one), a thematic break, an empty item
     rf"[ \t]*(?:{_CONTAINER})",  # nested deeper than readers agree on
 )

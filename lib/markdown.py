@@ -30,8 +30,13 @@ _LOOKED_FOR: Final[dict[Style, tuple[Danger, ...]]] = {
 }
 _UNKNOWN: Final = "unknown"
 _VALUE_CHARACTERS: Final = 1000
-# On the header's lines, which are one paragraph, only what pairs up or reaches further can do harm.
-_PLAIN_VALUE: Final = re.compile(r"[^\x00-\x1f\x7f-\x9f\u2028\u2029<\[\]`$*\\]+")
+# The header's lines are one paragraph: only markup that pairs up with more than its own line, hides what it
+# says or loads something does harm.  Two lone stars, or the underscores of a name, are emphasis at worst.
+_ACTIVE_VALUE: Final = re.compile(
+    r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029`$]"  # not one line; code; mathematics
+    r"|<[A-Za-z/!?]|!\[|\]\(|\*\*"  # raw HTML, an image, a link, strong emphasis as the labels have
+    r"|\\(?![0-9A-Za-z])"  # an escape, which would hide itself, or a hard line break
+)
 _TICKS: Final = re.compile("`+")
 # cmark, GitHub's parser, counts the back-ticks that open a fence to 255 and no further, and knows no code
 # span of more than 80.
@@ -150,14 +155,16 @@ def _picture(control: re.Match[str]) -> str:
 def header_value(value: Any) -> str:
     """Show a value from the metadata on one line, harmless; ``unknown`` when there is nothing to see.
 
-    A plain one-line text stays as it is; anything else is put into a code span, cut after 1000 characters.
+    A plain one-line text stays as it is, with the spaces around it; anything else is put into a code span,
+    cut after 1000 characters.
     """
     text = value if isinstance(value, str) else _one_line_json(value)
     line = text.strip()
     if not line:
         return _UNKNOWN
-    if len(line) <= _VALUE_CHARACTERS and _PLAIN_VALUE.fullmatch(line):
-        return line
+    for plain in (text, line):
+        if len(plain) <= _VALUE_CHARACTERS and not _ACTIVE_VALUE.search(plain):
+            return plain
     line = _TOO_MANY_TICKS.sub("```…", " ".join(pictured(line).split()))
     if len(line) > _VALUE_CHARACTERS:
         line = line[:_VALUE_CHARACTERS] + "…"
