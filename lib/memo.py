@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 _CACHE_BYTES: Final = 32 << 20
 _DEPTH_LIMIT: Final = 32
 _READ_AGAIN_LIMIT: Final = 16 << 30
+_FREE_STEPS: Final = 4_000_000
+"""So many opcodes other than texts, and one for each byte of the file, may be interpreted a second time."""
 
 
 class Memo:
@@ -84,12 +86,21 @@ class Memo:
         place = index - far.starts[block]
         return objects[place] if place < len(objects) else _refuse()
 
+    def charge(self, steps: int) -> None:
+        """Count opcodes that were interpreted again: texts are quick, anything else takes a microsecond.
+
+        :raises Unsafe: they are too many.
+        """
+        self._far.steps += steps
+        if self._far.steps > _FREE_STEPS + self._source.size:
+            _too_far()
+
     def _read_again(self, block: int, replay: Callable[[Memo, int, int], list[Any]]) -> list[Any]:
         # it is never the last block: the memo's own objects begin where that one begins, or before
         far, (start, end) = self._far, self._far.offsets[block : block + 2]
         far.read_again += end - start
         if self._depth >= _DEPTH_LIMIT or far.read_again > _READ_AGAIN_LIMIT:
-            raise Unsafe("its pickle refers back and forth without end")
+            _too_far()
         objects = replay(Memo(self._source, far.starts[block], far, self._depth + 1), start, end)
         far.keep(block, objects, end - start)
         return objects
@@ -105,6 +116,7 @@ class _Far:
         self.scaffold_base = 0
         self.cache: OrderedDict[int, list[Any]] = OrderedDict()
         self.read_again = 0
+        self.steps = 0
         self._sizes: dict[int, int] = {}
 
     def keep(self, block: int, objects: list[Any], size: int) -> None:
@@ -114,6 +126,10 @@ class _Far:
         while sum(self._sizes.values()) > _CACHE_BYTES and len(self.cache) > 1:
             oldest, _ = self.cache.popitem(last=False)
             del self._sizes[oldest]
+
+
+def _too_far() -> NoReturn:
+    raise Unsafe("its pickle refers back and forth without end")
 
 
 def _refuse() -> NoReturn:

@@ -353,10 +353,13 @@ class PickleStream:
         again._outer, again._items, again._memo = self._outer, self._items, memo
         again._in_batch = again._replaying = True
         again._marks = [[self._outer], [self._items]]
+        steps = 0
         while again._cursor.position < end:
             again._read_texts()
             if again._cursor.position < end:
                 again._step(again._cursor.byte())
+                steps += 1
+        memo.charge(steps)
         return memo.near
 
     def _frame(self) -> None:
