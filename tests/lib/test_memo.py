@@ -110,6 +110,15 @@ def test_references_back_and_forth_have_a_depth() -> None:
         memo.recall(98, replay)
 
 
+def test_opcodes_interpreted_again_have_a_number() -> None:
+    """A great file of tiny values takes twice the time of its reading, and no more."""
+    memo = filled()
+    for _ in range(4):
+        memo.charge(1_000_000)
+    with pytest.raises(Unsafe, match="back and forth"):
+        memo.charge(1)
+
+
 def test_reading_again_has_a_limit() -> None:
     """References to ever other blocks of a great file cost no more than some gigabytes of reading."""
     block = 4 << 30

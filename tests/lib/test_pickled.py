@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import pickle
 import random
+import struct
 from typing import TYPE_CHECKING, Any
 
 import hostile
@@ -146,6 +147,17 @@ def test_references_to_one_block_read_it_once() -> None:
     ]
     assert got == items
     assert source.bytes_read < 2 * len(data)
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(600)
+def test_references_to_great_blocks_of_tiny_values_are_given_up() -> None:
+    """Each of them would cost seconds: 40 MB of lists, and references to ever other ones."""
+    item = b"]\x94(" + b"]\x94" * 2000 + b"e"
+    numbers = (3 + 2001 * (number * 997 % 10_000) for number in range(3000))
+    body = item * 10_000 + b"".join(b"j" + struct.pack("<I", number) for number in numbers)
+    with pytest.raises(Unsafe, match="back and forth"):
+        flat_items(hostile.npy(hostile.array(body, 13_000, protocol=4), shape="(13000,)"))
 
 
 def test_memory_holds_a_block_not_the_array() -> None:
