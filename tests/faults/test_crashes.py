@@ -1,0 +1,266 @@
+"""Faults 25 to 30: killed at every system call, or anywhere, by a power cut; clocks; several at once."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import random
+import re
+import shutil
+import signal
+import stat
+import subprocess
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import pytest
+from faults.service import is_right, litter, rounds, sidecars
+from faults.tools import (
+    KILLED,
+    LONGEST_SECONDS,
+    convert,
+    mounted,
+    quick_directory,
+    real_disk,
+    start_sweep,
+    sweep_here,
+)
+from support import METADATA, SOURCE, objects, save, wait_for
+from test_end_to_end import processes_with
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+OLD_NS: Final = 1_700_000_000_000_000_000
+NEW_NS: Final = 1_710_000_000_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A directory before a conversion: how many items its source has, and whether it had sidecars before."""
+
+    items: int
+    had_sidecars: bool
+    metadata: bool = False
+
+    def make(self, directory: Path) -> Path:
+        """Make the directory; return its source, which nobody but owner and group may read."""
+        directory.mkdir()
+        source = directory / SOURCE
+        if self.had_sidecars:
+            self.write(source, "old", OLD_NS)
+            sweep_here(directory)
+        if self.metadata:
+            (directory / METADATA).write_text('{"model_name": "org/model"}')
+            os.utime(directory / METADATA, ns=(OLD_NS, OLD_NS))
+        self.write(source, "new", NEW_NS)
+        return source
+
+    def write(self, source: Path, word: str, time_ns: int) -> None:
+        """Write one version of the source."""
+        save(source, objects([f"{word} {number} " * 20 for number in range(self.items)]), time_ns=time_ns)
+        source.chmod(0o640)
+
+
+WRITING: Final = frozenset({"openat", "write", "fchmod", "utimensat", "fsync", "renameat"})
+SMALL: Final = {"first": Case(3, had_sidecars=False), "again": Case(3, had_sidecars=True, metadata=True)}
+LARGE: Final = {
+    "first": Case(2000, had_sidecars=False, metadata=True),
+    "again": Case(2000, had_sidecars=True, metadata=True),
+}
+
+
+def contents(source: Path) -> tuple[bytes | None, ...]:
+    """Return the bytes of both sidecars."""
+    return tuple(path.read_bytes() if path.exists() else None for path in sidecars(source))
+
+
+def kill_at_every_call(directory: Path, case: Case, names: frozenset[str] | None = None) -> None:
+    """Convert as often as a conversion has system calls, kill it at another one each time, then sweep."""
+    old = contents(case.make(directory / "old"))
+    whole = case.make(directory / "whole")
+    calls = convert(whole).calls
+    new = contents(whole)
+    assert {call.name for call in calls} >= WRITING
+    assert None not in new
+    for position, call in enumerate(call for call in calls if names is None or call.name in names):
+        source = case.make(directory / f"{position:04}")
+        assert convert(source, call.inject("signal=KILL")).status == KILLED, call
+        for before, now, after in zip(old, contents(source), new, strict=True):
+            assert now in {before, after}, call
+        assert_private(source.parent)
+        sums, _ = sweep_here(source.parent)
+        assert sums["failed"] == 0, call
+        assert contents(source) == new, call
+        assert not litter(source.parent), call
+
+
+def assert_private(directory: Path) -> None:
+    """Nothing of ours may be read by anyone who may not read the source."""
+    for path in directory.iterdir():
+        if path.name != METADATA:
+            assert stat.S_IMODE(path.stat().st_mode) & ~0o640 == 0, path
+
+
+@pytest.mark.parametrize("case", SMALL.values(), ids=SMALL)
+def test_fault_27_and_40_kill_at_every_call_that_writes(case: Case) -> None:
+    """Each sidecar is whole-old or whole-new and never opened to others, and the next sweep completes it."""
+    with quick_directory() as directory:
+        kill_at_every_call(directory, case, WRITING)
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("case", LARGE.values(), ids=LARGE)
+def test_fault_27_and_40_kill_at_every_system_call(case: Case) -> None:
+    """Also at those that read; several blocks, so that it is killed between two writes of one file too."""
+    with quick_directory() as directory:
+        kill_at_every_call(directory, case)
+
+
+class Tree:
+    """A backlog whose every version is told by its texts: one word and one number, all through."""
+
+    ITEMS: Final = 40
+
+    def __init__(self, root: Path, count: int) -> None:
+        self.root = root
+        self.sources = [root / f"d{number % 5}" / f"n{number}_completions.npy" for number in range(count)]
+        for directory in {source.parent for source in self.sources}:
+            directory.mkdir(parents=True, exist_ok=True)
+        self.version = 0
+
+    def write(self, part: int = 1) -> None:
+        """Write another version of every ``part``-th source, each under a temporary name first."""
+        self.version += 1
+        for source in self.sources[self.version % part :: part]:
+            draft = save(source.with_name("draft"), objects([f"version {self.version} " * 9] * self.ITEMS))
+            draft.replace(source)
+
+    def is_finished(self) -> bool:
+        """Tell whether every sidecar is right."""
+        return all(is_right(source) for source in self.sources)
+
+    def assert_whole(self, root: Path | None = None) -> int:
+        """Check that every sidecar that can be seen is one whole version; return how many there are."""
+        texts = [path.read_text() for path in (root or self.root).rglob("*.json")]
+        pages = [path.read_text() for path in (root or self.root).rglob("*.md")]
+        for items in map(json.loads, texts):
+            assert len(items) == self.ITEMS
+            assert len(set(items)) == 1
+        for page in pages:
+            assert page.endswith("---\n\n")
+            assert page.count("\n## Completion ") == self.ITEMS
+            assert len(set(re.findall(r"version \d+", page))) == 1
+        return len(texts) + len(pages)
+
+
+def kill_and_start_again(root: Path, times: int, count: int) -> None:
+    """Kill a sweep at any moment of it, over and over, while new versions arrive; then let one finish."""
+    tree = Tree(root, count)
+    tree.write()
+    began = time.monotonic()
+    assert start_sweep(root).wait(LONGEST_SECONDS) == 0
+    seconds = time.monotonic() - began
+    for _ in range(times):
+        tree.write(part=4)
+        sweep = start_sweep(root)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            sweep.wait(random.uniform(0, seconds))
+        sweep.kill()
+        sweep.wait()
+        tree.assert_whole()
+    wait_for(lambda: not processes_with(str(root)), 30)
+    assert start_sweep(root).wait(LONGEST_SECONDS) == 0
+    assert tree.is_finished()
+    assert not litter(root)
+
+
+def test_fault_28_kill_a_backfill_in_a_loop() -> None:
+    """It converges, without litter, and whatever is visible meanwhile is whole."""
+    with quick_directory() as directory:
+        kill_and_start_again(directory, times=15, count=60)
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(900)
+def test_fault_28_kill_a_backfill_of_200_files_again_and_again() -> None:
+    """The same with two hundred files, hundreds of times overnight."""
+    with quick_directory() as directory:
+        kill_and_start_again(directory, times=rounds(100), count=200)
+
+
+def cut_the_power(directory: Path, times: int, count: int) -> None:
+    """Stop a sweep at any moment, take the disk as it is then, and see what a machine would find on it.
+
+    The copy of a disk that is being written to would be no disk that ever was: the sweep stands still for it.
+    """
+    image, copy = directory / "disk.img", directory / "copy.img"
+    seen = 0
+    with real_disk(image, directory / "disk", 24) as disk:
+        tree = Tree(disk, count)
+        for _ in range(times):
+            tree.write()
+            subprocess.run(["sync", "-f", str(disk)], check=True)
+            interrupt(tree, lambda: shutil.copyfile(image, copy))
+            with mounted(directory / "found", "-o", "loop", str(copy)) as found:
+                seen += tree.assert_whole(found)
+                sums, _ = sweep_here(found)
+                assert sums["failed"] == 0
+                assert not litter(found)
+                assert all(is_right(found / source.relative_to(disk)) for source in tree.sources)
+    assert seen, "no cut was late enough for a sidecar to be there"
+
+
+def interrupt(tree: Tree, copy: Callable[[], object]) -> None:
+    """Sweep; somewhere between two sidecars, stop all its processes while the disk is copied."""
+    enough = random.randrange(2 * len(tree.sources))
+    sweep = start_sweep(tree.root)
+    try:
+        wait_for(lambda: sweep.poll() is not None or made(tree) >= enough, LONGEST_SECONDS)
+        os.killpg(sweep.pid, signal.SIGSTOP)
+        wait_for(lambda: {state_of(pid) for pid in processes_of(sweep.pid)} <= set("TtZ"), 30)
+        copy()
+    finally:
+        os.killpg(sweep.pid, signal.SIGCONT)
+        assert sweep.wait(LONGEST_SECONDS) == 0
+
+
+def made(tree: Tree) -> int:
+    """Count the sidecars that carry the present version's time."""
+    pairs = [(source, path) for source in tree.sources for path in sidecars(source)]
+    return sum(path.exists() and path.stat().st_mtime_ns == it.stat().st_mtime_ns for it, path in pairs)
+
+
+def processes_of(group: int) -> list[int]:
+    """Name the processes of a group."""
+    pids = [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
+    return [pid for pid in pids if stat_of(pid)[2:3] == [str(group)]]
+
+
+def state_of(pid: int) -> str:
+    """Return a process's state; that of one that is gone is Z."""
+    return (stat_of(pid) or ["Z"])[0]
+
+
+def stat_of(pid: int) -> list[str]:
+    """Return what proc(5) says of a process behind its name: state, parent, group and so on."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return []
+
+
+def test_fault_29_a_power_cut(tmp_path: Path) -> None:
+    """Every sidecar that a cut leaves is whole, and a sweep makes the others."""
+    cut_the_power(tmp_path, times=3, count=12)
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(900)
+def test_fault_29_a_hundred_power_cuts(tmp_path: Path) -> None:
+    """At random instants, over sidecars that are absent at first, and replaced later."""
+    cut_the_power(tmp_path, times=rounds(100), count=12)
