@@ -436,6 +436,28 @@ def an_edited_configuration_is_never_overwritten(tmp: Path = Path("/srv/findings
     assert CONFIG.read_text() == text
 
 
+def an_upgrade_switches_versions_and_a_broken_one_does_not() -> None:
+    """Build the new version beside the old one; one that cannot be built leaves the service as it is."""
+    newer = Path("/root/newer")
+    shutil.copytree(CLONE, newer)
+    command = [newer / "systemd/install", *INSTALL[1:], "--experiments", DATA, HOME]
+    (newer / "pyproject.toml").write_text("no project at all")
+    pid, version = main_pid(), os.readlink("/opt/generation-sidecars/current")
+    said = run(*command, status=1)
+    assert "The same command carries on." in said, said
+    assert (main_pid(), os.readlink("/opt/generation-sidecars/current")) == (pid, version)
+    shutil.copy(CLONE / "pyproject.toml", newer)
+    with (newer / "daemon/__init__.py").open("a") as file:
+        file.write("# newer\n")
+    run(*command)
+    current = os.readlink("/opt/generation-sidecars/current")
+    assert current != version
+    assert main_pid() not in {0, pid}
+    assert sorted(os.listdir("/opt/generation-sidecars")) == sorted(["current", "root", current])
+    wait_for_sidecars(save("bob", DATA / "gemma/newer_completions.npy", "by the newer one"))
+    shutil.rmtree(newer)
+
+
 def a_user_without_root_can_run_it() -> None:
     """Run the user unit under a user's own service manager: ready, sidecars, status, reload, stop."""
     run("systemctl", "stop", UNIT)
@@ -498,6 +520,7 @@ SCENARIOS: tuple[Callable[[], None], ...] = (
     a_backfill_sweeps_and_tells_by_its_status,
     experiments_in_a_home_work_too,
     an_edited_configuration_is_never_overwritten,
+    an_upgrade_switches_versions_and_a_broken_one_does_not,
     a_user_without_root_can_run_it,
     uninstalling_leaves_configuration_and_nothing_else,
 )
