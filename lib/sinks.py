@@ -5,7 +5,6 @@ from __future__ import annotations
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Protocol
 
-from lib.errors import Changed, SidecarError
 from lib.outcome import Verdict
 from lib.publish import Draft, set_stamp
 from lib.source import open_file
@@ -53,13 +52,8 @@ class DraftSink:
         self._draft.seal(like, self.plan.stamp_ns)
 
     def publish(self) -> Verdict:
-        """Rename the draft into place; what the system refuses is a verdict, not an error."""
-        try:
-            self._draft.publish(self._name, self.plan.seen)
-        except Changed:
-            raise
-        except SidecarError as error:
-            return Verdict(self.plan.fmt, "failed", error.reason, error.hint)
+        """Rename the draft into place."""
+        self._draft.publish(self._name, self.plan.seen)
         return Verdict(self.plan.fmt, "rendered", self.plan.reason)
 
     def close(self) -> None:
