@@ -113,7 +113,7 @@ def files_of_the_machine() -> dict[str, tuple[int, int]]:
     found = {}
     for top in ("/etc", "/opt", "/usr/local/bin", "/var/lib/systemd", str(CLONE), "/run/systemd/system"):
         for directory, names, files in os.walk(top):
-            names[:] = [name for name in names if name not in {".git", "__pycache__"} and name[:4] != "pypi"]
+            names[:] = [name for name in names if name not in {".git", "__pycache__"}]
             for name in [*names, *files]:
                 path = os.path.join(directory, name)
                 status = os.lstat(path)
