@@ -22,7 +22,9 @@ class Root:
         """Look at the path; True when what is there changed (came, went, was replaced), and at first."""
         try:
             status = os.stat(self.path)
-            now = (status.st_dev, status.st_ino) if stat.S_ISDIR(status.st_mode) else None
+            # a bind mount, as in the service's sandbox, holds on to a directory that was removed
+            is_there = stat.S_ISDIR(status.st_mode) and status.st_nlink > 0
+            now = (status.st_dev, status.st_ino) if is_there else None
         except OSError:
             now = None
         changed = now != self.identity or not self._looked

@@ -18,13 +18,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 from lib.errors import Changed, Passing
 from lib.names import is_temporary
-from lib.source import ACCESS_LIST, FileBytes, same_version, status_of, storage_error
+from lib.source import ACCESS_LIST, FileBytes, advise, same_version, status_of, storage_error
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
 _EXCLUSIVE: Final = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _ATTEMPTS: Final = 100
+_LARGE_BYTES: Final = 16 << 20
+"""A sidecar this large leaves the page cache once it is on disk: training jobs need the room more."""
 _PERMISSION_BITS: Final = 0o666
 
 
@@ -72,6 +74,8 @@ class Draft:
             os.fsync(self._descriptor)
         except OSError as error:
             raise storage_error(error, "cannot be written") from error
+        if os.fstat(self._descriptor).st_size >= _LARGE_BYTES:
+            advise(self._descriptor, os.POSIX_FADV_DONTNEED)
 
     def publish(self, name: str, planned: os.stat_result | None) -> None:
         """Rename the sealed draft to ``name``, if that still is what it was when the work was planned.
