@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
 import threading
 import time
 from contextlib import contextmanager
@@ -36,6 +37,10 @@ SECOND_NS: Final = 1_000_000_000
 LONG_AGO_NS: Final = 1_700_000_000 * SECOND_NS
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can change owners and mount disks")
+
+
+SLOWDOWN: Final = 5.0 if "coverage" in sys.modules else 1.0
+"""How many times longer pure Python takes while its coverage is measured."""
 
 
 def wait_for(condition: Callable[[], object], seconds: float = 10.0) -> None:
