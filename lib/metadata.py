@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, Final
 
-from lib.errors import SidecarError
+from lib.errors import SidecarError, Storage
 from lib.source import open_file
 
 if TYPE_CHECKING:
@@ -24,9 +24,11 @@ def parse_metadata(data: bytes) -> dict[str, Any] | None:
 
 
 def read_metadata(directory: int, name: str) -> tuple[dict[str, Any] | None, os.stat_result | None, str]:
-    """Read a set's metadata for its page; never fails.
+    """Read a set's metadata for its page.
 
     Returns the object (None when there is none to show), what was seen of the file, and a warning or "".
+
+    :raises Storage: the disk or the system is at fault, for now: a page made without would pass for fresh.
     """
     try:
         with open_file(directory, name) as file:
@@ -34,4 +36,6 @@ def read_metadata(directory: int, name: str) -> tuple[dict[str, Any] | None, os.
             warning = "" if value is not None else f"{name} is not a JSON object; the page says unknown"
             return value, file.status, warning
     except SidecarError as error:
+        if isinstance(error, Storage) and not isinstance(error.__cause__, PermissionError):
+            raise
         return None, None, f"{name}: {error.reason}; the page says unknown"
