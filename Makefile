@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run test demo check lint types coverage faults service bench clean
+.PHONY: help run test demo check lint types coverage faults service clean
 
 help:  ## show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -54,14 +54,11 @@ coverage: $(VENV)/installed-dev
 	@$(BIN)/coverage combine -q
 	@$(BIN)/coverage report --fail-under=95
 
-faults: $(VENV)/installed-dev  ## the long fault suites (15 minutes)
+faults: $(VENV)/installed-dev  ## the long fault suites (root; FAULT_ROUNDS=10 for a night)
 	@$(BIN)/python -m pytest -q -m faults --timeout=900
 
 service: $(VENV)/installed-dev  ## boot a real systemd and install the service in it (root)
 	@$(BIN)/python -m pytest -q -m service --timeout=900
-
-bench: $(VENV)/installed-dev  ## measure against what people would use instead
-	@$(BIN)/python benchmarks/run.py
 
 clean:  ## remove what make made
 	rm -rf $(VENV) build dist *.egg-info .coverage* .mypy_cache .pytest_cache .ruff_cache .hypothesis
