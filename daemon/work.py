@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from lib.errors import Corrupt, SidecarError
 from lib.outcome import Options, Outcome, failure
-from lib.source import open_directory, status_of
+from lib.source import open_directory, status_of, storage_error
 from lib.sync import sync_source
 
 if TYPE_CHECKING:
@@ -74,6 +74,8 @@ def convert(task: Task, options: Options) -> Outcome:
             return sync_source(directory, task.name, options, _STOP)
     except SidecarError as error:
         return failure(task.name, options, error)
+    except OSError as error:
+        return failure(task.name, options, storage_error(error, "cannot be handled"))
     except Exception as error:  # noqa: BLE001 (one bad file never stops the work on others)
         fault = Corrupt(
             f"it met a fault of this program: {error!r}", hint="Please report it, with the file if you can."

@@ -170,6 +170,8 @@ def _create(directory: int) -> tuple[str, int]:
                 raise storage_error(error, "no file can be made in its directory") from error
             if _lock(descriptor):
                 return name, descriptor
+            with contextlib.suppress(OSError):
+                os.unlink(name, dir_fd=directory)
             os.close(descriptor)
     raise Passing(
         "no temporary name is free in its directory", hint="Look for thousands of .generation-sidecars files."
@@ -177,10 +179,12 @@ def _create(directory: int) -> tuple[str, int]:
 
 
 def _lock(descriptor: int) -> bool:
-    """Lock a new temporary file; False when a sweep took it for litter before it was locked."""
+    """Lock a new temporary file; False when a sweep took it for litter before, or nothing can be told."""
     with contextlib.suppress(OSError):  # a file system without locks has no sweeps that trust them
         fcntl.flock(descriptor, fcntl.LOCK_EX)
-    return os.fstat(descriptor).st_nlink > 0
+    with contextlib.suppress(OSError):
+        return os.fstat(descriptor).st_nlink > 0
+    return False
 
 
 def _remove_abandoned(directory: int, name: str) -> bool:
