@@ -11,13 +11,16 @@ import shutil
 import signal
 import stat
 import subprocess
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+import numpy as np
 import pytest
-from faults.service import is_right, litter, rounds, sidecars
+from faults.service import is_right, litter, need, pause, rounds, serving, sidecars
+from faults.service import save as save_texts
 from faults.tools import (
     KILLED,
     LONGEST_SECONDS,
@@ -28,7 +31,7 @@ from faults.tools import (
     start_sweep,
     sweep_here,
 )
-from support import METADATA, SOURCE, objects, save, wait_for
+from support import METADATA, SECOND_NS, SOURCE, objects, save, wait_for
 from test_end_to_end import processes_with
 
 if TYPE_CHECKING:
@@ -264,3 +267,124 @@ def test_fault_29_a_power_cut(tmp_path: Path) -> None:
 def test_fault_29_many_power_cuts(tmp_path: Path) -> None:
     """At random instants, over sidecars that are absent at first, and replaced later."""
     cut_the_power(tmp_path, times=rounds(40), count=12)
+
+
+def test_fault_30_a_page_that_a_crash_left_out_is_made(tmp_path: Path) -> None:
+    """The JSON stays as it is."""
+    source = save_texts(tmp_path / SOURCE, "x")
+    sweep_here(tmp_path)
+    text, page = sidecars(source)
+    before = text.stat()
+    page.unlink()
+    sums, _ = sweep_here(tmp_path)
+    assert sums["rendered"] == sums["fresh"] == 1
+    assert is_right(source)
+    assert text.stat().st_ino == before.st_ino
+
+
+def test_fault_30_a_sweep_ended_in_the_middle_of_a_file(tmp_path: Path) -> None:
+    """SIGTERM ends it within what the unit allows, with nothing published and nothing left."""
+    source = tmp_path / SOURCE
+    many = 20_000_000
+    with source.open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, {"descr": "<U1", "fortran_order": False, "shape": (many,)})
+        file.truncate(file.tell() + 4 * many)  # sparse: empty texts, and work for many seconds
+    sweep = start_sweep(tmp_path)
+    wait_for(lambda: any(path.stat().st_size > 0 for path in litter(tmp_path)), LONGEST_SECONDS)
+    sweep.send_signal(signal.SIGTERM)
+    sweep.wait(90)
+    assert not litter(tmp_path)
+    assert not any(path.exists() for path in sidecars(source))
+
+
+TIMES: Final = {"1969": -1, "1970": 0, "2035": 2_051_222_400, "2100": 4_102_444_800}
+
+
+def test_fault_25_files_of_other_times(tmp_path: Path) -> None:
+    """Each sidecar has its source's time to the nanosecond, and the service comes to rest."""
+    with serving(tmp_path) as service:
+        sources = [service.root / f"n{year}_completions.npy" for year in TIMES]
+        for source, seconds in zip(sources, TIMES.values(), strict=True):
+            save(source, objects([f"of {seconds}"]), time_ns=seconds * SECOND_NS + 1)
+        service.until(lambda: all(is_right(source) for source in sources))
+        before, began = processor_seconds(service.process.pid), time.monotonic()
+        pause(2)
+        used = processor_seconds(service.process.pid) - before
+        assert used < 0.5 * (time.monotonic() - began), "it never comes to rest"
+        assert not service.named("source.failed")
+
+
+def processor_seconds(pid: int) -> float:
+    """Return what a process has used of the processor."""
+    user, system = stat_of(pid)[11:13]
+    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+
+
+YEAR_SECONDS: Final = 365 * 86_400
+CLOCK: Final = """
+#define _GNU_SOURCE
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+/* The time of day is a year earlier as soon as a file is there; the kernel's own times are not. */
+int clock_gettime(clockid_t id, struct timespec *now) {
+    struct stat status;
+    int result = syscall(SYS_clock_gettime, id, now);
+    if (id == CLOCK_REALTIME && stat(getenv("CLOCK_IS_BACK"), &status) == 0) now->tv_sec -= 365 * 86400;
+    return result;
+}
+"""
+
+
+def test_fault_25_the_clock_is_set_back_a_year(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Timers are monotonic: what is saved before and after is done at once, and retries go on."""
+    need(shutil.which("cc"), "there is no C compiler to make a clock with")
+    back, library = tmp_path / "clock-is-back", tmp_path / "clock.so"
+    (tmp_path / "clock.c").write_text(CLOCK)
+    subprocess.run(
+        ["cc", "-shared", "-fPIC", "-o", str(library), str(tmp_path / "clock.c")],
+        check=True,
+    )
+    monkeypatch.setenv("LD_PRELOAD", str(library))
+    monkeypatch.setenv("CLOCK_IS_BACK", str(back))
+    now = [sys.executable, "-c", "import time; print(time.time())"]
+    with serving(tmp_path, sweep_seconds=2) as service:
+        monkeypatch.delenv("LD_PRELOAD")
+        first = save_texts(service.root / "n1_completions.npy", "before")
+        cut = service.root / "n3_completions.npy"
+        whole = save_texts(tmp_path / "whole.npy", "cut short").read_bytes()
+        cut.write_bytes(whole[:-9])
+        service.until(lambda: is_right(first) and service.named("source.failed"))
+        back.touch()
+        told = subprocess.run(
+            now, env={**os.environ, "LD_PRELOAD": str(library)}, check=True, capture_output=True
+        )
+        assert float(told.stdout) < time.time() - YEAR_SECONDS + 3600, "the clock was not set back"
+        sweeps = len(service.named("sweep.finished"))
+        second = save_texts(service.root / "n2_completions.npy", "after")
+        cut.write_bytes(whole)
+        service.until(lambda: is_right(second) and is_right(cut))
+        service.until(lambda: len(service.named("sweep.finished")) > sweeps + 1)
+        before, began = processor_seconds(service.process.pid), time.monotonic()
+        pause(2)
+        assert processor_seconds(service.process.pid) - before < 0.5 * (time.monotonic() - began)
+
+
+def test_fault_26_sweeps_and_a_service_at_once(tmp_path: Path) -> None:
+    """All of them do the same work, and every sidecar is whole all the time."""
+    root = tmp_path / "experiments"
+    tree = Tree(root, 40)
+    for _ in range(3):
+        tree.write()
+        with serving(tmp_path) as service:
+            sweeps = [start_sweep(root) for _ in range(2)]
+            while any(sweep.poll() is None for sweep in sweeps):
+                tree.assert_whole()
+                pause(0.05)
+            service.until(tree.is_finished)
+        assert [sweep.returncode for sweep in sweeps] == [0, 0]
+        assert not litter(root)
+        assert not service.named("source.failed")
