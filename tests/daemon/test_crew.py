@@ -66,7 +66,7 @@ def results(outcomes: dict[str, Outcome]) -> dict[str, str]:
 
 
 def fates(outcomes: dict[str, Outcome]) -> dict[str, str]:
-    """Say whether each is done or failed; what was done when its pool broke is found fresh by its second turn."""
+    """Say whether each is done or failed; what was done when its pool broke is fresh at its second turn."""
     return {name: "failed" if outcome.result == "failed" else "done" for name, outcome in outcomes.items()}
 
 
