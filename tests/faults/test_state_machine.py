@@ -460,8 +460,8 @@ def test_fault_state_machine_converges_whatever_happens(tmp_path: Path) -> None:
 @pytest.mark.faults
 @pytest.mark.timeout(900)
 def test_fault_state_machine_converges_after_many_histories(tmp_path: Path) -> None:
-    """Four hundred histories of fifty steps, and others each night."""
-    run(rounds(400), 50, tmp_path)
+    """Two hundred and fifty histories of fifty steps, and others each night."""
+    run(rounds(250), 50, tmp_path)
 
 
 def test_fault_state_machine_find_a_page_follows_a_source_older_than_its_metadata(tmp_path: Path) -> None:
