@@ -5,9 +5,10 @@ from __future__ import annotations
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Protocol
 
+from lib.errors import Changed
 from lib.outcome import Verdict
 from lib.publish import Draft, set_stamp
-from lib.source import open_file
+from lib.source import open_file, status_of
 
 if TYPE_CHECKING:
     from lib.plan import Plan
@@ -38,7 +39,7 @@ class DraftSink:
 
     def __init__(self, plan: Plan, directory: int, name: str) -> None:
         self.plan = plan
-        self._name = name
+        self._directory, self._name = directory, name
         self.bytes_taken = 0
         self._draft = Draft(directory)
 
@@ -52,8 +53,14 @@ class DraftSink:
         self._draft.seal(like, self.plan.stamp_ns)
 
     def publish(self) -> Verdict:
-        """Rename the draft into place."""
-        self._draft.publish(self._name, self.plan.seen)
+        """Rename the draft into place, unless another sweep has made the same sidecar meanwhile."""
+        try:
+            self._draft.publish(self._name, self.plan.seen)
+        except Changed:
+            now = status_of(self._directory, self._name)
+            if now is None or now.st_mtime_ns != self.plan.stamp_ns:
+                raise
+            return Verdict(self.plan.fmt, "fresh", "made meanwhile by another sweep")
         return Verdict(self.plan.fmt, "rendered", self.plan.reason)
 
     def close(self) -> None:

@@ -88,9 +88,11 @@ def serving(directory: Path, *flags: str, sweep_seconds: float | None = None) ->
         config = directory / "config.toml"
         config.write_text(f"[watch]\nsweep_seconds = {sweep_seconds}\n")
         flags = (*flags, "--config", str(config))
+    log = directory / "daemon.log"
+    before = log.read_text().count('"service.ready"') if log.exists() else 0  # of services that ended here
     service = Service(root, *flags, directory=directory)
     try:
-        service.until(lambda: service.named("service.ready"))
+        service.until(lambda: len(service.named("service.ready")) > before)
         yield service
         assert service.stop() == 0, service.log_end()
         assert not [name for _, _, names in os.walk(root) for name in names if is_temporary(name)]
