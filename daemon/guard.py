@@ -92,12 +92,13 @@ class Guard:
         return self._became_ready(now)
 
     def read(self) -> list[Hint]:
-        """Return the hints that came in, without waiting."""
-        return self.watch.read() if self.watch is not None else []
-
-    def suspect(self) -> None:
-        """Check at once: the watch is readable and has no hints, as when it ended."""
-        self._next_check = 0.0
+        """Return the hints that came in, without waiting; a watch that ended is checked at once."""
+        if self.watch is None:
+            return []
+        hints = self.watch.read()
+        if self.watch.ended:
+            self._next_check = 0.0
+        return hints
 
     def close(self) -> None:
         """Throw the watch away and release the roots; may be called twice."""

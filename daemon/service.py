@@ -126,13 +126,12 @@ class Service:
 
     def _turn(self) -> None:
         """Go round the loop once."""
-        hinted = self._wait()
+        self._wait()
         now = time.monotonic()
         if self._signals.reloads:
             self._signals.reloads = 0
             self._reload_config()
-        if not self._take_hints(now) and hinted:
-            self._guard.suspect()
+        self._take_hints(now)
         if self._desk.finish(now):
             self._last_work = now
         until = time.monotonic() + _SLICE_SECONDS
@@ -143,8 +142,8 @@ class Service:
         self._rest(now)
         self._teller.tell(now, self._guard, self._desk, self._rounds)
 
-    def _wait(self) -> bool:
-        """Sleep until something happens or is due; True when the watch has something to say."""
+    def _wait(self) -> None:
+        """Sleep until something happens or is due."""
         now = time.monotonic()
         due = [self._guard.next_due(), self._rounds.next_due(), self._teller.next_due()]
         pending = self._desk.pending.next_due()
@@ -156,19 +155,16 @@ class Service:
             selector.register(self._crew, selectors.EVENT_READ)
             if self._guard.watch is not None:
                 selector.register(self._guard.watch, selectors.EVENT_READ)
-            ready = [key.fileobj for key, _ in selector.select(timeout)]
+            selector.select(timeout)
         self._signals.drain()
-        return self._guard.watch in ready
 
-    def _take_hints(self, now: float) -> int:
-        hints = self._guard.read()
-        for hint in hints:
+    def _take_hints(self, now: float) -> None:
+        for hint in self._guard.read():
             if hint.kind == "overflow":
                 self._log.warning(WATCH_OVERFLOW, hint="A sweep follows; nothing is lost.")
                 self._rounds.ask()
             else:
                 self._take_path(hint, now)
-        return len(hints)
 
     def _take_path(self, hint: Hint, now: float) -> None:
         root, parts = self._place(hint.path)

@@ -39,7 +39,6 @@ class Watch:
         self._complaints = complaints
         self._pipe = reading_end(child)
         self._open = True
-        self._ended = False
         self._unfinished = b""
         self._hints: list[Hint] = []
         self._asked = self._answered = 0
@@ -48,6 +47,7 @@ class Watch:
         self._deafness, self._spin = health.Deafness(), health.Spin()
         self._growth, self._gaps = health.Growth(), health.Gaps()
         self.ready = False
+        self.ended = False
 
     @classmethod
     def open(cls, roots: Sequence[Path], scratch: Path | None = None) -> Watch:
@@ -144,14 +144,14 @@ class Watch:
 
     def _pump(self) -> None:
         """Take in what is in the pipe."""
-        if self._ended or not self._open:
+        if self.ended or not self._open:
             return
         chunks = [self._unfinished]
         with suppress(BlockingIOError):
             for _ in range(_READS):
                 chunks.append(os.read(self._pipe.fileno(), _READ_BYTES))
                 if not chunks[-1]:
-                    self._ended = True
+                    self.ended = True
                     break
         *records, self._unfinished = b"".join(chunks).split(END)
         for record in records:
@@ -174,12 +174,12 @@ class Watch:
 
     def _end(self) -> str | None:
         """Say how the process ended, if it did without a word on the pipe."""
-        if self._ended:
+        if self.ended:
             with suppress(subprocess.TimeoutExpired):  # between the pipe's end and its own lies a moment
                 self._child.wait(0.5)
         code = self._child.poll()
         if code is None:
-            return "it ended: it closed its pipe" if self._ended else None
+            return "it ended: it closed its pipe" if self.ended else None
         if code < 0:
             return f"it ended: killed by {signal.Signals(-code).name}"
         return f"it ended: exit status {code}{self._last_words()}"

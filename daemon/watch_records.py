@@ -64,10 +64,15 @@ class Hints(Protocol):
         """True while directories that a sweep saw seem unwatched: sweep again in seconds to make sure."""
         ...
 
+    @property
+    def ended(self) -> bool:
+        """True once a read found that no hint will ever come again: ask ``trouble`` why."""
+        ...
+
     def fileno(self) -> int:
         """Return the descriptor to select on for reading; valid until ``close``.
 
-        After the watch ended it stays readable: ask ``trouble`` when ``read`` returns nothing.
+        After the watch ended it stays readable.
         """
         ...
 

@@ -105,6 +105,7 @@ class FedWatch:
         self.roots = roots
         self.ready = True
         self.doubtful = False
+        self.ended = False
         self.reason: str | None = None
         self.pings = 0
         self.looks: list[Collection[int] | None] = []

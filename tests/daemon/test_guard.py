@@ -112,13 +112,13 @@ def test_a_watch_in_trouble_is_replaced_at_once(post: Post) -> None:
     assert post.guard.degraded == "it fell silent"
 
 
-def test_a_suspect_watch_is_checked_at_once(post: Post) -> None:
-    """Readable without hints is how it ends."""
+def test_a_watch_that_ended_is_checked_at_once(post: Post) -> None:
+    """What it reads says so; the next check is not waited for."""
     post.check()
-    post.watches[0].reason = "it ended"
+    post.watches[0].ended, post.watches[0].reason = True, "it ended"
     post.check(0.1)
     assert len(post.watches) == 1
-    post.guard.suspect()
+    post.guard.read()
     assert post.guard.next_due() <= post.now
     post.check(0.0)
     assert len(post.watches) == 2

@@ -199,16 +199,28 @@ def test_a_table_that_is_full_brings_a_sweep(house: House, monkeypatch: pytest.M
 
 
 def test_a_watch_that_ended_is_replaced_and_a_sweep_follows(house: House) -> None:
-    """Readable without hints is looked into at once."""
+    """It is looked into at once."""
     house.open()
     source = house.put()
-    house.watches[0].reason = "it ended"
+    house.watches[0].ended, house.watches[0].reason = True, "it ended"
     os.write(house.watches[0]._write, b".")
     house.turn_until(lambda: is_made(source), seconds=5)
     assert len(house.watches) == 2
     assert house.log.of("watch.degraded")[0]["reason"] == "it ended"
     assert house.service._sweep_seconds() == 30.0
     assert "mode='watching'" in repr(house.status())
+
+
+def test_an_answer_to_a_ping_asks_for_no_other(house: House) -> None:
+    """Each turn that it woke pinged once more, and the loop spun as fast as the watcher answered."""
+    house.open()
+    house.turn_until(lambda: house.is_quiet)
+    [watch] = house.watches
+    before = watch.pings
+    for _ in range(20):
+        os.write(watch._write, b".")
+        house.service._turn()
+    assert watch.pings <= before + 1
 
 
 def test_a_reload_takes_effect_on_what_comes(house: House) -> None:
