@@ -13,6 +13,7 @@ import stat
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Final, Protocol
 
+from lib.beneath import open_beneath
 from lib.errors import SidecarError, Storage, Unsafe, Vanished
 
 if TYPE_CHECKING:
@@ -128,20 +129,32 @@ def open_directory(root: str, parts: Sequence[str] = ()) -> Iterator[int]:
     :raises Storage: the system refuses.
     """
     try:
-        descriptor = os.open(root, _DIRECTORY)
+        top = os.open(root, _DIRECTORY)
+        try:
+            descriptor = _open_below(top, parts)
+        finally:
+            os.close(top)
     except OSError as error:
         raise storage_error(error, "the directory cannot be opened") from error
     try:
-        for part in parts:
-            try:
-                deeper = os.open(part, _DIRECTORY | os.O_NOFOLLOW, dir_fd=descriptor)
-            except OSError as error:
-                raise storage_error(error, "the directory cannot be opened") from error
-            os.close(descriptor)
-            descriptor = deeper
         yield descriptor
     finally:
         os.close(descriptor)
+
+
+def _open_below(top: int, parts: Sequence[str]) -> int:
+    """Open a directory below an open one: in one call where that is offered, else name by name."""
+    at_once = open_beneath(top, parts, _DIRECTORY) if parts else None
+    if at_once is not None:
+        return at_once
+    descriptor = os.dup(top)
+    for part in parts:
+        try:
+            deeper = os.open(part, _DIRECTORY | os.O_NOFOLLOW, dir_fd=descriptor)
+        finally:
+            os.close(descriptor)
+        descriptor = deeper
+    return descriptor
 
 
 @contextmanager

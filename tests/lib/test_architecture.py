@@ -18,7 +18,7 @@ LAYERS = (
     {"cursor", "memo", "scaffold", "texts", "jsontext"},
     {"pickled", "plain", "markdown"},
     {"reading", "render"},
-    {"source"},
+    {"source", "beneath"},
     {"plan", "publish", "metadata"},
     {"sinks"},
     {"sync", "generation"},

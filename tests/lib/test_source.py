@@ -125,7 +125,7 @@ def test_what_is_gone_has_vanished(tmp_path: Path) -> None:
             pass
 
 
-def test_directories_below_a_root_are_walked_one_name_at_a_time(tmp_path: Path) -> None:
+def test_directories_below_a_root_are_opened(tmp_path: Path) -> None:
     """The descriptor is that of the last one, and all are closed."""
     (tmp_path / "a" / "b").mkdir(parents=True)
     before = os.listdir("/proc/self/fd")
