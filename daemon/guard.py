@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from daemon.log import WATCH_DEGRADED, WATCH_RESTORED
+from daemon.mounts import shared_with_others
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -39,6 +40,7 @@ class Guard:
         self._opened = 0.0
         self._was_ready = False
         self._missing: set[str] = set()
+        self._shared: dict[str, str] = {}
 
     @property
     def is_ready(self) -> bool:
@@ -57,6 +59,11 @@ class Guard:
             return "waiting for root"
         return "watching" if self.is_ready else "sweeping only"
 
+    @property
+    def unheard(self) -> str:
+        """Say why events cannot be relied on; empty when they can."""
+        return self.degraded or next(iter(self._shared.values()), "")
+
     def next_due(self) -> float:
         """Say when to check next."""
         return self._next_check
@@ -69,6 +76,8 @@ class Guard:
         if now < self._next_check and directories is None:
             return self._became_ready(now)
         self._next_check = now + CHECK_SECONDS
+        if directories is not None:
+            self._look_at_file_systems()
         if self._roots_changed():
             self.close_watch()
             self._open(now)
@@ -132,6 +141,19 @@ class Guard:
                 self._missing.discard(root.path)
                 self._log.info(WATCH_RESTORED, root=root.path)
         return bool(changed)
+
+    def _look_at_file_systems(self) -> None:
+        """Find roots with a network file system in them: one may have come, or gone, since the last sweep."""
+        for root in self.roots:
+            kind = shared_with_others(root.path)
+            reason = f"what other hosts write there gives no event: {kind} is mounted in {root.path}"
+            if kind and self._shared.get(root.path) != reason:
+                self._shared[root.path] = reason
+                hint = "Sweeps run more often instead; nothing is lost, it only takes a little longer."
+                self._log.warning(WATCH_DEGRADED, root=root.path, reason=reason, hint=hint)
+            elif not kind and root.path in self._shared:
+                del self._shared[root.path]
+                self._log.info(WATCH_RESTORED, root=root.path)
 
     def _open(self, now: float) -> None:
         present = [root.path for root in self.roots if root.is_there]

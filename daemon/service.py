@@ -192,7 +192,7 @@ class Service:
     def _sweep_seconds(self) -> float:
         """Sweep more often when events cannot be relied on."""
         configured = self._config.watch.sweep_seconds
-        return min(configured, _DEGRADED_SWEEP_SECONDS) if self._guard.degraded else configured
+        return min(configured, _DEGRADED_SWEEP_SECONDS) if self._guard.unheard else configured
 
     def _rest(self, now: float) -> None:
         """Let idle workers go: they hold numpy's memory."""

@@ -59,6 +59,8 @@ class Status:
     updated: str
     roots: tuple[str, ...]
     mode: Mode = "watching"
+    unheard: str = ""
+    """Why events cannot be relied on, so that sweeps run more often; empty when they can."""
     directories: int = 0
     sources: int = 0
     pending: int = 0
@@ -213,6 +215,7 @@ def _service_text(status: Status, now: datetime, health: Condition) -> str:
     }[health]
     rows = [
         ("state", head),
+        *([("watch", f"not relied on, sweeps run more often: {status.unheard}")] if status.unheard else []),
         ("since", f"{_clock(since)} ({_duration(updated - since)})"),
         ("updated", f"{_clock(updated)} ({_duration(now - updated)} ago)"),
         *((name, f"{getattr(status, name):,}") for name in ("directories", "sources", "pending")),

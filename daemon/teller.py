@@ -104,6 +104,7 @@ class Teller:
             updated="",
             roots=tuple(os.path.abspath(root.path) for root in guard.roots),
             mode=guard.mode,
+            unheard=guard.unheard,
             directories=rounds.directories,
             sources=rounds.sources,
             pending=len(desk.pending),
