@@ -2,6 +2,7 @@
 PYTHON ?= python3
 EXPERIMENTS ?= experiments
 VENV ?= .venv
+TESTERS ?= 3
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
@@ -34,7 +35,7 @@ run: $(VENV)/installed  ## watch ./experiments, or EXPERIMENTS=/data/experiments
 	@exec $(BIN)/generation-sidecars "$(EXPERIMENTS)"
 
 test: $(VENV)/installed-dev  ## run the tests (a few minutes at most)
-	@$(BIN)/python -m pytest -q
+	@$(BIN)/python -m pytest -q -n $(TESTERS)
 
 demo: $(VENV)/installed  ## save two small generations, sweep, and show what appears
 	@$(BIN)/python tests/demo.py
@@ -50,12 +51,12 @@ types: $(VENV)/installed-dev
 
 coverage: $(VENV)/installed-dev
 	@$(BIN)/coverage erase
-	@$(BIN)/coverage run -m pytest -q
+	@$(BIN)/coverage run -m pytest -q -n $(TESTERS)
 	@$(BIN)/coverage combine -q
 	@$(BIN)/coverage report --fail-under=95
 
 faults: $(VENV)/installed-dev  ## the long fault suites (root; FAULT_ROUNDS=10 for a night)
-	@$(BIN)/python -m pytest -q -m faults --timeout=900
+	@$(BIN)/python -m pytest -q -m faults --timeout=900 -n 2 --dist worksteal
 
 service: $(VENV)/installed-dev  ## boot a real systemd and install the service in it (root)
 	@$(BIN)/python -m pytest -q -m service --timeout=900

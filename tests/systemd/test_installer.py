@@ -6,8 +6,10 @@ import os
 import pwd
 import subprocess
 import sys
+import tempfile
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -20,6 +22,9 @@ from installer.places import Places, Refused, Wish  # noqa: E402
 from installer.plan import Planner  # noqa: E402
 from installer.pythons import Interpreter  # noqa: E402
 from installer.unitfile import config_text, drop_in, quoted  # noqa: E402
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 WISH = Wish(("/data/experiments",), "alice", "lab")
 PYTHON = Interpreter("/usr/bin/python3.11", "/usr", (3, 11, 2))
@@ -287,13 +292,18 @@ def test_without_systemd_it_says_so(tmp_path: Path) -> None:
     assert "systemd does not run this machine" in answer.stderr
 
 
-def test_dry_run_says_what_it_would_do_and_does_nothing(tmp_path: Path) -> None:
+@pytest.fixture
+def open_directory() -> Iterator[Path]:
+    """Give a directory that everybody can write to; pytest's own are private."""
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o777)
+        yield Path(name)
+
+
+def test_dry_run_says_what_it_would_do_and_does_nothing(open_directory: Path) -> None:
     """Works without root and without systemd, and notes that they are missing."""
     before = Path("/opt/generation-sidecars").exists()
-    tmp_path.chmod(0o777)
-    for path in (tmp_path.parent, tmp_path.parent.parent):
-        path.chmod(0o755)
-    answer = call("--experiments", str(tmp_path), "--user", "nobody", "--dry-run")
+    answer = call("--experiments", str(open_directory), "--user", "nobody", "--dry-run")
     if "No Python" in answer.stderr:
         pytest.skip("no Python of the system's is complete here")
     assert answer.returncode == 0, answer.stderr
