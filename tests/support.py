@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -62,6 +63,31 @@ def manifest_of(age: str) -> list[dict[str, Any]]:
     """Read the manifest of one age of the corpus."""
     entries: list[dict[str, Any]] = json.loads((DATA / age / MANIFEST).read_text("ascii"))
     return entries
+
+
+def finite(value: Any) -> Any:
+    """Put None where JSON has no number."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, list):
+        return [finite(item) for item in value]
+    if isinstance(value, dict):
+        return {key: finite(item) for key, item in value.items()}
+    return value
+
+
+def keys_are_plain(value: Any) -> bool:
+    """Tell whether no dictionary has a tuple for a key."""
+    if isinstance(value, list):
+        return all(map(keys_are_plain, value))
+    if isinstance(value, dict):
+        return not any(isinstance(key, tuple) for key in value) and all(map(keys_are_plain, value.values()))
+    return True
+
+
+def as_json(value: Any) -> bytes:
+    """Write JSON as the contract says."""
+    return json.dumps(value, indent=2, ensure_ascii=False).encode("utf-8", "backslashreplace")
 
 
 def objects(items: Sequence[Any]) -> np.ndarray[Any, Any]:

@@ -16,7 +16,18 @@ import hostile
 import numpy as np
 import pytest
 from make_caches import plain as plain_of_manifest
-from support import AGES, DATA, SLOWDOWN, flat_items, manifest_of, objects, render_bytes
+from support import (
+    AGES,
+    DATA,
+    SLOWDOWN,
+    as_json,
+    finite,
+    flat_items,
+    keys_are_plain,
+    manifest_of,
+    objects,
+    render_bytes,
+)
 
 from lib.errors import Corrupt, NotText, SidecarError, Unfinished, Unsafe
 from lib.header import read_header
@@ -30,31 +41,6 @@ if TYPE_CHECKING:
 HOSTILE = hostile.hostile_files()
 SHORT_SECONDS = 3.0
 SEED = 20_251_113
-
-
-def finite(value: Any) -> Any:
-    """Put None where JSON has no number."""
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    if isinstance(value, list):
-        return [finite(item) for item in value]
-    if isinstance(value, dict):
-        return {key: finite(item) for key, item in value.items()}
-    return value
-
-
-def keys_are_plain(value: Any) -> bool:
-    """Tell whether no dictionary has a tuple for a key."""
-    if isinstance(value, list):
-        return all(map(keys_are_plain, value))
-    if isinstance(value, dict):
-        return not any(isinstance(key, tuple) for key in value) and all(map(keys_are_plain, value.values()))
-    return True
-
-
-def as_json(value: Any) -> bytes:
-    """Write JSON as the contract says."""
-    return json.dumps(value, indent=2, ensure_ascii=False).encode("utf-8", "backslashreplace")
 
 
 @pytest.mark.parametrize("age", AGES)
