@@ -1,0 +1,124 @@
+"""Fault 34: great files, very many directories, very many hints; memory stays where it is."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any, Final
+
+import hostile
+import pytest
+from faults.service import CHECKOUT, need
+from faults.tools import quick_directory, start_sweep
+from support import unmeasured
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+GIGABYTE: Final = 1_000_000_000
+BOUND_KILOBYTES: Final = 160_000
+"""The largest process of a sweep: the interpreter and numpy are 40 MB of it."""
+BATCH: Final = 1000
+_TEXT: Final = "A sentence of some length, as a model makes them.\n" * 20
+
+
+def sweep_figures(root: Path) -> tuple[dict[str, Any], int]:
+    """Sweep a tree in a process of its own; return its sums, and its largest process in kilobytes."""
+    sweep = start_sweep(root, stderr=subprocess.PIPE)
+    assert sweep.stderr is not None
+    last = json.loads(sweep.stderr.read().splitlines()[-1])
+    _, status, usage = os.wait4(sweep.pid, 0)
+    sweep.returncode = os.waitstatus_to_exitcode(status)
+    sweep.stderr.close()
+    assert sweep.returncode == 0
+    assert last["event"] == "sweep.finished"
+    return last, usage.ru_maxrss
+
+
+def write_fixed_texts(path: Path, size: int) -> int:
+    """Write a ``U`` array of this many bytes; return the number of its texts."""
+    row = _TEXT.encode("utf-32-le")
+    count = size // len(row)
+    with path.open("wb") as file:
+        file.write(hostile.npy(descr=f"'<U{len(_TEXT)}'", shape=f"({count},)"))
+        for _ in range(count // BATCH):
+            file.write(row * BATCH)
+        file.write(row * (count % BATCH))
+    return count
+
+
+def write_objects(path: Path, size: int) -> int:
+    """Write an object array of about this many bytes, as numpy 1 does; return the number of its texts."""
+    text = hostile.text(_TEXT)
+    batches = size // (len(text) * BATCH)
+    whole = hostile.array(text, batches * BATCH)
+    start = whole.index(text)
+    with path.open("wb") as file:
+        file.write(hostile.npy(whole[:start], shape=f"({batches * BATCH},)"))
+        for number in range(batches):
+            file.write((b"(" if number else b"") + text * BATCH + b"e")
+        file.write(whole[start + len(text) + 1 :])
+    return batches * BATCH
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize(
+    ("write", "size"), [(write_fixed_texts, 4 * GIGABYTE), (write_objects, 2 * GIGABYTE)]
+)
+def test_fault_34_a_file_of_gigabytes(write: Any, size: int) -> None:
+    """4 GB of ``U``, 2 GB of objects: both sidecars, whole, in the memory of a small one."""
+    with quick_directory() as root:
+        need(shutil.disk_usage(root).free > 4 * size, "there is not enough room")
+        source = root / "great_completions.npy"
+        count = write(source, size)
+        sums, peak = sweep_figures(root)
+        assert sums["rendered"] == 2
+        assert peak < BOUND_KILOBYTES
+        assert source.with_suffix(".json").stat().st_size > count * len(_TEXT)
+        with source.with_suffix(".md").open("rb") as page:
+            page.seek(-2 * len(_TEXT), os.SEEK_END)
+            assert f"## Completion {count}\n".encode() in page.read()
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(600)
+def test_fault_34_a_hundred_thousand_directories() -> None:
+    """A sweep of all of them, and of a source in each hundredth."""
+    with quick_directory() as root:
+        for number in range(100_000):
+            folder = root / f"d{number % 300}" / f"e{number}"
+            folder.mkdir(parents=True)
+            if number % 100 == 0:
+                (folder / "n1_completions.npy").write_bytes(hostile.good_u_file())
+        sums, peak = sweep_figures(root)
+        assert sums["rendered"] == 2000
+        assert peak < BOUND_KILOBYTES
+
+
+_HINTS: Final = """
+import resource
+from concurrent.futures import ThreadPoolExecutor
+from daemon.crew import Crew
+from daemon.desk import Desk
+from daemon.work import Task
+from lib.outcome import Options
+desk = Desk(Crew(lambda: ThreadPoolExecutor(1), 1), Options(), 0.5, None)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+taken = 0
+for number in range(10**6):
+    taken += desk.hint(Task("/data", ("run", str(number)), "n1_completions.npy"), 0.0, closed=True)
+print(taken, len(desk.pending), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+"""
+
+
+def test_fault_34_a_million_hints_at_once() -> None:
+    """The table takes what it can hold and leaves the rest to a sweep."""
+    environment = {**unmeasured(os.environ), "PYTHONPATH": str(CHECKOUT)}
+    told = subprocess.check_output([sys.executable, "-c", _HINTS], env=environment, text=True)
+    taken, pending, kilobytes = map(int, told.split())
+    assert taken == pending == 50_000
+    assert kilobytes < 60_000
