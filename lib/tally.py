@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _COUNTED_LIMIT: Final = 1 << 21
+_AT_ONCE: Final = 1 << 19
+"""A set of so many integers takes 35 MB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,5 +42,10 @@ class Tally:
 
     def figures(self) -> Figures:
         """Return the counts so far."""
-        distinct = len(set(self._hashes)) if self._records <= _COUNTED_LIMIT else None
+        distinct = self._distinct() if self._records <= _COUNTED_LIMIT else None
         return Figures(self._records, self._blank, distinct)
+
+    def _distinct(self) -> int:
+        """Count part by part, so that there is never a set of millions."""
+        parts = 1 + len(self._hashes) // _AT_ONCE
+        return sum(len({it for it in self._hashes if it % parts == part}) for part in range(parts))

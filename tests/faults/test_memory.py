@@ -19,10 +19,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 GIGABYTE: Final = 1_000_000_000
-BOUND_KILOBYTES: Final = 160_000
-"""The largest process of a sweep: the interpreter and numpy are 40 MB of it."""
+BOUND_KILOBYTES: Final = 120_000
+"""The largest process of a sweep."""
 BATCH: Final = 1000
-_TEXT: Final = "A sentence of some length, as a model makes them.\n" * 20
+_TEXT: Final = "00000000 A sentence of some length, as a model makes them.\n" * 18
+"""Its first eight characters are a number, another one in each text."""
 
 
 def sweep_figures(root: Path) -> tuple[dict[str, Any], int]:
@@ -40,13 +41,12 @@ def sweep_figures(root: Path) -> tuple[dict[str, Any], int]:
 
 def write_fixed_texts(path: Path, size: int) -> int:
     """Write a ``U`` array of this many bytes; return the number of its texts."""
-    row = _TEXT.encode("utf-32-le")
-    count = size // len(row)
+    rest = _TEXT[8:].encode("utf-32-le")
+    count = size // (4 * len(_TEXT))
     with path.open("wb") as file:
         file.write(hostile.npy(descr=f"'<U{len(_TEXT)}'", shape=f"({count},)"))
-        for _ in range(count // BATCH):
-            file.write(row * BATCH)
-        file.write(row * (count % BATCH))
+        for number in range(count):
+            file.write(f"{number:08}".encode("utf-32-le") + rest)
     return count
 
 
@@ -59,7 +59,8 @@ def write_objects(path: Path, size: int) -> int:
     with path.open("wb") as file:
         file.write(hostile.npy(whole[:start], shape=f"({batches * BATCH},)"))
         for number in range(batches):
-            file.write((b"(" if number else b"") + text * BATCH + b"e")
+            texts = (text[:5] + b"%08d" % (number * BATCH + item) + text[13:] for item in range(BATCH))
+            file.write((b"(" if number else b"") + b"".join(texts) + b"e")
         file.write(whole[start + len(text) + 1 :])
     return batches * BATCH
 

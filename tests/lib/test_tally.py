@@ -42,3 +42,11 @@ def test_above_two_million_distinct_items_are_not_counted() -> None:
 def test_the_limit_is_the_one_that_is_documented() -> None:
     """Two million, give or take."""
     assert pytest.approx(2_000_000, rel=0.1) == tally._COUNTED_LIMIT
+
+
+def test_very_many_items_are_counted_in_parts() -> None:
+    """A text counts once, wherever in the file it comes again."""
+    tally = Tally()
+    for _ in range(2):
+        tally.add([f"text {number}" for number in range(600_000)], all_text=True)
+    assert tally.figures() == Figures(1_200_000, 0, 600_000)
