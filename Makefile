@@ -3,10 +3,12 @@ PYTHON ?= python3
 EXPERIMENTS ?= experiments
 VENV ?= .venv
 TESTERS ?= 3
+ROW ?= fault_27
+SOAK_SECONDS ?= 600
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run test demo check lint types coverage faults service clean
+.PHONY: help run test demo check lint types coverage row faults soak service clean
 
 help:  ## show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -55,8 +57,14 @@ coverage: $(VENV)/installed-dev
 	@$(BIN)/coverage combine -q
 	@$(BIN)/coverage report --fail-under=95
 
+row: $(VENV)/installed-dev  ## one row of RELIABILITY.md, its long form too: ROW=fault_27
+	@$(BIN)/python -m pytest -q -m "not service" -k $(ROW) --timeout=900
+
 faults: $(VENV)/installed-dev  ## the long fault suites (root; FAULT_ROUNDS=10 for a night)
-	@$(BIN)/python -m pytest -q -m faults --timeout=900 -n 2 --dist worksteal
+	@$(BIN)/python -m pytest -q -m "faults and not soak" --timeout=900 -n 2 --dist worksteal
+
+soak: $(VENV)/installed-dev  ## ten minutes among writers and faults (root; SOAK_SECONDS=14400 for a night)
+	@SOAK_SECONDS=$(SOAK_SECONDS) $(BIN)/python -m pytest -q -m soak --timeout=0
 
 service: $(VENV)/installed-dev  ## boot a real systemd and install the service in it (root)
 	@$(BIN)/python -m pytest -q -m service --timeout=900

@@ -37,7 +37,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 REPOSITORY = Path(__file__).parents[1]
-NAMES = ("README.md", "DECODE_GENERATIONS.md", "GENERATION_CACHING.md", "CHANGELOG.md", "CONTRIBUTING.md")
+NAMES = (
+    "README.md",
+    "DECODE_GENERATIONS.md",
+    "GENERATION_CACHING.md",
+    "RELIABILITY.md",
+    "CHANGELOG.md",
+    "CONTRIBUTING.md",
+)
 PROGRAMS = {
     "python": "",
     "generation-sidecars": "-m daemon",
@@ -403,6 +410,16 @@ def test_every_link_leads_somewhere(name: str) -> None:
         if "://" not in target:
             assert (REPOSITORY / (path or name)).exists(), target
             assert not anchor or anchor in anchors_of(path or name), target
+
+
+def test_every_row_of_what_goes_wrong_is_a_test() -> None:
+    """And every test of the fault suites belongs to a row that says what it shows."""
+    rows = re.findall(r"^\| (\d+) \|.*\| `fault_(\d\d)` \|$", text_of("RELIABILITY.md"), re.MULTILINE)
+    assert [int(row) for row, _ in rows] == [int(number) for _, number in rows] == list(range(1, 43))
+    suites = "".join(path.read_text("utf-8") for path in sorted((REPOSITORY / "tests/faults").glob("*.py")))
+    tested = re.findall(r'(?:def test|")_?(fault_[a-z0-9_]+)', suites)
+    numbers = {int(number) for name in tested for number in re.findall(r"(?:^fault|and|to)_(\d\d)", name)}
+    assert numbers >= set(range(1, 43))
 
 
 def test_the_map_of_the_code_names_every_module_and_no_other() -> None:
