@@ -10,8 +10,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from daemon.cli import add_options, backfill, guarded, version
-from daemon.config import Config, load, with_overrides
+from daemon.flags import add_options, effective_config, guarded, version
+from daemon.once import backfill
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,16 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(given: argparse.Namespace) -> int:
-    config = with_overrides(
-        Config() if given.config is None else load(given.config),
-        limit=given.limit,
-        jobs=given.jobs,
-        formats=given.formats,
-        markdown=given.markdown,
-        log_level=given.log_level,
-        log_format=given.log_format,
-    )
-    return backfill(_paths(given), config, force=given.force, dry_run=given.dry_run)
+    return backfill(_paths(given), effective_config(given), force=given.force, dry_run=given.dry_run)
 
 
 def _paths(given: argparse.Namespace) -> list[str]:

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
-import io
 import os
-import signal
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-from daemon.config import Config, ConfigError, load, to_toml, with_overrides
-from lib.names import FORMATS, KINDS
+from daemon.config import Config, ConfigError, to_toml
+from daemon.flags import (
+    ALL_IS_WELL,
+    PROGRAM,
+    WRONG_USAGE,
+    add_options,
+    effective_config,
+    guarded,
+    refuse,
+    version,
+)
+from daemon.once import backfill
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-    from types import FrameType
-
-PROGRAM: Final = "generation-sidecars"
-ALL_IS_WELL, SOMETHING_FAILED, WRONG_USAGE, NOT_RUNNING = 0, 1, 2, 3
+    from collections.abc import Sequence
 
 _USAGE: Final = """\
 %(prog)s [ROOT ...] [options]
@@ -48,36 +51,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     _check_combinations(parser, given)
     return guarded(lambda: _run(given))
-
-
-def guarded(command: Callable[[], int]) -> int:
-    """Run a command and return its exit status; what ends it early becomes a sentence and a status."""
-    try:
-        if isinstance(sys.stdout, io.TextIOWrapper):  # not when it is closed, or somebody else's
-            sys.stdout.reconfigure(errors="backslashreplace")
-        status = command()
-        if sys.stdout is not None:
-            sys.stdout.flush()
-    except ConfigError as error:
-        print(error, file=sys.stderr)
-        return WRONG_USAGE
-    except KeyboardInterrupt:
-        print("Stopped.", file=sys.stderr)
-        return SOMETHING_FAILED
-    except BrokenPipeError:
-        _drop_output()  # its reader (head, less) has gone: nothing is left to say
-        return ALL_IS_WELL
-    except OSError as error:
-        _drop_output()
-        print(f"{PROGRAM}: {error.strerror or error}", file=sys.stderr)
-        return SOMETHING_FAILED
-    return status
-
-
-def _drop_output() -> None:
-    """Have Python's own flush at the end succeed, which would complain once more."""
-    with contextlib.suppress(OSError, AttributeError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _run(given: argparse.Namespace) -> int:
@@ -127,37 +100,6 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def add_options(group: Any) -> None:
-    """Add the flags that lie over the configuration file."""
-    group.add_argument("--config", type=_file, metavar="FILE", help="a TOML file; see config.example.toml")
-    group.add_argument(
-        "--limit", type=_whole_number, metavar="N", help="keep the first N items in both formats"
-    )
-    group.add_argument("--jobs", type=_whole_number, metavar="N", help="worker processes (default: 1)")
-    group.add_argument(
-        "--formats", type=_names, metavar="json,md", help=f"which sidecars (default: {','.join(FORMATS)})"
-    )
-    group.add_argument("--markdown", metavar="STYLE", help="auto, plain or fenced (default: auto)")
-    group.add_argument("--log-level", metavar="LEVEL", help="debug, info, warning or error (default: info)")
-    group.add_argument("--log-format", metavar="FORMAT", help="auto, console or json (default: auto)")
-
-
-def _file(text: str) -> str:
-    if not text:
-        raise argparse.ArgumentTypeError("the name of the file is empty")
-    return text
-
-
-def _whole_number(text: str) -> int:
-    if not text.isascii() or not text.isdigit():
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number")
-    return int(text)
-
-
-def _names(text: str) -> list[str]:
-    return text.split(",")
-
-
 def _check_combinations(parser: argparse.ArgumentParser, given: argparse.Namespace) -> None:
     for flag in ("dry_run", "force"):
         if getattr(given, flag) and not given.backfill:
@@ -169,95 +111,7 @@ def _check_combinations(parser: argparse.ArgumentParser, given: argparse.Namespa
 
 
 def _config(given: argparse.Namespace) -> Config:
-    """Lay the command line over the file over the defaults."""
-    config = Config() if given.config is None else load(given.config)
-    roots = None if given.backfill else given.paths or None
-    return with_overrides(
-        config,
-        roots=roots,
-        limit=given.limit,
-        jobs=given.jobs,
-        formats=given.formats,
-        markdown=given.markdown,
-        log_level=given.log_level,
-        log_format=given.log_format,
-    )
-
-
-def version() -> str:
-    """Return the version of the installed distribution, or of this checkout."""
-    from importlib import metadata
-
-    try:
-        return metadata.version(PROGRAM)
-    except metadata.PackageNotFoundError:
-        return "(not installed)"
-
-
-def backfill(paths: Sequence[str], config: Config, *, force: bool, dry_run: bool) -> int:
-    """Sweep once; return the exit status."""
-    from daemon.crew import Crew, local_processes
-    from daemon.log import configure, get_logger
-    from daemon.service import options_of
-    from daemon.sweep import Scope, Sweep, missing, not_sources
-
-    if wrong := not_sources(paths):
-        _refuse(
-            wrong, f"is not a source: its name ends in none of {', '.join(f'_{kind}.npy' for kind in KINDS)}"
-        )
-        return WRONG_USAGE
-    if gone := missing(paths):
-        _refuse(gone, "is not there")
-        return SOMETHING_FAILED
-    configure(config.log.level, config.log.format)
-    scope = Scope(tuple(paths), frozenset(config.watch.ignore))
-    options = options_of(config, force=force)
-    if dry_run:
-        from daemon.sweep import dry_run as show_plans
-
-        return SOMETHING_FAILED if show_plans(scope, options, sys.stdout).failed else ALL_IS_WELL
-    crew = Crew(lambda: local_processes(config.work.jobs), config.work.jobs)
-    with _interruptible() as interrupted, contextlib.closing(crew):
-        sweep = Sweep(scope, options, crew, get_logger(), interrupted)
-        sums = sweep.run()
-    if sweep.stopped:
-        print("Stopped. What was done is whole; the same command does the rest.", file=sys.stderr)
-        return SOMETHING_FAILED
-    return SOMETHING_FAILED if sums.failed else ALL_IS_WELL
-
-
-def _refuse(paths: Sequence[str], reason: str) -> None:
-    from daemon.log import escaped
-
-    for path in paths:
-        print(f"{escaped(path) or repr(path)}: {reason}", file=sys.stderr)
-
-
-class _Interrupted:
-    """Whether SIGINT or SIGTERM came; the second one ends the program at once."""
-
-    def __init__(self) -> None:
-        self.count = 0
-
-    def __call__(self) -> bool:
-        return self.count > 0
-
-    def on_signal(self, _signal: int, _frame: FrameType | None) -> None:
-        self.count += 1
-        if self.count > 1:
-            os._exit(130)
-
-
-@contextlib.contextmanager
-def _interruptible() -> Iterator[_Interrupted]:
-    interrupted = _Interrupted()
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    before = [signal.signal(number, interrupted.on_signal) for number in numbers]
-    try:
-        yield interrupted
-    finally:
-        for number, handler in zip(numbers, before, strict=True):
-            signal.signal(number, handler)
+    return effective_config(given, None if given.backfill else given.paths or None)
 
 
 def _status(*, as_json: bool) -> int:
@@ -277,7 +131,7 @@ def _watch(config: Config, given: argparse.Namespace) -> int:
     from daemon.watch import Watch
 
     if files := [root for root in config.roots if os.path.exists(root) and not os.path.isdir(root)]:
-        _refuse(files, "is not a directory; for single files there is --backfill")
+        refuse(files, "is not a directory; for single files there is --backfill")
         return WRONG_USAGE
     configure(config.log.level, config.log.format)
     log = get_logger()

@@ -140,7 +140,8 @@ class Rounds:
     def _start(self, now: float, period_seconds: float) -> None:
         if self._began is not None:
             self._finish(now)
-        self._next = now + period_seconds * random.uniform(1 - _JITTER, 1 + _JITTER)  # noqa: S311 (spreads load)
+        jitter = random.uniform(1 - _JITTER, 1 + _JITTER)  # noqa: S311 (spreads load)
+        self._next = now + period_seconds * jitter
         if self._once_more <= now:
             self._once_more = math.inf
         self._log.info(SWEEP_STARTED, paths=self.roots)

@@ -29,6 +29,8 @@ Mode: TypeAlias = Literal["watching", "sweeping only", "waiting for root"]
 Condition: TypeAlias = Literal["running", "stuck", "died"]
 
 NAME: Final = "generation-sidecars"
+NOT_RUNNING: Final = 3
+"""The exit status when there is no service to tell of."""
 _MISSED_WRITES: Final = 3
 _WIDTH: Final = 80
 _RUN: Final = Path("/run")
@@ -188,7 +190,7 @@ def exit_status(statuses: Sequence[Status], now: datetime, start_of: StartOf = p
     """Give the exit status of ``--status``: 0 all is well, 1 a file failed or a service is ill, 3 none."""
     conditions = {condition(status, now, start_of) for status in statuses}
     if not conditions - {"died"}:
-        return 3
+        return NOT_RUNNING
     failed = any(trouble.state == "failed" for status in statuses for trouble in status.troubles)
     return 1 if failed or conditions != {"running"} else 0
 
@@ -291,7 +293,7 @@ def _read_one(path: Path) -> Status | None:
     try:
         raw = json.loads(path.read_bytes())
         status = Status(**{name: raw[name] for name in Status.__slots__ if name in raw})
-        troubles = tuple(Trouble(**trouble) for trouble in status.troubles)  # type: ignore[arg-type]  # dicts as yet
+        troubles = tuple(Trouble(**trouble) for trouble in raw.get("troubles", ()))
         checked = replace(status, pid=int(status.pid), roots=tuple(status.roots), troubles=troubles)
         _service_text(checked, _moment(status.updated), "running")  # whoever can be shown is sound
     except (OSError, ValueError, TypeError, AttributeError, ArithmeticError, RecursionError):

@@ -39,7 +39,7 @@ class Page:
 class _ScalarWriter:
     """JSON of an array without dimensions."""
 
-    def block(self, values: list[Any], *, all_text: bool) -> bytes:  # noqa: ARG002 -- the shape of all writers
+    def block(self, values: list[Any], *, all_text: bool) -> bytes:  # noqa: ARG002 (as all writers)
         return encode(dumps(values[0]))
 
     def end(self) -> bytes:

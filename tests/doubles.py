@@ -135,7 +135,11 @@ class FedWatch:
         """Count."""
         self.pings += 1
 
-    def trouble(self, now: float, directories: Collection[int] | None = None) -> str | None:  # noqa: ARG002 (protocol)
+    def trouble(
+        self,
+        now: float,  # noqa: ARG002 (protocol)
+        directories: Collection[int] | None = None,
+    ) -> str | None:
         """Say what the test wants to be wrong."""
         self.looks.append(directories)
         return self.reason

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from support import wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -117,10 +118,10 @@ def daemon(start: Starter, root: Path) -> Daemon:
 
 def poll(condition: Callable[[], object], what: str, seconds: float = DEADLINE_SECONDS) -> None:
     """Wait until a condition holds, looking often."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"waited {seconds} s for {what}"
-        time.sleep(0.005)  # the outside world has no event to wait for
+    try:
+        wait_for(condition, seconds)
+    except pytest.fail.Exception:
+        pytest.fail(f"waited {seconds} s for {what}")
 
 
 def processes_with(word: str) -> list[int]:

@@ -392,18 +392,18 @@ def test_it_can_be_closed_before_it_is_ready(root: Path, tmp_path: Path) -> None
 
 
 PARENT = """
-import os, sys, time
+import os, select, sys
 sys.path.insert(0, sys.argv[1])
 from pathlib import Path
 from daemon.watch import Watch
 watch = Watch.open([Path(sys.argv[2])], Path(sys.argv[3]))
 while not watch.ready:
+    select.select([watch], [], [])
     watch.read()
-    time.sleep(0.01)
 if sys.argv[4] == "fork" and os.fork() == 0:
-    time.sleep(60)
+    select.select([], [], [], 60)
 print(watch.pid, flush=True)
-time.sleep(60)
+select.select([], [], [], 60)
 """
 
 
@@ -431,15 +431,15 @@ def test_the_watcher_dies_with_its_parent_and_takes_its_directory_along(
 
 APART = ("unshare", "--user", "--map-root-user")
 LIMITED = """
-import sys, time
+import select, sys
 sys.path.insert(0, sys.argv[1])
 from pathlib import Path
 from daemon.watch import Watch
 Path("/proc/sys/user/" + sys.argv[4]).write_text(sys.argv[5])
 watch = Watch.open([Path(sys.argv[2])], Path(sys.argv[3]))
 while not (watch.ready or watch.trouble(0.0)):
+    select.select([watch], [], [])
     watch.read()
-    time.sleep(0.01)
 print(watch.trouble(0.0))
 watch.close()
 """

@@ -13,6 +13,7 @@ import shutil
 import signal
 import stat
 import subprocess
+import threading
 import time
 import traceback
 from pathlib import Path
@@ -56,10 +57,10 @@ def run(*words: str | Path, status: int | None = 0) -> str:
 
 def poll(condition: Callable[[], object], what: str, seconds: float = 30.0) -> Any:
     """Ask again and again until the answer is true; return it."""
-    deadline = time.monotonic() + seconds
+    deadline, pause = time.monotonic() + seconds, threading.Event()
     while not (answer := condition()):
         assert time.monotonic() < deadline, f"waited {seconds} s for {what}"
-        time.sleep(0.02)  # the outside world has no event to wait for
+        pause.wait(0.02)  # the outside world has no event to wait for
     return answer
 
 

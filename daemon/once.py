@@ -1,0 +1,77 @@
+"""Sweeping once from a command line: checks its paths, sweeps or shows the plan, minds Ctrl-C."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+from typing import TYPE_CHECKING
+
+from daemon.flags import ALL_IS_WELL, SOMETHING_FAILED, WRONG_USAGE, refuse
+from lib.names import KINDS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from types import FrameType
+
+    from daemon.config import Config
+
+
+def backfill(paths: Sequence[str], config: Config, *, force: bool, dry_run: bool) -> int:
+    """Sweep once; return the exit status."""
+    from daemon.crew import Crew, local_processes
+    from daemon.log import configure, get_logger
+    from daemon.service import options_of
+    from daemon.sweep import Scope, Sweep, missing, not_sources
+
+    if wrong := not_sources(paths):
+        refuse(
+            wrong, f"is not a source: its name ends in none of {', '.join(f'_{kind}.npy' for kind in KINDS)}"
+        )
+        return WRONG_USAGE
+    if gone := missing(paths):
+        refuse(gone, "is not there")
+        return SOMETHING_FAILED
+    configure(config.log.level, config.log.format)
+    scope = Scope(tuple(paths), frozenset(config.watch.ignore))
+    options = options_of(config, force=force)
+    if dry_run:
+        from daemon.sweep import dry_run as show_plans
+
+        return SOMETHING_FAILED if show_plans(scope, options, sys.stdout).failed else ALL_IS_WELL
+    crew = Crew(lambda: local_processes(config.work.jobs), config.work.jobs)
+    with _interruptible() as interrupted, contextlib.closing(crew):
+        sweep = Sweep(scope, options, crew, get_logger(), interrupted)
+        sums = sweep.run()
+    if sweep.stopped:
+        print("Stopped. What was done is whole; the same command does the rest.", file=sys.stderr)
+        return SOMETHING_FAILED
+    return SOMETHING_FAILED if sums.failed else ALL_IS_WELL
+
+
+class _Interrupted:
+    """Whether SIGINT or SIGTERM came; the second one ends the program at once."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def __call__(self) -> bool:
+        return self.count > 0
+
+    def on_signal(self, _signal: int, _frame: FrameType | None) -> None:
+        self.count += 1
+        if self.count > 1:
+            os._exit(130)
+
+
+@contextlib.contextmanager
+def _interruptible() -> Iterator[_Interrupted]:
+    interrupted = _Interrupted()
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(number, interrupted.on_signal) for number in numbers]
+    try:
+        yield interrupted
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
