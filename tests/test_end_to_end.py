@@ -46,7 +46,9 @@ def root(tmp_path: Path) -> Path:
 
 
 class Daemon:
-    """The service as a process of its own, with its log."""
+    """The service as a process of its own, with its log; ``before`` are words in front of its command."""
+
+    before: tuple[str, ...] = ()
 
     def __init__(self, wheel: Path, *arguments: str | Path, directory: Path) -> None:
         self.directory = directory
@@ -65,7 +67,7 @@ class Daemon:
         with self.log.open("ab") as log:
             log.write(b"\n")
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "daemon", *self.arguments],
+                [*self.before, sys.executable, "-m", "daemon", *self.arguments],
                 stdin=subprocess.DEVNULL,
                 stderr=log,
                 env=self.environment,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from contextlib import contextmanager
 from pathlib import Path
@@ -55,6 +57,13 @@ class Service(Daemon):
                 return int(pid)
         return None
 
+    def status(self) -> str:
+        """Ask it how it is, as a person would."""
+        command = [sys.executable, "-m", "daemon", "--status"]
+        environment, here = self.environment, self.directory
+        done = subprocess.run(command, check=False, env=environment, cwd=here, capture_output=True, text=True)
+        return done.stdout
+
     def until(self, condition: Callable[[], object], seconds: float = PATIENCE_SECONDS) -> None:
         """Wait until a condition holds; a failure shows the end of the log."""
         try:
@@ -80,7 +89,9 @@ def _content(path: Path) -> bytes:
 
 
 @contextmanager
-def serving(directory: Path, *flags: str, sweep_seconds: float | None = None) -> Iterator[Service]:
+def serving(
+    directory: Path, *flags: str, sweep_seconds: float | None = None, kind: type[Service] | None = None
+) -> Iterator[Service]:
     """Run the service over ``directory/experiments`` until the block ends; then nothing of it is left."""
     root = directory / "experiments"
     root.mkdir(exist_ok=True)
@@ -90,7 +101,7 @@ def serving(directory: Path, *flags: str, sweep_seconds: float | None = None) ->
         flags = (*flags, "--config", str(config))
     log = directory / "daemon.log"
     before = log.read_text().count('"service.ready"') if log.exists() else 0  # of services that ended here
-    service = Service(root, *flags, directory=directory)
+    service = (kind or Service)(root, *flags, directory=directory)
     try:
         service.until(lambda: len(service.named("service.ready")) > before)
         yield service

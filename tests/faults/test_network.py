@@ -8,12 +8,11 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
-from faults.service import Service, is_right, need, save, serving
+from faults.service import is_right, need, save, serving
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,12 +34,6 @@ def seen_through_fuse(directory: Path, shown: Path) -> Iterator[None]:
         subprocess.run(["umount", "--lazy", str(shown)], check=True)
 
 
-def status_text(service: Service) -> str:
-    """Ask the service how it is, as a person would."""
-    command = [sys.executable, "-m", "daemon", "--status"]
-    return subprocess.check_output(command, env=service.environment, cwd=service.directory, text=True)
-
-
 def test_fault_24_what_another_host_writes_is_found_by_sweeps(tmp_path: Path) -> None:
     """It is said once, and by ``--status``; what is saved here is made as well."""
     exported, root = tmp_path / "exported", tmp_path / "experiments"
@@ -49,7 +42,7 @@ def test_fault_24_what_another_host_writes_is_found_by_sweeps(tmp_path: Path) ->
         service.until(lambda: service.named("watch.degraded"))
         [degraded] = service.named("watch.degraded")
         assert f"fuse is mounted in {root}" in str(degraded["reason"])
-        assert "not relied on" in status_text(service)
+        assert "not relied on" in service.status()
         save(exported / "n1_completions.npy", "from another host")
         service.until(lambda: is_right(exported / "n1_completions.npy"))
         here = save(root / "deep" / "n2_completions.npy", "from here", "and more")
