@@ -57,6 +57,15 @@ class Service(Daemon):
                 return int(pid)
         return None
 
+    @property
+    def workers(self) -> list[int]:
+        """Return the process ids of those who convert."""
+        return [
+            int(pid)
+            for pid in self._children()
+            if b"daemon.watcher" not in _content(Path(f"/proc/{pid}/cmdline"))
+        ]
+
     def status(self) -> str:
         """Ask it how it is, as a person would."""
         command = [sys.executable, "-m", "daemon", "--status"]
