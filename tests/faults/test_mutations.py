@@ -129,5 +129,5 @@ def test_fault_18_mutated_files_are_read_or_refused() -> None:
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("seed", range(4))
 def test_fault_18_very_many_mutated_files_are_read_or_refused(seed: int) -> None:
-    """More than two hundred thousand in all."""
-    mutate(rounds(55_000), seed)
+    """A million in all."""
+    mutate(rounds(250_000), seed)
