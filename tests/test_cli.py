@@ -529,7 +529,8 @@ def test_ctrl_c_during_a_dry_run_is_a_word(tmp_path: Path) -> None:
     for number in range(2000):
         os.link(source, tmp_path / f"{'long' * 20}{number}_completions.npy")
     process = subprocess.Popen(
-        command_of([*BACKFILL, "--dry-run", tmp_path]),
+        # a shell that started the tests in the background has its children ignore Ctrl-C
+        ["env", "--default-signal=INT", *command_of([*BACKFILL, "--dry-run", tmp_path])],
         env=unmeasured(environment_of(tmp_path)),
         stdout=subprocess.PIPE,  # nobody reads on: it waits with its output
         stderr=subprocess.PIPE,
