@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from make_caches import MANIFEST
 
-from lib.errors import Corrupt, Unsafe
+from lib.errors import Corrupt, SidecarError, Unsafe
 from lib.header import read_header
 from lib.outcome import Options, Outcome
 from lib.reading import read_items
@@ -131,6 +131,23 @@ def render_bytes(data: bytes, *, output_limit: int = 1 << 25) -> tuple[bytes, by
     if tally.figures().records != header.count:
         raise Corrupt("another number of items")
     return bytes(out[0]), bytes(out[1])
+
+
+def is_read(data: bytes, *, output_limit: int = 1 << 25) -> bool:
+    """Read and render bytes; True when they could be, and then it is sound JSON and UTF-8.
+
+    False when they were refused.  Anything else is raised with the bytes in its words.
+    """
+    try:
+        json_bytes, page = render_bytes(data, output_limit=output_limit)
+    except SidecarError:
+        return False
+    except BaseException as error:
+        error.args = (f"{data!r}: {error}",)
+        raise
+    json.loads(json_bytes, parse_constant=lambda word: pytest.fail(f"{word} in the JSON of {data!r}"))
+    page.decode()
+    return True
 
 
 def sync(path: Path, *, stop: Callable[[], bool] | None = None, **options: Any) -> Outcome:

@@ -333,7 +333,9 @@ def test_the_help_in_the_documents_is_the_programs_own(program: str, name: str) 
 def test_every_flag_in_the_documents_exists(name: str) -> None:
     """A flag of ours that is only in the documents is a promise nobody keeps."""
     prose = "\n".join(
-        line for line in text_of(name).splitlines() if not re.search(r"\bmake |systemd/install|fuzz_readers", line)
+        line
+        for line in text_of(name).splitlines()
+        if not re.search(r"\bmake |systemd/install|fuzz_readers", line)
     )
     known = set(re.findall(r"--[a-z][a-z-]+", help_of("generation-sidecars") + help_of("decode-generations")))
     assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", prose)) <= known

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import time
@@ -11,9 +10,7 @@ from typing import TYPE_CHECKING, Final
 import hostile
 import pytest
 from faults.service import rounds
-from support import AGES, DATA, SLOWDOWN, peak_kilobytes, render_bytes
-
-from lib.errors import SidecarError
+from support import AGES, DATA, SLOWDOWN, is_read, peak_kilobytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -89,20 +86,6 @@ def damaged(files: list[bytes], dice: random.Random) -> bytes:
     return bytes(data) + b"." if keep_end else bytes(data)
 
 
-def judge(data: bytes) -> bool:
-    """Read and render; True when it could be, and then it is sound JSON and UTF-8."""
-    try:
-        json_bytes, page = render_bytes(data)
-    except SidecarError:
-        return False
-    except BaseException as error:
-        error.args = (f"{data!r}: {error}",)
-        raise
-    json.loads(json_bytes, parse_constant=lambda word: pytest.fail(f"{word} in the JSON of {data!r}"))
-    page.decode()
-    return True
-
-
 def mutate(count: int, seed: int) -> None:
     """Judge so many damaged files: one type of error, none over a second, memory bounded."""
     dice, files = random.Random(seed), good_files()
@@ -111,10 +94,10 @@ def mutate(count: int, seed: int) -> None:
     for _ in range(count):
         data = damaged(files, dice)
         began = time.process_time()
-        read += judge(data)
+        read += is_read(data)
         if time.process_time() - began > SLOW_SECONDS:  # the machine may have been elsewhere: once more
             began = time.process_time()
-            judge(data)
+            is_read(data)
             assert time.process_time() - began < SLOW_SECONDS * SLOWDOWN, data
     assert count * 0.005 < read < count
     assert peak_kilobytes(os.getpid()) < max(before, ROOM_KILOBYTES)
