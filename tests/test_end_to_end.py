@@ -30,7 +30,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Build the wheel and unpack it where nothing of the checkout is."""
     target = tmp_path_factory.mktemp("wheel") / "installed-wheel"
     source = tmp_path_factory.mktemp("source") / "source"
-    ignored = shutil.ignore_patterns(".*", "build", "*.egg-info", "tests", "benchmarks")
+    ignored = shutil.ignore_patterns(".*", "__pycache__", "build", "*.egg-info", "tests", "benchmarks")
     shutil.copytree(REPOSITORY, source, ignore=ignored)
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", target, source]
     subprocess.run(command, check=True)

@@ -11,13 +11,14 @@ import sys
 import tempfile
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 from doubles import Inline, Log
 from faults.service import CHECKOUT, need
-from support import unmeasured
+from support import SOURCE, save, unmeasured
 
 from daemon.crew import Crew
 from daemon.sweep import Scope, Sweep
@@ -68,9 +69,26 @@ class Converted:
     calls: tuple[Call, ...]
 
 
+@cache
+def compile_all() -> None:
+    """Have every module compiled that a conversion imports, by converting something.
+
+    One that another test compiles between two conversions would shift the numbers of their system calls.
+    """
+    with tempfile.TemporaryDirectory() as directory:
+        source = save(Path(directory, SOURCE), ["text"])
+        command = [sys.executable, "-c", _CONVERT, directory, source.name]
+        subprocess.run(command, check=True, capture_output=True, env=_environment())
+
+
+def _environment() -> dict[str, str]:
+    return {**unmeasured(os.environ), "PYTHONPATH": str(CHECKOUT), "PYTHONHASHSEED": "0"}
+
+
 def convert(source: Path, *injections: str) -> Converted:
     """Bring one source up to date in a process of its own, under strace with these faults injected."""
     need(shutil.which("strace"), "strace is not installed")
+    compile_all()
     log = source.parent.with_name(f"{source.parent.name}.strace")
     flags = [flag for injection in injections for flag in ("-e", injection)]
     command = ["strace", "-y", "-qq", "-e", f"trace={_RELEVANT}", "-e", "signal=none", *flags, "-o", str(log)]
@@ -80,7 +98,7 @@ def convert(source: Path, *injections: str) -> Converted:
         check=False,
         capture_output=True,
         text=True,
-        env={**unmeasured(os.environ), "PYTHONPATH": str(CHECKOUT), "PYTHONHASHSEED": "0"},
+        env=_environment(),
         timeout=LONGEST_SECONDS,
     )
     if "ptrace" in done.stderr.lower():
