@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import re
 import shutil
 import subprocess
 import sys
-import sysconfig
 import tempfile
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -70,31 +69,35 @@ class Converted:
     calls: tuple[Call, ...]
 
 
-@cache
-def compile_all() -> None:
-    """Have every module compiled that a conversion imports, by converting something.
+def modules_of_a_conversion(directory: Path) -> Path:
+    """Lay out, once, all that a conversion imports in a directory that nobody else writes to; compile it.
 
-    One that another test compiles between two conversions would shift the numbers of their system calls.
+    Python lists a directory of its path once more when that was changed, and opens a source once more that
+    was not compiled: whoever runs beside would shift the numbers of a conversion's system calls.
     """
-    with tempfile.TemporaryDirectory() as directory:
-        source = save(Path(directory, SOURCE), ["text"])
-        command = [sys.executable, "-S", "-c", _CONVERT, directory, source.name]
-        subprocess.run(command, check=True, capture_output=True, env=_environment())
+    modules = directory / "modules"
+    if not modules.exists():
+        modules.mkdir()
+        for name in ("lib", "daemon", "numpy", "orjson"):
+            spec = importlib.util.find_spec(name)
+            assert spec is not None
+            assert spec.submodule_search_locations
+            (modules / name).symlink_to(spec.submodule_search_locations[0])
+        with tempfile.TemporaryDirectory() as elsewhere:
+            source = save(Path(elsewhere, SOURCE), ["text"])
+            command = [sys.executable, "-S", "-c", _CONVERT, elsewhere, source.name]
+            subprocess.run(command, check=True, capture_output=True, cwd=modules, env=_environment(modules))
+    return modules
 
 
-def _environment() -> dict[str, str]:
-    """Give a conversion its modules by name: with -S it passes over .pth files, which come and go.
-
-    Programs that are measured lay them down while they run, and each one is a system call more.
-    """
-    path = os.pathsep.join([str(CHECKOUT), *dict.fromkeys(map(sysconfig.get_path, ("purelib", "platlib")))])
-    return {**unmeasured(os.environ), "PYTHONPATH": path, "PYTHONHASHSEED": "0"}
+def _environment(modules: Path) -> dict[str, str]:
+    return {**unmeasured(os.environ), "PYTHONPATH": str(modules), "PYTHONHASHSEED": "0"}
 
 
 def convert(source: Path, *injections: str) -> Converted:
     """Bring one source up to date in a process of its own, under strace with these faults injected."""
     need(shutil.which("strace"), "strace is not installed")
-    compile_all()
+    modules = modules_of_a_conversion(source.parent.parent)
     log = source.parent.with_name(f"{source.parent.name}.strace")
     flags = [flag for injection in injections for flag in ("-e", injection)]
     command = ["strace", "-y", "-qq", "-e", f"trace={_RELEVANT}", "-e", "signal=none", *flags, "-o", str(log)]
@@ -104,7 +107,8 @@ def convert(source: Path, *injections: str) -> Converted:
         check=False,
         capture_output=True,
         text=True,
-        env=_environment(),
+        cwd=modules,
+        env=_environment(modules),
         timeout=LONGEST_SECONDS,
     )
     if "ptrace" in done.stderr.lower():
