@@ -97,10 +97,10 @@ def test_fault_24_an_overflow_on_a_vast_tree(count: int) -> None:
             sources = [folder / "n1_completions.npy" for folder in folders[:: count // 200]]
 
             def cause() -> None:
-                for source in sources:
-                    save(source, "lost")
                 for number in range(queue + 1000):
-                    (folders[number % count] / "other").touch()
+                    (folders[number % count] / f"other{number // count}").touch()
+                for source in sources:  # last: their events are those that are lost
+                    save(source, "lost")
 
             overflow(service, cause)
             service.until(lambda: is_complete(sources), LONG_SECONDS)
