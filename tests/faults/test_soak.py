@@ -32,13 +32,15 @@ CALM_SECONDS: Final = 120.0
 MORE_DESCRIPTORS, MORE_THREADS, MORE_KILOBYTES = 8, 3, 15_000
 """By so much a service at rest may differ from itself: workers come and go."""
 EDIT: Final = "My note.\n"
+SECRET: Final = "what lies outside"
 
 
 class Writers:
     """People and scripts, doing one thing after the other to a tree; of one seed."""
 
-    def __init__(self, root: Path, seed: int) -> None:
+    def __init__(self, root: Path, secret: Path, seed: int) -> None:
         self.root = root
+        self.secret = secret
         self.done: Counter[str] = Counter()
         self.edited: list[Path] = []
         self._dice = random.Random(seed)
@@ -130,7 +132,7 @@ class Writers:
     def link(self, source: Path) -> None:
         """Put a link to a secret in a source's place."""
         source.unlink()
-        source.symlink_to("/etc/hostname")
+        source.symlink_to(self.secret)
 
     def edit(self, _source: Path) -> None:
         """Save something that nobody touches again; once it has its page, write a note into that."""
@@ -181,6 +183,10 @@ class Faults:
         self.done[fault.__name__] += 1
         with suppress(ProcessLookupError):
             fault()
+
+    def rest(self) -> float:
+        """Say for how many seconds nothing happens."""
+        return self._dice.uniform(0.5, 2)
 
     def fill_the_disk(self) -> None:
         """Leave no room for a while."""
@@ -253,7 +259,7 @@ def live(service: Service, writers: Writers, faults: Faults, seconds: float, *, 
         pause(STEP_SECONDS)
         if time.monotonic() > strike:
             faults.strike(deadly=deadly)
-            strike = time.monotonic() + random.uniform(0.5, 2)
+            strike = time.monotonic() + faults.rest()
     writers.finish()
     service.until(lambda: not wrong(service.root) and not litter(service.root), CALM_SECONDS)
 
@@ -262,11 +268,13 @@ def soak(directory: Path, seconds: float) -> dict[str, Any]:
     """Live through a quarter with deaths, take the measure, live through the rest, and compare."""
     need(os.geteuid() == 0, "only root can mount a disk of its own for it")
     seed = random.randrange(10**6)
+    print(f"seed {seed}")  # noqa: T201 (shown when the test fails)
+    secret = save(directory / "secret_completions.npy", SECRET)
     with (
         memory_disk(directory / "experiments", "size=64m"),
         serving(directory, sweep_seconds=SWEEP_SECONDS) as service,
     ):
-        writers, faults = Writers(service.root, seed), Faults(service, seed)
+        writers, faults = Writers(service.root, secret, seed), Faults(service, seed)
         live(service, writers, faults, seconds / 4, deadly=True)
         before = figures(service)
         live(service, writers, faults, seconds * 3 / 4, deadly=False)
@@ -275,7 +283,7 @@ def soak(directory: Path, seconds: float) -> dict[str, Any]:
         assert after[1] <= before[1] + MORE_THREADS, f"seed {seed}"
         assert after[2] < before[2] + MORE_KILOBYTES, f"seed {seed}"
         assert [page for page in writers.edited if not page.read_text().endswith(EDIT)] == [], f"seed {seed}"
-        assert "root:" not in "".join(path.read_text() for path in service.root.rglob("*.json"))
+        assert SECRET not in "".join(path.read_text() for path in service.root.rglob("*.json"))
         return {"seed": seed, "before": before, "after": after, **writers.done, **faults.done}
 
 

@@ -196,6 +196,7 @@ class Churn:
 def churn(directory: Path, seconds: float) -> None:
     """Churn; afterwards nothing is missing, and the service is as it was."""
     seed = random.randrange(10**6)
+    print(f"seed {seed}")  # noqa: T201 (shown when the test fails)
     with serving(directory, sweep_seconds=HOUR_SECONDS) as service:
         hears(service, service.root)
         pid = service.process.pid
@@ -207,11 +208,11 @@ def churn(directory: Path, seconds: float) -> None:
         comes_to_rest(service)
         for folder in sorted(path for path in service.root.rglob("*") if path.is_dir()):
             hears(service, folder)
-        assert not unmade(service.root), f"after seed {seed}"
+        assert not unmade(service.root)
         after = len(os.listdir(f"/proc/{pid}/fd")), resident_kilobytes(pid)
         assert after[0] <= before[0] + 2
         assert after[1] < before[1] + KILOBYTES_BY_CHANCE
-        assert not service.named("source.failed"), f"after seed {seed}"
+        assert not service.named("source.failed")
 
 
 def test_fault_24_directories_that_come_and_go(tmp_path: Path) -> None:
