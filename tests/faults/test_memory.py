@@ -7,16 +7,14 @@ import os
 import shutil
 import subprocess
 import sys
-from typing import TYPE_CHECKING, Any, Final
+from pathlib import Path
+from typing import Any, Final
 
 import hostile
 import pytest
 from faults.service import CHECKOUT, need
 from faults.tools import quick_directory, start_sweep
-from support import unmeasured
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from support import peak_kilobytes, unmeasured, wait_for
 
 GIGABYTE: Final = 1_000_000_000
 BOUND_KILOBYTES: Final = 120_000
@@ -28,15 +26,40 @@ _TEXT: Final = "00000000 A sentence of some length, as a model makes them.\n" * 
 
 def sweep_figures(root: Path) -> tuple[dict[str, Any], int]:
     """Sweep a tree in a process of its own; return its sums, and its largest process in kilobytes."""
-    sweep = start_sweep(root, stderr=subprocess.PIPE)
-    assert sweep.stderr is not None
-    last = json.loads(sweep.stderr.read().splitlines()[-1])
-    _, status, usage = os.wait4(sweep.pid, 0)
-    sweep.returncode = os.waitstatus_to_exitcode(status)
-    sweep.stderr.close()
+    with (root.parent / f"{root.name}.log").open("w+b") as log:
+        sweep = start_sweep(root, stderr=log)
+        peak = 0
+
+        def is_over() -> bool:
+            # not from the usage that wait4(2) reports: there a program starts with what its parent had
+            nonlocal peak
+            peak = max([peak, *map(_peak_or_none, processes_of(sweep.pid))])
+            return sweep.poll() is not None
+
+        wait_for(is_over, 500)
+        log.seek(0)
+        last = json.loads(log.read().splitlines()[-1])
+    os.unlink(log.name)
     assert sweep.returncode == 0
     assert last["event"] == "sweep.finished"
-    return last, usage.ru_maxrss
+    assert peak, "it was too quick to be seen"
+    return last, peak
+
+
+def processes_of(group: int) -> list[int]:
+    """Name a process and its children."""
+    try:
+        children = Path(f"/proc/{group}/task/{group}/children").read_text().split()
+    except OSError:
+        return []
+    return [group, *map(int, children)]
+
+
+def _peak_or_none(pid: int) -> int:
+    try:
+        return peak_kilobytes(pid)
+    except (OSError, LookupError):  # it has ended
+        return 0
 
 
 def write_fixed_texts(path: Path, size: int) -> int:
