@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import compileall
 import importlib.util
 import json
 import os
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 from doubles import Inline, Log
 from faults.service import CHECKOUT, need
-from support import SOURCE, save, unmeasured
+from support import unmeasured
 
 from daemon.crew import Crew
 from daemon.sweep import Scope, Sweep
@@ -83,10 +84,8 @@ def modules_of_a_conversion(directory: Path) -> Path:
             assert spec is not None
             assert spec.submodule_search_locations
             (modules / name).symlink_to(spec.submodule_search_locations[0])
-        with tempfile.TemporaryDirectory() as elsewhere:
-            source = save(Path(elsewhere, SOURCE), ["text"])
-            command = [sys.executable, "-S", "-c", _CONVERT, elsewhere, source.name]
-            subprocess.run(command, check=True, capture_output=True, cwd=modules, env=_environment(modules))
+        for name in ("lib", "daemon"):
+            compileall.compile_dir(CHECKOUT / name, quiet=1)
     return modules
 
 
