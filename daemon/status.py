@@ -81,18 +81,26 @@ def runtime_directory(environ: Mapping[str, str] = os.environ, *, run: Path = _R
 def own_directories(
     environ: Mapping[str, str] = os.environ, *, run: Path = _RUN, tmp: Path = _TMP
 ) -> tuple[Path, ...]:
-    """List where services of this user may have put their files, whatever environment each was started in."""
+    """List where services of this user may have put their files, whatever environment each was started in.
+
+    ``RUNTIME_DIRECTORY``, as systemd.exec(5) has it, is the only place when it is given.
+    """
+    if given := _given(environ):
+        return (given,)
     uid = os.getuid()
-    given = environ.get("RUNTIME_DIRECTORY", "").partition(":")[0]  # systemd.exec(5): several are joined
     session = environ.get("XDG_RUNTIME_DIR", "")
     user = run / "user" / str(uid)
     places = (
-        (Path(given), bool(given)),
         (Path(session, NAME), bool(session)),
         (user / NAME, user.is_dir()),
         (tmp / f"{NAME}-{uid}", True),
     )
     return tuple(dict.fromkeys(path for path, is_there in places if is_there and path.is_absolute()))
+
+
+def _given(environ: Mapping[str, str]) -> Path | None:
+    first = environ.get("RUNTIME_DIRECTORY", "").partition(":")[0]  # several are joined
+    return Path(first) if os.path.isabs(first) else None
 
 
 def write(status: Status, directory: Path) -> None:
@@ -146,7 +154,7 @@ def read_all(
     A service that died on roots that another one serves by now is left out.
     """
     found = [status for directory in own_directories(environ, run=run, tmp=tmp) for status in read(directory)]
-    if not any(is_alive(status) for status in found):
+    if not _given(environ) and not any(is_alive(status) for status in found):
         found += (status for status in read(run / NAME) if status not in found)
     served = {root for status in found if is_alive(status) for root in status.roots}
     return tuple(status for status in found if is_alive(status) or not served.issuperset(status.roots))

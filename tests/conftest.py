@@ -36,6 +36,12 @@ def _content(path: Path) -> bytes:
         return b""
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _services_of_this_machine_are_not_met(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Status files of tests lie in a directory of their own: no other service's count, none see theirs."""
+    os.environ["RUNTIME_DIRECTORY"] = str(tmp_path_factory.mktemp("run"))
+
+
 @pytest.fixture(autouse=True)
 def _nothing_is_left_running() -> Iterator[None]:
     """No thread and no child process outlives the test that started it."""

@@ -140,7 +140,7 @@ class Reader:
             "PATH": f"{programs}:{os.environ['PATH']}",
             "PYTHONPATH": str(REPOSITORY),
             "HOME": str(home),
-            "XDG_RUNTIME_DIR": str(home),
+            "RUNTIME_DIRECTORY": str(home / "run"),
             "TMPDIR": str(home),
             "COLUMNS": "80",
             "NO_COLOR": "1",

@@ -56,8 +56,7 @@ class Daemon:
         self.environment = {
             **os.environ,
             "PYTHONPATH": str(wheel),
-            "XDG_RUNTIME_DIR": str(directory),
-            "RUNTIME_DIRECTORY": "",
+            "RUNTIME_DIRECTORY": str(directory / "run"),
         }
         self.arguments = [str(argument) for argument in arguments]
         self.start()

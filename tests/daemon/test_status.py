@@ -77,6 +77,17 @@ def test_systemd_says_where_the_file_goes(tmp_path: Path) -> None:
     assert runtime_directory(environ, run=tmp_path) == Path("/run/a")
 
 
+def test_what_systemd_says_is_the_only_place(tmp_path: Path) -> None:
+    """Services elsewhere, the system's too, are not mixed in."""
+    write(status(roots=("/elsewhere",)), runtime_directory({}, run=tmp_path, tmp=tmp_path))
+    (tmp_path / "run").mkdir()
+    write(status(roots=("/system",)), tmp_path / "run" / NAME)
+    given = {"RUNTIME_DIRECTORY": str(tmp_path / "given")}
+    assert read_all(given, run=tmp_path / "run", tmp=tmp_path) == ()
+    write(status(roots=("/here",)), tmp_path / "given")
+    assert [each.roots for each in read_all(given, run=tmp_path, tmp=tmp_path)] == [("/here",)]
+
+
 def test_the_session_says_where_the_file_goes(tmp_path: Path) -> None:
     """A relative path is none, says the XDG specification."""
     assert runtime_directory({"XDG_RUNTIME_DIR": "/run/user/7"}, run=tmp_path) == Path("/run/user/7", NAME)

@@ -288,7 +288,11 @@ def test_fault_35_stderr_is_closed_full_or_gone(tmp_path: Path, redirection: str
     root.mkdir()
     status = tmp_path / "status"
     script = f'{{ "$0" -m daemon "$1" & echo $! > "$2.pid"; wait $!; echo $? > "$2"; }} {redirection}'
-    environment = {**unmeasured(os.environ), "PYTHONPATH": str(CHECKOUT), "XDG_RUNTIME_DIR": str(tmp_path)}
+    environment = {
+        **unmeasured(os.environ),
+        "PYTHONPATH": str(CHECKOUT),
+        "RUNTIME_DIRECTORY": str(tmp_path / "run"),
+    }
     command = ["sh", "-c", script, sys.executable, str(root), str(status)]
     shell = subprocess.Popen(command, env=environment, cwd=tmp_path, stdin=subprocess.DEVNULL)
     try:
