@@ -13,7 +13,7 @@ from lib.inert import CONTROL, DANGERS, JOINT, LONE_RETURN, Danger, active_dange
 from lib.jsontext import dumps
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from lib.names import Kind
     from lib.outcome import Style
@@ -29,6 +29,7 @@ _LOOKED_FOR: Final[dict[Style, tuple[Danger, ...]]] = {
     "plain": (),
 }
 _UNKNOWN: Final = "unknown"
+_RULE: Final = b"\n\n---\n\n"
 _VALUE_CHARACTERS: Final = 1000
 # The header's lines are one paragraph: only markup that pairs up with more than its own line, hides what it
 # says or loads something does harm.  Two lone stars, or the underscores of a name, are emphasis at worst.
@@ -44,6 +45,8 @@ _FENCE_COUNTED: Final = 255
 _CLOSES_ANY_FENCE: Final = re.compile(rf"^(?= {{0,3}}`{{{_FENCE_COUNTED},}}[ \t\r]*$)", re.MULTILINE)
 _TOO_MANY_TICKS: Final = re.compile("`{20,}")
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
+_CONTROL: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
+_LONE_RETURN: Final = re.compile(r"\r(?!\n)")
 _REPLACEMENT: Final = "\ufffd"
 _PICTURES: Final[dict[str, str]] = {
     **{chr(code): chr(0x2400 + code) for code in range(0x20)},
@@ -87,37 +90,46 @@ def items(
     ``all_text`` promises that each is a ``str``; what is none is shown as ``to_json`` writes it, and what
     that raises passes through.
     """
-    heading = _HEADINGS[kind]
     bodies = _texts(values, style) if all_text else [_body(value, style, to_json) for value in values]
-    sections = [
-        f"{heading} {number}\n\n{body}\n\n---\n\n" for number, body in enumerate(bodies, first_number)
-    ]
-    return _encoded("".join(sections))
+    heading = _HEADINGS[kind].encode()
+    heads = [b"%b %d\n\n" % (heading, number) for number in range(first_number, first_number + len(bodies))]
+    sections = [_RULE] * (3 * len(bodies))
+    sections[0::3], sections[1::3] = heads, bodies
+    return b"".join(sections)
 
 
-def _texts(texts: Sequence[str], style: Style) -> Iterable[str]:
+def _texts(texts: Sequence[str], style: Style) -> Sequence[bytes]:
     """Return what is shown of each text; all are looked at as one before any is by itself."""
+    raw = _utf8(texts)
     if style == "plain":
-        return texts
-    dangers = active_dangers(JOINT.join(texts), _LOOKED_FOR[style])
+        return raw
+    dangers = active_dangers(JOINT.join(raw), _LOOKED_FOR[style])
     if style == "fenced":
-        return [_shown(text, dangers) for text in texts]
+        return [_shown(text, dangers) for text in raw]
     if not dangers:
-        return texts
-    return [text if is_inert(text, dangers) else _shown(text, dangers) for text in texts]
+        return raw
+    return [text if is_inert(text, dangers) else _shown(text, dangers) for text in raw]
 
 
-def _shown(text: str, dangers: tuple[Danger, ...]) -> str:
+def _utf8(texts: Sequence[str]) -> Sequence[bytes]:
+    try:
+        return list(map(str.encode, texts))
+    except UnicodeEncodeError:
+        return list(map(_encoded, texts))
+
+
+def _shown(raw: bytes, dangers: tuple[Danger, ...]) -> bytes:
+    text = raw.decode()
     drives = CONTROL in dangers or LONE_RETURN in dangers
-    return fenced(pictured(text) if drives else text, "text")
+    return fenced(pictured(text) if drives else text, "text").encode()
 
 
-def _body(value: Any, style: Style, to_json: Callable[[Any], str]) -> str:
+def _body(value: Any, style: Style, to_json: Callable[[Any], str]) -> bytes:
     if isinstance(value, str):
         (text,) = _texts((value,), style)
         return text
     written = to_json(value)
-    return fenced(written if style == "plain" else pictured(written), "json")
+    return _encoded(fenced(written if style == "plain" else pictured(written), "json"))
 
 
 def fenced(text: str, language: str) -> str:
@@ -145,7 +157,7 @@ def pictured(text: str) -> str:
 
     Newline, tab and the carriage return of a CRLF stay; C1 controls, which have no pictures, become U+FFFD.
     """
-    return CONTROL.pattern.sub(_picture, LONE_RETURN.pattern.sub(_picture, text))
+    return _CONTROL.sub(_picture, _LONE_RETURN.sub(_picture, text))
 
 
 def _picture(control: re.Match[str]) -> str:

@@ -138,7 +138,8 @@ class PickleStream:
         True when nothing but texts, and references to texts, stands in the batch so far.
         """
         window, at = self._cursor.window()
-        stack, memo = self._stack, self._memo.near
+        raws: list[bytes] = []
+        number = self._memo.next_index
         end = len(window) - 10
         while at < end:
             opcode = window[at]
@@ -152,18 +153,21 @@ class PickleStream:
                 break
             if stop >= end:
                 break
-            text = _text(window[start:stop])
-            stack.append(text)
             put = window[stop]
             if put == 0x94:
-                memo.append(text)
-                at = stop + 1
-            elif put in {0x71, 0x72}:
-                index = window[stop + 1] if put == 0x71 else _U32(window, stop + 1)[0]
-                self._memo.add(index, text)
-                at = stop + (2 if put == 0x71 else 5)
-            else:
-                at = stop
+                after = stop + 1
+            elif put == 0x72 and _U32(window, stop + 1)[0] == number:
+                after = stop + 5
+            elif put == 0x71 and window[stop + 1] == number:
+                after = stop + 2
+            else:  # not how texts usually stand: the opcodes are taken one by one
+                break
+            raws.append(window[start:stop])
+            number += 1
+            at = after
+        texts = _texts(raws)
+        self._stack += texts
+        self._memo.near += texts
         self._cursor.advance(at)
         return at < len(window) and window[at] in _TEXT_OPCODES
 
@@ -372,6 +376,13 @@ def _text(raw: bytes) -> str:
         return raw.decode("utf-8", "surrogatepass")
     except UnicodeDecodeError:
         raise Corrupt("its pickle holds a text that is not UTF-8") from None
+
+
+def _texts(raws: list[bytes]) -> list[str]:
+    try:
+        return list(map(bytes.decode, raws))
+    except UnicodeDecodeError:  # lone surrogates, which pickle writes as they are, or no text at all
+        return list(map(_text, raws))
 
 
 _STOP: Final = ord(".")

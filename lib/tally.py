@@ -36,7 +36,7 @@ class Tally:
         self._records += len(values)
         if not all_text:
             values = [value if type(value) is str else repr(value) for value in values]
-        self._blank += sum(1 for text in values if not text or text.isspace())
+        self._blank += values.count("") + sum(map(str.isspace, values))
         if self._records <= _COUNTED_LIMIT:
             self._hashes.extend(map(hash, values))
 

@@ -13,10 +13,23 @@ from hypothesis import strategies as st
 from nasty import ALL, HARMFUL, HARMLESS, PIECES
 from support import SLOWDOWN
 
-from lib.inert import CONTROL, DANGERS, JOINT, LONE_RETURN, active_dangers, is_inert
+from lib import inert
+from lib.inert import CONTROL, DANGERS, JOINT, LONE_RETURN, Danger
 
 TEXTS = st.lists(st.sampled_from(PIECES), max_size=14).map("".join)
 MEGABYTE = 1_000_000
+
+
+def is_inert(text: str, among: tuple[Danger, ...] = DANGERS) -> bool:
+    """Test a text as it stands in a page; a lone surrogate does not stand in any."""
+    return inert.is_inert(text.encode("utf-8", "replace"), among)
+
+
+def active_dangers(*texts: str) -> tuple[Danger, ...]:
+    """Test texts put together."""
+    return inert.active_dangers(JOINT.join(text.encode("utf-8", "replace") for text in texts))
+
+
 CONTAINERS = (
     "",
     " ",
@@ -136,19 +149,18 @@ def test_a_carriage_return_is_layout_only_before_a_newline(text: str) -> None:
 @pytest.mark.parametrize("text", HARMFUL)
 def test_no_neighbour_hides_a_danger(text: str) -> None:
     """Put together with others, a text still shows each of its dangers, a last carriage return included."""
-    block = JOINT.join(["before", text, "after"])
-    assert set(active_dangers(text)) <= set(active_dangers(block))
+    assert set(active_dangers(text)) <= set(active_dangers("before", text, "after"))
 
 
 def test_harmless_texts_are_harmless_together() -> None:
     """No danger spans the joint, so that blocks of ordinary texts take the short way."""
-    assert active_dangers(JOINT.join(text for text in HARMLESS if "[" not in text)) == ()
+    assert active_dangers(*(text for text in HARMLESS if "[" not in text)) == ()
 
 
 @given(st.lists(TEXTS, min_size=1, max_size=5))
 def test_testing_for_the_dangers_of_the_block_is_testing_for_all(texts: list[str]) -> None:
     """The verdict on a text does not depend on its company."""
-    dangers = active_dangers(JOINT.join(texts))
+    dangers = active_dangers(*texts)
     assert [is_inert(text, dangers) for text in texts] == [is_inert(text) for text in texts]
 
 

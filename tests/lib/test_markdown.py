@@ -484,4 +484,4 @@ def test_pictured_texts_drive_no_terminal(text: str) -> None:
     assert len(shown) == len(text)
     assert pictured(shown) == shown
     assert not re.search("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]|\r(?!\n)", shown)
-    assert is_inert(text) <= (shown == text)
+    assert is_inert(text.encode()) <= (shown == text)
