@@ -1,5 +1,7 @@
 """The worker processes, behind ``concurrent.futures``: tasks in, outcomes out.
 
+Small tasks that wait are handed over several at a time, so that they wait for the disk together.
+
 When a worker dies (killed for its memory, say), every task in work is lost with the pool.  They are tried
 again one at a time; a task that is alone when a worker dies for the second time is the one at fault.
 """
@@ -13,6 +15,7 @@ import signal
 from collections import deque
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from daemon.work import Task, convert, prepare
@@ -22,12 +25,16 @@ from lib.outcome import Outcome, failure
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from lib.errors import SidecarError
     from lib.outcome import Options
 
 _DIED: Final = Passing(
     "the worker died while it was handled, twice",
     hint="The system may have been short of memory: see the kernel's log (dmesg).",
 )
+_TOGETHER: Final = 16
+_TOGETHER_BYTES: Final = 8 << 20
+_DEPTH: Final = 2 * _TOGETHER
 _STOPPED: Final = Interrupted("the workers were stopped")
 
 
@@ -40,6 +47,15 @@ def local_processes(jobs: int) -> ProcessPoolExecutor:
     return ProcessPoolExecutor(jobs, mp_context=context, initializer=prepare, initargs=(os.getpid(),))
 
 
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """A task with how it is to be done, and the size of its source in bytes."""
+
+    task: Task
+    options: Options
+    size: int
+
+
 class Crew:
     """Hands tasks to an executor; use from one thread.  :meth:`fileno` is readable when a task is done."""
 
@@ -47,9 +63,9 @@ class Crew:
         self._make_executor = make_executor
         self.width = width
         self._executor: Executor | None = None
-        self._waiting: deque[tuple[Task, Options]] = deque()
-        self._suspects: deque[tuple[Task, Options]] = deque()
-        self._running: dict[Future[Outcome], tuple[Task, Options]] = {}
+        self._waiting: deque[_Job] = deque()
+        self._suspects: deque[_Job] = deque()
+        self._running: dict[Future[list[Outcome]], list[_Job]] = {}
         self._unstarted: list[tuple[Task, Outcome]] = []
         self._alone = False
         self._stopping = False
@@ -61,11 +77,16 @@ class Crew:
 
     def __len__(self) -> int:
         """Count the tasks that were submitted and not yet taken by :meth:`done`."""
-        return len(self._waiting) + len(self._suspects) + len(self._running) + len(self._unstarted)
+        running = sum(map(len, self._running.values()))
+        return len(self._waiting) + len(self._suspects) + running + len(self._unstarted)
 
-    def submit(self, task: Task, options: Options) -> None:
-        """Take a task on."""
-        self._waiting.append((task, options))
+    def has_room(self) -> bool:
+        """Tell whether another task would start soon; more may be submitted, and wait."""
+        return len(self) < _DEPTH * self.width
+
+    def submit(self, task: Task, options: Options, size: int = 0) -> None:
+        """Take a task on; ``size``: its source's, in bytes."""
+        self._waiting.append(_Job(task, options, size))
         self._fill()
 
     def done(self) -> list[tuple[Task, Outcome]]:
@@ -74,8 +95,8 @@ class Crew:
             while os.read(self._read, 4096):
                 pass
         outcomes, self._unstarted = self._unstarted, []
-        finished = [future for future in self._running if future.done()]
-        outcomes += [pair for future in finished if (pair := self._finish(future)) is not None]
+        for future in [future for future in self._running if future.done()]:
+            outcomes += self._finish(future)
         self._fill()
         return outcomes
 
@@ -113,50 +134,62 @@ class Crew:
         """Start what may be started: suspects alone, the others as long as there is room."""
         if self._suspects and not self._running:
             self._alone = True
-            self._start(*self._suspects.popleft())
+            self._start([self._suspects.popleft()])
         while self._waiting and self._is_open():
-            self._start(*self._waiting.popleft())
+            self._start(self._next_jobs())
 
     def _is_open(self) -> bool:
         return not self._suspects and not self._alone and len(self._running) < 2 * self.width
 
-    def _start(self, task: Task, options: Options) -> None:
+    def _next_jobs(self) -> list[_Job]:
+        """Take one job from those that wait, or a few small ones, leaving as many for every worker."""
+        jobs = [self._waiting.popleft()]
+        fair = min(_TOGETHER, (1 + len(self._waiting)) // self.width)
+        size = jobs[0].size
+        while self._waiting and len(jobs) < fair and self._waiting[0].options == jobs[0].options:
+            size += self._waiting[0].size
+            if size > _TOGETHER_BYTES:
+                break
+            jobs.append(self._waiting.popleft())
+        return jobs
+
+    def _start(self, jobs: list[_Job]) -> None:
         try:
             if self._executor is None:
                 self._executor = self._make_executor()
-            future = self._executor.submit(convert, task, options)
+            future = self._executor.submit(convert, [job.task for job in jobs], jobs[0].options)
         except BrokenProcessPool:  # by another task, which is found out in its turn
             future = Future()
             future.set_exception(BrokenProcessPool())
         except (OSError, MemoryError) as error:
-            self._give_up(task, options, error)
+            self._give_up(jobs, error)
             return
-        self._running[future] = (task, options)
+        self._running[future] = jobs
         future.add_done_callback(self._wake)
 
-    def _give_up(self, task: Task, options: Options, error: OSError | MemoryError) -> None:
-        """Report a task for which the system had no process; the half-made pool is of no use."""
+    def _give_up(self, jobs: list[_Job], error: OSError | MemoryError) -> None:
+        """Report tasks for which the system had no process; the half-made pool is of no use."""
         self._end_executor()
         self._alone = False
         words = getattr(error, "strerror", None) or "there is not enough memory"
         reason = f"no worker could be started for it: {words}"
         hint = "The system is short of processes, open files or memory; it is tried again by itself."
-        self._unstarted.append((task, failure(task.name, options, Passing(reason, hint=hint))))
+        self._unstarted += _all_failed(jobs, Passing(reason, hint=hint))
         self._wake()
 
-    def _finish(self, future: Future[Outcome]) -> tuple[Task, Outcome] | None:
-        task, options = self._running.pop(future)
+    def _finish(self, future: Future[list[Outcome]]) -> list[tuple[Task, Outcome]]:
+        jobs = self._running.pop(future)
         alone, self._alone = self._alone, False
         try:
-            return task, future.result()
+            return [(job.task, outcome) for job, outcome in zip(jobs, future.result(), strict=True)]
         except BrokenProcessPool:
             self._end_executor()
         if self._stopping:
-            return task, failure(task.name, options, _STOPPED)
+            return _all_failed(jobs, _STOPPED)
         if alone:
-            return task, failure(task.name, options, _DIED)
-        self._suspects.append((task, options))
-        return None
+            return _all_failed(jobs, _DIED)
+        self._suspects += jobs
+        return []
 
     def _end_executor(self) -> None:
         """End an executor whose workers have nothing left to do.
@@ -168,7 +201,7 @@ class Crew:
             self._executor.shutdown()
             self._executor = None
 
-    def _wake(self, _future: Future[Outcome] | None = None) -> None:
+    def _wake(self, _future: Future[list[Outcome]] | None = None) -> None:
         with contextlib.suppress(OSError):  # full: it will be read anyway; closed: nobody waits
             os.write(self._write, b"\0")
 
@@ -179,3 +212,7 @@ class Crew:
             if process.is_alive():
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(process.pid, number)
+
+
+def _all_failed(jobs: list[_Job], error: SidecarError) -> list[tuple[Task, Outcome]]:
+    return [(job.task, failure(job.task.name, job.options, error)) for job in jobs]

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from daemon.crew import Crew
+    from daemon.lanes import Lanes
     from daemon.work import Task
     from lib.outcome import Options, Outcome
 
@@ -50,7 +51,7 @@ class Desk:
     ``on_finished`` hears of every source that had its turn, with the outcome if it was worked on.
     """
 
-    def __init__(self, crew: Crew, options: Options, settle_seconds: float, log: Any) -> None:
+    def __init__(self, crew: Crew | Lanes, options: Options, settle_seconds: float, log: Any) -> None:
         self.crew = crew
         self.options = options
         self.settle_seconds = settle_seconds
@@ -88,7 +89,7 @@ class Desk:
 
     def work(self, now: float, until: float) -> None:
         """Hand what is due and ready to the crew, as long as it has room and time is left."""
-        while len(self.crew) < 3 * self.crew.width and time.monotonic() < until:
+        while self.crew.has_room() and time.monotonic() < until:
             due = self.pending.take_due(now)
             if due is None:
                 return
@@ -127,7 +128,7 @@ class Desk:
             self.on_finished(task, None)
         else:
             self.pending.start(task, now)
-            self.crew.submit(task, self.options)
+            self.crew.submit(task, self.options, seen.status.st_size)
 
     def _seconds_to_wait(self, found: Found, entry: Entry, now: float) -> float:
         still = now - entry.seen

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 from daemon.crew import Crew, local_processes
 from daemon.desk import Desk
 from daemon.guard import Guard
+from daemon.lanes import Lanes
 from daemon.log import (
     CONFIG_REJECTED,
     CONFIG_RELOADED,
@@ -118,7 +119,9 @@ class Service:
     def _build(self) -> None:
         config = self._config
         options = options_of(config)
-        self._crew = Crew(lambda: local_processes(config.work.jobs), config.work.jobs)
+        jobs = config.work.jobs
+        quick, long = Crew(lambda: local_processes(jobs), jobs), Crew(lambda: local_processes(1), 1)
+        self._crew = Lanes(quick, long)
         self._desk = Desk(self._crew, options, config.watch.settle_seconds, self._log)
         self._rounds = Rounds(list(config.roots), self._desk, frozenset(config.watch.ignore), self._log)
         self._desk.on_finished = self._rounds.finished
@@ -147,7 +150,7 @@ class Service:
         now = time.monotonic()
         due = [self._guard.next_due(), self._rounds.next_due(), self._teller.next_due()]
         pending = self._desk.pending.next_due()
-        if pending is not None and len(self._crew) < 3 * self._crew.width:
+        if pending is not None and self._crew.has_room():
             due.append(pending)
         timeout = 0.0 if self._rounds.is_busy(now) else min(max(0.0, min(due) - now), _LONGEST_WAIT_SECONDS)
         with selectors.PollSelector() as selector:

@@ -75,7 +75,7 @@ class Sweep:
         self._log.info(SWEEP_STARTED, paths=list(self._scope.paths))
         for step in steps(self._scope, self._options):
             self._take(step)
-            while len(self._crew) > 4 * self._crew.width and not self._stop():
+            while not self._crew.has_room() and not self._stop():
                 self._collect()
             if self._stop():
                 break
@@ -96,7 +96,7 @@ class Sweep:
                 self._sums.add("fresh", len(step.plans))
             elif step.task not in self._started:  # a path may be given twice
                 self._started[step.task] = time.monotonic()
-                self._crew.submit(step.task, self._options)
+                self._crew.submit(step.task, self._options, step.status.st_size)
 
     def _collect(self) -> None:
         select.select([self._crew], [], [], 0.2)
@@ -136,7 +136,7 @@ def _rows(step: Step, options: Options) -> list[tuple[str, str, str]]:
         return [("failed", step.path, step.error.reason)]
     if isinstance(step, Folder):
         return []
-    outcome = convert(step.task, options)
+    (outcome,) = convert([step.task], options)
     words = {"rendered": "render", "adopted": "adopt"}
     directory = os.path.dirname(step.task.path)
     return [

@@ -1,4 +1,4 @@
-"""What a worker process does: one source at a time, and nothing that could hurt the service.
+"""What a worker process does: a few sources at a time, and nothing that could hurt the service.
 
 A task is a plain value, so that it can travel to any ``concurrent.futures`` executor.
 """
@@ -9,15 +9,17 @@ import ctypes
 import os
 import signal
 import time
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from lib.errors import Corrupt, SidecarError
 from lib.outcome import Options, Outcome, failure
 from lib.source import open_directory, status_of, storage_error
-from lib.sync import sync_source
+from lib.sync import sync_sources
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from types import FrameType
 
 _PR_SET_PDEATHSIG: Final = 1
@@ -66,26 +68,56 @@ def prepare(parent: int) -> None:
         os._exit(1)  # the parent died before the line above
 
 
-def convert(task: Task, options: Options) -> Outcome:
-    """Bring one source up to date; every failure, even one of our own making, is an outcome."""
+def convert(tasks: Sequence[Task], options: Options) -> list[Outcome]:
+    """Bring sources up to date, all waiting for the disk together; every failure is an outcome."""
     try:
-        with open_directory(task.root, task.parts) as directory:
-            _wait_for_tick(directory, task.name)
-            return sync_source(directory, task.name, options, _STOP)
-    except SidecarError as error:
-        return failure(task.name, options, error)
-    except OSError as error:
-        return failure(task.name, options, storage_error(error, "cannot be handled"))
+        with ExitStack() as stack:
+            return _converted(tasks, options, stack)
     except Exception as error:  # noqa: BLE001 (one bad file never stops the work on others)
-        fault = Corrupt(
-            f"it met a fault of this program: {error!r}", hint="Please report it, with the file if you can."
-        )
-        return failure(task.name, options, fault)
+        if len(tasks) > 1:
+            return [outcome for task in tasks for outcome in convert([task], options)]
+        return [failure(tasks[0].name, options, _explained(error))]
 
 
-def _wait_for_tick(directory: int, name: str) -> None:
-    """Wait until a later write would get another time."""
-    status = status_of(directory, name)
-    age = time.time() - status.st_mtime if status else TICK_SECONDS
-    if 0 <= age < TICK_SECONDS:
-        time.sleep(TICK_SECONDS - age)
+def _explained(error: Exception) -> SidecarError:
+    if isinstance(error, OSError):
+        return storage_error(error, "cannot be handled")
+    return Corrupt(
+        f"it met a fault of this program: {error!r}", hint="Please report it, with the file if you can."
+    )
+
+
+def _converted(tasks: Sequence[Task], options: Options, stack: ExitStack) -> list[Outcome]:
+    """Open each directory once, and hand the sources in those that can be opened to the engine."""
+    places = {(task.root, task.parts): _opened(task, stack) for task in tasks}
+    found = [(places[task.root, task.parts], task) for task in tasks]
+    ready = [(place, task.name) for place, task in found if isinstance(place, int)]
+    _wait_for_tick(ready)
+    outcomes = iter(sync_sources(ready, options, _STOP))
+    return [
+        next(outcomes) if isinstance(place, int) else failure(task.name, options, place)
+        for place, task in found
+    ]
+
+
+def _opened(task: Task, stack: ExitStack) -> int | SidecarError:
+    try:
+        return stack.enter_context(open_directory(task.root, task.parts))
+    except SidecarError as error:
+        return error
+
+
+def _wait_for_tick(sources: Sequence[tuple[int, str]]) -> None:
+    """Wait until a later write of any of them would get another time."""
+    now = time.time()
+    times = [status.st_mtime for source in sources if (status := _status(*source)) is not None]
+    ages = [now - moment for moment in times if 0 <= now - moment < TICK_SECONDS]
+    if ages:
+        time.sleep(TICK_SECONDS - min(ages))
+
+
+def _status(directory: int, name: str) -> os.stat_result | None:
+    try:
+        return status_of(directory, name)
+    except SidecarError:  # the engine meets it again, and tells
+        return None

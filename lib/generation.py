@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import warnings
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -140,6 +140,9 @@ def _save(directory: int, stem: str, texts: dict[Kind, list[str]], metadata: byt
             except SidecarError as error:
                 _not_made(name, error)
             in_order.append((name, array))
+        for _, draft in in_order:
+            with suppress(SidecarError):  # told again when it is to be renamed
+                draft.flush()
         for name, draft in in_order:
             _replace(draft, name, needed=draft is first or name in arrays)
         flush_directory(directory)

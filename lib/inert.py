@@ -12,11 +12,13 @@ Specification: CommonMark 0.31 (leaf blocks and container blocks), GitHub Flavor
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator, Sequence
 
 JOINT: Final = b" \n"
 """What stands between texts that are tested as one.
@@ -40,8 +42,12 @@ _BLOCKS: Final = (
 )
 # Patterns begin with one literal character, which `re` finds quickly; the look-ahead after it drops most
 # lines.
-_LINE: Final = re.compile(rb"\n(?=[ \t]*[>0-9`~#*+_=-])%b(?:%b)" % (_RUN, b"|".join(_BLOCKS)))
-_LINE_BEGINS: Final = b" \t>0123456789`~#*+_=-"
+_PLAIN_ITEM: Final = rb"[ \t]*(?:[-+*]|[0-9]{1,9}[.)])[ \t]+[A-Za-z]"
+_LINE: Final = re.compile(
+    rb"\n(?=[ \t]*[>0-9`~#*+_=-])(?!%b)%b(?:%b)" % (_PLAIN_ITEM, _RUN, b"|".join(_BLOCKS))
+)
+_IS_SUSPECT: Final = bytes(code in b" \t>0123456789`~#*+_=-" for code in range(256))
+"""For each byte, 1 if a line that begins with it may open or close a block."""
 _DEFINITION: Final = re.compile(rb"\n(?=[ \t]*[>0-9*+\[-])%b\*?\[" % _RUN)
 _CONTROLS: Final = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\xc2](?:(?<!\xc2)|(?<=\xc2)[\x80-\x9f])")
 _LAYOUT: Final = b"\t\n\r"
@@ -90,45 +96,64 @@ DANGERS: Final[tuple[Danger, ...]] = (
 
 
 class _Layout:
-    """What numpy sees of a block at a glance: its control characters, and how its lines begin."""
+    """What numpy sees of a block at a glance: its control characters, and how its lines begin.
+
+    ``hits``: where a line begins that opens or closes a block; None when there are too many to try.
+    """
 
     def __init__(self, lines: bytes) -> None:
         # numpy is slow to import, and needed only where there is something to render
         import numpy as np
 
         codes = np.frombuffer(lines + b"\n", dtype=np.uint8)
-        low = np.flatnonzero(codes < 0x20)
-        breaks = low[codes[low] == 0x0A][:-1]
-        begins = np.zeros(256, dtype=bool)
-        begins[list(_LINE_BEGINS)] = True
-        self._lines = lines
-        self._low = codes[low].tobytes()
-        self._suspects: list[int] = breaks[begins[codes[breaks + 1]]].tolist()
-
-    def may_hold(self, danger: Danger) -> bool:
-        """Tell whether a search for the danger is worth its time."""
-        if danger is LINE:
-            return len(self._suspects) * _FEW > len(self._lines) or self._line_found()
-        if danger is CONTROL:
-            return (
-                bool(self._low.translate(None, _LAYOUT)) or b"\x7f" in self._lines or b"\xc2" in self._lines
-            )
-        return True
-
-    def _line_found(self) -> bool:
-        return any(_LINE.match(self._lines, place) for place in self._suspects)
+        places = np.flatnonzero(codes < 0x20)
+        low = codes[places]
+        breaks = places[low == 0x0A][:-1]
+        suspects = breaks[np.frombuffer(_IS_SUSPECT, dtype=bool)[codes[breaks + 1]]]
+        has_c0 = bool(low.tobytes().translate(None, _LAYOUT))
+        self.may_hold_controls = has_c0 or b"\x7f" in lines or b"\xc2" in lines
+        self.hits: list[int] | None = None
+        if suspects.size * _FEW <= len(lines):
+            self.hits = [place for place in suspects.tolist() if _LINE.match(lines, place)]
 
 
-def active_dangers(block: bytes, among: Iterable[Danger] = DANGERS) -> tuple[Danger, ...]:
-    """Return the dangers in a text, or in several put together with :data:`JOINT`.
+class Block:
+    """Texts that are looked at together, so that most of them need not be by themselves."""
 
-    A text of the block can hold no other danger, so that each needs to be tested for these alone.
-    """
-    lines = b"\n" + block
-    if len(block) <= _SEEN_AT_ONCE:
-        layout = _Layout(lines)
-        among = [danger for danger in among if layout.may_hold(danger)]
-    return tuple(danger for danger in among if danger.found_in(lines))
+    def __init__(self, texts: Sequence[bytes]) -> None:
+        self._texts = texts
+        self._lines = b"\n" + JOINT.join(texts)
+        self._layout = _Layout(self._lines) if len(self._lines) <= _SEEN_AT_ONCE else None
+
+    def dangers(self, among: Iterable[Danger] = DANGERS) -> tuple[Danger, ...]:
+        """Return the dangers in it; no text of the block holds any other."""
+        return tuple(danger for danger in among if self._holds(danger))
+
+    def _holds(self, danger: Danger) -> bool:
+        if self._layout is not None:
+            if danger is LINE and self._layout.hits is not None:
+                return bool(self._layout.hits)
+            if danger is CONTROL and not self._layout.may_hold_controls:
+                return False
+        return danger.found_in(self._lines)
+
+    def active(self, dangers: Sequence[Danger]) -> list[int]:
+        """Return the indexes of the texts that hold one of these dangers: those that are not inert."""
+        ends = enumerate(accumulate(map(len, self._texts)), 1)
+        begins = [0, *(end + number * len(JOINT) for number, end in ends)]
+        suspects = {index for danger in dangers for index in self._suspects(danger, begins)}
+        return sorted(index for index in suspects if not is_inert(self._texts[index], dangers))
+
+    def _suspects(self, danger: Danger, begins: list[int]) -> Iterator[int]:
+        """Yield the indexes of the texts in which the danger's pattern is found."""
+        if danger is LINE and self._layout is not None and self._layout.hits is not None:
+            yield from (bisect_right(begins, place) - 1 for place in self._layout.hits)
+            return
+        place = 0
+        while match := danger.pattern.search(self._lines, place):
+            index = bisect_right(begins, match.start()) - 1
+            yield index
+            place = begins[index + 1]  # the line break before the next text
 
 
 def is_inert(text: bytes, among: Iterable[Danger] = DANGERS) -> bool:

@@ -9,7 +9,7 @@ import json
 import re
 from typing import TYPE_CHECKING, Any, Final
 
-from lib.inert import CONTROL, DANGERS, JOINT, LONE_RETURN, Danger, active_dangers, is_inert
+from lib.inert import CONTROL, DANGERS, LONE_RETURN, Block, Danger
 from lib.jsontext import dumps
 
 if TYPE_CHECKING:
@@ -38,11 +38,11 @@ _ACTIVE_VALUE: Final = re.compile(
     r"|<[A-Za-z/!?]|!\[|\]\(|\*\*"  # raw HTML, an image, a link, strong emphasis as the labels have
     r"|\\(?![0-9A-Za-z])"  # an escape, which would hide itself, or a hard line break
 )
-_TICKS: Final = re.compile("`+")
+_TICKS: Final = re.compile(b"``*")  # `re` finds a first character more quickly than a repeated one
 # cmark, GitHub's parser, counts the back-ticks that open a fence to 255 and no further, and knows no code
 # span of more than 80.
 _FENCE_COUNTED: Final = 255
-_CLOSES_ANY_FENCE: Final = re.compile(rf"^(?= {{0,3}}`{{{_FENCE_COUNTED},}}[ \t\r]*$)", re.MULTILINE)
+_CLOSES_ANY_FENCE: Final = re.compile(rb"^(?= {0,3}`{%d,}[ \t\r]*$)" % _FENCE_COUNTED, re.MULTILINE)
 _TOO_MANY_TICKS: Final = re.compile("`{20,}")
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 _CONTROL: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
@@ -99,29 +99,24 @@ def items(
 
 
 def _texts(texts: Sequence[str], style: Style) -> Sequence[bytes]:
-    """Return what is shown of each text; all are looked at as one before any is by itself."""
-    raw = _utf8(texts)
+    """Return what is shown of each text; all are looked at together before any is by itself."""
+    shown = _utf8(texts)
     if style == "plain":
-        return raw
-    dangers = active_dangers(JOINT.join(raw), _LOOKED_FOR[style])
-    if style == "fenced":
-        return [_shown(text, dangers) for text in raw]
-    if not dangers:
-        return raw
-    return [text if is_inert(text, dangers) else _shown(text, dangers) for text in raw]
+        return shown
+    block = Block(shown)
+    dangers = block.dangers(_LOOKED_FOR[style])
+    drives = CONTROL in dangers or LONE_RETURN in dangers
+    for index in block.active(dangers) if style == "auto" else range(len(shown)):
+        text = pictured(shown[index].decode()).encode() if drives else shown[index]
+        shown[index] = fenced(text, b"text")
+    return shown
 
 
-def _utf8(texts: Sequence[str]) -> Sequence[bytes]:
+def _utf8(texts: Sequence[str]) -> list[bytes]:
     try:
         return list(map(str.encode, texts))
     except UnicodeEncodeError:
         return list(map(_encoded, texts))
-
-
-def _shown(raw: bytes, dangers: tuple[Danger, ...]) -> bytes:
-    text = raw.decode()
-    drives = CONTROL in dangers or LONE_RETURN in dangers
-    return fenced(pictured(text) if drives else text, "text").encode()
 
 
 def _body(value: Any, style: Style, to_json: Callable[[Any], str]) -> bytes:
@@ -129,27 +124,27 @@ def _body(value: Any, style: Style, to_json: Callable[[Any], str]) -> bytes:
         (text,) = _texts((value,), style)
         return text
     written = to_json(value)
-    return _encoded(fenced(written if style == "plain" else pictured(written), "json"))
+    return fenced(_encoded(written if style == "plain" else pictured(written)), b"json")
 
 
-def fenced(text: str, language: str) -> str:
-    r"""Put a text into a fence of back-ticks longer than any run of them inside it.
+def fenced(text: bytes, language: bytes) -> bytes:
+    r"""Put a text (UTF-8) into a fence of back-ticks longer than any run of them inside it.
 
     Only a line of 255 and more back-ticks and nothing else is changed: no fence keeps it in for every reader,
     so it is indented by four spaces.
 
-    >>> fenced("a", "text")
-    '```text\na\n```'
+    >>> fenced(b"a", b"text")
+    b'```text\na\n```'
     """
-    longest = _longest_run(text) if "```" in text else 2
-    fence = "`" * (longest + 1)
+    longest = max(2, _longest_run(text))
+    fence = b"`" * (longest + 1)
     if longest >= _FENCE_COUNTED:
-        text = _CLOSES_ANY_FENCE.sub("    ", text)
-    return f"{fence}{language}\n{text}\n{fence}"
+        text = _CLOSES_ANY_FENCE.sub(b"    ", text)
+    return b"%b%b\n%b\n%b" % (fence, language, text, fence)
 
 
-def _longest_run(text: str) -> int:
-    return max((run.end() - run.start() for run in _TICKS.finditer(text)), default=0)
+def _longest_run(text: bytes) -> int:
+    return max(map(len, _TICKS.findall(text)), default=0) if b"`" in text else 0
 
 
 def pictured(text: str) -> str:
@@ -180,7 +175,7 @@ def header_value(value: Any) -> str:
     line = _TOO_MANY_TICKS.sub("```…", " ".join(pictured(line).split()))
     if len(line) > _VALUE_CHARACTERS:
         line = line[:_VALUE_CHARACTERS] + "…"
-    ticks = "`" * (_longest_run(line) + 1)
+    ticks = "`" * (_longest_run(_encoded(line)) + 1)
     pad = " " if line.startswith("`") or line.endswith("`") else ""
     return f"{ticks}{pad}{line}{pad}{ticks}"
 

@@ -1,8 +1,6 @@
 """Object arrays: numpy's pickle read as data, as a stream of blocks, by an interpreter that can run nothing.
 
-Format: the comments of CPython's ``pickletools``; of all opcodes only those that ``numpy.save`` produces for
-arrays of plain data are known here (protocols 2 to 4, and what Python 2's cPickle wrote).  The shape of every
-such file is
+The opcodes themselves are in :mod:`lib.machine`.  The shape of every file that ``numpy.save`` writes is
 
     a scaffold that reconstructs an empty array,  MARK 1 shape dtype order  LIST,  TUPLE BUILD STOP
 
@@ -20,64 +18,54 @@ from typing import TYPE_CHECKING, Any, Final
 
 from lib import scaffold
 from lib.cursor import WINDOW_BYTES, Cursor
-from lib.errors import Corrupt, Unfinished, Unsafe
+from lib.errors import Corrupt, Unsafe
 from lib.header import ITEM_BYTES_LIMIT
+from lib.machine import STOP, Machine, decoded
 from lib.memo import Memo
 from lib.scaffold import Array, DType
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from lib.source import Bytes
 
 _MIXED_BLOCK_BYTES: Final = 1 << 22
 _HELD_BACK: Final = 32
 """The last so many items of a batch may still become part of a tuple: they wait for the end of the batch."""
-_MARKS_LIMIT: Final = 200
 _OBJECTS_LIMIT: Final = 4_000_000
 """So many objects may wait for their item to be complete."""
-_INTEGER_BYTES_LIMIT: Final = 1024
 _SCAFFOLD_LIMIT: Final = 64 << 10
 _BATCH: Final = 1000
 _UNBUILT_LIMIT: Final = 256
 """So many more values than items may wait in a batch: the parts of a tuple that is not yet built."""
 
-_U16: Final = struct.Struct("<H").unpack_from
 _U32: Final = struct.Struct("<I").unpack_from
-_I32: Final = struct.Struct("<i").unpack_from
-_U64: Final = struct.Struct("<Q").unpack_from
-_F64: Final = struct.Struct(">d").unpack_from
+_TEXT_OPCODES: Final = frozenset({0x58, 0x8C, 0x8D, 0x95, 0x65, 0x68, 0x6A})
 
 
 class _Items:
     """The token that stands for the outer array's list of items."""
 
 
-class PickleStream:
+class PickleStream(Machine):
     """Reads the pickle of one array of ``shape`` between two offsets (bytes) of a file.
 
     Use once: :meth:`blocks`.
     """
 
     def __init__(self, source: Bytes, start: int, shape: tuple[int, ...]) -> None:
-        self._cursor = Cursor(source, start, source.size)
+        super().__init__(Cursor(source, start, source.size), Memo(source))
         self._shape = shape
         self._count = math.prod(shape)
         self._outer = Array()
         self._items: _Items | None = None
-        self._stack: list[Any] = []
-        self._marks: list[list[Any]] = []
-        self._memo = Memo(source)
         self._in_batch = False
         self._replaying = False
         self._given = 0
-        self._held = 0
         self._only_texts = True
         self._block_start = start
         self._ready: list[Any] = []
         self._ready_start = start
-        self._wrapped: tuple[Any, ...] = ()
-        self._wraps = 0
 
     def blocks(self) -> Iterator[list[Any]]:
         """Yield the array's elements, flat and in C order, in blocks.
@@ -92,7 +80,7 @@ class PickleStream:
         if self._cursor.take(1) != b"\x80" or not 2 <= self._cursor.byte() <= 4:
             raise Corrupt("its data is not a pickle that numpy writes")
         opcode = 0
-        while opcode != _STOP:
+        while opcode != STOP:
             if self._items is not None:
                 self._read_texts()
                 if len(self._ready) >= _BATCH or self._cursor.position - self._ready_start >= WINDOW_BYTES:
@@ -165,17 +153,14 @@ class PickleStream:
             raws.append(window[start:stop])
             number += 1
             at = after
-        texts = _texts(raws)
+        texts = decoded(raws)
         self._stack += texts
         self._memo.near += texts
         self._cursor.advance(at)
         return at < len(window) and window[at] in _TEXT_OPCODES
 
     def _step(self, opcode: int) -> None:
-        handler = _HANDLERS.get(opcode)
-        if handler is None:
-            raise Unsafe(f"its pickle has the opcode {bytes([opcode])!r}, which plain text never needs")
-        handler(self)
+        super()._step(opcode)
         waiting = len(self._stack)
         if waiting + self._held > _OBJECTS_LIMIT:
             raise Unsafe("its pickle piles up millions of objects in one item")
@@ -186,67 +171,30 @@ class PickleStream:
             raise Corrupt("its pickle is not that of an array")
 
     def _check_end(self) -> None:
-        if (
-            self._marks
-            or len(self._stack) != 1
-            or self._stack[0] is not self._outer
-            or self._outer.shape is None
-        ):
+        if self._marks or self._stack != [self._outer] or self._outer.shape is None:
             raise Corrupt("its pickle is not that of one array")
         if self._given != self._count:
             raise Corrupt(f"its pickle holds {self._given:,} items, not as many as its header says")
         if self._cursor.position != self._cursor.end:
             raise Corrupt("it has bytes after its end")
 
-    # Opcodes, in the order of pickletools.  Each takes its argument from the cursor.
+    # What the opcodes do otherwise where the array's own items are concerned
 
-    def _push(self, value: Any) -> None:
-        self._stack.append(value)
-
-    def _pop(self, count: int) -> list[Any]:
-        if len(self._stack) < count:
-            raise Corrupt("its pickle takes more than it holds")
-        values = self._stack[len(self._stack) - count :]
-        del self._stack[len(self._stack) - count :]
-        return values
+    def _at_items(self) -> bool:
+        return self._items is not None and len(self._marks) == 1 and self._stack[-1:] == [self._items]
 
     def _to_mark(self) -> list[Any]:
-        if not self._marks:
-            raise Corrupt("its pickle closes what it never opened")
-        values = self._stack
-        self._stack = self._marks.pop()
+        values = super()._to_mark()
         if len(self._marks) == 1:
             self._in_batch = False
         return values
 
     def _mark(self) -> None:
-        if len(self._marks) >= _MARKS_LIMIT:
-            raise Unsafe(f"its pickle nests deeper than {_MARKS_LIMIT}")
-        at_items = self._items is not None and len(self._marks) == 1 and self._stack[-1:] == [self._items]
-        self._marks.append(self._stack)
-        self._stack = []
+        at_items = self._at_items()
+        super()._mark()
         if at_items:
             self._in_batch = True
             self._checkpoint()
-
-    def _decimal(self) -> None:
-        # Python 2 wrote integers of more than 32 bits as decimal digits
-        digits = self._cursor.line(24)
-        if not digits.removeprefix(b"-").isdigit():
-            raise Corrupt("its pickle holds a number that is none")
-        self._push(int(digits))
-
-    def _long(self, width: int) -> None:
-        length = int.from_bytes(self._cursor.take(width), "little")
-        if length > _INTEGER_BYTES_LIMIT:
-            raise Unsafe(f"its pickle holds an integer of {length:,} bytes")
-        self._push(int.from_bytes(self._cursor.take(length), "little", signed=True))
-
-    def _bytes(self, width: int) -> None:
-        self._push(self._cursor.take(int.from_bytes(self._cursor.take(width), "little")))
-
-    def _unicode(self, width: int) -> None:
-        self._push(_text(self._cursor.take(int.from_bytes(self._cursor.take(width), "little"))))
 
     def _list(self) -> None:
         self._push(self._outer_items() if len(self._marks) == 1 and self._items is None else [])
@@ -264,85 +212,33 @@ class PickleStream:
                 return self._items
         return []
 
-    def _tuple(self) -> None:
-        values = tuple(self._to_mark())
-        self._held += len(values)
-        self._push(values)
-
-    def _small_tuple(self, count: int) -> None:
-        values = tuple(self._pop(count))
-        # each wraps the one before: a million levels are a million bytes, and a crash for who follows them
-        self._wraps = self._wraps + 1 if any(value is self._wrapped for value in values) else 0
-        if self._wraps > _MARKS_LIMIT:
-            raise Unsafe(f"its pickle nests deeper than {_MARKS_LIMIT}")
-        self._wrapped = values
-        self._push(values)
-
     def _append(self) -> None:
-        (value,) = self._pop(1)
-        if self._stack[-1:] == [self._items] and self._given + 1 != self._count:
+        if self._stack[-2:-1] == [self._items] and self._given + 1 != self._count:
             # only a last batch of one item is written so
             raise Corrupt("its pickle fills the array in a way that numpy never does")
-        self._extend([value])
-
-    def _appends(self) -> None:
-        self._extend(self._to_mark())
+        super()._append()
 
     def _extend(self, values: list[Any]) -> None:
-        target = self._stack[-1] if self._stack else None
-        if type(target) is list:
-            target.extend(values)
-            self._held += len(values)
-        elif target is self._items and target is not None and len(self._marks) == 1:
+        if self._at_items():
             self._give(values)
         else:
-            raise Corrupt("its pickle appends to something that is no list")
-
-    def _setitems(self, pairs: list[Any]) -> None:
-        target = self._stack[-1] if self._stack else None
-        if type(target) is not dict or len(pairs) % 2:
-            raise Corrupt("its pickle fills something that is no dictionary")
-        self._held += len(pairs)
-        for key, value in zip(pairs[::2], pairs[1::2], strict=True):
-            # a nested key would be hashed recursively
-            if not isinstance(key, (str, bytes, int, float, type(None))):
-                raise Corrupt("it holds a dictionary whose key is neither text nor a number")
-            target[key] = value
-
-    def _global(self) -> None:
-        module = self._cursor.line(200).decode("latin-1")
-        self._push(scaffold.recognise(module, self._cursor.line(200).decode("latin-1")))
-
-    def _stack_global(self) -> None:
-        self._push(scaffold.recognise(*self._pop(2)))
+            super()._extend(values)
 
     def _reduce(self) -> None:
-        value = scaffold.reduced(*self._pop(2))
-        if type(value) is Array and not self._stack and not self._marks:
-            self._outer = value
-        self._push(value)
+        super()._reduce()
+        if type(self._stack[-1]) is Array and len(self._stack) == 1 and not self._marks:
+            self._outer = self._stack[-1]
 
-    def _build(self) -> None:
-        target, state = self._pop(2)
-        if type(target) is DType:
-            scaffold.build_dtype(target, state)
-        elif type(target) is not Array:
-            raise Unsafe("its pickle sets the state of something that is no array")
-        elif target is self._outer:
+    def _build_array(self, target: Array, state: Any) -> None:
+        if target is self._outer:
             self._build_outer(state)
         else:
-            scaffold.build_array(target, state)
-        self._push(target)
+            super()._build_array(target, state)
 
     def _build_outer(self, state: Any) -> None:
         if self._items is None or self._marks or type(state) is not tuple or state[4:] != (self._items,):
             raise Corrupt("its pickle is not that of an array of objects")
         self._outer.shape = self._shape
-
-    def _memoize(self, index: int | None) -> None:
-        if not self._stack:
-            raise Corrupt("its pickle remembers what it does not hold")
-        self._memo.add(self._memo.next_index if index is None else index, self._stack[-1])
 
     def _recall(self, index: int) -> None:
         value = self._memo.recall(index, self._replay)
@@ -365,68 +261,3 @@ class PickleStream:
                 steps += 1
         memo.charge(steps)
         return memo.near
-
-    def _frame(self) -> None:
-        if _U64(self._cursor.take(8))[0] > self._cursor.end - self._cursor.position:
-            raise Unfinished("it ends inside its data")
-
-
-def _text(raw: bytes) -> str:
-    try:
-        return raw.decode("utf-8", "surrogatepass")
-    except UnicodeDecodeError:
-        raise Corrupt("its pickle holds a text that is not UTF-8") from None
-
-
-def _texts(raws: list[bytes]) -> list[str]:
-    try:
-        return list(map(bytes.decode, raws))
-    except UnicodeDecodeError:  # lone surrogates, which pickle writes as they are, or no text at all
-        return list(map(_text, raws))
-
-
-_STOP: Final = ord(".")
-_TEXT_OPCODES: Final = frozenset({0x58, 0x8C, 0x8D, 0x95, 0x65, 0x68, 0x6A})
-_HANDLERS: Final[dict[int, Callable[[PickleStream], None]]] = {
-    ord("I"): lambda s: s._decimal(),
-    ord("J"): lambda s: s._push(_I32(s._cursor.take(4))[0]),
-    ord("K"): lambda s: s._push(s._cursor.byte()),
-    ord("M"): lambda s: s._push(_U16(s._cursor.take(2))[0]),
-    0x8A: lambda s: s._long(1),
-    0x8B: lambda s: s._long(4),
-    ord("G"): lambda s: s._push(_F64(s._cursor.take(8))[0]),
-    ord("N"): lambda s: s._push(None),
-    0x88: lambda s: s._push(True),
-    0x89: lambda s: s._push(False),
-    ord("U"): lambda s: s._bytes(1),
-    ord("T"): lambda s: s._bytes(4),
-    ord("C"): lambda s: s._bytes(1),
-    ord("B"): lambda s: s._bytes(4),
-    0x8E: lambda s: s._bytes(8),
-    0x8C: lambda s: s._unicode(1),
-    ord("X"): lambda s: s._unicode(4),
-    0x8D: lambda s: s._unicode(8),
-    ord("]"): lambda s: s._list(),
-    ord("a"): lambda s: s._append(),
-    ord("e"): lambda s: s._appends(),
-    ord(")"): lambda s: s._push(()),
-    0x85: lambda s: s._small_tuple(1),
-    0x86: lambda s: s._small_tuple(2),
-    0x87: lambda s: s._small_tuple(3),
-    ord("t"): lambda s: s._tuple(),
-    ord("}"): lambda s: s._push({}),
-    ord("s"): lambda s: s._setitems(s._pop(2)),
-    ord("u"): lambda s: s._setitems(s._to_mark()),
-    ord("("): lambda s: s._mark(),
-    ord("q"): lambda s: s._memoize(s._cursor.byte()),
-    ord("r"): lambda s: s._memoize(_U32(s._cursor.take(4))[0]),
-    0x94: lambda s: s._memoize(None),
-    ord("h"): lambda s: s._recall(s._cursor.byte()),
-    ord("j"): lambda s: s._recall(_U32(s._cursor.take(4))[0]),
-    ord("c"): lambda s: s._global(),
-    0x93: lambda s: s._stack_global(),
-    ord("R"): lambda s: s._reduce(),
-    ord("b"): lambda s: s._build(),
-    0x95: lambda s: s._frame(),
-    _STOP: lambda _: None,
-}

@@ -2,14 +2,14 @@
 
 Every file is written under a hidden temporary name in its own directory, flushed to disk and renamed into
 place, so that a reader sees the whole old file, the whole new one, or none: at every instant, after ``kill
--9``, after a power cut.  A live writer holds a lock (flock) on its temporary file; one without a lock was
-left by a crash.
+-9``, after a power cut.  Of several files, all are sealed, then all flushed, then all renamed: flushing the
+first takes most of the others along.  A live writer holds a lock (flock) on its temporary file; one without a
+lock was left by a crash.
 """
 
 from __future__ import annotations
 
 import contextlib
-import errno
 import fcntl
 import os
 import secrets
@@ -18,16 +18,18 @@ from typing import TYPE_CHECKING, Any, Final
 
 from lib.errors import Changed, Passing
 from lib.names import is_temporary
-from lib.source import ACCESS_LIST, FileBytes, advise, same_version, status_of, storage_error
+from lib.permissions import take_after, take_defaults
+from lib.source import FileBytes, advise, same_version, status_of, storage_error
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from lib.errors import SidecarError
 
 _EXCLUSIVE: Final = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _ATTEMPTS: Final = 100
 _LARGE_BYTES: Final = 16 << 20
 """A sidecar this large leaves the page cache once it is on disk: training jobs need the room more."""
-_PERMISSION_BITS: Final = 0o666
 
 
 class Draft:
@@ -35,6 +37,8 @@ class Draft:
 
     def __init__(self, directory: int) -> None:
         self._directory = directory
+        self._is_flushed = False
+        self._lost: SidecarError | None = None
         self.name, self._descriptor = _create(directory)
 
     def write(self, data: bytes) -> None:
@@ -58,22 +62,38 @@ class Draft:
         return FileBytes(self._descriptor)
 
     def seal(self, like: FileBytes | None, stamp_ns: int | None) -> None:
-        """Give the draft a source's permissions and owner, its stamp as modification time, and flush it.
+        """Give the draft a source's permissions and owner, and its stamp as modification time.
 
         Without a source to be ``like``, its permissions are those of any new file.
 
-        :raises Storage: the disk is full or faulty.
+        :raises Storage: the system refuses.
         """
         try:
             if like is None:
-                os.fchmod(self._descriptor, _PERMISSION_BITS & ~_umask())
+                take_defaults(self._descriptor)
             else:
-                _take_after(self._descriptor, like)
+                take_after(self._descriptor, like)
             if stamp_ns is not None:
                 os.utime(self._descriptor, ns=(stamp_ns, stamp_ns))
-            os.fsync(self._descriptor)
         except OSError as error:
             raise storage_error(error, "cannot be written") from error
+        advise(self._descriptor, os.POSIX_FADV_DONTNEED)  # pages that are not on disk yet begin to go there
+
+    def flush(self) -> None:
+        """Wait until the sealed draft is on disk; once is enough.
+
+        :raises Storage: the disk is full or faulty.
+        """
+        if self._lost is not None:  # the system tells of a lost write only once
+            raise self._lost
+        if self._is_flushed:
+            return
+        try:
+            os.fsync(self._descriptor)
+        except OSError as error:
+            self._lost = storage_error(error, "cannot be written")
+            raise self._lost from error
+        self._is_flushed = True
         if os.fstat(self._descriptor).st_size >= _LARGE_BYTES:
             advise(self._descriptor, os.POSIX_FADV_DONTNEED)
 
@@ -89,10 +109,11 @@ class Draft:
         self.replace(name)
 
     def replace(self, name: str) -> None:
-        """Rename the sealed draft to ``name``, whatever is there.
+        """Rename the sealed draft to ``name``, whatever is there, once it is on disk.
 
-        :raises Storage: the system refuses (a directory of that name, no permission).
+        :raises Storage: the system refuses (a directory of that name, no permission), or the disk does.
         """
+        self.flush()
         try:
             os.rename(self.name, name, src_dir_fd=self._directory, dst_dir_fd=self._directory)
         except OSError as error:
@@ -204,51 +225,3 @@ def _remove_abandoned(directory: int, name: str) -> bool:
     finally:
         os.close(descriptor)
     return True
-
-
-def _take_after(descriptor: int, source: FileBytes) -> None:
-    """Give a draft a source's owner, group, access list and permission bits, or fewer where it cannot."""
-    like, access_list = source.status, source.access_list()
-    mode = stat.S_IMODE(like.st_mode) & _PERMISSION_BITS
-    if _own(descriptor, like).st_gid != like.st_gid:
-        mode = _for_any_group(mode) if access_list is None else mode & stat.S_IRWXU
-        access_list = None
-    if not _set_access_list(descriptor, access_list):
-        mode &= stat.S_IRWXU
-    os.fchmod(descriptor, mode)
-
-
-def _own(descriptor: int, like: os.stat_result) -> os.stat_result:
-    mine = os.fstat(descriptor)
-    if (mine.st_uid, mine.st_gid) == (like.st_uid, like.st_gid):
-        return mine
-    for uid in (like.st_uid, -1):
-        with contextlib.suppress(OSError):
-            os.fchown(descriptor, uid, like.st_gid)
-            break
-    return os.fstat(descriptor)
-
-
-def _for_any_group(mode: int) -> int:
-    """Let group and others do what both the source's group and others may: who is who is not known."""
-    both = (mode >> 3) & mode & stat.S_IRWXO
-    return (mode & stat.S_IRWXU) | both << 3 | both
-
-
-def _set_access_list(descriptor: int, access_list: bytes | None) -> bool:
-    """Give a file this access list, or take away the one its directory gave it; False if it cannot."""
-    try:
-        if access_list is None:
-            os.removexattr(descriptor, ACCESS_LIST)
-        else:
-            os.setxattr(descriptor, ACCESS_LIST, access_list)
-    except OSError as error:
-        return access_list is None and error.errno in {errno.ENODATA, errno.ENOTSUP}
-    return True
-
-
-def _umask() -> int:
-    """Read the umask from the kernel: ``os.umask`` can read it only by changing it for every thread."""
-    with open("/proc/self/status", encoding="ascii", errors="replace") as status:
-        line = next((line for line in status if line.startswith("Umask:")), "Umask: 0077")
-    return int(line.split()[1], 8)

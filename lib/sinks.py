@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Sink(Protocol):
-    """Where the bytes of one sidecar go: write, then seal, then publish; close whatever happened."""
+    """Where the bytes of one sidecar go: write, seal, flush, publish; close whatever happened."""
 
     plan: Plan
     bytes_taken: int
@@ -25,6 +25,9 @@ class Sink(Protocol):
         """Take the next bytes."""
 
     def seal(self, like: FileBytes) -> None:
+        """Say that all was written, for a sidecar of this source."""
+
+    def flush(self) -> None:
         """Make durable what was written."""
 
     def publish(self) -> Verdict:
@@ -49,8 +52,12 @@ class DraftSink:
         self.bytes_taken += len(data)
 
     def seal(self, like: FileBytes) -> None:
-        """Give the draft its permissions and its stamp, and flush it to disk."""
+        """Give the draft its permissions and its stamp."""
         self._draft.seal(like, self.plan.stamp_ns)
+
+    def flush(self) -> None:
+        """Wait until the draft is on disk."""
+        self._draft.flush()
 
     def publish(self) -> Verdict:
         """Rename the draft into place, unless another sweep has made the same sidecar meanwhile."""
@@ -88,6 +95,9 @@ class CompareSink:
             self._offset += len(data)
 
     def seal(self, like: FileBytes) -> None:
+        """Nothing was written."""
+
+    def flush(self) -> None:
         """Nothing was written."""
 
     def publish(self) -> Verdict:

@@ -81,7 +81,11 @@ class HandCrew:
     def __len__(self) -> int:
         return len(self.submitted)
 
-    def submit(self, task: Task, options: Options) -> None:
+    def has_room(self) -> bool:
+        """Tell whether it takes more: three a worker."""
+        return len(self) < 3 * self.width
+
+    def submit(self, task: Task, options: Options, size: int = 0) -> None:  # noqa: ARG002 (protocol)
         """Take a task on."""
         self.submitted.append((task, options))
 
@@ -95,7 +99,7 @@ class HandCrew:
 
     def _outcome(self, task: Task, options: Options) -> Outcome:
         error = self.errors.get(task.name)
-        return convert(task, options) if error is None else failure(task.name, options, error)
+        return convert([task], options)[0] if error is None else failure(task.name, options, error)
 
 
 class FedWatch:
@@ -167,7 +171,15 @@ def moody_processes(jobs: int) -> ProcessPoolExecutor:
     return executor
 
 
-def _moody(work: Callable[[Task, Options], Outcome], task: Task, options: Options) -> Outcome:
+def _moody(
+    work: Callable[[list[Task], Options], list[Outcome]], tasks: list[Task], options: Options
+) -> list[Outcome]:
+    for task in tasks:
+        _show_mood(task)
+    return work(tasks, options)
+
+
+def _show_mood(task: Task) -> None:
     if task.name.startswith("poison"):
         os.kill(os.getpid(), signal.SIGKILL)
     if task.name.startswith("mortal"):
@@ -178,7 +190,6 @@ def _moody(work: Callable[[Task, Options], Outcome], task: Task, options: Option
     if task.name.startswith("endless"):
         Path(task.path + ".pid").write_text(str(os.getpid()), "ascii")
         threading.Event().wait(100)
-    return work(task, options)
 
 
 def task_of(path: Path, root: Path | None = None) -> Task:

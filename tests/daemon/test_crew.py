@@ -79,6 +79,27 @@ def test_every_task_comes_back_once(crew: Crew, tmp_path: Path) -> None:
     assert crew.done() == []
 
 
+def test_small_tasks_that_wait_go_together_and_large_ones_alone(tmp_path: Path) -> None:
+    """While a worker is busy, what waits is gathered: up to sixteen, up to eight megabytes."""
+    executor = Inline()
+    batches = []
+    crew = Crew(lambda: executor, 1)
+
+    def noting(fn: Callable[..., Any], tasks: list[Task], options: Options) -> Future[Any]:
+        batches.append(len(tasks))
+        return Inline.submit(executor, fn, tasks, options)
+
+    executor.submit = noting  # type: ignore[method-assign]  # listens in
+    tasks = [task_of(save(tmp_path / f"{number}_completions.npy", ["text"])) for number in range(40)]
+    for number, task in enumerate(tasks):
+        crew.submit(task, Options(), size=9 << 20 if number in {30, 31} else 1000)
+    outcomes = collect(crew)
+    crew.close()
+    assert set(results(outcomes).values()) == {"rendered"}
+    assert len(outcomes) == 40
+    assert batches == [1, 1, 16, 12, 1, 1, 8]
+
+
 def test_the_descriptor_is_quiet_when_there_is_nothing_to_take(crew: Crew, tmp_path: Path) -> None:
     """It is readable for finished work only."""
     submit(crew, tmp_path, "a")

@@ -15,7 +15,7 @@ from support import SECOND_NS, save
 from daemon.crew import Crew
 from daemon.sweep import Scope, Sweep, dry_run, missing, not_sources
 from lib.errors import Changed, Storage, Vanished
-from lib.outcome import Options, failure
+from lib.outcome import Options, Outcome, failure
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -33,13 +33,17 @@ class Scripted(Inline):
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         """Fail as the script says, or do it."""
-        task: Task = args[0]
-        self.calls.append(task.name)
+        tasks: list[Task] = args[0]
+        self.calls += [task.name for task in tasks]
+        future: Future[Any] = Future()
+        future.set_result([self._answer(fn, task, *args[1:], **kwargs) for task in tasks])
+        return future
+
+    def _answer(self, fn: Callable[..., Any], task: Task, options: Options) -> Outcome:
         if self.errors.get(task.name):
-            future: Future[Any] = Future()
-            future.set_result(failure(task.name, args[1], self.errors[task.name].pop(0)))
-            return future
-        return super().submit(fn, *args, **kwargs)
+            return failure(task.name, options, self.errors[task.name].pop(0))
+        outcome: Outcome = fn([task], options)[0]
+        return outcome
 
 
 class Yard:

@@ -16,12 +16,18 @@ from support import SECOND_NS, save, wait_for
 
 from daemon import work
 from daemon.work import Task, convert, prepare
-from lib.outcome import Options
+from lib.outcome import Options, Outcome
 
 if TYPE_CHECKING:
     import pytest
 
 NAME = "n1_completions.npy"
+
+
+def convert_one(task: Task) -> Outcome:
+    """Convert one source."""
+    (outcome,) = convert([task], Options())
+    return outcome
 
 
 def test_a_task_names_its_path() -> None:
@@ -33,19 +39,19 @@ def test_a_task_names_its_path() -> None:
 def test_a_source_is_brought_up_to_date(tmp_path: Path) -> None:
     """Both sidecars, and nothing to do the second time."""
     task = task_of(save(tmp_path / NAME, ["text"], time_ns=SECOND_NS))
-    assert convert(task, Options()).result == "rendered"
-    assert convert(task, Options()).result == "fresh"
+    assert convert_one(task).result == "rendered"
+    assert convert_one(task).result == "fresh"
 
 
 def test_a_directory_that_is_gone_is_an_outcome(tmp_path: Path) -> None:
     """Nothing is raised."""
-    outcome = convert(Task(str(tmp_path / "gone"), (), NAME), Options())
+    outcome = convert_one(Task(str(tmp_path / "gone"), (), NAME))
     assert (outcome.result, outcome.error, outcome.passing) == ("failed", "Vanished", True)
 
 
 def test_a_source_that_is_gone_is_an_outcome(tmp_path: Path) -> None:
     """Nothing is raised."""
-    assert convert(Task(str(tmp_path), (), NAME), Options()).error == "Vanished"
+    assert convert_one(Task(str(tmp_path), (), NAME)).error == "Vanished"
 
 
 def test_a_fault_of_this_program_is_an_outcome(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -54,17 +60,45 @@ def test_a_fault_of_this_program_is_an_outcome(tmp_path: Path, monkeypatch: pyte
     def fault(*_: Any) -> Any:
         raise ZeroDivisionError("oops")
 
-    monkeypatch.setattr(work, "sync_source", fault)
-    outcome = convert(task_of(save(tmp_path / NAME, ["text"])), Options())
+    monkeypatch.setattr(work, "sync_sources", fault)
+    outcome = convert_one(task_of(save(tmp_path / NAME, ["text"])))
     assert (outcome.result, outcome.passing) == ("failed", False)
     assert "ZeroDivisionError('oops')" in outcome.trouble
     assert "report" in outcome.hint
 
 
+def test_one_bad_source_does_not_spoil_the_others(tmp_path: Path) -> None:
+    """Each has its own outcome: in a directory that is gone, broken, met by a bug, or good; in order."""
+    for folder in "abc":
+        (tmp_path / folder).mkdir()
+    good = [task_of(save(tmp_path / folder / NAME, ["text"])) for folder in "ab"]
+    broken = tmp_path / "c" / NAME
+    broken.write_bytes(b"no array")
+    gone = Task(str(tmp_path / "gone"), (), NAME)
+    outcomes = convert([good[0], gone, task_of(broken), good[1]], Options())
+    assert [outcome.result for outcome in outcomes] == ["rendered", "failed", "failed", "rendered"]
+    assert [outcome.error for outcome in outcomes] == ["", "Vanished", "Corrupt", ""]
+
+
+def test_a_fault_of_this_program_hits_one_of_several(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When several fail at once each is tried by itself."""
+    whole = work.sync_sources
+
+    def fault(sources: list[tuple[int, str]], *rest: Any) -> Any:
+        if any(name.startswith("bad") for _, name in sources):
+            raise ZeroDivisionError("oops")
+        return whole(sources, *rest)
+
+    monkeypatch.setattr(work, "sync_sources", fault)
+    tasks = [task_of(save(tmp_path / f"{name}_completions.npy", ["x"])) for name in ("a", "bad", "c")]
+    outcomes = convert(tasks, Options())
+    assert [outcome.result for outcome in outcomes] == ["rendered", "failed", "rendered"]
+
+
 def test_a_file_written_just_now_is_not_read_before_its_time_can_tell(tmp_path: Path) -> None:
     """A tick passes between its time and the work; no more than that."""
     path = save(tmp_path / NAME, ["text"], time_ns=time.time_ns())
-    convert(task_of(path), Options())
+    convert_one(task_of(path))
     assert 0.02 <= time.time() - path.stat().st_mtime < 1.0
 
 
@@ -108,7 +142,7 @@ def test_workers_end_with_a_service_that_is_killed(tmp_path: Path) -> None:
         from pathlib import Path
         from daemon.crew import Crew
         from doubles import moody_processes, task_of
-        from lib.outcome import Options
+        from lib.outcome import Options, Outcome
         crew = Crew(lambda: moody_processes(1), 1)
         crew.submit(task_of(Path({str(tmp_path)!r}, "endless_completions.npy")), Options())
         threading.Event().wait(60)

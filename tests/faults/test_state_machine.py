@@ -16,7 +16,7 @@ import signal
 import tempfile
 import time
 from concurrent.futures import Executor, Future
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -42,7 +42,7 @@ from daemon.sweep import Scope, Sweep
 from lib.names import FORMATS, is_temporary, kind_of, metadata_name
 from lib.outcome import Options, Outcome
 from lib.source import open_directory
-from lib.sync import sync_source
+from lib.sync import sync_sources
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -110,9 +110,11 @@ class Stopping(Executor):
         future.set_result(self._work(*args))
         return future
 
-    def _work(self, task: Task, options: Options) -> Outcome:
-        with open_directory(task.root, task.parts) as directory:
-            return sync_source(directory, task.name, options, self._stop)
+    def _work(self, tasks: list[Task], options: Options) -> list[Outcome]:
+        with ExitStack() as stack:
+            places = [stack.enter_context(open_directory(task.root, task.parts)) for task in tasks]
+            names = [task.name for task in tasks]
+            return sync_sources(list(zip(places, names, strict=True)), options, self._stop)
 
 
 class Countdown:

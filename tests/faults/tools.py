@@ -35,7 +35,7 @@ _CONVERT: Final = """
 import sys
 from daemon.work import Task, convert
 from lib.outcome import Options
-outcome = convert(Task(sys.argv[1], (), sys.argv[2]), Options())
+(outcome,) = convert([Task(sys.argv[1], (), sys.argv[2])], Options())
 print(outcome.result, outcome.passing, outcome.trouble, outcome.hint, sep="|")
 """
 _CALL: Final = re.compile(r"(\w+)\(")

@@ -16,16 +16,20 @@ LAYERS = (
     {"names", "errors"},
     {"outcome", "header", "tally", "inert"},
     {"cursor", "memo", "scaffold", "texts", "jsontext"},
-    {"pickled", "plain", "markdown"},
+    {"machine", "plain", "markdown"},
+    {"pickled"},
     {"reading", "render"},
     {"source", "beneath"},
-    {"plan", "publish", "metadata"},
+    {"plan", "permissions", "metadata"},
+    {"publish"},
     {"sinks"},
+    {"conversion"},
     {"sync", "generation"},
 )
 """From the ground up: a module imports from lower layers, or from its own."""
 PURE = {"names", "errors", "outcome", "header", "tally", "inert", "cursor", "memo", "scaffold", "texts"} | {
     "jsontext",
+    "machine",
     "pickled",
     "plain",
     "markdown",
@@ -170,7 +174,9 @@ def test_nothing_runs_what_a_file_says(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", [path for path in LIBRARY if path.stem != "publish"], ids=lambda path: path.stem
+    "path",
+    [path for path in LIBRARY if path.stem not in {"publish", "permissions"}],
+    ids=lambda path: path.stem,
 )
 def test_only_the_writing_edge_writes(path: Path) -> None:
     """Nobody else creates, renames, removes or changes a file."""
@@ -194,8 +200,8 @@ def test_the_library_is_silent_and_timeless(path: Path) -> None:
 
 @pytest.mark.parametrize("path", LIBRARY, ids=lambda path: path.stem)
 def test_modules_stay_small(path: Path) -> None:
-    """About 60 to 200 lines; the interpreter of opcodes is one flat family and may have twice that."""
-    assert len(path.read_text("utf-8").splitlines()) <= (430 if path.stem == "pickled" else 260)
+    """About 60 to 200 lines, so that each is read in one sitting."""
+    assert len(path.read_text("utf-8").splitlines()) <= 265
 
 
 def test_looking_for_a_cache_does_not_import_numpy() -> None:

@@ -14,7 +14,7 @@ from nasty import ALL, HARMFUL, HARMLESS, PIECES
 from support import SLOWDOWN
 
 from lib import inert
-from lib.inert import CONTROL, DANGERS, JOINT, LONE_RETURN, Danger
+from lib.inert import CONTROL, DANGERS, LONE_RETURN, Block, Danger
 
 TEXTS = st.lists(st.sampled_from(PIECES), max_size=14).map("".join)
 MEGABYTE = 1_000_000
@@ -25,9 +25,14 @@ def is_inert(text: str, among: tuple[Danger, ...] = DANGERS) -> bool:
     return inert.is_inert(text.encode("utf-8", "replace"), among)
 
 
+def block_of(*texts: str) -> Block:
+    """Put texts together."""
+    return Block([text.encode("utf-8", "replace") for text in texts])
+
+
 def active_dangers(*texts: str) -> tuple[Danger, ...]:
     """Test texts put together."""
-    return inert.active_dangers(JOINT.join(text.encode("utf-8", "replace") for text in texts))
+    return block_of(*texts).dangers()
 
 
 CONTAINERS = (
@@ -160,8 +165,8 @@ def test_harmless_texts_are_harmless_together() -> None:
 @given(st.lists(TEXTS, min_size=1, max_size=5))
 def test_testing_for_the_dangers_of_the_block_is_testing_for_all(texts: list[str]) -> None:
     """The verdict on a text does not depend on its company."""
-    dangers = active_dangers(*texts)
-    assert [is_inert(text, dangers) for text in texts] == [is_inert(text) for text in texts]
+    block = block_of(*texts)
+    assert block.active(block.dangers()) == [i for i, text in enumerate(texts) if not is_inert(text)]
 
 
 @pytest.mark.parametrize("unit", SLOW_TO_BACKTRACK, ids=repr)
