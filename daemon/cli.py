@@ -61,7 +61,9 @@ def _run(given: argparse.Namespace) -> int:
         print(to_toml(config), end="")
         return ALL_IS_WELL
     if given.backfill:
-        return backfill(given.paths or config.roots, config, force=given.force, dry_run=given.dry_run)
+        paths = given.paths or config.roots
+        force, dry_run, scheduler = given.force, given.dry_run, given.scheduler
+        return backfill(paths, config, force=force, dry_run=dry_run, scheduler=scheduler)
     return _watch(config, given)
 
 
@@ -95,13 +97,18 @@ def _parser() -> argparse.ArgumentParser:
     sweep.add_argument(
         "--force", action="store_true", help="render everything again, edited sidecars included"
     )
+    sweep.add_argument(
+        "--scheduler",
+        metavar="ADDRESS",
+        help="have the workers of this Dask scheduler do the work, such as tcp://host:8786",
+    )
     parser.add_argument_group("with --status").add_argument("--json", action="store_true", help="for scripts")
     add_options(parser.add_argument_group("configuration (over the file)"))
     return parser
 
 
 def _check_combinations(parser: argparse.ArgumentParser, given: argparse.Namespace) -> None:
-    for flag in ("dry_run", "force"):
+    for flag in ("dry_run", "force", "scheduler"):
         if getattr(given, flag) and not given.backfill:
             parser.error(f"--{flag.replace('_', '-')} goes with --backfill")
     if given.json and not given.status:

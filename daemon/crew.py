@@ -3,7 +3,7 @@
 Small tasks that wait are handed over several at a time, so that they wait for the disk together.
 
 When a worker dies (killed for its memory, say), every task in work is lost with the pool.  They are tried
-again one at a time; a task that is alone when a worker dies for the second time is the one at fault.
+again one at a time; a task that is alone when it is lost for the second time is the one at fault.
 """
 
 from __future__ import annotations
@@ -184,10 +184,13 @@ class Crew:
             return [(job.task, outcome) for job, outcome in zip(jobs, future.result(), strict=True)]
         except BrokenProcessPool:
             self._end_executor()
+            error: SidecarError = _DIED
+        except Exception as trouble:  # noqa: BLE001 (a cluster's executor has errors of its own)
+            error = _lost(trouble)
         if self._stopping:
             return _all_failed(jobs, _STOPPED)
         if alone:
-            return _all_failed(jobs, _DIED)
+            return _all_failed(jobs, error)
         self._suspects += jobs
         return []
 
@@ -212,6 +215,13 @@ class Crew:
             if process.is_alive():
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(process.pid, number)
+
+
+def _lost(error: Exception) -> SidecarError:
+    return Passing(
+        f"its worker did not answer: {type(error).__name__}: {error}".partition("\n")[0],
+        hint="See the worker's log; generation-sidecars must be installed there. The next sweep tries again.",
+    )
 
 
 def _all_failed(jobs: list[_Job], error: SidecarError) -> list[tuple[Task, Outcome]]:

@@ -19,6 +19,10 @@ PROGRAM: Final = "generation-sidecars"
 ALL_IS_WELL, SOMETHING_FAILED, WRONG_USAGE = 0, 1, 2
 
 
+class UnavailableError(Exception):
+    """Why a command cannot be carried out: a sentence with the way out."""
+
+
 def add_options(group: Any) -> None:
     """Add the flags that lie over the configuration file."""
     group.add_argument("--config", type=_file, metavar="FILE", help="a TOML file; see config.example.toml")
@@ -78,6 +82,9 @@ def guarded(command: Callable[[], int]) -> int:
     except ConfigError as error:
         print(error, file=sys.stderr)
         return WRONG_USAGE
+    except UnavailableError as error:
+        print(error, file=sys.stderr)
+        return SOMETHING_FAILED
     except KeyboardInterrupt:
         print("Stopped.", file=sys.stderr)
         return SOMETHING_FAILED

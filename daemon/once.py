@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from daemon.flags import ALL_IS_WELL, SOMETHING_FAILED, WRONG_USAGE, refuse
@@ -13,14 +14,17 @@ from lib.names import KINDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from contextlib import AbstractContextManager
     from types import FrameType
 
     from daemon.config import Config
+    from daemon.crew import Crew
 
 
-def backfill(paths: Sequence[str], config: Config, *, force: bool, dry_run: bool) -> int:
-    """Sweep once; return the exit status."""
-    from daemon.crew import Crew, local_processes
+def backfill(
+    paths: Sequence[str], config: Config, *, force: bool, dry_run: bool, scheduler: str | None = None
+) -> int:
+    """Sweep once, with the workers of a Dask ``scheduler`` if one is given; return the exit status."""
     from daemon.log import configure, get_logger
     from daemon.service import options_of
     from daemon.sweep import Scope, Sweep, missing, not_sources
@@ -40,14 +44,25 @@ def backfill(paths: Sequence[str], config: Config, *, force: bool, dry_run: bool
         from daemon.sweep import dry_run as show_plans
 
         return SOMETHING_FAILED if show_plans(scope, options, sys.stdout).failed else ALL_IS_WELL
-    crew = Crew(lambda: local_processes(config.work.jobs), config.work.jobs)
-    with _interruptible() as interrupted, contextlib.closing(crew):
+    if scheduler is not None:  # its workers were started elsewhere
+        scope = replace(scope, paths=tuple(map(os.path.abspath, paths)))
+    with _interruptible() as interrupted, _crew(config, scheduler) as crew:
         sweep = Sweep(scope, options, crew, get_logger(), interrupted)
         sums = sweep.run()
     if sweep.stopped:
         print("Stopped. What was done is whole; the same command does the rest.", file=sys.stderr)
         return SOMETHING_FAILED
     return SOMETHING_FAILED if sums.failed else ALL_IS_WELL
+
+
+def _crew(config: Config, scheduler: str | None) -> AbstractContextManager[Crew]:
+    from daemon.crew import Crew, local_processes
+
+    if scheduler is None:
+        return contextlib.closing(Crew(lambda: local_processes(config.work.jobs), config.work.jobs))
+    from daemon.cluster import cluster_crew
+
+    return cluster_crew(scheduler)
 
 
 class _Interrupted:

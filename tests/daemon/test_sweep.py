@@ -158,11 +158,11 @@ def test_other_failures_are_not_tried_again(yard: Yard) -> None:
 
 def test_a_sweep_that_is_stopped_says_what_it_did(yard: Yard) -> None:
     """It takes nothing on any more, and ends with its sums."""
-    yard.put(*(f"n{number}" for number in range(30)))
+    yard.put(*(f"n{number}" for number in range(100)))
     yard.stop = lambda: len(yard.executor.calls) > 3
     sums = yard.sweep()
     assert yard.last.stopped
-    assert 0 < sums["rendered"] < 20
+    assert 0 < sums["rendered"] < 100
     assert yard.log.names[-1] == "sweep.finished"
 
 

@@ -1,0 +1,55 @@
+"""A cluster's workers in place of local processes: Dask's own executor behind ``concurrent.futures``.
+
+The workers run this package, and see the same paths on a shared file system.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final
+
+from daemon.crew import Crew
+from daemon.flags import UnavailableError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_TIMEOUT_SECONDS: Final = 30
+_LEAST_WIDTH: Final = 8
+"""An adaptive cluster has no workers before there is work that waits for them."""
+
+
+@contextmanager
+def cluster_crew(address: str) -> Iterator[Crew]:
+    """Connect to the Dask scheduler at ``address`` (``tcp://host:8786``) and make a crew of its workers.
+
+    :raises UnavailableError: Dask is not installed here, or no scheduler answers.
+    """
+    client = _connect(address)
+    try:
+        width = max(_LEAST_WIDTH, sum(client.nthreads().values()))
+        # pure: two equal calls would be one, and the second look at a source must not be
+        crew = Crew(lambda: client.get_executor(pure=False), width)
+        try:
+            yield crew
+        finally:
+            crew.close()
+    finally:
+        client.close()
+
+
+def _connect(address: str) -> Any:
+    try:
+        from distributed import Client
+    except ImportError:
+        raise UnavailableError(
+            "--scheduler needs Dask, which is not installed: pip install 'generation-sidecars[dask]'"
+        ) from None
+    try:
+        return Client(address, timeout=_TIMEOUT_SECONDS, set_as_default=False)
+    except (OSError, ValueError) as error:  # a time that ran out is an OSError
+        reason = str(error).partition("\n")[0]
+        raise UnavailableError(
+            f"{address}: no Dask scheduler answers there: {reason}. "
+            "Start one (dask scheduler), or give the address that it shows, such as tcp://host:8786."
+        ) from error

@@ -1,0 +1,130 @@
+"""A sweep by the workers of a real Dask scheduler, on loopback."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from support import save, wait_for
+
+from lib.names import is_temporary
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+REPOSITORY = Path(__file__).parents[1]
+SOURCES = 400
+
+
+class Cluster:
+    """A scheduler and two workers of one thread each, as processes of their own."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._file = directory / "scheduler.json"
+        self.environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "PYTHONWARNINGS": ""}
+        self._processes = [self._start("scheduler", "--host", "127.0.0.1", "--port", "0", "--no-show")]
+        wait_for(self._file.exists, 60)
+        self.workers = [
+            self._start("worker", "--no-nanny", "--nthreads", "1", "--host", "127.0.0.1") for _ in range(2)
+        ]
+        self._processes += self.workers
+        wait_for(lambda: all(log.count("Registered to") for log in self._logs("worker")), 60)
+
+    @property
+    def address(self) -> str:
+        """Return what the scheduler calls itself."""
+        import json
+
+        address: str = json.loads(self._file.read_text("utf-8"))["address"]
+        return address
+
+    def sweep(self, *words: str) -> subprocess.Popen[str]:
+        """Start a sweep with this cluster."""
+        command = [sys.executable, "-m", "daemon", "--backfill", "--scheduler", self.address]
+        command += ["--log-format", "json", *words]
+        return subprocess.Popen(
+            command, env=self.environment, cwd=self._directory, stderr=subprocess.PIPE, text=True
+        )
+
+    def close(self) -> None:
+        """End all processes; Dask's own end takes its time when it has nobody left to say goodbye to."""
+        for process in self._processes:
+            process.kill()
+        for process in self._processes:
+            process.wait(30)
+
+    def _start(self, what: str, *flags: str) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-m", "dask", what, "--scheduler-file", str(self._file), *flags]
+        command += [] if what == "worker" else ["--no-dashboard"]
+        number = len(list(self._directory.glob(f"{what}*.log")))
+        with (self._directory / f"{what}{number}.log").open("wb") as log:
+            here = self._directory
+            return subprocess.Popen(command, env=self.environment, cwd=here, stdout=log, stderr=log)
+
+    def _logs(self, what: str) -> list[str]:
+        return [path.read_text() for path in sorted(self._directory.glob(f"{what}*.log"))]
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[Cluster]:
+    """Start a cluster."""
+    directory = tmp_path / "cluster"
+    directory.mkdir()
+    cluster = Cluster(directory)
+    yield cluster
+    cluster.close()
+
+
+def made(root: Path) -> int:
+    """Count the pages."""
+    return len(list(root.rglob("*.md")))
+
+
+def test_a_worker_that_is_killed_loses_nothing(cluster: Cluster, tmp_path: Path) -> None:
+    """Its sources are done by the other one; what it was writing is litter for the next sweep."""
+    root = tmp_path / "experiments"
+    for number in range(SOURCES):
+        folder = root / f"run{number % 20}"
+        folder.mkdir(parents=True, exist_ok=True)
+        save(folder / f"n{number}_completions.npy", [f"text {number} {i} " * 40 for i in range(300)])
+    sweep = cluster.sweep(os.path.relpath(root, tmp_path / "cluster"))
+    wait_for(lambda: made(root) > 10, 60)
+    cluster.workers[0].kill()
+    assert made(root) < SOURCES, "the worker was killed too late to tell"
+    _, log = sweep.communicate(timeout=60)
+    assert sweep.returncode == 0, log
+    assert made(root) == SOURCES
+    local = [sys.executable, "-m", "daemon", "--backfill", str(root), "--log-format", "json"]
+    again = subprocess.run(
+        local, check=True, env=cluster.environment, cwd=tmp_path, capture_output=True, text=True
+    )
+    assert f'"fresh": {2 * SOURCES}' in again.stderr
+    assert not [path for path in root.rglob("*") if is_temporary(path.name)]
+
+
+def test_a_scheduler_that_does_not_answer_is_told_with_its_address(tmp_path: Path) -> None:
+    """A wrong port is a sentence, not a traceback."""
+    code = "import sys; from daemon import cli, cluster; cluster._TIMEOUT_SECONDS = 1; sys.exit(cli.main())"
+    command = [sys.executable, "-c", code, "--backfill", str(tmp_path), "--scheduler", "tcp://127.0.0.1:1"]
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    run = subprocess.run(command, check=False, env=environment, cwd=tmp_path, capture_output=True, text=True)
+    assert run.returncode == 1
+    assert run.stderr.startswith("tcp://127.0.0.1:1: no Dask scheduler answers there")
+    assert "dask scheduler" in run.stderr
+    assert "Traceback" not in run.stderr
+
+
+def test_without_dask_the_way_to_get_it_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is an extra: nobody else needs it."""
+    from daemon import cli
+
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    assert cli.main(["--backfill", str(tmp_path), "--scheduler", "tcp://127.0.0.1:1"]) == 1
+    assert "pip install 'generation-sidecars[dask]'" in capsys.readouterr().err
