@@ -8,7 +8,7 @@ SOAK_SECONDS ?= 600
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run test demo check lint types coverage row faults soak service clean
+.PHONY: help run test demo check lint types coverage row faults soak service bench clean
 
 help:  ## show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -68,6 +68,9 @@ soak: $(VENV)/installed-dev  ## ten minutes among writers and faults (root; SOAK
 
 service: $(VENV)/installed-dev  ## boot a real systemd and install the service in it (root)
 	@$(BIN)/python -m pytest -q -m service --timeout=900
+
+bench: $(VENV)/installed-dev  ## measure against what people would use instead; rewrites benchmarks/README.md
+	@$(BIN)/python benchmarks/run.py --write
 
 clean:  ## remove what make made
 	rm -rf $(VENV) build dist *.egg-info .coverage* .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,96 @@
+"""Conversions: this project against the script that everybody writes, and against the machine itself."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from data import Kind, remove_sidecars, write
+from measuring import HERE, Row, in_turn
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_LARGE: Final[tuple[tuple[Kind, int, int], ...]] = (
+    ("U", 300_000, 100),
+    ("U", 100_000, 1000),
+    ("U", 25_000, 4000),
+    ("U", 500_000, 1000),
+    ("object", 300_000, 100),
+    ("object", 100_000, 1000),
+    ("object", 25_000, 4000),
+    ("object", 2_000_000, 1000),
+)
+_ROUNDS: Final = 5
+_FEW_ROUNDS: Final = 3
+_HUGE_BYTES: Final = 1 << 30
+_SMALL: Final = (1374, 400)
+_REPEATS: Final = 20
+
+
+def rows(directory: Path) -> Iterator[Row]:
+    """Measure large caches on the disk of ``directory``, small ones in memory and there."""
+    for kind, count, length in _LARGE:
+        yield from _large(directory, kind, count, length)
+    for kind in ("U", "object"):
+        yield _small(directory, kind)
+
+
+def _large(directory: Path, kind: Kind, count: int, length: int) -> Iterator[Row]:
+    source = write(directory / "large_completions.npy", kind, count, length)
+    _keep_sizes(source)
+    size = source.stat().st_size
+    rounds = _FEW_ROUNDS if size > _HUGE_BYTES else _ROUNDS
+    names = ("plain", "plain flushed", "ours", "floor")
+    taken = in_turn({name: lambda name=name: _seconds(name, source) for name in names}, rounds)
+    what = f"`{kind}`, {count:,} × {length:,} characters, {size / 1e6:,.0f} MB"
+    ours, bar = taken["ours"], 5 if kind == "U" else 3
+    plain, flushed, floor = taken["plain"] / ours, taken["plain flushed"] / ours, ours / taken["floor"]
+    figures = (
+        f"{ours:.2f} s, flushed; plain script {taken['plain']:.2f} s: {plain:.1f} × as long; "
+        f"flushed too {taken['plain flushed']:.2f} s: {flushed:.1f} ×"
+    )
+    yield Row(what, figures, f"≥ {bar} ×", plain >= bar)
+    yield Row(f"{what}: times the floor", f"{floor:.1f} × ({taken['floor']:.2f} s)", "≤ 3 ×", floor <= 3)
+    for path in directory.glob("large_completions.*"):
+        path.unlink()
+
+
+def _small(directory: Path, kind: Kind) -> Row:
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as memory:
+        name = "small_completions.npy"
+        source = write(Path(memory) / name, kind, *_SMALL)
+        on_disk = write(directory / name, kind, *_SMALL)
+        contestants = {
+            "plain": lambda: _seconds("plain", source, _REPEATS),
+            "ours": lambda: _seconds("ours", source, _REPEATS),
+            "on disk": lambda: _seconds("ours", on_disk, _REPEATS),
+        }
+        taken = in_turn(contestants, _ROUNDS)
+    remove_sidecars(on_disk)
+    on_disk.unlink()
+    ours, ratio = taken["ours"] * 1e3, taken["plain"] / taken["ours"]
+    figures = (
+        f"{ours:.1f} ms in memory; plain script {taken['plain'] * 1e3:.1f} ms: {ratio:.1f} × as long; "
+        f"on disk, flushed: {taken['on disk'] * 1e3:.1f} ms"
+    )
+    return Row(f"`{kind}`, {_SMALL[0]:,} × {_SMALL[1]} characters", figures, "≥ 2 ×", ratio >= 2)
+
+
+def _seconds(contestant: str, source: Path, repeats: int = 1) -> float:
+    """Let one contestant convert in a process of its own; with repeats, the median one counts."""
+    command = [sys.executable, str(HERE / "contestants.py"), contestant, str(source), str(repeats)]
+    run = subprocess.run(command, check=True, capture_output=True, text=True)
+    return sorted(map(float, run.stdout.split()))[repeats // 2]
+
+
+def _keep_sizes(source: Path) -> None:
+    """Leave files that are as long as our sidecars, and empty, for the floor to know how much to write."""
+    _seconds("ours", source)
+    for suffix in (".json", ".md"):
+        size = source.with_suffix(suffix).stat().st_size
+        with source.with_suffix(f".floor{suffix}").open("wb") as file:
+            file.truncate(size)

@@ -1,0 +1,89 @@
+"""What is measured with: made-up prose, some code, some letters beyond ASCII, the same on every run."""
+
+from __future__ import annotations
+
+import os
+import random
+from typing import TYPE_CHECKING, Final, Literal
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+Kind = Literal["U", "object"]
+
+_PROSE: Final = (
+    "otters and their rivers, ",
+    "the model writes a sentence; ",
+    "because of this, ",
+    'it said: "wait". ',
+    "and then another one, ",
+    "which is *not* what was asked for, ",
+    "the answer is 42. ",
+)
+_BEYOND_ASCII: Final = ("a café in Größenwahn, ", "“quoted” — and dashed, ", "東京 is a city, ")
+_LIST: Final = ("\n- first, look\n- then leap\n",)
+_CODE: Final = ("\n\n```python\ndef area(radius):\n    return 3.14159 * radius ** 2\n```\n\n",)
+_PHRASES: Final = (_PROSE, _BEYOND_ASCII, _LIST, _CODE)
+_CHANCES: Final = (0.968, 0.02, 0.01, 0.002)
+_BODIES: Final = 1000
+_HOUR_NS: Final = 3_600_000_000_000
+
+
+def texts(count: int, length: int, seed: int = 7) -> Iterator[str]:
+    """Yield ``count`` different texts of ``length`` characters; one phrase in fifty goes beyond ASCII."""
+    dice = random.Random(seed)
+    bodies = [_body(dice, length) for _ in range(min(count, _BODIES))]
+    for number in range(count):
+        text = f"Sample {number}. {bodies[number % len(bodies)]}"[:length]
+        yield text.rstrip().ljust(length, ".")
+
+
+def _body(dice: random.Random, length: int) -> str:
+    words: list[str] = []
+    size = 0
+    while size < length:
+        (phrases,) = dice.choices(_PHRASES, _CHANCES)
+        words.append(dice.choice(phrases))
+        size += len(words[-1])
+    return "".join(words)
+
+
+def write(path: Path, kind: Kind, count: int, length: int) -> Path:
+    """Save a cache; it appears whole."""
+    array = np.empty(count, dtype=object if kind == "object" else f"<U{length}")
+    for number, text in enumerate(texts(count, length)):
+        array[number] = text
+    draft = path.with_suffix(".draft")
+    with draft.open("wb") as file:
+        np.save(file, array, allow_pickle=True)
+    draft.replace(path)
+    return path
+
+
+def remove_sidecars(source: Path) -> None:
+    """Take both sidecars of a source away."""
+    for suffix in (".json", ".md"):
+        source.with_suffix(suffix).unlink(missing_ok=True)
+
+
+def copies(root: Path, model: bytes, directories: int, each: int) -> None:
+    """Write the same small cache many times, into new directories."""
+    for number in range(directories):
+        folder = root / f"run{number}"
+        folder.mkdir(parents=True)
+        for index in range(each):
+            (folder / f"n{index}_completions.npy").write_bytes(model)
+
+
+def complete_tree(root: Path, model: bytes, directories: int, each: int) -> None:
+    """Write caches that have sidecars already: to a sweep, what has the right time is fresh."""
+    copies(root, model, directories, each)
+    for folder in root.iterdir():
+        for source in list(folder.iterdir()):
+            moment = source.stat().st_mtime_ns - _HOUR_NS
+            for path in (source, source.with_suffix(".json"), source.with_suffix(".md")):
+                path.touch()
+                os.utime(path, ns=(moment, moment))
