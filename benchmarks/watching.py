@@ -162,8 +162,9 @@ def _rate(root: Path, directories: int) -> tuple[float, int]:
     """Write caches as fast as possible; return pages a second until no more come, and how many miss."""
     buffer = io.BytesIO()
     np.save(buffer, np.array(list(texts(20, 200)), dtype=object), allow_pickle=True)
-    began = last = time.perf_counter()
+    began = time.perf_counter()
     copies(root / "burst", buffer.getvalue(), directories, _EACH)
+    last = time.perf_counter()
     count, made = directories * _EACH, 0
     while made < count and time.perf_counter() - last < _SETTLE_SECONDS:
         time.sleep(0.05)
