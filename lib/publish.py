@@ -37,6 +37,7 @@ class Draft:
 
     def __init__(self, directory: int) -> None:
         self._directory = directory
+        self._unsent = 0
         self._is_flushed = False
         self._lost: SidecarError | None = None
         self.name, self._descriptor = _create(directory)
@@ -52,6 +53,14 @@ class Draft:
                 view = view[os.write(self._descriptor, view) :]
         except OSError as error:
             raise storage_error(error, "cannot be written") from error
+        self._unsent += len(data)
+        if self._unsent >= _LARGE_BYTES:
+            self._send()
+
+    def _send(self) -> None:
+        """Have what was written so far begin its way to the disk, and what is there leave the page cache."""
+        advise(self._descriptor, os.POSIX_FADV_DONTNEED)
+        self._unsent = 0
 
     def file(self) -> Any:
         """Open the draft as a binary file object for a library that wants one (numpy)."""
@@ -77,7 +86,7 @@ class Draft:
                 os.utime(self._descriptor, ns=(stamp_ns, stamp_ns))
         except OSError as error:
             raise storage_error(error, "cannot be written") from error
-        advise(self._descriptor, os.POSIX_FADV_DONTNEED)  # pages that are not on disk yet begin to go there
+        self._send()
 
     def flush(self) -> None:
         """Wait until the sealed draft is on disk; once is enough.
@@ -95,7 +104,7 @@ class Draft:
             raise self._lost from error
         self._is_flushed = True
         if os.fstat(self._descriptor).st_size >= _LARGE_BYTES:
-            advise(self._descriptor, os.POSIX_FADV_DONTNEED)
+            self._send()
 
     def publish(self, name: str, planned: os.stat_result | None) -> None:
         """Rename the sealed draft to ``name``, if that still is what it was when the work was planned.
