@@ -41,6 +41,7 @@ NAMES = (
     "README.md",
     "DECODE_GENERATIONS.md",
     "GENERATION_CACHING.md",
+    "CLUSTER.md",
     "RELIABILITY.md",
     "CHANGELOG.md",
     "CONTRIBUTING.md",
@@ -303,13 +304,14 @@ def test_what_would_change_the_machine_is_sound(line: str) -> None:
         variables = re.findall(r"\b([A-Z]+)=", line)
         assert all(re.search(rf"^{name} \?=", makefile, re.MULTILINE) for name in variables)
         assert all(re.search(rf"^{target}:", makefile, re.MULTILINE) for target in words[1:])
-    elif "/" in words[0]:
-        help_text = subprocess.run(
-            [REPOSITORY / words[0], "--help"], capture_output=True, text=True, check=True
-        ).stdout
-        assert all(word in help_text for word in words if word.startswith("--"))
+    elif words[0] in PROGRAMS:
+        assert all(word in help_of(words[0]) for word in words if word.startswith("--"))
+    elif words[0] == "dask" or "/" in words[0]:
+        program = [sys.executable, "-m", *words[:2]] if words[0] == "dask" else [REPOSITORY / words[0]]
+        shown = subprocess.run([*program, "--help"], capture_output=True, text=True, check=True).stdout
+        assert all(word in shown for word in words if word.startswith("--"))
     else:
-        assert words[0] in {"apt", "git", "cd", "sysctl", "kill", "python3"}
+        assert words[0] in {"apt", "git", "cd", "sysctl", "kill", "python3", "sbatch"}
 
 
 def help_of(program: str) -> str:
@@ -335,7 +337,7 @@ def test_every_flag_in_the_documents_exists(name: str) -> None:
     prose = "\n".join(
         line
         for line in text_of(name).splitlines()
-        if not re.search(r"\bmake |systemd/install|fuzz_readers", line)
+        if not re.search(r"\bmake |systemd/install|fuzz_readers|#SBATCH|^dask ", line)
     )
     known = set(re.findall(r"--[a-z][a-z-]+", help_of("generation-sidecars") + help_of("decode-generations")))
     assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", prose)) <= known
