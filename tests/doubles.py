@@ -74,6 +74,7 @@ class HandCrew:
     def __init__(self, width: int = 1) -> None:
         self.width = width
         self.submitted: list[tuple[Task, Options]] = []
+        self.sizes: dict[str, int] = {}
         self.errors: dict[str, SidecarError] = {}
         self.busy = False
         self.worked: list[str] = []
@@ -85,9 +86,10 @@ class HandCrew:
         """Tell whether it takes more: three a worker."""
         return len(self) < 3 * self.width
 
-    def submit(self, task: Task, options: Options, size: int = 0) -> None:  # noqa: ARG002 (protocol)
+    def submit(self, task: Task, options: Options, size: int = 0) -> None:
         """Take a task on."""
         self.submitted.append((task, options))
+        self.sizes[task.name] = size
 
     def done(self) -> list[tuple[Task, Outcome]]:
         """Do all the work there is."""

@@ -391,6 +391,18 @@ def test_backfill_writes_nothing_the_second_time(wheel: Path, root: Path, tmp_pa
     assert inodes_and_times(root) == before
 
 
+def test_a_long_source_has_a_worker_of_its_own(daemon: Daemon, root: Path) -> None:
+    """So that no small one waits for it: beside the watcher there are two workers afterwards."""
+    save(root / "small_completions.npy", "text")
+    poll((root / "small_completions.md").exists, "a page")
+    np.save(root / "draft.npy", np.zeros(70, dtype="<U250000"))
+    (root / "draft.npy").rename(root / "long_completions.npy")
+    poll((root / "long_completions.md").exists, "the long one's page")
+    children = Path(f"/proc/{daemon.process.pid}/task/{daemon.process.pid}/children").read_text().split()
+    commands = [Path(f"/proc/{pid}/cmdline").read_bytes() for pid in children]
+    assert sum(b"daemon.watcher" not in command for command in commands) == 2
+
+
 def test_status_tells_of_the_running_service(daemon: Daemon, root: Path) -> None:
     """--status is healthy with 0, and 1 when a file failed."""
     command = [sys.executable, "-m", "daemon", "--status"]

@@ -455,6 +455,14 @@ def test_settled_sources_have_a_limit(office: Office, monkeypatch: pytest.Monkey
     assert office.take() is None
 
 
+def test_the_crew_is_told_how_large_a_source_is(office: Office) -> None:
+    """It decides by that who does it."""
+    path = save(office.path, ["text"], time_ns=SECOND_NS)
+    office.desk.hint(task_of(path), office.now, closed=True)
+    office.desk.work(office.now + 1, NEVER)
+    assert office.crew.sizes == {NAME: path.stat().st_size}
+
+
 def test_work_stops_at_the_end_of_its_slice_and_when_the_crew_is_full(office: Office) -> None:
     """No time, no work; and three tasks a worker at the most."""
     for number in range(5):
