@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from daemon.flags import add_options, effective_config, guarded, version
+from daemon.flags import Version, add_options, effective_config, guarded
 from daemon.once import backfill
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--force", action="store_true", help="render everything again, edited sidecars included"
     )
-    parser.add_argument("--version", action="version", version=f"decode-generations {version()}")
+    parser.add_argument("--version", action=Version)
     add_options(parser)
     return parser
 

@@ -13,6 +13,7 @@ from daemon.flags import (
     ALL_IS_WELL,
     PROGRAM,
     WRONG_USAGE,
+    Version,
     add_options,
     effective_config,
     guarded,
@@ -89,7 +90,7 @@ def _parser() -> argparse.ArgumentParser:
         "--check-config", action="store_true", help="show the effective configuration, or what is wrong"
     )
     commands.add_argument("--status", action="store_true", help="say what the running service is doing")
-    commands.add_argument("--version", action="version", version=f"{PROGRAM} {version()}")
+    commands.add_argument("--version", action=Version)
     sweep = parser.add_argument_group("with --backfill")
     sweep.add_argument(
         "--dry-run", action="store_true", help="print PLAN, path and reason for each sidecar; write nothing"

@@ -5,7 +5,6 @@ One table (:data:`KEYS`) says which keys there are and what each may hold; the d
 
 from __future__ import annotations
 
-import difflib
 import re
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -262,6 +261,8 @@ def _unknown(key: str, value: object) -> Problem:
 def _nearest(key: str) -> str:
     """Name the known key that is meant: the same name elsewhere, or one spelled nearly so."""
     leaves = {known.rpartition(".")[2]: known for known in KEYS}
+    import difflib  # for mistakes only
+
     whole = difflib.get_close_matches(key, [*KEYS, *SECTIONS], n=1, cutoff=0.75)
     leaf = difflib.get_close_matches(key.rpartition(".")[2], leaves, n=1)
     return (whole or [leaves[name] for name in leaf] or [""])[0]

@@ -106,10 +106,22 @@ def _drop_output() -> None:
 
 def refuse(paths: Sequence[str], reason: str) -> None:
     """Say of each path why nothing is done about it."""
-    from daemon.log import escaped
+    from daemon.terminal import escaped
 
     for path in paths:
         print(f"{escaped(path) or repr(path)}: {reason}", file=sys.stderr)
+
+
+class Version(argparse.Action):
+    """``--version``: finds the version out only when it is asked for, which takes a while."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str) -> None:
+        super().__init__(option_strings, dest, nargs=0, help="show program's version number and exit")
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+        """Print it, and end."""
+        print(f"{parser.prog} {version()}")
+        parser.exit()
 
 
 def version() -> str:

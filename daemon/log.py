@@ -16,6 +16,8 @@ import threading
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, Final
 
+from daemon.terminal import escaped
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, MutableMapping
 
@@ -87,17 +89,6 @@ def get_logger() -> FilteringBoundLogger:
 
     logger: FilteringBoundLogger = structlog.get_logger()
     return logger
-
-
-def escaped(text: str) -> str:
-    r"""Show what a terminal would act upon, or could not show, as its escape; backslashes stay.
-
-    >>> print(escaped("a\x1b[2J\n\udcff é"))
-    a\x1b[2J\n\udcff é
-    """
-    if text.isprintable():
-        return text
-    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
 
 
 def is_journal(fd: int, environ: Mapping[str, str]) -> bool:

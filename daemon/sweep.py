@@ -9,8 +9,9 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
-from daemon.log import SWEEP_FINISHED, SWEEP_STARTED, escaped
+from daemon.log import SWEEP_FINISHED, SWEEP_STARTED
 from daemon.report import Sums, log_outcome, log_trouble
+from daemon.terminal import escaped
 from daemon.walk import Folder, Found, Step, Trouble, look, walk
 from daemon.work import Task, convert
 from lib.names import kind_of, sidecar_name
