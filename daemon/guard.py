@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from daemon.watch_records import Hint, Hints
 
 CHECK_SECONDS: Final = 2.0
+CALM_CHECK_SECONDS: Final = 5.0
+_CALM_AFTER_SECONDS: Final = 60.0
+"""So long after the last hint the watch is looked at less often: an idle service costs next to nothing."""
 _DOUBT_SECONDS: Final = 4.0
 _REPLACE_FIRST_SECONDS: Final = 1.0
 _REPLACE_LAST_SECONDS: Final = 120.0
@@ -38,6 +41,8 @@ class Guard:
         self._replace_at = 0.0
         self._replaced = 0
         self._opened = 0.0
+        self._heard = True
+        self._calm_since = 0.0
         self._was_ready = False
         self._missing: set[str] = set()
         self._shared: dict[str, str] = {}
@@ -75,7 +80,7 @@ class Guard:
         """
         if now < self._next_check and directories is None:
             return self._became_ready(now)
-        self._next_check = now + CHECK_SECONDS
+        self._next_check = now + self._seconds_between_checks(now)
         if directories is not None:
             self._look_at_file_systems()
         if self._roots_changed():
@@ -107,6 +112,7 @@ class Guard:
         hints = self.watch.read()
         if self.watch.ended:
             self._next_check = 0.0
+        self._heard = self._heard or bool(hints)
         return hints
 
     def close(self) -> None:
@@ -114,6 +120,11 @@ class Guard:
         self.close_watch()
         for root in self.roots:
             root.unlock()
+
+    def _seconds_between_checks(self, now: float) -> float:
+        if self._heard or not self.is_ready or self.unheard:
+            self._heard, self._calm_since = False, now
+        return CALM_CHECK_SECONDS if now - self._calm_since > _CALM_AFTER_SECONDS else CHECK_SECONDS
 
     def _became_ready(self, now: float) -> bool:
         """Tell once that the watch stands: what appeared before is for the sweep."""

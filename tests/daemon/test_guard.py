@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 from doubles import FedWatch, Log
 
-from daemon.guard import Guard
+from daemon.guard import CALM_CHECK_SECONDS, CHECK_SECONDS, Guard
 from daemon.roots import Root
 from daemon.watch_records import Hint
 
@@ -88,6 +88,17 @@ def test_the_watch_is_asked_for_a_sign_of_life_every_two_seconds(post: Post) -> 
         post.check(0.1)
     assert 4 <= post.watches[0].pings <= 6
     assert len(post.watches[0].looks) == post.watches[0].pings
+
+
+def test_a_watch_that_hears_nothing_is_looked_at_less_often(post: Post) -> None:
+    """After a calm minute every five seconds; the first hint ends the calm."""
+    for _ in range(20):
+        post.check(5.0)
+    assert post.guard.next_due() == post.now + CALM_CHECK_SECONDS
+    post.watches[0].feed(Hint("closed", "/r/a_completions.npy"))
+    post.guard.read()
+    post.check(5.0)
+    assert post.guard.next_due() == post.now + CHECK_SECONDS
 
 
 def test_directories_of_a_sweep_are_shown_to_the_watch_at_once(post: Post) -> None:
