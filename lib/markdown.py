@@ -91,10 +91,10 @@ def items(
     that raises passes through.
     """
     bodies = _texts(values, style) if all_text else [_body(value, style, to_json) for value in values]
-    heading = _HEADINGS[kind].encode()
-    heads = [b"%b %d\n\n" % (heading, number) for number in range(first_number, first_number + len(bodies))]
+    heading = f"{_HEADINGS[kind]} %d\n\n".encode()
     sections = [_RULE] * (3 * len(bodies))
-    sections[0::3], sections[1::3] = heads, bodies
+    sections[0::3] = map(heading.__mod__, range(first_number, first_number + len(bodies)))
+    sections[1::3] = bodies
     return b"".join(sections)
 
 
