@@ -36,6 +36,7 @@ _VALUE_CHARACTERS: Final = 1000
 _ACTIVE_VALUE: Final = re.compile(
     r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029`$]"  # not one line; code; mathematics
     r"|<[A-Za-z/!?]|!\[|\]\(|\*\*"  # raw HTML, an image, a link, strong emphasis as the labels have
+    r"|(?<![0-9A-Za-z])__|__(?![0-9A-Za-z])"  # the same with underscores, unless within a word
     r"|\\(?![0-9A-Za-z])"  # an escape, which would hide itself, or a hard line break
 )
 _TICKS: Final = re.compile(b"``*")  # `re` finds a first character more quickly than a repeated one

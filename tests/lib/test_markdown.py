@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import cmarkgfm
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from nasty import ALL, HARMFUL, HARMLESS, LEAK, PIECES
@@ -255,6 +255,7 @@ def test_no_metadata_breaks_a_page(value: object) -> None:
 
 
 @given(TEXTS, TEXTS)
+@example("__>", ">__")
 @settings(max_examples=200, deadline=None)
 def test_no_two_values_of_the_header_work_together(model: str, timestamp: str) -> None:
     """What one line leaves open, the other cannot close around a label."""
