@@ -11,6 +11,7 @@ import random
 import shutil
 import signal
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -159,7 +160,8 @@ class Churn:
         self.count += 1
         folder = self.root.joinpath(*(f"d{self.dice.randrange(4)}" for _ in range(self.dice.randrange(1, 4))))
         deeds = (self.make, self.make, self.save, self.save, self.save, self.rename, self.remove, self.leave)
-        self.dice.choice(deeds)(folder)
+        with suppress(OSError):  # the service may make a file in a directory that is being removed
+            self.dice.choice(deeds)(folder)
 
     def make(self, folder: Path) -> None:
         """Make a directory."""
