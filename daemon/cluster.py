@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _TIMEOUT_SECONDS: Final = 30
+_ALIVE: Final = frozenset({"running", "connecting"})
 _LEAST_WIDTH: Final = 8
 """An adaptive cluster has no workers before there is work that waits for them."""
 
@@ -29,7 +30,7 @@ def cluster_crew(address: str) -> Iterator[Crew]:
     try:
         width = max(_LEAST_WIDTH, sum(client.nthreads().values()))
         # pure: two equal calls would be one, and the second look at a source must not be
-        crew = Crew(lambda: client.get_executor(pure=False), width)
+        crew = Crew(lambda: client.get_executor(pure=False), width, lambda: client.status in _ALIVE)
         try:
             yield crew
         finally:

@@ -32,6 +32,10 @@ _DIED: Final = Passing(
     "the worker died while it was handled, twice",
     hint="The system may have been short of memory: see the kernel's log (dmesg).",
 )
+_GONE: Final = Passing(
+    "its worker does not answer any more: the scheduler is gone",
+    hint="Start the cluster again; the same command does the rest.",
+)
 _TOGETHER: Final = 16
 _TOGETHER_BYTES: Final = 8 << 20
 _DEPTH: Final = 2 * _TOGETHER
@@ -59,8 +63,11 @@ class _Job:
 class Crew:
     """Hands tasks to an executor; use from one thread.  :meth:`fileno` is readable when a task is done."""
 
-    def __init__(self, make_executor: Callable[[], Executor], width: int) -> None:
+    def __init__(
+        self, make_executor: Callable[[], Executor], width: int, is_alive: Callable[[], bool] = lambda: True
+    ) -> None:
         self._make_executor = make_executor
+        self._is_alive = is_alive
         self.width = width
         self._executor: Executor | None = None
         self._waiting: deque[_Job] = deque()
@@ -97,6 +104,8 @@ class Crew:
         outcomes, self._unstarted = self._unstarted, []
         for future in [future for future in self._running if future.done()]:
             outcomes += self._finish(future)
+        if not self._is_alive():
+            outcomes += self._abandon()
         self._fill()
         return outcomes
 
@@ -108,6 +117,8 @@ class Crew:
     def ask_to_stop(self) -> None:
         """Drop what waits for good, and ask the workers to stop at the end of the current block."""
         self._drop_waiting()
+        for future in list(self._running):
+            future.cancel()  # what no worker has begun
         self._signal(signal.SIGTERM)
 
     def kill(self) -> None:
@@ -161,17 +172,28 @@ class Crew:
         except BrokenProcessPool:  # by another task, which is found out in its turn
             future = Future()
             future.set_exception(BrokenProcessPool())
-        except (OSError, MemoryError) as error:
+        except Exception as error:  # noqa: BLE001 (the system has no process, or the cluster is gone)
             self._give_up(jobs, error)
             return
         self._running[future] = jobs
         future.add_done_callback(self._wake)
 
-    def _give_up(self, jobs: list[_Job], error: OSError | MemoryError) -> None:
+    def _abandon(self) -> list[tuple[Task, Outcome]]:
+        """Report everything as failed: those who were to do it will never answer."""
+        jobs = [job for jobs in self._running.values() for job in jobs]
+        jobs += [*self._waiting, *self._suspects]
+        self._running.clear()
+        self._waiting.clear()
+        self._suspects.clear()
+        self._executor = None
+        return _all_failed(jobs, _GONE)
+
+    def _give_up(self, jobs: list[_Job], error: Exception) -> None:
         """Report tasks for which the system had no process; the half-made pool is of no use."""
         self._end_executor()
         self._alone = False
-        words = getattr(error, "strerror", None) or "there is not enough memory"
+        short = isinstance(error, MemoryError)
+        words = "there is not enough memory" if short else getattr(error, "strerror", None) or str(error)
         reason = f"no worker could be started for it: {words}"
         hint = "The system is short of processes, open files or memory; it is tried again by itself."
         self._unstarted += _all_failed(jobs, Passing(reason, hint=hint))

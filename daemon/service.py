@@ -120,7 +120,7 @@ class Service:
         config = self._config
         options = options_of(config)
         jobs = config.work.jobs
-        quick, long = Crew(lambda: local_processes(jobs), jobs), Crew(lambda: local_processes(1), 1)
+        quick, long = (Crew(lambda: local_processes(jobs), jobs) for _ in range(2))
         self._crew = Lanes(quick, long)
         self._desk = Desk(self._crew, options, config.watch.settle_seconds, self._log)
         self._rounds = Rounds(list(config.roots), self._desk, frozenset(config.watch.ignore), self._log)

@@ -14,7 +14,9 @@ from daemon.report import Sums, log_outcome, log_trouble
 from daemon.terminal import escaped
 from daemon.walk import Folder, Found, Step, Trouble, look, walk
 from daemon.work import Task, convert
+from lib.errors import Passing
 from lib.names import kind_of, sidecar_name
+from lib.outcome import failure
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -23,6 +25,18 @@ if TYPE_CHECKING:
     from lib.outcome import Options, Outcome
 
 _QUICK_ATTEMPTS: Final = 3
+_UNSEEN: Final = Passing(
+    "it is there, but not for the worker that was to read it",
+    hint="Workers of a cluster must see the same paths as the sweep.",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Start:
+    """When a source was handed over (monotonic seconds), and its size in bytes."""
+
+    moment: float
+    size: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +80,7 @@ class Sweep:
         self._log = log
         self._stop = stop
         self._sums = Sums()
-        self._started: dict[Task, float] = {}
+        self._started: dict[Task, _Start] = {}
         self._attempts: Counter[Task] = Counter()
         self.stopped = False
 
@@ -96,8 +110,8 @@ class Sweep:
             if step.is_fresh:
                 self._sums.add("fresh", len(step.plans))
             elif step.task not in self._started:  # a path may be given twice
-                self._started[step.task] = time.monotonic()
-                self._crew.submit(step.task, self._options, step.status.st_size)
+                start = self._started[step.task] = _Start(time.monotonic(), step.status.st_size)
+                self._crew.submit(step.task, self._options, start.size)
 
     def _collect(self) -> None:
         select.select([self._crew], [], [], 0.2)
@@ -107,12 +121,15 @@ class Sweep:
     def _count(self, task: Task, outcome: Outcome) -> None:
         if outcome.error == "Changed" and self._attempts[task] < _QUICK_ATTEMPTS and not self._stop():
             self._attempts[task] += 1  # a writer, or a service that does the same work
-            self._crew.submit(task, self._options)
+            self._crew.submit(task, self._options, self._started[task].size)
             return
-        seconds = time.monotonic() - self._started.pop(task)
-        if outcome.error != "Vanished":  # deleted since it was listed
-            self._sums.add_outcome(outcome)
-            log_outcome(self._log, task, outcome, seconds)
+        seconds = time.monotonic() - self._started.pop(task).moment
+        if outcome.error == "Vanished":
+            if isinstance(look(task, self._options), Trouble):
+                return  # deleted since it was listed
+            outcome = failure(task.name, self._options, _UNSEEN)
+        self._sums.add_outcome(outcome)
+        log_outcome(self._log, task, outcome, seconds)
 
     def _end_early(self) -> None:
         self.stopped = True

@@ -109,8 +109,8 @@ def _opened(task: Task, stack: ExitStack) -> int | SidecarError:
 
 def _wait_for_tick(sources: Sequence[tuple[int, str]]) -> None:
     """Wait until a later write of any of them would get another time."""
-    now = time.time()
     times = [status.st_mtime for source in sources if (status := _status(*source)) is not None]
+    now = time.time()
     ages = [now - moment for moment in times if 0 <= now - moment < TICK_SECONDS]
     if ages:
         time.sleep(TICK_SECONDS - min(ages))

@@ -64,9 +64,13 @@ def sync_sources(
     folders = _Folders()
     runs = [_run(source, options, stop, folders) for source in sources]
     outcomes: list[Outcome | None] = [None] * len(runs)
-    while None in outcomes:
-        for place, run in enumerate(runs):
-            outcomes[place] = outcomes[place] or _next(run)
+    try:
+        while None in outcomes:
+            for place, run in enumerate(runs):
+                outcomes[place] = outcomes[place] or _next(run)
+    finally:  # whatever happens, drafts go while their directories are open
+        for run in runs:
+            run.close()
     return [outcome for outcome in outcomes if outcome is not None]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -27,7 +28,9 @@ class Cluster:
         self._directory = directory
         self._file = directory / "scheduler.json"
         self.environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "PYTHONWARNINGS": ""}
-        self._processes = [self._start("scheduler", "--host", "127.0.0.1", "--port", "0", "--no-show")]
+        self.environment["DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT"] = "3s"
+        self.scheduler = self._start("scheduler", "--host", "127.0.0.1", "--port", "0", "--no-show")
+        self._processes = [self.scheduler]
         wait_for(self._file.exists, 60)
         self.workers = [
             self._start("worker", "--no-nanny", "--nthreads", "1", "--host", "127.0.0.1") for _ in range(2)
@@ -85,13 +88,26 @@ def made(root: Path) -> int:
     return len(list(root.rglob("*.md")))
 
 
-def test_a_worker_that_is_killed_loses_nothing(cluster: Cluster, tmp_path: Path) -> None:
-    """Its sources are done by the other one; what it was writing is litter for the next sweep."""
-    root = tmp_path / "experiments"
+def fill(root: Path) -> None:
+    """Save enough sources to be killed among."""
     for number in range(SOURCES):
         folder = root / f"run{number % 20}"
         folder.mkdir(parents=True, exist_ok=True)
         save(folder / f"n{number}_completions.npy", [f"text {number} {i} " * 40 for i in range(300)])
+
+
+def sweep_here(cluster: Cluster, root: Path) -> str:
+    """Sweep without the cluster, which removes what the killed left; return the log."""
+    local = [sys.executable, "-m", "daemon", "--backfill", str(root), "--log-format", "json"]
+    again = subprocess.run(local, check=True, env=cluster.environment, capture_output=True, text=True)
+    assert not [path for path in root.rglob("*") if is_temporary(path.name)]
+    return again.stderr
+
+
+def test_a_worker_that_is_killed_loses_nothing(cluster: Cluster, tmp_path: Path) -> None:
+    """Its sources are done by the other one; what it was writing is litter for the next sweep."""
+    root = tmp_path / "experiments"
+    fill(root)
     sweep = cluster.sweep(os.path.relpath(root, tmp_path / "cluster"))
     wait_for(lambda: made(root) > 10, 60)
     cluster.workers[0].kill()
@@ -99,12 +115,37 @@ def test_a_worker_that_is_killed_loses_nothing(cluster: Cluster, tmp_path: Path)
     _, log = sweep.communicate(timeout=60)
     assert sweep.returncode == 0, log
     assert made(root) == SOURCES
-    local = [sys.executable, "-m", "daemon", "--backfill", str(root), "--log-format", "json"]
-    again = subprocess.run(
-        local, check=True, env=cluster.environment, cwd=tmp_path, capture_output=True, text=True
-    )
-    assert f'"fresh": {2 * SOURCES}' in again.stderr
-    assert not [path for path in root.rglob("*") if is_temporary(path.name)]
+    again = sweep_here(cluster, root)
+    assert f'"fresh": {2 * SOURCES}' in again
+
+
+def test_a_scheduler_that_goes_away_ends_the_sweep(cluster: Cluster, tmp_path: Path) -> None:
+    """What was not done is reported as failed, and the command ends."""
+    root = tmp_path / "experiments"
+    fill(root)
+    sweep = cluster.sweep(str(root))
+    wait_for(lambda: made(root) > 10, 60)
+    cluster.scheduler.kill()
+    _, log = sweep.communicate(timeout=60)
+    assert sweep.returncode == 1, log
+    assert "the scheduler is gone" in log
+    cluster.close()
+    sweep_here(cluster, root)
+
+
+def test_ctrl_c_ends_a_sweep_that_nobody_works_for(cluster: Cluster, tmp_path: Path) -> None:
+    """All workers are gone, and nothing would ever come back."""
+    root = tmp_path / "experiments"
+    fill(root)
+    sweep = cluster.sweep(str(root))
+    wait_for(lambda: made(root) > 10, 60)
+    for worker in cluster.workers:
+        worker.kill()
+    sweep.send_signal(signal.SIGINT)
+    _, log = sweep.communicate(timeout=60)
+    assert sweep.returncode == 1, log
+    assert "Stopped." in log
+    sweep_here(cluster, root)
 
 
 def test_a_scheduler_that_does_not_answer_is_told_with_its_address(tmp_path: Path) -> None:

@@ -30,6 +30,7 @@ class Scripted(Inline):
     def __init__(self, errors: dict[str, list[Any]]) -> None:
         self.errors = errors
         self.calls: list[str] = []
+        self.deletes = False
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         """Fail as the script says, or do it."""
@@ -41,6 +42,8 @@ class Scripted(Inline):
 
     def _answer(self, fn: Callable[..., Any], task: Task, options: Options) -> Outcome:
         if self.errors.get(task.name):
+            if self.deletes:
+                os.unlink(task.path)
             return failure(task.name, options, self.errors[task.name].pop(0))
         outcome: Outcome = fn([task], options)[0]
         return outcome
@@ -144,8 +147,19 @@ def test_a_file_that_is_deleted_under_the_sweep_is_no_failure(yard: Yard) -> Non
     """There is nothing left to do for it."""
     yard.put("a")
     yard.executor.errors["a_completions.npy"] = [Vanished("gone")]
+    yard.executor.deletes = True
     assert yard.sweep() == {}
     assert "source.failed" not in yard.log.names
+
+
+def test_a_file_that_only_the_worker_does_not_see_is_a_failure(yard: Yard) -> None:
+    """A worker of a cluster, without the file system: no sidecar is made, and no exit status may hide it."""
+    yard.put("a")
+    yard.executor.errors["a_completions.npy"] = [Vanished("gone")]
+    assert yard.sweep() == {"failed": 2}
+    [failed] = yard.log.of("source.failed")
+    assert "not for the worker" in failed["reason"]
+    assert "same paths" in failed["hint"]
 
 
 def test_other_failures_are_not_tried_again(yard: Yard) -> None:

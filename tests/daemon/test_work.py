@@ -16,6 +16,8 @@ from support import SECOND_NS, save, wait_for
 
 from daemon import work
 from daemon.work import Task, convert, prepare
+from lib.conversion import Conversion
+from lib.names import is_temporary
 from lib.outcome import Options, Outcome
 
 if TYPE_CHECKING:
@@ -95,6 +97,22 @@ def test_a_fault_of_this_program_hits_one_of_several(tmp_path: Path, monkeypatch
     assert [outcome.result for outcome in outcomes] == ["rendered", "failed", "rendered"]
 
 
+def test_a_fault_in_the_middle_leaves_no_drafts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was drafted for the others is removed before they are tried by themselves."""
+    whole = Conversion.write
+
+    def write(self: Conversion, *rest: Any) -> None:
+        if self._name.startswith("bad"):
+            raise ZeroDivisionError("oops")
+        whole(self, *rest)
+
+    monkeypatch.setattr(Conversion, "write", write)
+    tasks = [task_of(save(tmp_path / f"{name}_completions.npy", ["x"])) for name in ("a", "b", "bad", "c")]
+    outcomes = convert(tasks, Options())
+    assert [outcome.result for outcome in outcomes] == ["rendered", "rendered", "failed", "rendered"]
+    assert not [path for path in tmp_path.iterdir() if is_temporary(path.name)]
+
+
 def test_a_file_written_just_now_is_not_read_before_its_time_can_tell(tmp_path: Path) -> None:
     """A tick passes between its time and the work; no more than that."""
     path = save(tmp_path / NAME, ["text"], time_ns=time.time_ns())
@@ -142,7 +160,7 @@ def test_workers_end_with_a_service_that_is_killed(tmp_path: Path) -> None:
         from pathlib import Path
         from daemon.crew import Crew
         from doubles import moody_processes, task_of
-        from lib.outcome import Options, Outcome
+        from lib.outcome import Options
         crew = Crew(lambda: moody_processes(1), 1)
         crew.submit(task_of(Path({str(tmp_path)!r}, "endless_completions.npy")), Options())
         threading.Event().wait(60)
