@@ -76,12 +76,8 @@ def _parser() -> argparse.ArgumentParser:
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument(
-        "paths",
-        nargs="*",
-        metavar="PATH",
-        help="what to watch or to sweep (default: experiments)",
-    )
+    paths = "what to watch or to sweep (default: experiments)"
+    parser.add_argument("paths", nargs="*", metavar="PATH", help=paths)
     commands = parser.add_argument_group("instead of watching").add_mutually_exclusive_group()
     commands.add_argument(
         "--backfill", action="store_true", help="sweep once and exit; PATH: a directory or one .npy"

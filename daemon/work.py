@@ -89,7 +89,8 @@ def _explained(error: Exception) -> SidecarError:
 
 def _converted(tasks: Sequence[Task], options: Options, stack: ExitStack) -> list[Outcome]:
     """Open each directory once, and hand the sources in those that can be opened to the engine."""
-    places = {(task.root, task.parts): _opened(task, stack) for task in tasks}
+    folders = dict.fromkeys((task.root, task.parts) for task in tasks)
+    places = {folder: _opened(*folder, stack) for folder in folders}
     found = [(places[task.root, task.parts], task) for task in tasks]
     ready = [(place, task.name) for place, task in found if isinstance(place, int)]
     _wait_for_tick(ready)
@@ -100,9 +101,9 @@ def _converted(tasks: Sequence[Task], options: Options, stack: ExitStack) -> lis
     ]
 
 
-def _opened(task: Task, stack: ExitStack) -> int | SidecarError:
+def _opened(root: str, parts: tuple[str, ...], stack: ExitStack) -> int | SidecarError:
     try:
-        return stack.enter_context(open_directory(task.root, task.parts))
+        return stack.enter_context(open_directory(root, parts))
     except SidecarError as error:
         return error
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,8 +20,11 @@ from daemon.work import Task, convert, prepare
 from lib.conversion import Conversion
 from lib.names import is_temporary
 from lib.outcome import Options, Outcome
+from lib.source import open_directory
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import pytest
 
 NAME = "n1_completions.npy"
@@ -80,6 +84,24 @@ def test_one_bad_source_does_not_spoil_the_others(tmp_path: Path) -> None:
     outcomes = convert([good[0], gone, task_of(broken), good[1]], Options())
     assert [outcome.result for outcome in outcomes] == ["rendered", "failed", "failed", "rendered"]
     assert [outcome.error for outcome in outcomes] == ["", "Vanished", "Corrupt", ""]
+
+
+def test_a_directory_is_opened_once_for_all_its_sources(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Descriptors are few, and flushing it once serves all."""
+    opened = []
+
+    @contextmanager
+    def noting(root: str, parts: tuple[str, ...]) -> Iterator[int]:
+        opened.append(root)
+        with open_directory(root, parts) as directory:
+            yield directory
+
+    monkeypatch.setattr(work, "open_directory", noting)
+    tasks = [task_of(save(tmp_path / f"{name}_completions.npy", ["x"])) for name in "abc"]
+    assert [outcome.result for outcome in convert(tasks, Options())] == ["rendered"] * 3
+    assert opened == [str(tmp_path)]
 
 
 def test_a_fault_of_this_program_hits_one_of_several(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

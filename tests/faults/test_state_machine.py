@@ -104,7 +104,7 @@ class Stopping(Executor):
     def __init__(self, stop: Callable[[], bool]) -> None:
         self._stop = stop
 
-    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:  # noqa: ARG002 (protocol)
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:  # noqa: ARG002
         """Do it now."""
         future: Future[Any] = Future()
         future.set_result(self._work(*args))
