@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -52,6 +53,17 @@ def wait_for(condition: Callable[[], object], seconds: float = 10.0) -> None:
         if time.monotonic() > deadline:
             pytest.fail(f"not so within {seconds} s")
         pause.wait(0.01)
+
+
+def freeze(pid: int) -> None:
+    """Stop a process, and return when all its threads have stopped: ``kill`` alone does not wait for that."""
+    os.kill(pid, signal.SIGSTOP)
+    wait_for(lambda: {stat.read_text().rsplit(") ", 1)[1][0] for stat in threads_of(pid)} == {"T"})
+
+
+def threads_of(pid: int) -> list[Path]:
+    """Return where the kernel tells of each thread of a process."""
+    return list(Path(f"/proc/{pid}/task").glob("*/stat"))
 
 
 def unmeasured(environment: Mapping[str, str]) -> dict[str, str]:

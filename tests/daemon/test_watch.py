@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from support import freeze
 
 from daemon import watch_health as health
 from daemon.watch import Hint, Watch
@@ -249,7 +250,7 @@ def test_a_healthy_watch_answers(ear: Ear) -> None:
 
 def test_a_stopped_watcher_does_not_answer(ear: Ear) -> None:
     """Ten seconds of the clock that is passed in, with a question open."""
-    os.kill(ear.watch.pid, signal.SIGSTOP)
+    freeze(ear.watch.pid)
     ear.watch.ping()
     assert ear.watch.trouble(100.0) is None
     assert ear.watch.trouble(109.0) is None
@@ -322,7 +323,7 @@ def test_a_root_that_is_removed_is_reported(ear: Ear, root: Path) -> None:
 
 def test_lost_events_give_an_overflow_hint(ear: Ear, root: Path) -> None:
     """More events than the kernel's queue holds, while nobody reads it."""
-    os.kill(ear.watch.pid, signal.SIGSTOP)
+    freeze(ear.watch.pid)
     for n in range(QUEUE // 2 + 4000):
         os.close(os.open(root / f"n{n}_completions.npy", os.O_WRONLY | os.O_CREAT))
     os.kill(ear.watch.pid, signal.SIGCONT)
@@ -380,7 +381,7 @@ def test_closing_twice_is_once(root: Path, tmp_path: Path) -> None:
 
 def test_closing_ends_a_stopped_watcher_too(ear: Ear) -> None:
     """What does not end is killed."""
-    os.kill(ear.watch.pid, signal.SIGSTOP)
+    freeze(ear.watch.pid)
     ear.watch.close(timeout=0.1)
     assert not Path(f"/proc/{ear.watch.pid}").exists()
 

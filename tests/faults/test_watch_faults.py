@@ -24,6 +24,7 @@ from faults.service import (
     serving,
     unmade,
 )
+from support import freeze
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -102,7 +103,7 @@ def test_fault_24_an_overflow_loses_nothing() -> None:
         service.until(lambda: service.watcher is not None)
         watcher = service.watcher
         assert watcher is not None
-        os.kill(watcher, signal.SIGSTOP)
+        freeze(watcher)
         try:
             for number in range(count):
                 (service.root / f"n{number}_completions.npy").write_bytes(data)

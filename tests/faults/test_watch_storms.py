@@ -29,7 +29,7 @@ from faults.service import (
     unmade,
 )
 from faults.tools import quick_directory
-from support import wait_for
+from support import freeze, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -73,7 +73,7 @@ def overflow(service: Service, cause: Callable[[], None]) -> None:
     """Cause more events than the kernel keeps while nobody reads them."""
     watcher = service.watcher
     assert watcher is not None
-    os.kill(watcher, signal.SIGSTOP)
+    freeze(watcher)
     try:
         cause()
     finally:
