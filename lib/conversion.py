@@ -6,33 +6,25 @@ from typing import TYPE_CHECKING, Any, Final
 
 from lib.errors import Changed, Corrupt, Interrupted, Unsafe
 from lib.metadata import read_metadata
-from lib.names import Format, metadata_name, sidecar_name
+from lib.names import Format, metadata_name, partner_name, sidecar_name
 from lib.outcome import Options, Outcome, Verdict, source_kind
+from lib.parts import PageSink
+from lib.prompts import FullTexts
 from lib.reading import read_items
 from lib.sinks import CompareSink, DraftSink, Sink
-from lib.source import FileBytes, same_version, status_of
+from lib.source import FileBytes, check_same, same_version, status_of
 from lib.tally import Tally
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from lib.header import Header
+    from lib.page import Page
     from lib.plan import Plan
     from lib.tally import Figures
 
 _SMALLEST_ITEM: Final[dict[Format, int]] = {"json": 3, "md": 26}
-
-
-def check_same(directory: int, name: str, source: FileBytes) -> None:
-    """Check that a source is still the file that was opened, as it was.
-
-    :raises Changed: it is not.
-    """
-    now = status_of(directory, name)
-    same = now is not None and same_version(now, source.status)
-    if not same or not same_version(FileBytes(source.descriptor).status, source.status):
-        raise Changed("it changed while it was read")
 
 
 def untouched(plan: Plan) -> Verdict:
@@ -62,6 +54,8 @@ class Conversion:
         self._source = source
         self._options = options
         self._sinks: list[Sink] = []
+        self._page_sink: PageSink | None = None
+        self._full_texts: FullTexts | None = None
         self._metadata_seen: os.stat_result | None = None
         self._warnings: tuple[str, ...] = ()
         self._figures: Figures | None = None
@@ -69,24 +63,28 @@ class Conversion:
     def write(self, plans: list[Plan], header: Header, stop: Callable[[], bool]) -> None:
         """Write what is planned: one pass over the source feeds every sidecar that needs it."""
         metadata = self._metadata(plans)
-        self._open_sinks(plans)
+        self._open_sinks(plans, header)
         # rendering is imported only when there is something to render
-        from lib.render import Page, rendered
+        from lib.page import Page
+        from lib.render import rendered
 
-        shown = min(header.count, self._options.limit or header.count)
-        page = Page(self._kind, metadata, header.count, shown, not header.shape, self._options.markdown)
-        blocks = read_items(self._source, header, self._options.limit)
+        options = self._options
+        shown = min(header.count, options.limit or header.count)
+        scalar, name = not header.shape, sidecar_name(self._name, "md")
+        page = Page(self._kind, metadata, header.count, shown, scalar, options.markdown, options.extras, name)
+        if self._page_sink is not None and options.extras.look_ahead:
+            page = self._surveyed(page, header, stop)
+        blocks = read_items(self._source, header, options.limit)
+        formats = tuple(sink.plan.fmt for sink in self._sinks)
         tally = Tally()
-        for pieces in rendered(page, blocks, tuple(sink.plan.fmt for sink in self._sinks), tally):
-            if stop():
-                raise Interrupted("the work was stopped")
+        for pieces in rendered(page, blocks, formats, tally, self._prompts()):
+            _heed(stop)
             self._feed(pieces)
         self._figures = tally.figures()
         if self._figures.records != shown:
             raise Corrupt("it holds another number of items than its header says")
-        self._check_unchanged()
         for sink in self._sinks:
-            sink.seal(self._source)
+            sink.seal(self._unchanged())
 
     def flush(self) -> None:
         """Wait until what was written is on disk."""
@@ -97,6 +95,7 @@ class Conversion:
         """Let the sidecars appear; their directory is not flushed yet."""
         done = {sink.plan.fmt: sink.publish() for sink in self._sinks}
         verdicts = tuple(done.get(plan.fmt) or untouched(plan) for plan in plans)
+        partner_warning = self._full_texts.warning if self._full_texts is not None else ""
         return Outcome(
             self._name,
             self._kind,
@@ -105,13 +104,15 @@ class Conversion:
             bytes=sum(sink.bytes_taken for sink in self._sinks),
             trouble=next((verdict.reason for verdict in verdicts if verdict.result == "failed"), ""),
             hint=next((verdict.hint for verdict in verdicts if verdict.result == "failed"), ""),
-            warnings=self._warnings,
+            warnings=self._warnings if not partner_warning else (*self._warnings, partner_warning),
         )
 
     def close(self) -> None:
         """Leave nothing behind that was not published."""
         for sink in self._sinks:
             sink.close()
+        if self._full_texts is not None:
+            self._full_texts.close()
 
     def _metadata(self, plans: list[Plan]) -> Mapping[str, Any] | None:
         if not any(plan.fmt == "md" and plan.action in {"render", "compare"} for plan in plans):
@@ -124,28 +125,71 @@ class Conversion:
         self._warnings = (warning,) if warning else ()
         return metadata
 
-    def _open_sinks(self, plans: list[Plan]) -> None:
+    def _open_sinks(self, plans: list[Plan], header: Header) -> None:
         for plan in plans:
-            if plan.action == "render" and not self._options.dry_run:
-                self._sinks.append(DraftSink(plan, self._directory, sidecar_name(self._name, plan.fmt)))
-            elif plan.action == "compare":
-                sidecar = sidecar_name(self._name, plan.fmt)
-                self._sinks.append(
-                    CompareSink(plan, self._directory, sidecar, adopt=not self._options.dry_run)
-                )
+            active = plan.action == "compare" or (plan.action == "render" and not self._options.dry_run)
+            if active and plan.fmt == "md":
+                self._open_page(plan, header)
+            elif active:
+                self._sinks.append(self._sink(plan))
 
-    def _feed(self, pieces: tuple[bytes, ...]) -> None:
+    def _sink(self, plan: Plan) -> Sink:
+        name = sidecar_name(self._name, plan.fmt)
+        if plan.action == "compare":
+            return CompareSink(plan, self._directory, name, adopt=not self._options.dry_run)
+        return DraftSink(plan, self._directory, name)
+
+    def _open_page(self, plan: Plan, header: Header) -> None:
+        name = sidecar_name(self._name, "md")
+        self._page_sink = PageSink(plan, self._directory, name, self._options, self._unchanged)
+        self._sinks.append(self._page_sink)
+        partner = partner_name(self._name, self._kind)
+        if self._options.extras.pairs and partner is not None:
+            self._full_texts = FullTexts(self._directory, partner, header.count)
+
+    def _prompts(self) -> Iterator[Any]:
+        return iter(()) if self._full_texts is None else self._full_texts.items()
+
+    def _surveyed(self, page: Page, header: Header, stop: Callable[[], bool]) -> Page:
+        """Read everything once before it is rendered, for what the first lines must tell."""
+        from lib.survey import survey  # few pages need one
+
+        blocks = read_items(self._source, header, self._options.limit)
+        return survey(page, _heeding(stop, blocks), self._prompts())
+
+    def _feed(self, pieces: tuple[bytes | None, ...]) -> None:
         for sink, piece in zip(self._sinks, pieces, strict=True):
-            sink.write(piece)
+            if piece is not None:
+                sink.write(piece)
+            elif self._page_sink is not None:
+                self._page_sink.next_part()
         if sum(sink.bytes_taken for sink in self._sinks) > self._options.max_output_bytes:
             raise Unsafe(
                 "its sidecars would take more than max_output_bytes",
                 hint="Raise max_output_bytes if it is meant.",
             )
 
-    def _check_unchanged(self) -> None:
+    def _unchanged(self) -> FileBytes:
+        """Return the source, which is still what was read, as are its metadata and full texts.
+
+        :raises Changed: one of them is not.
+        """
         check_same(self._directory, self._name, self._source)
         if self._metadata_seen is not None:
             metadata = status_of(self._directory, metadata_name(self._name, self._kind))
             if metadata is None or not same_version(metadata, self._metadata_seen):
                 raise Changed("its metadata changed while it was read")
+        if self._full_texts is not None:
+            self._full_texts.check()
+        return self._source
+
+
+def _heed(stop: Callable[[], bool]) -> None:
+    if stop():
+        raise Interrupted("the work was stopped")
+
+
+def _heeding(stop: Callable[[], bool], blocks: Iterator[list[Any]]) -> Iterator[list[Any]]:
+    for block in blocks:
+        _heed(stop)
+        yield block

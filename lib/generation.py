@@ -17,10 +17,11 @@ from lib.errors import Corrupt, NotText, SidecarError
 from lib.header import read_header
 from lib.metadata import parse_metadata
 from lib.names import FORMATS, METADATA_SUFFIX, SOURCE_SUFFIX, Format, Kind, sidecar_name
+from lib.page import Page
 from lib.plan import stamp_of
 from lib.publish import Draft, flush_directory, make_directories
 from lib.reading import read_items
-from lib.render import Page, rendered
+from lib.render import rendered
 from lib.source import open_directory, open_file, storage_error
 from lib.tally import Tally
 
@@ -208,7 +209,7 @@ def _draft_sidecars(
     blocks = (texts[start : start + _BLOCK_TEXTS] for start in range(0, len(texts), _BLOCK_TEXTS))
     for pieces in rendered(page, blocks, FORMATS, Tally()):
         for draft, piece in zip(drafts.values(), pieces, strict=True):
-            draft.write(piece)
+            draft.write(piece or b"")
     for fmt, draft in drafts.items():
         draft.seal(source, stamp_of(fmt, source.status, known))
     return [(sidecar_name(name, fmt), draft) for fmt, draft in drafts.items()]

@@ -1,4 +1,4 @@
-"""Markdown pages that no text can break: the header, and one section an item.  Values in, bytes out.
+"""Markdown that no text can break: a page's header, and one section an item.  Values in, bytes out.
 
 The format is this project's own; what an inert text is, :mod:`lib.inert` says.
 """
@@ -56,11 +56,13 @@ _PICTURES: Final[dict[str, str]] = {
 }
 
 
-def header(kind: Kind, metadata: Mapping[str, Any] | None, count: int, shown: int) -> bytes:
+def header(
+    kind: Kind, metadata: Mapping[str, Any] | None, count: int, shown: int, more: Sequence[str] = ()
+) -> bytes:
     """Return everything above the first item.
 
     ``metadata`` is the set's, None when it has none; ``count`` is the number of items in the source,
-    ``shown`` how many of them the page has.
+    ``shown`` how many of them the page has; ``more`` are lines that follow.
     """
     known: Mapping[str, Any] = metadata or {}
     cut = f"{shown} (showing first {shown} of {count})"
@@ -70,6 +72,7 @@ def header(kind: Kind, metadata: Mapping[str, Any] | None, count: int, shown: in
         f"**Model:** {header_value(known.get('model_name'))}",
         f"**Generated:** {header_value(known.get('timestamp'))}",
         f"**Count:** {cut if shown < count else count}",
+        *more,
         "",
         "---",
         "\n",
@@ -91,12 +94,23 @@ def items(
     ``all_text`` promises that each is a ``str``; what is none is shown as ``to_json`` writes it, and what
     that raises passes through.
     """
-    bodies = _texts(values, style) if all_text else [_body(value, style, to_json) for value in values]
+    return b"".join(sections(kind, bodies(values, style, all_text=all_text, to_json=to_json), first_number))
+
+
+def bodies(
+    values: Sequence[Any], style: Style, *, all_text: bool, to_json: Callable[[Any], str] = dumps
+) -> Sequence[bytes]:
+    """Return what is shown of each item; see :func:`items`."""
+    return _texts(values, style) if all_text else [_body(value, style, to_json) for value in values]
+
+
+def sections(kind: Kind, shown: Sequence[bytes], first_number: int) -> list[bytes]:
+    """Return heading, what is shown and rule of each item in turn: three pieces an item."""
     heading = f"{_HEADINGS[kind]} %d\n\n".encode()
-    sections = [_RULE] * (3 * len(bodies))
-    sections[0::3] = map(heading.__mod__, range(first_number, first_number + len(bodies)))
-    sections[1::3] = bodies
-    return b"".join(sections)
+    pieces = [_RULE] * (3 * len(shown))
+    pieces[0::3] = map(heading.__mod__, range(first_number, first_number + len(shown)))
+    pieces[1::3] = shown
+    return pieces
 
 
 def _texts(texts: Sequence[str], style: Style) -> Sequence[bytes]:
@@ -142,6 +156,11 @@ def fenced(text: bytes, language: bytes) -> bytes:
     if longest >= _FENCE_COUNTED:
         text = _CLOSES_ANY_FENCE.sub(b"    ", text)
     return b"%b%b\n%b\n%b" % (fence, language, text, fence)
+
+
+def fenced_text(text: str) -> bytes:
+    """Put any text into a fence, its controls pictured."""
+    return fenced(_encoded(pictured(text)), b"text")
 
 
 def _longest_run(text: bytes) -> int:
@@ -196,27 +215,3 @@ def _encoded(page: str) -> bytes:
         return page.encode()
     except UnicodeEncodeError:
         return _SURROGATE.sub(_REPLACEMENT, page).encode()
-
-
-class PageWriter:
-    """Writes one page: :meth:`start`, then :meth:`block` for all items in order.
-
-    ``count`` is the number of items in the source, ``shown`` how many of them the page will have.
-    """
-
-    def __init__(
-        self, kind: Kind, style: Style, metadata: Mapping[str, Any] | None, *, count: int, shown: int
-    ) -> None:
-        self._kind = kind
-        self._style = style
-        self._header = metadata, count, shown
-        self._next = 1
-
-    def start(self) -> bytes:
-        """Return everything above the first item."""
-        return header(self._kind, *self._header)
-
-    def block(self, values: Sequence[Any], *, all_text: bool) -> bytes:
-        """Return the sections of the next items; ``all_text`` promises that each is a ``str``."""
-        first, self._next = self._next, self._next + len(values)
-        return items(self._kind, values, first, style=self._style, all_text=all_text)

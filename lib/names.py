@@ -56,6 +56,23 @@ def sidecar_name(source_name: str, fmt: Format) -> str:
     return f"{source_name[: -len(SOURCE_SUFFIX)]}.{fmt}"
 
 
+def part_name(sidecar: str, number: int) -> str:
+    """Name a part of a page that is split; the first is the page itself.
+
+    >>> part_name("n1_completions.md", 1), part_name("n1_completions.md", 2)
+    ('n1_completions.md', 'n1_completions.2.md')
+    """
+    stem, dot, suffix = sidecar.rpartition(".")
+    return sidecar if number == 1 else f"{stem}.{number}{dot}{suffix}"
+
+
+def partner_name(source_name: str, kind: Kind) -> str | None:
+    """Name the full texts that hold the prompts of a set's completions; None for full texts themselves."""
+    if kind == "full_texts":
+        return None
+    return f"{stem_of(source_name, kind)}_full_texts{SOURCE_SUFFIX}"
+
+
 def sources_of_metadata(name: str) -> tuple[str, ...]:
     """Name the sources whose pages show this metadata file; empty when it is not one.
 

@@ -38,11 +38,15 @@ class Plan:
     seen: os.stat_result | None
 
 
-def stamp_of(fmt: Format, source: os.stat_result, metadata: os.stat_result | None) -> int:
-    """Return the stamp in nanoseconds: the source's time, for a page the newer of source and metadata."""
-    if fmt == "md" and metadata is not None and stat.S_ISREG(metadata.st_mode):
-        return max(source.st_mtime_ns, metadata.st_mtime_ns)
-    return source.st_mtime_ns
+def stamp_of(fmt: Format, source: os.stat_result, *others: os.stat_result | None) -> int:
+    """Return the stamp in nanoseconds: the source's time, for a page the newest of it and ``others``.
+
+    The others are the metadata, and the full texts when the page shows their prompts.
+    """
+    if fmt != "md":
+        return source.st_mtime_ns
+    files = [other for other in others if other is not None and stat.S_ISREG(other.st_mode)]
+    return max(file.st_mtime_ns for file in (source, *files))
 
 
 def plan_sidecar(
@@ -51,10 +55,15 @@ def plan_sidecar(
     metadata: os.stat_result | None,
     sidecar: os.stat_result | None,
     *,
+    full_texts: os.stat_result | None = None,
     force: bool = False,
 ) -> Plan:
-    """Decide about one sidecar from what was seen of the three files."""
-    stamp = stamp_of(fmt, source, metadata)
+    """Decide about one sidecar from what was seen of the files."""
+    return plan_by_stamp(fmt, stamp_of(fmt, source, metadata, full_texts), sidecar, force=force)
+
+
+def plan_by_stamp(fmt: Format, stamp: int, sidecar: os.stat_result | None, *, force: bool) -> Plan:
+    """Decide about one sidecar that is to carry this stamp (nanoseconds)."""
     if sidecar is None:
         return Plan(fmt, "render", ABSENT, stamp, None)
     if not stat.S_ISREG(sidecar.st_mode):

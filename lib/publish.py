@@ -172,6 +172,14 @@ def set_stamp(directory: int, name: str, seen: os.stat_result, stamp_ns: int) ->
         raise storage_error(error, "its time cannot be set") from error
 
 
+def remove_file(directory: int, name: str, seen: os.stat_result) -> None:
+    """Remove a file of ours, if it is still the one that was looked at; one that cannot be removed stays."""
+    now = status_of(directory, name)
+    if now is not None and same_version(now, seen):
+        with contextlib.suppress(OSError):
+            os.unlink(name, dir_fd=directory)
+
+
 def remove_litter(directory: int, names: Iterable[str]) -> int:
     """Remove the temporary files among ``names`` that no live writer holds; return how many went."""
     return sum(_remove_abandoned(directory, name) for name in names if is_temporary(name))

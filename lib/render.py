@@ -2,38 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from bisect import bisect_left, bisect_right
 from typing import TYPE_CHECKING, Any, Final
 
 from lib.jsontext import JsonWriter, dumps, encode
-from lib.markdown import PageWriter
+from lib.pages import PageWriter
 from lib.plain import plain
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator
 
-    from lib.names import Format, Kind
-    from lib.outcome import Style
+    from lib.names import Format
+    from lib.page import Page
     from lib.tally import Tally
 
-
 _PIECE_CHARACTERS: Final = 1 << 16
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    """What a page says above its items.
-
-    ``count`` is the number of items in the source, ``shown`` how many of them are rendered; ``scalar`` says
-    that the array has no dimensions, so that its JSON is the one value itself.
-    """
-
-    kind: Kind
-    metadata: Mapping[str, Any] | None
-    count: int
-    shown: int
-    scalar: bool = False
-    style: Style = "auto"
+NEXT_PART: Final = None
+"""In a page's place, when its next part begins."""
 
 
 class _ScalarWriter:
@@ -47,22 +32,50 @@ class _ScalarWriter:
 
 
 def rendered(
-    page: Page, blocks: Iterable[list[Any]], formats: tuple[Format, ...], tally: Tally
-) -> Iterator[tuple[bytes, ...]]:
+    page: Page,
+    blocks: Iterable[list[Any]],
+    formats: tuple[Format, ...],
+    tally: Tally,
+    full_texts: Iterable[Any] = (),
+) -> Iterator[tuple[bytes | None, ...]]:
     """Yield the bytes of every format in ``formats``, block by block, counting the items in ``tally``.
+
+    A page of several parts comes one part after the other, with :data:`NEXT_PART` between them.
 
     :raises SourceFault: an item cannot be rendered.
     """
-    page_writer = PageWriter(page.kind, page.style, page.metadata, count=page.count, shown=page.shown)
+    page_writer = PageWriter(page, iter(full_texts))
     json_writer = _ScalarWriter() if page.scalar else JsonWriter()
     writers = tuple(page_writer if fmt == "md" else json_writer for fmt in formats)
     yield tuple(page_writer.start() if fmt == "md" else b"" for fmt in formats)
-    for block in blocks:
-        all_text = set(map(type, block)) == {str}
-        for values in _pieces(block) if all_text else ([plain(value)] for value in block):
-            tally.add(values, all_text=all_text)
-            yield tuple(writer.block(values, all_text=all_text) for writer in writers)
+    number = 1
+    for values, all_text in pieces_of(blocks):
+        tally.add(values, all_text=all_text)
+        for chunk in _cut(values, number, page.firsts):
+            if number > 1 and page.range_of(page.part_of(number)).start == number:
+                yield tuple(NEXT_PART if fmt == "md" else b"" for fmt in formats)
+                yield tuple(page_writer.start() if fmt == "md" else b"" for fmt in formats)
+            number += len(chunk)
+            yield tuple(writer.block(chunk, all_text=all_text) for writer in writers)
     yield tuple(b"" if fmt == "md" else json_writer.end() for fmt in formats)
+
+
+def pieces_of(blocks: Iterable[list[Any]]) -> Iterator[tuple[list[Any], bool]]:
+    """Yield blocks of plain values, each with whether all of them are ``str``."""
+    for block in blocks:
+        if set(map(type, block)) == {str}:
+            yield from ((values, True) for values in _pieces(block))
+        else:
+            yield from (([plain(value)], False) for value in block)
+
+
+def _cut(values: list[Any], number: int, firsts: tuple[int, ...]) -> Iterator[list[Any]]:
+    """Cut a block, whose first item has this number, where a part ends."""
+    start = 0
+    for first in firsts[bisect_right(firsts, number) : bisect_left(firsts, number + len(values))]:
+        yield values[start : first - number]
+        start = first - number
+    yield values[start:] if start else values
 
 
 def _pieces(texts: list[str]) -> Iterator[list[str]]:

@@ -19,7 +19,10 @@ class Sink(Protocol):
     """Where the bytes of one sidecar go: write, seal, flush, publish; close whatever happened."""
 
     plan: Plan
-    bytes_taken: int
+
+    @property
+    def bytes_taken(self) -> int:
+        """How many bytes came."""
 
     def write(self, data: bytes) -> None:
         """Take the next bytes."""

@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Final, Protocol
 
 from lib.beneath import open_beneath
-from lib.errors import SidecarError, Storage, Unsafe, Vanished
+from lib.errors import Changed, SidecarError, Storage, Unsafe, Vanished
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -202,6 +202,17 @@ def same_version(one: os.stat_result, other: os.stat_result) -> bool:
 
 def _version(status: os.stat_result) -> tuple[int, ...]:
     return (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
+
+
+def check_same(directory: int, name: str, file: FileBytes) -> None:
+    """Check that a file is still the file that was opened, as it was.
+
+    :raises Changed: it is not.
+    """
+    now = status_of(directory, name)
+    same = now is not None and same_version(now, file.status)
+    if not same or not same_version(FileBytes(file.descriptor).status, file.status):
+        raise Changed("it changed while it was read")
 
 
 def file_type(mode: int) -> str:

@@ -8,18 +8,21 @@ from __future__ import annotations
 from contextlib import closing
 from typing import TYPE_CHECKING
 
-from lib.conversion import Conversion, check_output, check_same, untouched
+from lib.conversion import Conversion, check_output, untouched
 from lib.errors import Passing, SidecarError, SourceFault, Unfinished, Unsafe
 from lib.header import read_header
-from lib.names import metadata_name, sidecar_name
+from lib.names import metadata_name, partner_name, sidecar_name
 from lib.outcome import Options, Outcome, Verdict, failure, source_kind
 from lib.plan import Plan, follow_json, plan_sidecar
 from lib.publish import flush_directory
-from lib.source import FileBytes, open_file, status_of, storage_error
+from lib.reading import read_items
+from lib.source import FileBytes, check_same, open_file, status_of, storage_error
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Generator, Sequence
+
+    from lib.tally import Figures
 
 
 def never() -> bool:
@@ -33,13 +36,15 @@ def plan_source(directory: int, name: str, source: os.stat_result, options: Opti
     :raises Storage: the system refuses to say.
     """
     kind = source_kind(name)
-    metadata = status_of(directory, metadata_name(name, kind)) if "md" in options.formats else None
-    plans = [
-        plan_sidecar(
-            fmt, source, metadata, status_of(directory, sidecar_name(name, fmt)), force=options.force
-        )
-        for fmt in options.formats
-    ]
+    metadata = full_texts = None
+    if "md" in options.formats:
+        metadata = status_of(directory, metadata_name(name, kind))
+        partner = partner_name(name, kind) if options.extras.pairs else None
+        full_texts = status_of(directory, partner) if partner else None
+    plans = []
+    for fmt in options.formats:
+        sidecar = status_of(directory, sidecar_name(name, fmt))
+        plans.append(plan_sidecar(fmt, source, metadata, sidecar, full_texts=full_texts, force=options.force))
     return follow_json(plans, source)
 
 
@@ -135,9 +140,9 @@ def _sync(
 ) -> Generator[None, None, Outcome]:
     plans = plan_source(directory, name, source.status, options)
     if all(plan.action == "fresh" for plan in plans):
-        return Outcome(
-            name, source_kind(name), tuple(Verdict(plan.fmt, "fresh", plan.reason) for plan in plans)
-        )
+        verdicts = tuple(Verdict(plan.fmt, "fresh", plan.reason) for plan in plans)
+        figures = _counted(source, options) if options.count else None
+        return Outcome(name, source_kind(name), verdicts, figures=figures)
     header = read_header(source)
     check_output(header, options)
     if options.dry_run and not any(plan.action == "compare" for plan in plans):
@@ -150,3 +155,9 @@ def _sync(
         outcome = conversion.publish(plans)
         yield
         return outcome
+
+
+def _counted(source: FileBytes, options: Options) -> Figures:
+    from lib.survey import count  # for an index that meets a source for the first time
+
+    return count(read_items(source, None, options.limit))

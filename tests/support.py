@@ -21,8 +21,9 @@ from make_caches import MANIFEST
 from lib.errors import Corrupt, SidecarError, Unsafe
 from lib.header import read_header
 from lib.outcome import Options, Outcome
+from lib.page import Page
 from lib.reading import read_items
-from lib.render import Page, rendered
+from lib.render import rendered
 from lib.source import MemoryBytes, open_directory
 from lib.sync import sync_source
 from lib.tally import Tally

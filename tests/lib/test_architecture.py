@@ -15,14 +15,16 @@ SHELL = sorted((ROOT / "daemon").glob("*.py"))
 LAYERS = (
     {"names", "errors"},
     {"outcome", "header", "tally", "inert"},
-    {"cursor", "memo", "scaffold", "texts", "jsontext"},
-    {"machine", "plain", "markdown"},
-    {"pickled"},
+    {"cursor", "memo", "scaffold", "texts", "jsontext", "page"},
+    {"machine", "plain", "markdown", "links"},
+    {"pickled", "pages"},
     {"reading", "render"},
+    {"survey"},
     {"source", "beneath"},
     {"plan", "permissions", "metadata"},
     {"publish"},
-    {"sinks"},
+    {"sinks", "prompts"},
+    {"parts"},
     {"conversion"},
     {"sync", "generation"},
 )
@@ -33,8 +35,12 @@ PURE = {"names", "errors", "outcome", "header", "tally", "inert", "cursor", "mem
     "pickled",
     "plain",
     "markdown",
+    "page",
+    "links",
+    "pages",
     "reading",
     "render",
+    "survey",
 }
 WRITERS = {
     "open",

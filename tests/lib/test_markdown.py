@@ -19,7 +19,9 @@ from nasty import ALL, HARMFUL, HARMLESS, LEAK, PIECES
 from support import SLOWDOWN
 
 from lib.inert import is_inert
-from lib.markdown import PageWriter, fenced, header, header_value, items, pictured
+from lib.markdown import fenced, header, header_value, items, pictured
+from lib.page import Page
+from lib.pages import PageWriter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -287,7 +289,7 @@ def test_a_fence_shows_the_whole_text(text: str) -> None:
 def test_a_page_of_inert_texts_byte_for_byte() -> None:
     """The format that scripts and people rely on."""
     metadata = {"model_name": "google/gemma-2-27b-it", "timestamp": "2025-11-13 02:52:15", "seed": 1}
-    writer = PageWriter("completions", "auto", metadata, count=1374, shown=1374)
+    writer = PageWriter(Page("completions", metadata, 1374, 1374), iter(()))
     page = writer.start() + writer.block([" first\n"], all_text=True) + writer.block(["", "x"], all_text=True)
     assert page == (
         b"# Completions Only\n\n**Model:** google/gemma-2-27b-it\n**Generated:** 2025-11-13 02:52:15\n"

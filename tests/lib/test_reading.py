@@ -249,7 +249,8 @@ import sys
 from pathlib import Path
 from lib.header import read_header
 from lib.reading import read_items
-from lib.render import Page, rendered
+from lib.page import Page
+from lib.render import rendered
 from lib.source import open_directory, open_file
 from lib.tally import Tally
 

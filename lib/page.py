@@ -1,0 +1,51 @@
+"""What a page is made of besides its items: known before its first line is written."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from lib.outcome import NO_EXTRAS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from lib.names import Kind
+    from lib.outcome import Extras, Style
+    from lib.tally import Figures
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """What a page says above and between its items.
+
+    ``count`` is the number of items in the source, ``shown`` how many of them are rendered; ``scalar`` says
+    that the array has no dimensions, so that its JSON is the one value itself.  ``name`` is the page's file,
+    ``figures`` what its summary tells, ``firsts`` the number of the first item of each of its parts.
+    """
+
+    kind: Kind
+    metadata: Mapping[str, Any] | None
+    count: int
+    shown: int
+    scalar: bool = False
+    style: Style = "auto"
+    extras: Extras = NO_EXTRAS
+    name: str = ""
+    figures: Figures | None = None
+    firsts: tuple[int, ...] = (1,)
+
+    @property
+    def parts(self) -> int:
+        """How many files the page has."""
+        return len(self.firsts)
+
+    def part_of(self, number: int) -> int:
+        """Return the part, from 1, that an item is in."""
+        return bisect_right(self.firsts, number)
+
+    def range_of(self, part: int) -> range:
+        """Return the numbers of the items in a part."""
+        end = self.firsts[part] if part < self.parts else self.shown + 1
+        return range(self.firsts[part - 1], end)

@@ -1,0 +1,68 @@
+"""Looking through a source before its page is written: the figures of its summary, and where it is split."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from lib.links import room
+from lib.markdown import header
+from lib.pages import PageWriter
+from lib.render import pieces_of
+from lib.tally import Tally
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from lib.page import Page
+    from lib.tally import Figures
+
+
+def count(blocks: Iterable[list[Any]]) -> Figures:
+    """Return the figures of all items.
+
+    :raises SourceFault: an item cannot be read.
+    """
+    tally = Tally()
+    for values, all_text in pieces_of(blocks):
+        tally.add(values, all_text=all_text)
+    return tally.figures()
+
+
+def survey(page: Page, blocks: Iterable[list[Any]], full_texts: Iterator[Any]) -> Page:
+    """Complete a page with its figures and the first items of its parts.
+
+    No part is longer than ``page_bytes`` unless it has a single item that is.
+
+    :raises SourceFault: an item cannot be rendered.
+    """
+    if page.extras.page_bytes is None:
+        return replace(page, figures=count(blocks))
+    tally, writer = Tally(), PageWriter(page, full_texts)
+    parts = _Parts(page, page.extras.page_bytes)
+    for values, all_text in pieces_of(blocks):
+        tally.add(values, all_text=all_text)
+        pieces = writer.pieces(values, all_text=all_text)
+        for section in zip(pieces[0::3], pieces[1::3], pieces[2::3], strict=True):
+            parts.add(sum(map(len, section)))
+    return replace(page, figures=tally.figures(), firsts=tuple(parts.firsts))
+
+
+class _Parts:
+    """Deals sections out to parts as they come."""
+
+    def __init__(self, page: Page, limit: int) -> None:
+        lines, self._entry = room(page)
+        self._empty = len(header(page.kind, page.metadata, page.count, page.shown)) + lines
+        self._limit = limit
+        self._size = self._empty
+        self._next = 1
+        self.firsts = [1]
+
+    def add(self, size: int) -> None:
+        """Put the next section, of this size in bytes, into the part, or into a new one if it is too full."""
+        self._size += size + self._entry
+        if self._size > self._limit and self._next > self.firsts[-1]:
+            self.firsts.append(self._next)
+            self._size = self._empty + size + self._entry
+        self._next += 1
