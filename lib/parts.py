@@ -1,7 +1,8 @@
 """Where the bytes of a page go that may have several parts.
 
-They are ``…_completions.md``, ``…_completions.2.md`` and so on.  Each further part appears as soon as it is written, the page itself last: its time says what is fresh, so that
-whatever interrupts the work, it is done again.
+They are ``…_completions.md``, ``…_completions.2.md`` and so on.  Each further part appears as soon as it is
+written, the page itself last: its time says what is fresh, so that whatever interrupts the work, it is done
+again.
 """
 
 from __future__ import annotations
