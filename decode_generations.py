@@ -8,13 +8,28 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from daemon.flags import Version, add_options, effective_config, guarded
+from daemon.completion import PrintCompletion
+from daemon.flags import Version, add_options, add_sweep_flags, effective_config, guarded
 from daemon.once import backfill
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+
+_EPILOG: Final = """\
+examples:
+  decode-generations                            everything below ./experiments
+  decode-generations --model gemma              only experiments/gemma/generations
+  decode-generations --dry-run runs/            say what would be done below ./runs
+  decode-generations --force n1_completions.npy   make the sidecars of one file again
+
+exit status:
+  0  all is well
+  1  some file failed
+  2  wrong usage or configuration
+"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -29,7 +44,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(given: argparse.Namespace) -> int:
-    return backfill(_paths(given), effective_config(given), force=given.force, dry_run=given.dry_run)
+    return backfill(
+        _paths(given),
+        effective_config(given),
+        force=given.force,
+        dry_run=given.dry_run,
+        progress=not given.no_progress,
+    )
 
 
 def _paths(given: argparse.Namespace) -> list[str]:
@@ -43,21 +64,18 @@ def _parser() -> argparse.ArgumentParser:
         prog="decode-generations",
         usage="%(prog)s [--base-dir DIR] [--model M] [--dry-run] [--force] [options] [PATH ...]",
         description="Make a readable .json and .md beside every cached generation that lacks a fresh one.",
-        epilog="Exit status: 0 all is well, 1 some file failed, 2 wrong usage or configuration.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("paths", nargs="*", metavar="PATH", help="directories or single .npy (default: DIR)")
     parser.add_argument(
         "--base-dir", default="experiments", metavar="DIR", help="where models are (default: experiments)"
     )
     parser.add_argument("--model", metavar="M", help="only DIR/M/generations")
-    parser.add_argument(
-        "--dry-run", action="store_true", help="print PLAN, path and reason for each sidecar; write nothing"
-    )
-    parser.add_argument(
-        "--force", action="store_true", help="render everything again, edited sidecars included"
-    )
+    add_sweep_flags(parser)
     parser.add_argument("--version", action=Version)
-    add_options(parser)
+    parser.add_argument("--print-completion", action=PrintCompletion)
+    add_options(parser.add_argument_group("configuration (over the file)"))
     return parser
 
 

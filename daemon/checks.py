@@ -55,6 +55,23 @@ def one_of(*names: str) -> Check:
     return Check(allowed, lambda value: [] if value in names else [found(value)], str)
 
 
+def flag() -> Check:
+    """Allow true and false."""
+    return Check("true or false", lambda value: [] if isinstance(value, bool) else [found(value)], bool)
+
+
+def file_path(suffix: str) -> Check:
+    """Allow the absolute path of a file with this suffix; a relative one would depend on who starts us."""
+
+    def is_good(value: object) -> bool:
+        return (
+            isinstance(value, str) and value.startswith("/") and value.endswith(suffix) and "\0" not in value
+        )
+
+    allowed = f"the absolute path of a file whose name ends in {suffix}"
+    return Check(allowed, lambda value: [] if is_good(value) else [found(value)], str)
+
+
 def some_of(*names: str) -> Check:
     """Allow a list of one or more of a few words, none of them twice."""
     allowed = f"a list with one or more of {', '.join(toml(name) for name in names)}, each once"

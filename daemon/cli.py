@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from daemon.completion import PrintCompletion
 from daemon.config import Config, ConfigError, to_toml
 from daemon.flags import (
     ALL_IS_WELL,
@@ -15,6 +16,7 @@ from daemon.flags import (
     WRONG_USAGE,
     Version,
     add_options,
+    add_sweep_flags,
     effective_config,
     guarded,
     refuse,
@@ -63,8 +65,14 @@ def _run(given: argparse.Namespace) -> int:
         return ALL_IS_WELL
     if given.backfill:
         paths = given.paths or config.roots
-        force, dry_run, scheduler = given.force, given.dry_run, given.scheduler
-        return backfill(paths, config, force=force, dry_run=dry_run, scheduler=scheduler)
+        return backfill(
+            paths,
+            config,
+            force=given.force,
+            dry_run=given.dry_run,
+            progress=not given.no_progress,
+            scheduler=given.scheduler,
+        )
     return _watch(config, given)
 
 
@@ -87,13 +95,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands.add_argument("--status", action="store_true", help="say what the running service is doing")
     commands.add_argument("--version", action=Version)
+    commands.add_argument("--print-completion", action=PrintCompletion)
     sweep = parser.add_argument_group("with --backfill")
-    sweep.add_argument(
-        "--dry-run", action="store_true", help="print PLAN, path and reason for each sidecar; write nothing"
-    )
-    sweep.add_argument(
-        "--force", action="store_true", help="render everything again, edited sidecars included"
-    )
+    add_sweep_flags(sweep)
     sweep.add_argument(
         "--scheduler",
         metavar="ADDRESS",
@@ -105,7 +109,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _check_combinations(parser: argparse.ArgumentParser, given: argparse.Namespace) -> None:
-    for flag in ("dry_run", "force", "scheduler"):
+    for flag in ("dry_run", "force", "no_progress", "scheduler"):
         if getattr(given, flag) and not given.backfill:
             parser.error(f"--{flag.replace('_', '-')} goes with --backfill")
     if given.json and not given.status:

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, get_args
 from daemon.checks import (
     directory_names,
     directory_roots,
+    file_path,
+    flag,
     found,
     holds_raw_bytes,
     one_of,
@@ -39,11 +41,15 @@ _BARE_KEY: Final = re.compile(r"[A-Za-z0-9_-]+")
 
 @dataclass(frozen=True, slots=True)
 class Sidecars:
-    """What is made: which formats, how many items, in which style."""
+    """What is made: which formats, how many items, in which style, and what a page has besides."""
 
     formats: tuple[Format, ...] = FORMATS
     limit: int | None = None
     markdown: Markdown = "auto"
+    summary: bool = False
+    links: bool = False
+    pairs: bool = False
+    page_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +70,20 @@ class Work:
 
 
 @dataclass(frozen=True, slots=True)
+class Index:
+    """Whether each root has a list of all its sets."""
+
+    enabled: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Metrics:
+    """Where the service's figures are written for Prometheus, if anywhere."""
+
+    textfile: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Log:
     """What is logged, and how."""
 
@@ -79,6 +99,8 @@ class Config:
     sidecars: Sidecars = field(default_factory=Sidecars)
     watch: Watch = field(default_factory=Watch)
     work: Work = field(default_factory=Work)
+    index: Index = field(default_factory=Index)
+    metrics: Metrics = field(default_factory=Metrics)
     log: Log = field(default_factory=Log)
 
 
@@ -87,11 +109,17 @@ KEYS: Final[Mapping[str, Check]] = {
     "sidecars.formats": some_of(*FORMATS),
     "sidecars.limit": whole_number(1),
     "sidecars.markdown": one_of(*get_args(Markdown)),
+    "sidecars.summary": flag(),
+    "sidecars.links": flag(),
+    "sidecars.pairs": flag(),
+    "sidecars.page_bytes": whole_number(1000),
     "watch.settle_seconds": seconds("a number of seconds above 0, up to 3600", lambda it: 0 < it <= 3600),
     "watch.sweep_seconds": seconds("a number of seconds from 1 up to a year", lambda it: 1 <= it <= _YEAR),
     "watch.ignore": directory_names(),
     "work.jobs": whole_number(1, 256),
     "work.max_output_bytes": whole_number(1),
+    "index.enabled": flag(),
+    "metrics.textfile": file_path(".prom"),
     "log.level": one_of(*get_args(Level)),
     "log.format": one_of(*get_args(LogFormat)),
 }

@@ -38,6 +38,19 @@ def add_options(group: Any) -> None:
     group.add_argument("--log-format", metavar="FORMAT", help="auto, console or json (default: auto)")
 
 
+def add_sweep_flags(group: Any) -> None:
+    """Add the flags of a sweep."""
+    group.add_argument(
+        "--dry-run", action="store_true", help="print PLAN, path and reason for each sidecar; write nothing"
+    )
+    group.add_argument(
+        "--force", action="store_true", help="render everything again, edited sidecars included"
+    )
+    group.add_argument(
+        "--no-progress", action="store_true", help="on a terminal, show lines of the log and no bar"
+    )
+
+
 def _file(text: str) -> str:
     if not text:
         raise argparse.ArgumentTypeError("the name of the file is empty")

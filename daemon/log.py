@@ -7,6 +7,7 @@ cannot be written is dropped, and the next line that can be follows a ``log.drop
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -20,6 +21,7 @@ from daemon.terminal import escaped
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, MutableMapping
+    from contextlib import AbstractContextManager
 
     from structlog.typing import FilteringBoundLogger, Processor
 
@@ -55,9 +57,16 @@ _PRIORITIES: Final = {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical
 _COLOURS: Final = {"debug": 2, "warning": 33, "error": 31, "critical": 31}
 
 
-def configure(level: Level, format: LogFormat, *, fd: int = _STDERR) -> None:  # noqa: A002  # the key's name
+def configure(
+    level: Level,
+    format: LogFormat,  # noqa: A002  # the key's name
+    *,
+    fd: int = _STDERR,
+    aside: Callable[[], AbstractContextManager[object]] = contextlib.nullcontext,
+) -> None:
     """Send events of this level and above to stderr (or ``fd``), from now on; may be called again.
 
+    Each line is written within ``aside()``, which makes room for it on a terminal.
     "auto" is "console" on a terminal and "json" elsewhere.  In the journal (``JOURNAL_STREAM``,
     systemd.exec(5)) each line has its priority in front, sd-daemon(3).  Colours obey ``NO_COLOR``.
     """
@@ -72,7 +81,7 @@ def configure(level: Level, format: LogFormat, *, fd: int = _STDERR) -> None:  #
         prefixed=is_journal(fd, os.environ),
         tracebacks=level == "debug",
     )
-    lines = Lines(fd, lambda count: renderer.render(_dropped_event(count)))
+    lines = Lines(fd, lambda count: renderer.render(_dropped_event(count)), aside)
     processors: list[Processor] = [structlog.processors.add_log_level, _add_timestamp, renderer]
     structlog.configure(
         processors=processors,
@@ -136,17 +145,23 @@ class Renderer:
 class Lines:
     """Write whole lines to a file descriptor, or drop them; made and used without ever raising."""
 
-    def __init__(self, fd: int, tell_dropped: Callable[[int], str]) -> None:
+    def __init__(
+        self,
+        fd: int,
+        tell_dropped: Callable[[int], str],
+        aside: Callable[[], AbstractContextManager[object]] = contextlib.nullcontext,
+    ) -> None:
         # Python started with stderr closed: the number 2 may by now be a file of ours, an .npy or a sidecar.
         self._fd = -1 if fd == _STDERR and sys.__stderr__ is None else fd
         self._tell_dropped = tell_dropped
+        self._aside = aside
         self._dropped = 0
         self._is_broken = False
         self._lock = threading.RLock()
 
     def write(self, line: str) -> None:
         """Write one line, newline included, or count it as dropped."""
-        with self._lock:
+        with self._lock, self._aside():
             if self._dropped and self._put(self._tell_dropped(self._dropped)):
                 self._dropped = 0
             if self._dropped or not self._put(line):

@@ -19,15 +19,23 @@ if TYPE_CHECKING:
 
     from daemon.config import Config
     from daemon.crew import Crew
+    from daemon.progress import Bar
+    from daemon.sweep import Scope
+    from lib.outcome import Options
 
 
 def backfill(
-    paths: Sequence[str], config: Config, *, force: bool, dry_run: bool, scheduler: str | None = None
+    paths: Sequence[str],
+    config: Config,
+    *,
+    force: bool,
+    dry_run: bool,
+    progress: bool = True,
+    scheduler: str | None = None,
 ) -> int:
     """Sweep once, with the workers of a Dask ``scheduler`` if one is given; return the exit status."""
-    from daemon.log import configure, get_logger
     from daemon.service import options_of
-    from daemon.sweep import Scope, Sweep, missing, not_sources
+    from daemon.sweep import Scope, missing, not_sources
 
     if wrong := not_sources(paths):
         refuse(
@@ -37,22 +45,55 @@ def backfill(
     if gone := missing(paths):
         refuse(gone, "is not there")
         return SOMETHING_FAILED
-    configure(config.log.level, config.log.format)
     scope = Scope(tuple(paths), frozenset(config.watch.ignore))
     options = options_of(config, force=force)
     if dry_run:
         from daemon.sweep import dry_run as show_plans
 
-        return SOMETHING_FAILED if show_plans(scope, options, sys.stdout).failed else ALL_IS_WELL
+        _configure(config, None)
+        return SOMETHING_FAILED if show_plans(scope, options, sys.stdout) else ALL_IS_WELL
     if scheduler is not None:  # its workers were started elsewhere
         scope = replace(scope, paths=tuple(map(os.path.abspath, paths)))
+    return _sweep(scope, options, config, scheduler, _bar(config) if progress else None)
+
+
+def _sweep(scope: Scope, options: Options, config: Config, scheduler: str | None, bar: Bar | None) -> int:
+    from daemon.log import get_logger
+    from daemon.progress import on_terminal
+    from daemon.sweep import Sweep, count_sources
+
+    _configure(config, bar)
     with _interruptible() as interrupted, _crew(config, scheduler) as crew:
-        sweep = Sweep(scope, options, crew, get_logger(), interrupted)
+        sweep = Sweep(scope, options, crew, get_logger(), interrupted, progress=bar)
+        if bar is not None:
+            bar.begin(None)
+            bar.begin(count_sources(scope, bar, interrupted))
         sums = sweep.run()
+        if bar is not None:
+            bar.end()
+    if on_terminal() and config.log.format == "auto":
+        print(sweep.summary.text(sweep.seconds), end="", file=sys.stderr)
     if sweep.stopped:
         print("Stopped. What was done is whole; the same command does the rest.", file=sys.stderr)
         return SOMETHING_FAILED
     return SOMETHING_FAILED if sums.failed else ALL_IS_WELL
+
+
+def _bar(config: Config) -> Bar | None:
+    """Make a bar where one can be drawn, and nobody asked for lines."""
+    from daemon.progress import Bar, can_draw
+
+    return Bar() if can_draw() and config.log.format == "auto" and config.log.level != "debug" else None
+
+
+def _configure(config: Config, bar: Bar | None) -> None:
+    """Send the log to stderr; beside a bar, only what needs attention."""
+    from daemon.log import configure
+
+    if bar is None:
+        configure(config.log.level, config.log.format)
+    else:
+        configure("warning" if config.log.level == "info" else config.log.level, "auto", aside=bar.aside)
 
 
 def _crew(config: Config, scheduler: str | None) -> AbstractContextManager[Crew]:

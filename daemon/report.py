@@ -85,6 +85,8 @@ def _log_written(log: Any, task: Task, outcome: Outcome, seconds: float) -> None
             records=outcome.figures.records,
             blank=outcome.figures.blank,
             distinct=outcome.figures.distinct,
+            median_length=outcome.figures.median_length,
+            longest_length=outcome.figures.longest_length,
             bytes=outcome.bytes,
             seconds=round(seconds, 4),
         )

@@ -31,8 +31,8 @@ from daemon.signals import Signals
 from daemon.teller import Teller
 from daemon.work import Task
 from lib.errors import SidecarError
-from lib.names import kind_of, sources_of_metadata
-from lib.outcome import Options
+from lib.names import sources_concerned
+from lib.outcome import Extras, Options
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -51,8 +51,15 @@ _LOCK_SECONDS: Final = 3.0
 
 def options_of(config: Config, *, force: bool = False) -> Options:
     """Say how sidecars are made under a configuration."""
-    sidecars = config.sidecars
-    return Options(sidecars.formats, sidecars.limit, sidecars.markdown, config.work.max_output_bytes, force)
+    wanted = config.sidecars
+    return Options(
+        wanted.formats,
+        wanted.limit,
+        wanted.markdown,
+        config.work.max_output_bytes,
+        force,
+        extras=Extras(wanted.summary, wanted.links, wanted.pairs, wanted.page_bytes),
+    )
 
 
 class Service:
@@ -179,9 +186,7 @@ class Service:
             return
         if not parts:
             return
-        name = parts[-1]
-        names = (name,) if kind_of(name) else sources_of_metadata(name)
-        for source in names:
+        for source in sources_concerned(parts[-1], pairs=self._desk.options.extras.pairs):
             if not self._desk.hint(Task(root.path, parts[:-1], source), now, closed=hint.kind != "seen"):
                 self._rounds.ask()
 

@@ -10,9 +10,11 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
 from daemon.log import SWEEP_FINISHED, SWEEP_STARTED
-from daemon.report import Sums, log_outcome, log_trouble
+from daemon.progress import Silent
+from daemon.report import log_outcome, log_trouble
+from daemon.summary import Summary
 from daemon.terminal import escaped
-from daemon.walk import Folder, Found, Step, Trouble, look, walk
+from daemon.walk import Folder, Found, Step, Trouble, look, names_below, walk
 from daemon.work import Task, convert
 from lib.errors import Passing
 from lib.names import kind_of, sidecar_name
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from daemon.crew import Crew
+    from daemon.progress import Progress
+    from daemon.report import Sums
     from lib.outcome import Options, Outcome
 
 _QUICK_ATTEMPTS: Final = 3
@@ -68,18 +72,43 @@ def steps(scope: Scope, options: Options) -> Iterator[Step]:
             yield from walk(path, options, scope.ignore)
 
 
+def count_sources(scope: Scope, progress: Progress, stop: Callable[[], bool]) -> int:
+    """Count what a sweep over the scope will meet, by names alone."""
+    total = 0
+    for path in scope.paths:
+        single = kind_of(os.path.basename(path)) and not os.path.isdir(path)
+        for _ in (path,) if single else names_below(path, scope.ignore):
+            if stop():
+                return total
+            progress.advance()
+            total += 1
+    return total
+
+
 class Sweep:
-    """Sweeps once.  :meth:`run` returns the sums; ``stop`` is asked all the time."""
+    """Sweeps once.  :meth:`run` returns the sums; ``stop`` is asked all the time.
+
+    ``progress`` hears of every source once it is done; ``summary`` is complete at the end.
+    """
 
     def __init__(
-        self, scope: Scope, options: Options, crew: Crew, log: Any, stop: Callable[[], bool]
+        self,
+        scope: Scope,
+        options: Options,
+        crew: Crew,
+        log: Any,
+        stop: Callable[[], bool],
+        *,
+        progress: Progress | None = None,
     ) -> None:
         self._scope = scope
         self._options = options
         self._crew = crew
         self._log = log
         self._stop = stop
-        self._sums = Sums()
+        self._progress = progress or Silent()
+        self.summary = Summary()
+        self.seconds = 0.0
         self._started: dict[Task, _Start] = {}
         self._attempts: Counter[Task] = Counter()
         self.stopped = False
@@ -98,17 +127,19 @@ class Sweep:
             self._collect()
         if self._stop():
             self._end_early()
-        seconds = round(time.monotonic() - began, 3)
-        self._log.info(SWEEP_FINISHED, **self._sums.as_fields(), seconds=seconds)
-        return self._sums
+        self.seconds = round(time.monotonic() - began, 3)
+        sums = self.summary.total()
+        self._log.info(SWEEP_FINISHED, **sums.as_fields(), seconds=self.seconds)
+        return sums
 
     def _take(self, step: Step) -> None:
         if isinstance(step, Trouble):
-            self._sums.add("failed")
+            self.summary.add_trouble(step.path, step.error)
             log_trouble(self._log, step.path, step.error)
         elif isinstance(step, Found):
             if step.is_fresh:
-                self._sums.add("fresh", len(step.plans))
+                self.summary.add(kind_of(step.task.name), "fresh", len(step.plans))
+                self._progress.advance()
             elif step.task not in self._started:  # a path may be given twice
                 start = self._started[step.task] = _Start(time.monotonic(), step.status.st_size)
                 self._crew.submit(step.task, self._options, start.size)
@@ -123,12 +154,13 @@ class Sweep:
             self._attempts[task] += 1  # a writer, or a service that does the same work
             self._crew.submit(task, self._options, self._started[task].size)
             return
+        self._progress.advance()
         seconds = time.monotonic() - self._started.pop(task).moment
         if outcome.error == "Vanished":
             if isinstance(look(task, self._options), Trouble):
                 return  # deleted since it was listed
             outcome = failure(task.name, self._options, _UNSEEN)
-        self._sums.add_outcome(outcome)
+        self.summary.add_outcome(task, outcome)
         log_outcome(self._log, task, outcome, seconds)
 
     def _end_early(self) -> None:
@@ -138,15 +170,18 @@ class Sweep:
             self._collect()
 
 
-def dry_run(scope: Scope, options: Options, out: TextIO) -> Sums:
-    """Print one line a sidecar — plan, path, reason, separated by tabs — and write nothing."""
-    sums = Sums()
+def dry_run(scope: Scope, options: Options, out: TextIO) -> int:
+    """Print one line a sidecar — plan, path, reason, separated by tabs — and write nothing.
+
+    Returns how many cannot be made.
+    """
+    failed = 0
     dry = replace(options, dry_run=True)
     for step in steps(scope, dry):
         for plan, path, reason in _rows(step, dry):
-            sums.failed += plan == "failed"
+            failed += plan == "failed"
             print(plan, escaped(path), escaped(reason), sep="\t", file=out)
-    return sums
+    return failed
 
 
 def _rows(step: Step, options: Options) -> list[tuple[str, str, str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -76,6 +77,17 @@ def walk(root: str, options: Options, ignore: frozenset[str], below: tuple[str, 
                 yield Trouble(root, error)
         except SidecarError as error:
             yield Trouble(os.path.join(root, *parts), error)
+
+
+def names_below(root: str, ignore: frozenset[str]) -> Iterator[str]:
+    """Yield the name of every source of a tree, without a look at the files themselves; never raises."""
+    waiting: list[tuple[str, ...]] = [()]
+    while waiting:
+        parts = waiting.pop()
+        with suppress(SidecarError), open_directory(root, parts) as directory:
+            names, deeper, _ = _list(directory, ignore)
+            waiting += [(*parts, name) for name in deeper if len(parts) < _DEPTH_LIMIT]
+            yield from names
 
 
 def look(task: Task, options: Options) -> Found | Trouble:

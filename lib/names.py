@@ -85,6 +85,20 @@ def sources_of_metadata(name: str) -> tuple[str, ...]:
     return tuple(f"{stem}_{kind}{SOURCE_SUFFIX}" for kind in KINDS)
 
 
+def sources_concerned(name: str, *, pairs: bool = False) -> tuple[str, ...]:
+    """Name the sources whose sidecars are made from this file; with ``pairs``, pages of prompts too.
+
+    >>> sources_concerned("n1_full_texts.npy", pairs=True)
+    ('n1_full_texts.npy', 'n1_completions.npy')
+    """
+    kind = kind_of(name)
+    if kind is None:
+        return sources_of_metadata(name)
+    if kind == "full_texts" and pairs:
+        return name, f"{stem_of(name, kind)}_completions{SOURCE_SUFFIX}"
+    return (name,)
+
+
 def is_temporary(name: str) -> bool:
     """Tell whether a name is one that our publisher gives its temporary files."""
     return TEMPORARY.fullmatch(name) is not None

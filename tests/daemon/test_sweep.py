@@ -192,8 +192,7 @@ def test_a_change_during_the_stop_is_not_tried_again(yard: Yard) -> None:
 def lines(yard: Yard, **options: Any) -> list[list[str]]:
     """Return the rows of a dry run, paths relative."""
     out = io.StringIO()
-    sums = dry_run(Scope((str(yard.root),)), Options(**options), out)
-    yard.failed = sums.failed  # type: ignore[attr-defined]
+    yard.failed = dry_run(Scope((str(yard.root),)), Options(**options), out)  # type: ignore[attr-defined]
     rows = [line.split("\t") for line in out.getvalue().splitlines()]
     return [[plan, os.path.relpath(path, yard.root), reason] for plan, path, reason in rows]
 
