@@ -14,6 +14,7 @@ from daemon.flags import (
     ALL_IS_WELL,
     PROGRAM,
     WRONG_USAGE,
+    UnavailableError,
     Version,
     add_options,
     add_sweep_flags,
@@ -60,6 +61,7 @@ def _run(given: argparse.Namespace) -> int:
     if given.status:
         return _status(as_json=given.json)
     config = _config(given)
+    _check_libraries(config)
     if given.check_config:
         print(to_toml(config), end="")
         return ALL_IS_WELL
@@ -122,6 +124,13 @@ def _config(given: argparse.Namespace) -> Config:
     return effective_config(given, None if given.backfill else given.paths or None)
 
 
+def _check_libraries(config: Config) -> None:
+    if config.metrics.textfile is not None:
+        from daemon.metrics import require_library
+
+        require_library()
+
+
 def _status(*, as_json: bool) -> int:
     from datetime import datetime, timezone
 
@@ -147,7 +156,8 @@ def _watch(config: Config, given: argparse.Namespace) -> int:
     def reload() -> Config | None:
         try:
             fresh = _config(given)
-        except ConfigError as error:
+            _check_libraries(fresh)
+        except (ConfigError, UnavailableError) as error:
             log.error(
                 CONFIG_REJECTED,
                 problems=str(error).splitlines(),

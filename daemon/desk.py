@@ -48,7 +48,8 @@ class Desk:
     """Owns the pending table; use from one thread.  ``now`` is always monotonic seconds.
 
     ``settled``: what stays as it is until it changes.  ``retrying``: what failed and is tried again.
-    ``on_finished`` hears of every source that had its turn, with the outcome if it was worked on.
+    ``on_finished`` hears of every source that had its turn, with the outcome if it was worked on.  ``wants``
+    says of a source whose sidecars are fresh whether it is to be read all the same.
     """
 
     def __init__(self, crew: Crew | Lanes, options: Options, settle_seconds: float, log: Any) -> None:
@@ -59,6 +60,7 @@ class Desk:
         self.settled: dict[Task, Known] = {}
         self.retrying: dict[Task, Known] = {}
         self.on_finished: Callable[[Task, Outcome | None], None] = lambda _task, _outcome: None
+        self.wants: Callable[[Found], bool] = lambda _found: False
         self._log = log
 
     def hint(self, task: Task, now: float, *, closed: bool) -> bool:
@@ -118,7 +120,7 @@ class Desk:
             return
         entry.see(signature_of(seen), now)
         settled = self.settled.get(task)
-        if seen.is_fresh:
+        if seen.is_fresh and not self.wants(seen):
             self.take_fresh(task, entry.attempts)
             self._pass_over(task)
         elif settled is not None and settled.signature == entry.signature:

@@ -46,6 +46,9 @@ WATCH_OVERFLOW: Final = "watch.overflow"
 WATCH_RESTORED: Final = "watch.restored"
 METADATA_UNREADABLE: Final = "metadata.unreadable"
 LOG_DROPPED: Final = "log.dropped"
+INDEX_WRITTEN: Final = "index.written"
+INDEX_FAILED: Final = "index.failed"
+METRICS_FAILED: Final = "metrics.failed"
 
 _STDERR: Final = 2
 _PATIENCE_MS: Final = 100

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from types import FrameType
 
+    from daemon.catalogue import Catalogue
     from daemon.config import Config
     from daemon.crew import Crew
     from daemon.progress import Bar
@@ -34,7 +35,7 @@ def backfill(
     scheduler: str | None = None,
 ) -> int:
     """Sweep once, with the workers of a Dask ``scheduler`` if one is given; return the exit status."""
-    from daemon.service import options_of
+    from daemon.options import options_of
     from daemon.sweep import Scope, missing, not_sources
 
     if wrong := not_sources(paths):
@@ -63,8 +64,9 @@ def _sweep(scope: Scope, options: Options, config: Config, scheduler: str | None
     from daemon.sweep import Sweep, count_sources
 
     _configure(config, bar)
+    catalogue = _catalogue(scope, options, config)
     with _interruptible() as interrupted, _crew(config, scheduler) as crew:
-        sweep = Sweep(scope, options, crew, get_logger(), interrupted, progress=bar)
+        sweep = Sweep(scope, options, crew, get_logger(), interrupted, progress=bar, catalogue=catalogue)
         if bar is not None:
             bar.begin(None)
             bar.begin(count_sources(scope, bar, interrupted))
@@ -77,6 +79,19 @@ def _sweep(scope: Scope, options: Options, config: Config, scheduler: str | None
         print("Stopped. What was done is whole; the same command does the rest.", file=sys.stderr)
         return SOMETHING_FAILED
     return SOMETHING_FAILED if sums.failed else ALL_IS_WELL
+
+
+def _catalogue(scope: Scope, options: Options, config: Config) -> Catalogue | None:
+    """Make the indexes of the directories that are swept; a part of a configured root has none of its own."""
+    if not config.index.enabled:
+        return None
+    from daemon.catalogue import Catalogue
+    from daemon.log import get_logger
+
+    roots = [os.path.realpath(root) + os.sep for root in config.roots]
+    trees = [path for path in scope.paths if os.path.isdir(path)]
+    whole = [tree for tree in trees if not any(os.path.realpath(tree).startswith(root) for root in roots)]
+    return Catalogue(whole, options, get_logger())
 
 
 def _bar(config: Config) -> Bar | None:

@@ -167,11 +167,13 @@ class Rounds:
 
     def _take_source(self, found: Found, now: float) -> None:
         self._gone.discard(found.task)
-        if found.is_fresh:
+        wanted = self._desk.wants(found)
+        if found.is_fresh and not wanted:
             self._sums.add("fresh", len(found.plans))
             self._desk.take_fresh(found.task)
             return
-        self._unmade.add(found.task)
+        if not found.is_fresh:
+            self._unmade.add(found.task)
         outcome = self._desk.take(found, now)
         if outcome is not None:
             self._sums.add_outcome(outcome)
@@ -224,6 +226,6 @@ class Rounds:
             self.directories += not self._branch_is_known
         elif isinstance(step, Trouble):
             self._take_trouble(step)
-        elif not step.is_fresh:
+        elif self._desk.wants(step) or not step.is_fresh:
             self._desk.take(step, now)
         return True

@@ -25,6 +25,8 @@ from daemon.log import (
     SERVICE_STOPPING,
     WATCH_OVERFLOW,
 )
+from daemon.onlookers import Onlookers
+from daemon.options import options_of
 from daemon.roots import Root
 from daemon.rounds import Rounds
 from daemon.signals import Signals
@@ -32,13 +34,13 @@ from daemon.teller import Teller
 from daemon.work import Task
 from lib.errors import SidecarError
 from lib.names import sources_concerned
-from lib.outcome import Extras, Options
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from daemon.config import Config
     from daemon.watch_records import Hint, Hints
+    from lib.outcome import Outcome
 
 _SLICE_SECONDS: Final = 0.02
 _LONGEST_WAIT_SECONDS: Final = 2.0
@@ -47,19 +49,6 @@ _DEGRADED_SWEEP_SECONDS: Final = 30.0
 _STOP_SECONDS: Final = 60.0
 _STOP_LOOK_SECONDS: Final = 0.2
 _LOCK_SECONDS: Final = 3.0
-
-
-def options_of(config: Config, *, force: bool = False) -> Options:
-    """Say how sidecars are made under a configuration."""
-    wanted = config.sidecars
-    return Options(
-        wanted.formats,
-        wanted.limit,
-        wanted.markdown,
-        config.work.max_output_bytes,
-        force,
-        extras=Extras(wanted.summary, wanted.links, wanted.pairs, wanted.page_bytes),
-    )
 
 
 class Service:
@@ -131,8 +120,16 @@ class Service:
         self._crew = Lanes(quick, long)
         self._desk = Desk(self._crew, options, config.watch.settle_seconds, self._log)
         self._rounds = Rounds(list(config.roots), self._desk, frozenset(config.watch.ignore), self._log)
-        self._desk.on_finished = self._rounds.finished
+        self._desk.on_finished = self._finished
         self._guard = Guard(self._roots, self._make_watch, self._log)
+        self._onlookers = Onlookers(config, options, self._version, self._log)
+        self._desk.wants = self._onlookers.want
+
+    def _finished(self, task: Task, outcome: Outcome | None) -> None:
+        """Pass on that a source had its turn."""
+        self._rounds.finished(task, outcome)
+        if outcome is not None:
+            self._onlookers.hear(task, outcome, time.monotonic())
 
     def _turn(self) -> None:
         """Go round the loop once."""
@@ -146,16 +143,21 @@ class Service:
             self._last_work = now
         until = time.monotonic() + _SLICE_SECONDS
         self._desk.work(now, until)
-        if self._guard.check(now, self._rounds.take_directories()):
+        seen = self._rounds.take_directories()
+        if self._guard.check(now, seen):
             self._rounds.ask()
+        if seen is not None:
+            self._onlookers.end_walk(now)
+        self._onlookers.write_if_due(now)
         self._rounds.step(now, until, self._sweep_seconds())
         self._rest(now)
-        self._teller.tell(now, self._guard, self._desk, self._rounds)
+        self._teller.tell(now, self._guard, self._desk, self._rounds, self._onlookers)
 
     def _wait(self) -> None:
         """Sleep until something happens or is due."""
         now = time.monotonic()
-        due = [self._guard.next_due(), self._rounds.next_due(), self._teller.next_due()]
+        parts = (self._guard, self._rounds, self._onlookers, self._teller)
+        due = [part.next_due() for part in parts]
         pending = self._desk.pending.next_due()
         if pending is not None and self._crew.has_room():
             due.append(pending)

@@ -23,6 +23,7 @@ from lib.outcome import failure
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from daemon.catalogue import Catalogue
     from daemon.crew import Crew
     from daemon.progress import Progress
     from daemon.report import Sums
@@ -100,6 +101,7 @@ class Sweep:
         stop: Callable[[], bool],
         *,
         progress: Progress | None = None,
+        catalogue: Catalogue | None = None,
     ) -> None:
         self._scope = scope
         self._options = options
@@ -107,6 +109,7 @@ class Sweep:
         self._log = log
         self._stop = stop
         self._progress = progress or Silent()
+        self._catalogue = catalogue
         self.summary = Summary()
         self.seconds = 0.0
         self._started: dict[Task, _Start] = {}
@@ -127,6 +130,8 @@ class Sweep:
             self._collect()
         if self._stop():
             self._end_early()
+        if self._catalogue is not None:
+            self._write_index(self._catalogue)
         self.seconds = round(time.monotonic() - began, 3)
         sums = self.summary.total()
         self._log.info(SWEEP_FINISHED, **sums.as_fields(), seconds=self.seconds)
@@ -137,7 +142,8 @@ class Sweep:
             self.summary.add_trouble(step.path, step.error)
             log_trouble(self._log, step.path, step.error)
         elif isinstance(step, Found):
-            if step.is_fresh:
+            uncounted = self._catalogue is not None and self._catalogue.lacks(step)
+            if step.is_fresh and not uncounted:
                 self.summary.add(kind_of(step.task.name), "fresh", len(step.plans))
                 self._progress.advance()
             elif step.task not in self._started:  # a path may be given twice
@@ -161,7 +167,15 @@ class Sweep:
                 return  # deleted since it was listed
             outcome = failure(task.name, self._options, _UNSEEN)
         self.summary.add_outcome(task, outcome)
+        if self._catalogue is not None:
+            self._catalogue.take(task, outcome, time.monotonic())
         log_outcome(self._log, task, outcome, seconds)
+
+    def _write_index(self, catalogue: Catalogue) -> None:
+        if not self.stopped:  # else not everything was seen
+            catalogue.end_sweep(time.monotonic())
+        for _ in range(catalogue.write()):
+            self.summary.add(None, "failed")
 
     def _end_early(self) -> None:
         self.stopped = True

@@ -15,6 +15,7 @@ from daemon.log import SERVICE_READY
 if TYPE_CHECKING:
     from daemon.desk import Desk
     from daemon.guard import Guard
+    from daemon.onlookers import Onlookers
     from daemon.rounds import Rounds
 
 _LOOK_SECONDS: Final = 2.0
@@ -42,7 +43,7 @@ class Teller:
         """Say when there is something to tell."""
         return self._look_due if self._alive_every is None else min(self._look_due, self._alive_due)
 
-    def tell(self, now: float, guard: Guard, desk: Desk, rounds: Rounds) -> None:
+    def tell(self, now: float, guard: Guard, desk: Desk, rounds: Rounds, onlookers: Onlookers) -> None:
         """Tell what is new; the service manager's watchdog hears that the loop still turns."""
         if self._alive_every is not None and now >= self._alive_due:
             self._alive_due = now + self._alive_every
@@ -54,7 +55,7 @@ class Teller:
             self._look_due = now
         if now >= self._look_due:
             self._look_due = now + _LOOK_SECONDS
-            self._write(now, self._status(guard, desk, rounds))
+            self._write(now, self._status(guard, desk, rounds), onlookers)
 
     def reloading(self) -> None:
         """Tell that the configuration is being read again."""
@@ -72,14 +73,16 @@ class Teller:
         """Take the status file away."""
         status.remove(status.runtime_directory(), os.getpid())
 
-    def _write(self, now: float, current: status.Status) -> None:
+    def _write(self, now: float, current: status.Status, onlookers: Onlookers) -> None:
         """Write the file when something changed, and now and then to show that the service lives."""
         if current == self._written and now < self._write_due:
             return
         self._written = current
         self._write_due = now + _WRITE_SECONDS
+        told = replace(current, updated=_iso(time.time()))
         with contextlib.suppress(OSError):  # no runtime directory: the service works all the same
-            status.write(replace(current, updated=_iso(time.time())), status.runtime_directory())
+            status.write(told, status.runtime_directory())
+        onlookers.tell(told)
         failed = sum(trouble.state == "failed" for trouble in current.troubles)
         words = (
             f"{current.mode} {current.directories:,} directories, {current.sources:,} sources, "

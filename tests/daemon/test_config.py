@@ -62,9 +62,14 @@ def test_the_table_of_keys_and_the_dataclasses_name_the_same_keys() -> None:
 
 
 def test_the_example_holds_every_key_with_its_default() -> None:
-    """Uncommented, the example names each key once, and every value but the limit is the default."""
-    text = re.sub(r"(?m)^# (limit = )", r"\1", EXAMPLE.read_text(encoding="utf-8"))
-    assert flattened(tomli.loads(text)) == as_toml_types(Config()) | {"sidecars.limit": 10}
+    """Uncommented, the example names each key once, and every value is the default where there is one."""
+    text = re.sub(r"(?m)^# ((limit|page_bytes|textfile) = )", r"\1", EXAMPLE.read_text(encoding="utf-8"))
+    unset = {
+        "sidecars.limit": 10,
+        "sidecars.page_bytes": 2_000_000,
+        "metrics.textfile": "/var/lib/node_exporter/generation_sidecars.prom",
+    }
+    assert flattened(tomli.loads(text)) == as_toml_types(Config()) | unset
     assert parse(text) == Config(sidecars=Sidecars(limit=10))
 
 

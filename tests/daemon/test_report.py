@@ -31,7 +31,7 @@ def events(result: Outcome, **retry: Any) -> list[tuple[str, str, dict[str, Any]
 
 def test_what_was_written_is_one_event_with_its_figures() -> None:
     """Only the formats that were rendered are named."""
-    figures = Figures(records=3, blank=1, distinct=2)
+    figures = Figures(records=3, blank=1, distinct=2, median_length=4.0, longest_length=9)
     verdicts = (Verdict("json", "rendered", "absent"), Verdict("md", "fresh", "up to date"))
     assert events(outcome(*verdicts, figures=figures, bytes=77)) == [
         (
@@ -44,6 +44,8 @@ def test_what_was_written_is_one_event_with_its_figures() -> None:
                 "records": 3,
                 "blank": 1,
                 "distinct": 2,
+                "median_length": 4.0,
+                "longest_length": 9,
                 "bytes": 77,
                 "seconds": 0.1235,
             },

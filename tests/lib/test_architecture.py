@@ -19,7 +19,7 @@ LAYERS = (
     {"machine", "plain", "markdown", "links"},
     {"pickled", "pages"},
     {"reading", "render"},
-    {"survey"},
+    {"survey", "index"},
     {"source", "beneath"},
     {"plan", "permissions", "metadata"},
     {"publish"},
@@ -41,6 +41,7 @@ PURE = {"names", "errors", "outcome", "header", "tally", "inert", "cursor", "mem
     "reading",
     "render",
     "survey",
+    "index",
 }
 WRITERS = {
     "open",
