@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from lib.names import Format
     from lib.outcome import Options, Outcome
 
-_DELAY_SECONDS: Final = 2.0
-_PERIOD_SECONDS: Final = 10.0
+_DELAY_SECONDS: Final = 1.0
+_PERIOD_SECONDS: Final = 3.0
 _SHARE: Final = 20
 _LIMIT_BYTES: Final = 1 << 28
 _VALUE_CHARACTERS: Final = 200

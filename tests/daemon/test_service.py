@@ -15,10 +15,13 @@ from support import SECOND_NS, save
 
 from daemon import service as module
 from daemon import status
-from daemon.config import Config, Sidecars, Watch, Work
+from daemon.config import Config, Index, Metrics, Sidecars, Watch, Work
+from daemon.options import options_of
 from daemon.roots import Root
-from daemon.service import Service, options_of
+from daemon.service import Service
 from daemon.watch_records import Hint
+from lib.index import INDEX_NAME, parse
+from lib.outcome import Extras
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -376,3 +379,56 @@ def test_options_follow_the_configuration() -> None:
     options = options_of(config, force=True)
     assert (options.formats, options.limit, options.markdown) == (("md",), 3, "plain")
     assert (options.max_output_bytes, options.force, options.dry_run) == (77, True, False)
+    assert (options.extras, options.count) == (Extras(), False)
+    pages = Sidecars(summary=True, links=True, pairs=True, page_bytes=5000)
+    options = options_of(Config(sidecars=pages, index=Index(enabled=True)))
+    assert (options.extras, options.count) == (Extras(True, True, True, 5000), True)
+
+
+def reconfigure(house: House, **more: Any) -> None:
+    """Put another configuration into force, and let it settle down."""
+    house.fresh = replace(house.config, **more)
+    house.service._signals.reloads = 1
+    house.turn_until(lambda: "config.reloaded" in house.log.names)
+    house.turn_until(lambda: house.is_quiet)
+
+
+def test_the_index_follows_what_happens(house: House) -> None:
+    """A complete tree is counted once; then what comes is in it soon, and what goes after the next sweep."""
+    first = house.put("x/first")
+    house.open()
+    index = house.root / INDEX_NAME
+    assert not index.exists()
+    reconfigure(house, index=Index(enabled=True))
+    house.turn_until(lambda: index.exists() and len(parse(index.read_bytes())) == 1)
+    second = house.put("second", ["", "b"])
+    house.feed("closed", second)
+    house.turn_until(lambda: len(parse(index.read_bytes())) == 2)
+    assert parse(index.read_bytes())["second_completions.npy"].blank == 1
+    first.unlink()
+    house.service._rounds.ask()
+    house.turn_until(lambda: set(parse(index.read_bytes())) == {"second_completions.npy"}, 30)
+
+
+def test_pages_with_prompts_follow_the_full_texts(house: House) -> None:
+    """The hint of one source is the other's too."""
+    house.config = replace(house.config, sidecars=Sidecars(pairs=True))
+    house.service = house.make()
+    source = house.put("a", ["One."])
+    with house.service._signals:
+        house.open()
+        full_texts = source.with_name("a_full_texts.npy")
+        save(full_texts, ["Say: One."], time_ns=5 * SECOND_NS)
+        house.feed("closed", full_texts)
+        house.turn_until(lambda: "Say: " in source.with_suffix(".md").read_text())
+        house.turn_until(lambda: house.is_quiet)
+
+
+def test_metrics_are_written_beside_the_status(house: House, tmp_path: Path) -> None:
+    """What is done appears in the file that node_exporter reads."""
+    house.open()
+    textfile = tmp_path / "a.prom"
+    reconfigure(house, metrics=Metrics(str(textfile)))
+    house.feed("closed", house.put())
+    line = 'generation_sidecars_sidecars_total{kind="completions",result="rendered"} 2.0'
+    house.turn_until(lambda: textfile.exists() and line in textfile.read_text())
