@@ -11,11 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from installer.places import COMPLETIONS, PROGRAMS
+
 if TYPE_CHECKING:
     from installer.pythons import Interpreter
 
 COMPLETE = "complete"
-_SOURCES = ("pyproject.toml", "README.md", "LICENSE", "decode_generations.py", "lib", "daemon")
+_SOURCES = ("pyproject.toml", "README.md", "LICENSE", "decode_generations.py", "lib", "daemon", "systemd/man")
+_EXTRAS = "[metrics]"  # a key of the configuration asks for it, and who sets it should not have to install
 _PATIENCE_SECONDS = 420  # more than the unit's TimeoutStartSec and the stop of an older version before it
 
 
@@ -51,11 +54,20 @@ class Build(Action):
             with tempfile.TemporaryDirectory() as copy:
                 copy_sources(self.clone, Path(copy))
                 run(self.python.executable, "-I", "-m", "venv", str(self.target))
-                run(str(self.target / "bin/python"), "-I", "-m", *self._pip(), copy)
+                run(str(self.target / "bin/python"), "-I", "-m", *self._pip(), copy + _EXTRAS)
+                self._write_completions()
             (self.target / COMPLETE).touch()
         except BaseException:
             shutil.rmtree(self.target, ignore_errors=True)
             raise
+
+    def _write_completions(self) -> None:
+        for program in PROGRAMS:
+            for shell, place in COMPLETIONS.items():
+                path = self.target / place.format(program)
+                path.parent.mkdir(parents=True, exist_ok=True)
+                script = run(str(self.target / "bin" / program), "--print-completion", shell)
+                path.write_text(script, encoding="utf-8")
 
     def _pip(self) -> list[str]:
         offline = ["--no-index", "--find-links", self.wheels] if self.wheels else []
@@ -150,8 +162,8 @@ class Command(Action):
         run(*self.words)
 
 
-def run(*words: str) -> None:
-    """Run a program; raise :class:`Failed` with what it said."""
+def run(*words: str) -> str:
+    """Run a program, and return what it said; raise :class:`Failed` with that when it failed."""
     environment = {**os.environ, "PYTHONNOUSERSITE": "1"}
     try:
         answer = subprocess.run(  # noqa: S603  # words, never a shell's
@@ -168,13 +180,16 @@ def run(*words: str) -> None:
         raise Failed(f"{' '.join(words)}: {error}") from error
     if answer.returncode:
         raise Failed(f"{' '.join(words)} ended with status {answer.returncode}:\n{answer.stdout}")
+    return answer.stdout
 
 
 def copy_sources(clone: Path, target: Path) -> None:
     """Copy what a wheel is made from, and nothing else."""
     for name in _SOURCES:
         if (clone / name).is_dir():
-            shutil.copytree(clone / name, target / name, ignore=shutil.ignore_patterns("__pycache__"))
+            shutil.copytree(
+                clone / name, target / name, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__")
+            )
         else:
             shutil.copy(clone / name, target / name)
 

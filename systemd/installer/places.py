@@ -10,6 +10,12 @@ UNITS = (f"{NAME}.service", f"{NAME}-backfill.service")
 SLICE = "sidecars.slice"
 DROP_IN = "10-installed.conf"
 PROGRAMS = (NAME, "decode-generations")
+COMPLETIONS = {
+    "bash": "share/bash-completion/completions/{}",
+    "zsh": "share/zsh/site-functions/_{}",
+    "fish": "share/fish/vendor_completions.d/{}.fish",
+}
+FOR_EVERYBODY = ("bin/{}", "share/man/man1/{}.1", *COMPLETIONS.values())
 CLONE = Path(__file__).resolve().parents[2]
 
 
@@ -64,9 +70,15 @@ class Places:
         return self.root / "etc" / "systemd" / "system"
 
     @property
-    def programs(self) -> Path:
-        """Where commands for everybody go."""
-        return self.root / "usr" / "local" / "bin"
+    def local(self) -> Path:
+        """Where commands, manual pages and completions for everybody go."""
+        return self.root / "usr" / "local"
+
+    @property
+    def links(self) -> dict[Path, str]:
+        """The links there, and where each leads: into the version in force."""
+        names = [place.format(program) for program in PROGRAMS for place in FOR_EVERYBODY]
+        return {self.local / name: f"/opt/{NAME}/current/{name}" for name in names}
 
     def drop_in(self, unit: str) -> Path:
         """Return what fills user and directories into a unit."""

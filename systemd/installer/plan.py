@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from installer.actions import COMPLETE, Action, Build, Command, Directory, Link, Remove, Write, source_files
-from installer.places import CLONE, NAME, PROGRAMS, SLICE, UNITS, Places, Refused, Wish
+from installer.places import CLONE, SLICE, UNITS, Places, Refused, Wish
 from installer.unitfile import config_text, drop_in
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ class Planner:
         unit_files = [self.places.units / name for name in (*UNITS, SLICE)]
         files = [*unit_files, *(self.places.drop_in(unit) for unit in UNITS)]
         there = [Remove(path) for path in files if path.exists()]
-        links = [Remove(path) for path in map(self._program, PROGRAMS) if self._is_ours(path)]
+        links = [Remove(path) for path, target in self.places.links.items() if _link(path) == target]
         opt = [Remove(self.places.opt)] if self.places.opt.exists() else []
         if not (there or links or opt):
             return []
@@ -83,11 +83,10 @@ class Planner:
 
     def _links(self, version: str) -> list[Action]:
         wanted = {self.places.current: version}
-        for name in PROGRAMS:
-            path = self._program(name)
-            if os.path.lexists(path) and not self._is_ours(path):
+        for path, target in self.places.links.items():
+            if os.path.lexists(path) and _link(path) != target:
                 raise Refused(f"{path} is there already and not from here: move it out of the way.")
-            wanted[path] = self._target(name)
+            wanted[path] = target
         return [Link(path, target) for path, target in wanted.items() if _link(path) != target]
 
     def _check_config(self, environment: Path, wish: Wish) -> Action:
@@ -119,15 +118,6 @@ class Planner:
         with suppress(FileNotFoundError):
             return [Remove(path) for path in sorted(self.places.opt.iterdir()) if path.name not in keep]
         return []
-
-    def _program(self, name: str) -> Path:
-        return self.places.programs / name
-
-    def _target(self, name: str) -> str:
-        return f"/opt/{NAME}/current/bin/{name}"
-
-    def _is_ours(self, path: Path) -> bool:
-        return _link(path) == self._target(path.name)
 
 
 def _systemctl(why: str, *words: str) -> Command:

@@ -121,8 +121,8 @@ def test_an_edited_configuration_stays(tmp_path: Path) -> None:
 def test_a_program_of_that_name_from_elsewhere_is_not_replaced(tmp_path: Path) -> None:
     """Somebody's own /usr/local/bin/decode-generations stays, and is named; uninstalling leaves it too."""
     places = Places(tmp_path)
-    places.programs.mkdir(parents=True)
-    (places.programs / "decode-generations").write_text("mine")
+    (places.local / "bin").mkdir(parents=True)
+    (places.local / "bin/decode-generations").write_text("mine")
     with pytest.raises(Refused, match="not from here"):
         Planner(places, active=False).install(WISH, PYTHON)
     assert Planner(places, active=False).uninstall() == []
