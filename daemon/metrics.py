@@ -108,6 +108,6 @@ class Metrics:
 
     def _tell(self, trouble: str) -> None:
         if trouble != self._trouble:
-            hint = "Make its directory writable for this user; under systemd also name it in ReadWritePaths=."
+            hint = "Make its directory writable for this user; under systemd, name it in BindPaths= too."
             self._log.error(METRICS_FAILED, path=self._path, reason=trouble, hint=hint)
         self._trouble = trouble

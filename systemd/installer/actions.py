@@ -187,9 +187,7 @@ def copy_sources(clone: Path, target: Path) -> None:
     """Copy what a wheel is made from, and nothing else."""
     for name in _SOURCES:
         if (clone / name).is_dir():
-            shutil.copytree(
-                clone / name, target / name, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__")
-            )
+            shutil.copytree(clone / name, target / name, ignore=shutil.ignore_patterns("__pycache__"))
         else:
             shutil.copy(clone / name, target / name)
 

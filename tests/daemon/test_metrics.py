@@ -80,7 +80,7 @@ def test_a_file_that_cannot_be_written_is_told_once(tmp_path: Path) -> None:
         metrics.write(STATUS)
     [event] = log.of("metrics.failed")
     assert (event["path"], event["reason"]) == (str(path), "No such file or directory")
-    assert "ReadWritePaths" in event["hint"]
+    assert "BindPaths" in event["hint"]
     path.parent.mkdir()
     metrics.write(STATUS)
     assert samples(path)

@@ -104,7 +104,15 @@ def _fill(wheels: Path, clone: Path, environment: Path) -> None:
     copy = environment / "copy"
     _run(SYSTEM_PYTHON, "-m", "venv", environment)
     shutil.copytree(clone, copy)  # setuptools leaves its traces in it
-    _run(environment / "bin/pip", "wheel", "--quiet", "--wheel-dir", wheels, copy, "setuptools>=77")
+    _run(
+        environment / "bin/pip",
+        "wheel",
+        "--quiet",
+        "--wheel-dir",
+        wheels,
+        f"{copy}[metrics]",
+        "setuptools>=77",
+    )
     for wheel in wheels.glob("generation_sidecars*"):
         wheel.unlink()  # it shall build its own
 
