@@ -364,7 +364,8 @@ def index_and_metrics_work_under_the_sandbox() -> None:
     wait_for_sidecars(save("bob", DATA / "gemma/listed_completions.npy", "one", ""))
     index = DATA / "generations.md"
     poll(lambda: index.exists() and "gemma/listed_completions.md" in index.read_text(), "the index")
-    poll(lambda: textfile.exists() and "generation_sidecars_watching 1.0" in textfile.read_text(), "metrics")
+    watching = "generation_sidecars_watching 1.0"
+    poll(lambda: textfile.exists() and watching in textfile.read_text(), "metrics")
     assert identity(index).startswith("alice:lab")
     CONFIG.write_text(before)
     override.unlink()

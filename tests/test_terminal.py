@@ -1,0 +1,230 @@
+"""What somebody at a terminal sees: a bar, a summary, colours or none, completion, and the manual."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import shutil
+import signal
+import struct
+import subprocess
+import sys
+import termios
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import pytest
+from support import save, unmeasured, wait_for
+
+import decode_generations
+from daemon import cli
+from daemon.completion import SHELLS, script
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+REPOSITORY: Final = Path(__file__).resolve().parents[1]
+BACKFILL: Final = ("-m", "daemon", "--backfill")
+DECODE: Final = (str(REPOSITORY / "decode_generations.py"),)
+PARSERS: Final = {"generation-sidecars": cli._parser, "decode-generations": decode_generations._parser}
+sweeping = pytest.mark.parametrize("sweep", [BACKFILL, DECODE], ids=["backfill", "decode-generations"])
+
+
+class Terminal:
+    """A program on a pseudo-terminal, and all that it shows there."""
+
+    def __init__(self, words: Sequence[str | Path], directory: Path, **environment: str) -> None:
+        self._controller, terminal = os.openpty()
+        fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 100, 0, 0))
+        self.process = subprocess.Popen(
+            ["env", "--default-signal=INT", sys.executable, *words],
+            cwd=directory,
+            env=unmeasured(
+                {
+                    **{name: value for name, value in os.environ.items() if name != "NO_COLOR"},
+                    "PYTHONPATH": str(REPOSITORY),
+                    "RUNTIME_DIRECTORY": str(directory / "run"),
+                    "TERM": "xterm",
+                    **environment,
+                }
+            ),
+            stdin=subprocess.DEVNULL,
+            stdout=terminal,
+            stderr=terminal,
+            start_new_session=True,
+        )
+        os.close(terminal)
+        self.raw = b""
+
+    def read_on(self) -> bool:
+        """Take in what it shows next; False at the end."""
+        try:
+            more = os.read(self._controller, 1 << 16)
+        except OSError:  # Linux's way to say that nobody holds the terminal any more
+            more = b""
+        self.raw += more
+        return bool(more)
+
+    def end(self) -> int:
+        """Read to the end; return the exit status."""
+        while self.read_on():
+            pass
+        os.close(self._controller)
+        return self.process.wait(30)
+
+    @property
+    def lines(self) -> list[str]:
+        """What is left on the screen: of each line, what was written last."""
+        rows = [row.rstrip("\r").rpartition("\r")[2] for row in self.raw.decode().split("\n")]
+        return [row.rstrip() for row in rows if row.strip()]
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """Make a tree with one sound source and one that is none."""
+    (tmp_path / "tree").mkdir()
+    save(tmp_path / "tree/a_completions.npy", ["one", "", "three"])
+    (tmp_path / "tree/b_completions.npy").write_bytes(b"nonsense")
+    return tmp_path / "tree"
+
+
+@sweeping
+def test_a_sweep_shows_a_bar_what_needs_attention_and_a_summary(sweep: tuple[str, ...], tree: Path) -> None:
+    """The bar has rate and time left, and is gone at the end; nothing else is said of what went well."""
+    terminal = Terminal([*sweep, tree], tree.parent)
+    assert terminal.end() == 1
+    assert re.search(rb"sweeping: .*\d/2 \[\d\d:\d\d<.*sources/s\]", terminal.raw)
+    lines = terminal.lines
+    assert "source.failed" in lines[0]
+    assert not [line for line in lines if "sweeping" in line or "sidecars.written" in line]
+    at = next(number for number, line in enumerate(lines) if line.startswith("sidecars "))
+    assert at == 1
+    assert lines[at + 1].split()[:7] == ["completions", "2", "0", "0", "0", "0", "2"]
+    assert "1 source read: 3 items, 1 blank, 3 distinct within their files" in lines[at + 4]
+    assert lines[at + 5].startswith("It took ")
+    assert lines[at + 6 : at + 9] == [
+        "1 file failed:",
+        f"  {tree}/b_completions.npy",
+        "      it does not begin like an .npy file",
+    ]
+
+
+@sweeping
+def test_no_progress_shows_lines_and_the_summary(sweep: tuple[str, ...], tree: Path) -> None:
+    """For who wants to read along."""
+    terminal = Terminal([*sweep, "--no-progress", tree], tree.parent)
+    assert terminal.end() == 1
+    assert b"sweeping" not in terminal.raw
+    assert [line for line in terminal.lines if "sidecars.written" in line]
+    assert [line for line in terminal.lines if line.startswith("sidecars ")]
+
+
+def test_a_terminal_that_cannot_draw_has_no_bar(tree: Path) -> None:
+    """An editor's window, or a log of a continuous integration."""
+    terminal = Terminal([*BACKFILL, tree], tree.parent, TERM="dumb")
+    assert terminal.end() == 1
+    assert b"sweeping" not in terminal.raw
+    assert b"\x1b" not in terminal.raw
+
+
+def test_no_color_is_heeded(tree: Path) -> None:
+    """No colour in the bar, the lines or the summary."""
+    coloured, plain = (Terminal([*BACKFILL, tree], tree.parent, **given) for given in ({}, {"NO_COLOR": "1"}))
+    assert coloured.end() == plain.end() == 1
+    assert b"\x1b[31m" in coloured.raw
+    assert not re.search(rb"\x1b\[[\d;]*m", plain.raw)
+
+
+def test_machines_get_one_event_a_line_even_on_a_terminal(tree: Path) -> None:
+    """``--log-format json`` is for them."""
+    terminal = Terminal([*BACKFILL, "--log-format", "json", tree], tree.parent)
+    assert terminal.end() == 1
+    assert all(line.startswith("{") for line in terminal.lines)
+    assert "sweep.finished" in terminal.lines[-1]
+
+
+def test_ctrl_c_says_what_was_done(tmp_path: Path) -> None:
+    """The summary so far, and that the rest can be done later; nothing half stays."""
+    small = save(tmp_path / "a_completions.npy", ["x"])
+    save(tmp_path / "z_completions.npy", ["text " * 200] * 400_000)
+    terminal = Terminal([*BACKFILL, tmp_path], tmp_path)
+    wait_for(lambda: small.with_suffix(".md").exists() and list(tmp_path.glob(".generation-sidecars-*")))
+    os.killpg(terminal.process.pid, signal.SIGINT)
+    assert terminal.end() == 1
+    assert terminal.lines[-1] == "Stopped. What was done is whole; the same command does the rest."
+    [row] = [line for line in terminal.lines if line.startswith("completions")]
+    assert row.split()[1] == "2"
+    assert not list(tmp_path.glob(".generation-sidecars-*"))
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+@pytest.mark.parametrize("program", PARSERS)
+def test_every_shell_can_parse_its_completion(program: str, shell: str, tmp_path: Path) -> None:
+    """And finds every flag in it."""
+    words = script(PARSERS[program](), shell)
+    for flag in re.findall(r"--[a-z][a-z-]+", PARSERS[program]().format_help()):
+        assert flag in words or flag.removeprefix("--") in words, flag
+    if shutil.which(shell) is None:
+        pytest.skip(f"{shell} is not installed")
+    path = tmp_path / "completion"
+    path.write_text(words)
+    subprocess.run([shell, "-n", path], check=True)
+
+
+def completions(tmp_path: Path, *words: str) -> set[str]:
+    """Ask bash what it would offer after these words."""
+    path = tmp_path / "completion"
+    path.write_text(script(cli._parser(), "bash"))
+    asked = " ".join(f"'{word}'" for word in ("generation-sidecars", *words))
+    code = (
+        f"source {path}; complete -p generation-sidecars >/dev/null || exit 1; "
+        f'COMP_WORDS=({asked}); COMP_CWORD={len(words)}; COMP_LINE="${{COMP_WORDS[*]}}"; '
+        "$(complete -p generation-sidecars | sed -E 's/.* -F ([^ ]+).*/\\1/') generation-sidecars "
+        f"'{words[-1]}' ''; printf '%s\\n' \"${{COMPREPLY[@]}}\""
+    )
+    run = subprocess.run(["bash", "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    return set(run.stdout.split())
+
+
+def test_bash_completes_flags_words_and_files(tmp_path: Path) -> None:
+    """As a person at a terminal presses Tab."""
+    (tmp_path / "experiments").mkdir()
+    assert completions(tmp_path, "--back") == {"--backfill"}
+    assert completions(tmp_path, "--markdown", "") == {"auto", "plain", "fenced"}
+    assert completions(tmp_path, "--log-level", "w") == {"warning"}
+    assert "experiments" in " ".join(completions(tmp_path, "exp"))
+
+
+def test_completion_for_another_shell_is_refused(tmp_path: Path) -> None:
+    """With those there are."""
+    run = subprocess.run(
+        [sys.executable, "-m", "daemon", "--print-completion", "csh"],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 2
+    assert all(shell in run.stderr for shell in SHELLS)
+
+
+@pytest.mark.parametrize("program", PARSERS)
+def test_the_manual_knows_every_flag_and_no_other(program: str) -> None:
+    """It is written by hand, so it is held to the parser."""
+    page = (REPOSITORY / "systemd/man" / f"{program}.1").read_text().replace("\\-", "-")
+    assert set(re.findall(r"--[a-z][a-z-]+", page)) - {"--backfill"} == set(
+        re.findall(r"--[a-z][a-z-]+", PARSERS[program]().format_help())
+    ) - {"--backfill"}
+
+
+@pytest.mark.parametrize("program", PARSERS)
+def test_the_manual_is_well_formed(program: str) -> None:
+    """No warning from the formatter that ``man`` uses."""
+    if shutil.which("groff") is None:
+        pytest.skip("groff is not installed")
+    page = REPOSITORY / "systemd/man" / f"{program}.1"
+    run = subprocess.run(
+        ["groff", "-man", "-ww", "-z", "-Tutf8", page], capture_output=True, text=True, check=True
+    )
+    assert run.stderr == ""
