@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from daemon.completion import PrintCompletion
-from daemon.flags import Version, add_options, add_sweep_flags, effective_config, guarded
+from daemon.flags import Parser, Version, add_options, add_sweep_flags, effective_config, guarded
 from daemon.once import backfill
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def _paths(given: argparse.Namespace) -> list[str]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="decode-generations",
         usage="%(prog)s [--base-dir DIR] [--model M] [--dry-run] [--force] [options] [PATH ...]",
         description="Make a readable .json and .md beside every cached generation that lacks a fresh one.",

@@ -14,6 +14,7 @@ from daemon.flags import (
     ALL_IS_WELL,
     PROGRAM,
     WRONG_USAGE,
+    Parser,
     UnavailableError,
     Version,
     add_options,
@@ -79,7 +80,7 @@ def _run(given: argparse.Namespace) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog=PROGRAM,
         usage=_USAGE,
         description="Keep a readable .json and .md beside every cached language-model generation.",

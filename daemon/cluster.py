@@ -5,6 +5,7 @@ The workers run this package, and see the same paths on a shared file system.
 
 from __future__ import annotations
 
+import re
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
@@ -14,6 +15,7 @@ from daemon.flags import UnavailableError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+_ADDRESS: Final = re.compile(r"((tcp|tls|ws|wss)://)?[^/\s]+:\d+")
 _TIMEOUT_SECONDS: Final = 30
 _ALIVE: Final = frozenset({"running", "connecting"})
 _LEAST_WIDTH: Final = 8
@@ -46,6 +48,8 @@ def _connect(address: str) -> Any:
         raise UnavailableError(
             "--scheduler needs Dask, which is not installed: pip install 'generation-sidecars[dask]'"
         ) from None
+    if not _ADDRESS.fullmatch(address):  # Dask would say so too, and then wait for a minute at the end
+        raise UnavailableError(f"{address}: no address of a scheduler, such as tcp://host:8786")
     try:
         return Client(address, timeout=_TIMEOUT_SECONDS, set_as_default=False)
     except (OSError, ValueError) as error:  # a time that ran out is an OSError

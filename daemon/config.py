@@ -224,14 +224,16 @@ def _read(path: Path) -> str:
             content = file.read(_SIZE_LIMIT + 1)
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         reason = getattr(error, "strerror", None) or str(error)
-        raise ConfigError((Problem("", f"cannot be read: {reason}"),)) from error
+        fault = f"cannot be read: {reason}; check the path, or leave --config out"
+        raise ConfigError((Problem("", fault),)) from error
     if len(content) > _SIZE_LIMIT:
-        raise ConfigError((Problem("", f"is larger than {_SIZE_LIMIT:,} bytes"),))
+        raise ConfigError((Problem("", f"is larger than {_SIZE_LIMIT:,} bytes; is it the right file?"),))
     try:
         return content.decode("utf-8-sig")  # editors on Windows put a mark in front
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
-        raise ConfigError((Problem("", f"is not UTF-8 (at line {line}, byte {error.start + 1})"),)) from error
+        fault = f"is not UTF-8 (at line {line}, byte {error.start + 1}); save it as UTF-8"
+        raise ConfigError((Problem("", fault),)) from error
 
 
 def _parsed(text: str) -> dict[str, Any]:
@@ -240,7 +242,8 @@ def _parsed(text: str) -> dict[str, Any]:
     try:
         return tomli.loads(text)
     except tomli.TOMLDecodeError as error:
-        raise ConfigError((Problem("", f"is not TOML: {toml(str(error))[1:-1]}"),)) from error
+        fault = f"is not TOML: {toml(str(error))[1:-1]}; config.example.toml shows how it is written"
+        raise ConfigError((Problem("", fault),)) from error
     except (ValueError, RecursionError) as error:  # a number of thousands of digits, a thousand brackets
         raise ConfigError(
             (Problem("", "is not usable TOML: a number is too long or the nesting too deep"),)

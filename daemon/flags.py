@@ -7,7 +7,7 @@ import contextlib
 import io
 import os
 import sys
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from daemon.config import Config, ConfigError, load, with_overrides
 from lib.names import FORMATS
@@ -21,6 +21,14 @@ ALL_IS_WELL, SOMETHING_FAILED, WRONG_USAGE = 0, 1, 2
 
 class UnavailableError(Exception):
     """Why a command cannot be carried out: a sentence with the way out."""
+
+
+class Parser(argparse.ArgumentParser):
+    """Says with each mistake where help is."""
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong with the command line, and end with status 2."""
+        super().error(f"{message}; {self.prog} --help tells more")
 
 
 def add_options(group: Any) -> None:

@@ -39,12 +39,11 @@ def backfill(
     from daemon.sweep import Scope, missing, not_sources
 
     if wrong := not_sources(paths):
-        refuse(
-            wrong, f"is not a source: its name ends in none of {', '.join(f'_{kind}.npy' for kind in KINDS)}"
-        )
+        endings = " and ".join(f"_{kind}.npy" for kind in KINDS)
+        refuse(wrong, f"is not a source, whose name ends in {endings}; give a directory for all below it")
         return WRONG_USAGE
     if gone := missing(paths):
-        refuse(gone, "is not there")
+        refuse(gone, "is not there; check the path, or from where it is meant")
         return SOMETHING_FAILED
     scope = Scope(tuple(paths), frozenset(config.watch.ignore))
     options = options_of(config, force=force)

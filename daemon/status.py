@@ -212,7 +212,7 @@ def render_json(statuses: Sequence[Status], now: datetime, start_of: StartOf = p
 def render_text(statuses: Sequence[Status], now: datetime, start_of: StartOf = process_start) -> str:
     """Write what services tell for people, 80 columns wide except where a path is longer."""
     if not statuses:
-        return "No service is running.\n"
+        return "No service is running. Start one: generation-sidecars DIRECTORY, or see systemd/README.md.\n"
     return "\n".join(_service_text(status, now, condition(status, now, start_of)) for status in statuses)
 
 

@@ -35,6 +35,7 @@ MAINS: Final[dict[str, Callable[[Sequence[str]], int]]] = {
     "generation-sidecars": cli.main,
     "decode-generations": decode_generations.main,
 }
+GONE: Final = "is not there; check the path, or from where it is meant"
 sweeping = pytest.mark.parametrize("sweep", [BACKFILL, DECODE], ids=["backfill", "decode-generations"])
 either = pytest.mark.parametrize("program", list(PROGRAMS))
 
@@ -129,7 +130,7 @@ def test_a_path_that_is_not_there_is_named_and_ends_with_1(sweep: tuple[str, ...
     source = save(tmp_path / "b_completions.npy", ["x"])
     run = types(tmp_path, *sweep, "nowhere", "neither_completions.npy", tmp_path)
     assert run.returncode == 1
-    assert run.stderr == "nowhere: is not there\nneither_completions.npy: is not there\n"
+    assert run.stderr == "".join(f"{name}: {GONE}\n" for name in ("nowhere", "neither_completions.npy"))
     assert not source.with_suffix(".json").exists()
 
 
@@ -141,7 +142,8 @@ def test_paths_that_do_not_end_in_a_kind_are_named_and_end_with_2(
     for name in ("n1_completions.json", "notes.txt", "completions.npy"):
         (tmp_path / name).touch()
     run = types(tmp_path, *sweep, "n1_completions.json", "notes.txt", "completions.npy")
-    ending = "is not a source: its name ends in none of _completions.npy, _full_texts.npy"
+    names = "_completions.npy and _full_texts.npy"
+    ending = f"is not a source, whose name ends in {names}; give a directory for all below it"
     assert run.returncode == 2
     assert run.stderr == (f"n1_completions.json: {ending}\nnotes.txt: {ending}\ncompletions.npy: {ending}\n")
 
@@ -187,7 +189,7 @@ def test_a_model_stands_for_its_generations(tmp_path: Path) -> None:
     assert (inside / "n1_completions.md").exists()
     assert not (outside / "n1_completions.md").exists()
     run = types(tmp_path, *DECODE, "--base-dir", "runs", "--model", "nobody")
-    assert (run.returncode, run.stderr) == (1, "runs/nobody/generations: is not there\n")
+    assert (run.returncode, run.stderr) == (1, f"runs/nobody/generations: {GONE}\n")
 
 
 def test_a_dry_run_prints_plan_path_and_reason_of_every_sidecar(tmp_path: Path) -> None:
@@ -541,7 +543,7 @@ def test_ctrl_c_during_a_dry_run_is_a_word(tmp_path: Path) -> None:
 def test_an_empty_path_is_named_so_that_it_can_be_seen(sweep: tuple[str, ...], tmp_path: Path) -> None:
     """An unset variable in a script is the usual reason."""
     run = types(tmp_path, *sweep, "")
-    assert (run.returncode, run.stderr) == (1, "'': is not there\n")
+    assert (run.returncode, run.stderr) == (1, f"'': {GONE}\n")
 
 
 def test_no_command_shows_a_traceback(tmp_path: Path) -> None:

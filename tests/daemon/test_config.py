@@ -251,9 +251,9 @@ def test_a_file_with_a_byte_order_mark_is_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "problem"),
     [
-        (b"a = 1\nb = '\xff'\n", "is not UTF-8 (at line 2, byte 12)"),
-        ("roots = ['a']".encode("utf-16"), "is not UTF-8 (at line 1, byte 1)"),
-        (b"#" * (1 << 20) + b"#", "is larger than 1,048,576 bytes"),
+        (b"a = 1\nb = '\xff'\n", "is not UTF-8 (at line 2, byte 12); save it as UTF-8"),
+        ("roots = ['a']".encode("utf-16"), "is not UTF-8 (at line 1, byte 1); save it as UTF-8"),
+        (b"#" * (1 << 20) + b"#", "is larger than 1,048,576 bytes; is it the right file?"),
         (b"[work]\njobs = 0\n", "work.jobs: found 0; allowed: a whole number from 1 to 256"),
     ],
 )

@@ -359,7 +359,7 @@ def test_a_dead_and_a_stuck_service_are_called_so() -> None:
 
 def test_no_service_is_said_in_words() -> None:
     """An empty answer would look like a fault."""
-    assert render_text([], NOW) == "No service is running.\n"
+    assert render_text([], NOW).startswith("No service is running. Start one: ")
 
 
 def test_the_text_fits_eighty_columns_and_drives_no_terminal() -> None:

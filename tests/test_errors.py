@@ -1,0 +1,269 @@
+"""Every error that a person can cause reads: what, which path, why, and what to do; never a traceback."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import pytest
+from support import as_nobody, needs_root, save, small_disk, unmeasured, wait_for
+
+from daemon import cli
+from lib.errors import SidecarError
+from lib.generation import load_generations_from_cache, save_generations_to_cache
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+REPOSITORY: Final = Path(__file__).resolve().parents[1]
+PROGRAMS: Final = {
+    "generation-sidecars": ("-m", "daemon"),
+    "decode-generations": (str(REPOSITORY / "decode_generations.py"),),
+}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One mistake: how it comes about, what is typed, and what the answer must have in it."""
+
+    name: str
+    typed: str
+    status: int
+    says: tuple[str, ...]
+    make: Callable[[Path], object] = lambda _: None
+
+
+def text(name: str, content: str | bytes) -> Callable[[Path], object]:
+    """Write a file."""
+    return lambda path: (path / name).write_bytes(content if isinstance(content, bytes) else content.encode())
+
+
+def source(name: str, items: object) -> Callable[[Path], object]:
+    """Save a source."""
+    return lambda path: save(path / name, items)
+
+
+BAD: Final = "bad_completions.npy"
+SWEEP: Final = "generation-sidecars --backfill --log-format console"
+HEADER: Final = b"{'descr': '<U5', 'fortran_order': False, 'shape': (3,), }"
+WHOLE: Final = b"\x93NUMPY\x01\x00\x76\x00" + HEADER.ljust(117) + b"\n"
+ROWS: Final = (
+    Row("path missing", f"{SWEEP} nowhere", 1, ("nowhere: is not there", "check the path")),
+    Row("path empty", f"{SWEEP} ''", 1, ("'': is not there", "check the path")),
+    Row("no source", f"{SWEEP} a.npy", 2, ("a.npy: is not a source", "_completions.npy", "give a directory"),
+        text("a.npy", "x")),
+    Row("root is a file", "generation-sidecars a.txt", 2, ("a.txt: is not a directory", "--backfill"),
+        text("a.txt", "x")),
+    Row("roots overlap", "generation-sidecars a a/b", 2, ('found "a/b"', 'inside "a"', "allowed: ")),
+    Row("no configuration", "generation-sidecars --config c.toml", 2,
+        ("c.toml: cannot be read: No such file", "leave --config out")),
+    Row("no TOML", "generation-sidecars --config c.toml", 2,
+        ("c.toml: is not TOML", "config.example.toml shows"), text("c.toml", "roots = [")),
+    Row("no UTF-8", "generation-sidecars --config c.toml", 2,
+        ("c.toml: is not UTF-8 (at line 1, byte 3)", "save it as UTF-8"), text("c.toml", b"# \xff")),
+    Row("unknown key", "generation-sidecars --config c.toml --check-config", 2,
+        ("c.toml: sidecars.limt: unknown key", "did you mean sidecars.limit?"),
+        text("c.toml", "[sidecars]\nlimt = 1")),
+    Row("wrong value", "decode-generations --config c.toml", 2,
+        ("c.toml: work.jobs: found 0", "allowed: a whole number from 1 to 256"),
+        text("c.toml", "[work]\njobs = 0")),
+    Row("wrong style", "decode-generations --markdown html", 2,
+        ('--markdown: found "html"', 'allowed: "auto"')),
+    Row("no number", "generation-sidecars --jobs two", 2,
+        ("--jobs", "'two' is not a whole number", "--help")),
+    Row("unknown flag", "decode-generations --nonsense", 2,
+        ("--nonsense", "decode-generations --help tells more")),
+    Row("flag without its command", "generation-sidecars --dry-run", 2, ("--dry-run goes with --backfill",)),
+    Row("model and path", "decode-generations --model m a", 2, ("--model", "leave PATH out")),
+    Row("model is a path", "decode-generations --model a/b", 2, ("--model is the name of one directory",)),
+    Row("other shell", "generation-sidecars --print-completion csh", 2, ("'csh'", "bash", "zsh", "fish")),
+    Row("no service", "generation-sidecars --status", 3, ("No service is running", "Start one: ")),
+    Row("no scheduler", "generation-sidecars --backfill --scheduler nonsense .", 1,
+        ("nonsense: no address of a scheduler", "such as tcp://host:8786")),
+    Row("not an npy", f"{SWEEP} .", 1,
+        (f"source=./{BAD}", "does not begin like an .npy file", "Save it again"), text(BAD, "x" * 100)),
+    Row("cut short", f"{SWEEP} .", 1, (f"source=./{BAD}", "it has 128 bytes of the 188", "generate it again"),
+        text(BAD, WHOLE)),
+    Row("pickled code", f"{SWEEP} .", 1,
+        (f"source=./{BAD}", "its pickle names 'posix.system'", "Do not open it"),
+        lambda path: save(path / BAD, np.array([_Evil()], dtype=object))),
+    Row("no text", f"{SWEEP} .", 0, (f"source=./{BAD}", "not text", "nothing needs to be done"),
+        source(BAD, np.arange(3))),
+    Row("edited sidecar", f"{SWEEP} .", 0,
+        (f"source=./{BAD}", "edited after it was written", "--force"),
+        lambda path: (save(path / BAD, ["x"], time_ns=10**18), text("bad_completions.md", "mine")(path))),
+    Row("a link", f"{SWEEP} .", 1, (f"source=./{BAD}", "a symbolic link", "Links are never followed"),
+        lambda path: (path / BAD).symlink_to("/dev/zero")),
+    Row("a FIFO", f"{SWEEP} .", 1, (f"source=./{BAD}", "a FIFO"), lambda path: os.mkfifo(path / BAD)),
+    Row("something in the way", f"{SWEEP} .", 1,
+        (f"source=./{BAD}", "a directory stands where the sidecar belongs", "Move it away"),
+        lambda path: (save(path / BAD, ["x"]), (path / "bad_completions.md").mkdir())),
+    Row("too large", f"{SWEEP} --config c.toml .", 1, (f"source=./{BAD}", "max_output_bytes", "Raise"),
+        lambda path: (save(path / BAD, ["x" * 9000]),
+                      text("c.toml", "[work]\nmax_output_bytes = 100")(path))),
+    Row("metadata broken", f"{SWEEP} .", 0,
+        ("bad_metadata.json is not a JSON object", "the page says unknown"),
+        lambda path: (save(path / BAD, ["x"]), text("bad_metadata.json", "[]")(path))),
+    Row("a foreign index", f"{SWEEP} --config c.toml .", 1,
+        ("path=./generations.md", "not an index of ours", "index.enabled"),
+        lambda path: (save(path / BAD, ["x"]), text("generations.md", "mine")(path),
+                      text("c.toml", "roots = ['elsewhere']\n[index]\nenabled = true")(path))),
+)  # fmt: skip
+
+
+class _Evil:
+    """What no cache should hold."""
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return os.system, ("touch /tmp/it-ran",)
+
+
+def environment(directory: Path) -> dict[str, str]:
+    """Give an environment in which only this directory counts."""
+    own = {"PYTHONPATH": str(REPOSITORY), "RUNTIME_DIRECTORY": str(directory / "run"), "COLUMNS": "200"}
+    return {**os.environ, **own}
+
+
+def answer(directory: Path, typed: str) -> tuple[int, str]:
+    """Type a command; return its status and what it said."""
+    program, _, rest = typed.partition(" ")
+    command = [sys.executable, *PROGRAMS[program]]
+    run = subprocess.run(
+        ["bash", "-c", f'exec "$0" "$@" {rest}', *command],
+        cwd=directory,
+        env=environment(directory),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    return run.returncode, run.stdout + run.stderr
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+def test_a_mistake_is_answered_with_path_reason_and_way_out(row: Row, tmp_path: Path) -> None:
+    """As a person meets it: the program itself, in a directory."""
+    row.make(tmp_path)
+    status, said = answer(tmp_path, row.typed)
+    assert status == row.status, said
+    for words in row.says:
+        assert words in said, said
+    assert "Traceback" not in said
+
+
+@needs_root
+def test_no_permission_says_whom_to_give_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A user without rights meets a directory of somebody else's."""
+    with small_disk(tmp_path / "disk", "size=1m,mode=755") as disk:
+        save(disk / BAD, ["x"])
+        words = [*SWEEP.split()[1:], "."]
+        monkeypatch.chdir(tmp_path)
+        assert cli.main([*words, "--limit", "1"]) == 0  # modules are imported while they can be read
+        for sidecar in ("bad_completions.json", "bad_completions.md"):
+            (disk / sidecar).unlink()
+        try:
+            os.chdir(disk)
+            with as_nobody():
+                status = cli.main(words)
+        finally:
+            os.chdir(tmp_path)
+    said = capfd.readouterr().err
+    assert status == 1
+    assert f"source=./{BAD}" in said
+    assert "Permission denied" in said
+    assert "Give the user that runs this read and write permission" in said
+
+
+@needs_root
+def test_a_full_disk_says_so(tmp_path: Path) -> None:
+    """With what follows from it: nothing has to be done but to make room."""
+    with small_disk(tmp_path / "disk", "size=1m") as disk:
+        save(disk / BAD, ["x" * 700_000])
+        status, said = answer(disk, f"{SWEEP} .")
+        assert sorted(path.name for path in disk.iterdir()) == [BAD]
+    assert status == 1
+    assert f"source=./{BAD}" in said
+    assert "No space left on device" in said
+    assert "tried again when there is room" in said
+
+
+def test_a_second_service_says_who_has_the_directory(tmp_path: Path) -> None:
+    """One is enough."""
+    (tmp_path / "root").mkdir()
+    first = subprocess.Popen(
+        [sys.executable, "-m", "daemon", "root"],
+        cwd=tmp_path,
+        env=unmeasured(environment(tmp_path)),
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert first.stderr is not None
+        wait_for(lambda: "service.started" in str(first.stderr.readline()), 20)  # type: ignore[union-attr]
+        status, said = answer(tmp_path, "generation-sidecars root --log-format console")
+    finally:
+        first.send_signal(signal.SIGTERM)
+        first.communicate(timeout=30)
+    assert status == 1
+    assert "another service watches root already" in said
+    assert "One is enough: leave it to that one." in said
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> Iterator[Path]:
+    """Save one run with the library."""
+    save_generations_to_cache(tmp_path / "n1", ["p a"], ["a"], {"model_name": "m"})
+    yield tmp_path / "n1"
+    assert not list(tmp_path.glob(".generation-sidecars-*"))
+
+
+@pytest.mark.parametrize(
+    ("given", "kind", "says"),
+    [
+        ((["a"], ["a", "b"], {}), ValueError, "1 full_texts and 2 completions: the lists must be of one"),
+        (("ab", ["a", "b"], {}), TypeError, "full_texts is one text, not a list of texts"),
+        ((["a"], [None], {}), TypeError, "completions[0] is NoneType, not str"),
+        ((["a"], ["a"], {"x": {1}}), TypeError, "not JSON serializable"),
+    ],
+)
+def test_the_library_refuses_before_it_writes(
+    given: tuple[Any, Any, Any], kind: type[Exception], says: str, tmp_path: Path
+) -> None:
+    """The sentence names the argument; nothing was written."""
+    with pytest.raises(kind) as caught:
+        save_generations_to_cache(tmp_path / "n1", *given)
+    assert says in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_library_names_the_path_that_it_cannot_write(tmp_path: Path) -> None:
+    """With reason and hint."""
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(SidecarError) as caught:
+        save_generations_to_cache(tmp_path / "file/n1", ["a"], ["a"], {})
+    assert str(tmp_path / "file/n1") in str(caught.value)
+    assert caught.value.hint
+
+
+@pytest.mark.parametrize("suffix", ["_completions.npy", "_full_texts.npy", "_metadata.json"])
+def test_a_broken_cache_is_named_with_what_follows(cache: Path, suffix: str) -> None:
+    """A warning, and None: the caller generates anew."""
+    path = cache.with_name(cache.name + suffix)
+    path.write_bytes(b"broken")
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        assert load_generations_from_cache(cache) is None
+    [warning] = said
+    assert warning.category is RuntimeWarning
+    assert str(warning.message).startswith(f"{path}: ")
+    assert str(warning.message).endswith("; the cache is not used")
