@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
 _EPILOG: Final = """\
 examples:
-  decode-generations                            everything below ./experiments
-  decode-generations --model gemma              only experiments/gemma/generations
-  decode-generations --dry-run runs/            say what would be done below ./runs
-  decode-generations --force n1_completions.npy   make the sidecars of one file again
+  decode-generations                             everything below ./experiments
+  decode-generations --model gemma               only experiments/gemma/generations
+  decode-generations --dry-run runs/             say what would be done below ./runs
+  decode-generations --force n1_completions.npy  make the sidecars of one file again
 
 exit status:
   0  all is well

@@ -39,7 +39,7 @@ def backfill(
     from daemon.sweep import Scope, missing, not_sources
 
     if wrong := not_sources(paths):
-        endings = " and ".join(f"_{kind}.npy" for kind in KINDS)
+        endings = " or ".join(f"_{kind}.npy" for kind in KINDS)
         refuse(wrong, f"is not a source, whose name ends in {endings}; give a directory for all below it")
         return WRONG_USAGE
     if gone := missing(paths):
@@ -59,7 +59,6 @@ def backfill(
 
 def _sweep(scope: Scope, options: Options, config: Config, scheduler: str | None, bar: Bar | None) -> int:
     from daemon.log import get_logger
-    from daemon.progress import on_terminal
     from daemon.sweep import Sweep, count_sources
 
     _configure(config, bar)
@@ -72,7 +71,7 @@ def _sweep(scope: Scope, options: Options, config: Config, scheduler: str | None
         sums = sweep.run()
         if bar is not None:
             bar.end()
-    if on_terminal() and config.log.format == "auto":
+    if _wants_to_know(config):
         print(sweep.summary.text(sweep.seconds), end="", file=sys.stderr)
     if sweep.stopped:
         print("Stopped. What was done is whole; the same command does the rest.", file=sys.stderr)
@@ -93,11 +92,18 @@ def _catalogue(scope: Scope, options: Options, config: Config) -> Catalogue | No
     return Catalogue(whole, options, get_logger())
 
 
+def _wants_to_know(config: Config) -> bool:
+    """Tell whether a person waits at a terminal, and did not ask for lines for machines or for fewer."""
+    from daemon.progress import on_terminal
+
+    return on_terminal() and config.log.format == "auto" and config.log.level in {"debug", "info"}
+
+
 def _bar(config: Config) -> Bar | None:
-    """Make a bar where one can be drawn, and nobody asked for lines."""
+    """Make a bar where one can be drawn, and nobody asked to read along."""
     from daemon.progress import Bar, can_draw
 
-    return Bar() if can_draw() and config.log.format == "auto" and config.log.level != "debug" else None
+    return Bar() if can_draw() and _wants_to_know(config) and config.log.level == "info" else None
 
 
 def _configure(config: Config, bar: Bar | None) -> None:
@@ -107,7 +113,7 @@ def _configure(config: Config, bar: Bar | None) -> None:
     if bar is None:
         configure(config.log.level, config.log.format)
     else:
-        configure("warning" if config.log.level == "info" else config.log.level, "auto", aside=bar.aside)
+        configure("warning", "auto", aside=bar.aside)
 
 
 def _crew(config: Config, scheduler: str | None) -> AbstractContextManager[Crew]:

@@ -126,9 +126,11 @@ class Summary:
         figures = self._figures
         if not figures["sources"]:
             return []
-        read = f"{_counted(figures['sources'], 'source')} read: {_counted(figures['items'], 'item')}"
-        counts = f"{figures['blank']:,} blank, {figures['distinct']:,} distinct within their files"
-        return [f"{read}, {counts}; the longest has {_counted(self._longest, 'character')}."]
+        read = f"Read {_counted(figures['sources'], 'source')}: {_counted(figures['items'], 'item')}"
+        return [
+            f"{read}, {figures['blank']:,} blank, {figures['distinct']:,} distinct in their files.",
+            f"The longest text has {_counted(self._longest, 'character')}.",
+        ]
 
 
 def size(count: int) -> str:

@@ -142,7 +142,7 @@ def test_paths_that_do_not_end_in_a_kind_are_named_and_end_with_2(
     for name in ("n1_completions.json", "notes.txt", "completions.npy"):
         (tmp_path / name).touch()
     run = types(tmp_path, *sweep, "n1_completions.json", "notes.txt", "completions.npy")
-    names = "_completions.npy and _full_texts.npy"
+    names = "_completions.npy or _full_texts.npy"
     ending = f"is not a source, whose name ends in {names}; give a directory for all below it"
     assert run.returncode == 2
     assert run.stderr == (f"n1_completions.json: {ending}\nnotes.txt: {ending}\ncompletions.npy: {ending}\n")

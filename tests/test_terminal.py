@@ -101,9 +101,9 @@ def test_a_sweep_shows_a_bar_what_needs_attention_and_a_summary(sweep: tuple[str
     at = next(number for number, line in enumerate(lines) if line.startswith("sidecars "))
     assert at == 1
     assert lines[at + 1].split()[:7] == ["completions", "2", "0", "0", "0", "0", "2"]
-    assert "1 source read: 3 items, 1 blank, 3 distinct within their files" in lines[at + 4]
-    assert lines[at + 5].startswith("It took ")
-    assert lines[at + 6 : at + 9] == [
+    assert lines[at + 4] == "Read 1 source: 3 items, 1 blank, 3 distinct in their files."
+    assert lines[at + 6].startswith("It took ")
+    assert lines[at + 7 : at + 10] == [
         "1 file failed:",
         f"  {tree}/b_completions.npy",
         "      it does not begin like an .npy file",

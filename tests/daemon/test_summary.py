@@ -15,7 +15,8 @@ full texts          0        0      0     0        0       0  0 bytes
 other paths         0        0      0     0        0       1  0 bytes
 total               1        0  1,374     1        0       3   3.4 MB
 
-1 source read: 1,000 items, 97 blank, 12 distinct within their files; the longest has 4,003 characters.
+Read 1 source: 1,000 items, 97 blank, 12 distinct in their files.
+The longest text has 4,003 characters.
 It took 2 min 5 s.
 
 2 files failed:
