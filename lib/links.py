@@ -79,7 +79,7 @@ def contents(page: Page, part: int) -> list[str]:
         step *= 10
     entries = [f"[{number}](#{_anchor(page, number)})" for number in numbers[::step]]
     rows = [entries[at : at + _ENTRIES_A_LINE] for at in range(0, len(entries), _ENTRIES_A_LINE)]
-    lines = [_BETWEEN.join(row) for row in rows]
+    lines = f"{_BETWEEN.rstrip()}\n".join(map(_BETWEEN.join, rows)).split("\n")
     lines[0] = f"**Contents:** {lines[0]}"
     return lines
 

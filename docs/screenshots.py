@@ -1,0 +1,156 @@
+"""Make the screenshots of the documents: a sweep on a terminal, a page, and an index as GitHub shows them.
+
+    python docs/screenshots.py
+
+Needs tmux and chromium, and of the extra ``dev`` cmarkgfm.  The pictures are made from a real sweep in a real
+terminal, and from its real pages; they replace those beside this file.
+"""
+
+from __future__ import annotations
+
+import html
+import os
+import re
+import shlex
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Final
+
+import cmarkgfm
+import numpy as np
+
+DOCS: Final = Path(__file__).resolve().parent
+CHECKOUT: Final = DOCS.parent
+COLUMNS: Final = 100
+COLOURS: Final = {"31": "#ff7b72", "33": "#e3b341", "32": "#7ee787"}
+TERMINAL_STYLE: Final = """
+body { margin: 0; background: #0d1117; }
+pre { margin: 18px; color: #e6edf3; font: 14px/1.35 "DejaVu Sans Mono", monospace; }
+"""
+PAGE_STYLE: Final = """
+body { margin: 28px 36px; color: #1f2328; font: 15px/1.5 "DejaVu Sans", sans-serif; }
+h1, h2 { border-bottom: 1px solid #d1d9e0; padding-bottom: .3em; }
+hr { border: 0; height: 3px; background: #d1d9e0; }
+pre { background: #f6f8fa; padding: 12px; font: 13px/1.4 "DejaVu Sans Mono", monospace; }
+table { border-collapse: collapse; font-size: 13px; }
+td, th { border: 1px solid #d1d9e0; padding: 5px 10px; }
+a { color: #0969da; text-decoration: none; }
+"""
+CONFIG: Final = """
+[sidecars]
+summary = true
+links = true
+pairs = true
+
+[index]
+enabled = true
+"""
+ANIMALS: Final = ("A red panda.", "An otter, of course!", "", "A heron.\n\n# Why?\n\nIt stands so still.")
+
+
+def make_tree(root: Path) -> None:
+    """Save what an evening of experiments leaves: sound caches, a broken one, and one that is no text."""
+    for number in range(6000):
+        model = ("gemma-2-27b", "llama-3-70b", "mistral-7b")[number % 3]
+        directory = root / "experiments" / model / "generations" / f"prompt{number % 7}" / "animals"
+        directory.mkdir(parents=True, exist_ok=True)
+        stem = directory / f"n{40 + number}_t1.0_maxtok100"
+        completions = [ANIMALS[position % len(ANIMALS)] for position in range(40)]
+        full_texts = [f"Name an animal that you like ({number}): {text}" for text in completions]
+        for kind, texts in (("completions", completions), ("full_texts", full_texts)):
+            np.save(f"{stem}_{kind}.npy", np.array(texts, dtype=object), allow_pickle=True)
+        when = f"2026-01-{1 + number % 28:02d} 02:52:15"
+        Path(f"{stem}_metadata.json").write_text(f'{{"model_name": "{model}", "timestamp": "{when}"}}')
+    (root / "experiments/gemma-2-27b/cut_completions.npy").write_bytes(b"\x93NUMPY")
+    np.save(root / "experiments/gemma-2-27b/ids_completions.npy", np.arange(9))
+    (root / "my.toml").write_text(CONFIG)
+
+
+def tmux(*words: str) -> str:
+    """Run tmux on a server of our own."""
+    return subprocess.run(
+        ["tmux", "-L", "screenshots", *words], check=True, capture_output=True, text=True
+    ).stdout
+
+
+def look_until(words: str, looks: list[str]) -> None:
+    """Look again and again until the terminal shows these words; keep the looks."""
+    deadline = time.monotonic() + 120
+    while words not in (looks[-1] if looks else ""):
+        if time.monotonic() > deadline:
+            raise TimeoutError(looks[-1])
+        time.sleep(0.05)
+        looks.append(tmux("capture-pane", "-e", "-p"))
+
+
+def sweep_in_a_terminal(root: Path) -> list[str]:
+    """Type the sweep, look while it works and when it is done; return both looks."""
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    shell = f"env PATH={shlex.quote(path)} PS1='$ ' bash --norc"
+    tmux("new-session", "-d", "-x", str(COLUMNS), "-y", "26", "-c", str(root), shell)
+    try:
+        look_until("$", [])
+        tmux("send-keys", "generation-sidecars --backfill --config my.toml", "Enter")
+        looks: list[str] = []
+        look_until("It took", looks)
+    finally:
+        tmux("kill-server")
+    working = [look for look in looks if re.search(r" [4-9]\d%", look)]
+    return [working[0] if working else "", looks[-1]]
+
+
+def terminal_html(look: str) -> str:
+    """Turn what tmux shows into HTML; of the colours, those that we use."""
+    text = html.escape(look.rstrip())
+    coloured = re.sub(
+        r"\x1b\[(\d+)m(.*?)(?=\x1b\[)",
+        lambda found: f'<span style="color: {COLOURS.get(found[1], "inherit")}">{found[2]}</span>',
+        text,
+        flags=re.DOTALL,
+    )
+    plain = re.sub(r"\x1b\[[\d;]*m", "", coloured)
+    return f"<style>{TERMINAL_STYLE}</style><pre>{plain}</pre>"
+
+
+def page_html(page: str) -> str:
+    """Render a page as GitHub's own parser does."""
+    options = cmarkgfm.Options.CMARK_OPT_UNSAFE
+    body = cmarkgfm.github_flavored_markdown_to_html(page, options).replace("<details>", "<details open>", 1)
+    return f"<meta charset=utf-8><style>{PAGE_STYLE}</style>{body}"
+
+
+def shoot(markup: str, name: str, width: int, height: int) -> None:
+    """Have a browser draw it."""
+    with tempfile.TemporaryDirectory() as directory:
+        source = Path(directory, "page.html")
+        source.write_text(f"<!doctype html><meta charset=utf-8>{markup}", encoding="utf-8")
+        subprocess.run(
+            [
+                "chromium", "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars",
+                f"--user-data-dir={directory}/profile", f"--window-size={width},{height}",
+                f"--screenshot={DOCS / name}", source.as_uri(),
+            ],
+            check=True,
+            capture_output=True,
+        )  # fmt: skip
+    print(DOCS / name)
+
+
+def main() -> None:
+    """Make them all."""
+    with tempfile.TemporaryDirectory() as directory:
+        root = Path(directory)
+        make_tree(root)
+        working, done = sweep_in_a_terminal(root)
+        shoot(terminal_html(f"{working.rstrip()}\n\n{done}"), "terminal.png", 900, 540)
+        page = root / "experiments/gemma-2-27b/generations/prompt0/animals/n40_t1.0_maxtok100_completions.md"
+        shoot(page_html(page.read_text("utf-8")), "page.png", 900, 1150)
+        index = "\n".join((root / "experiments/generations.md").read_text("utf-8").splitlines()[:22])
+        shoot(page_html(index), "index.png", 1250, 560)
+
+
+if __name__ == "__main__":
+    main()
