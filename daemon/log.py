@@ -57,7 +57,8 @@ _ATOMIC_BYTES: Final = (
 )  # poll promises room for this much in a pipe, so that write cannot block
 _LEADING: Final = ("event", "level", "timestamp")
 _PRIORITIES: Final = {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical": 2}  # syslog(3)
-_COLOURS: Final = {"debug": 2, "warning": 33, "error": 31, "critical": 31}
+_COLOURS: Final = {"debug": 2, "info": 1, "warning": 33, "error": 31, "critical": 31}
+_DIM: Final = 2
 
 
 def configure(
@@ -80,6 +81,7 @@ def configure(
     dumb = bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") == "dumb"
     renderer = Renderer(
         console=console,
+        brief=on_terminal,
         colours=console and on_terminal and not dumb,
         prefixed=is_journal(fd, os.environ),
         tracebacks=level == "debug",
@@ -115,7 +117,10 @@ def is_journal(fd: int, environ: Mapping[str, str]) -> bool:
 class Renderer:
     """Turn an event into the text of its line, newline included; the last of structlog's processors."""
 
-    def __init__(self, *, console: bool, colours: bool, prefixed: bool, tracebacks: bool) -> None:
+    def __init__(
+        self, *, console: bool, brief: bool, colours: bool, prefixed: bool, tracebacks: bool
+    ) -> None:
+        self._brief = brief
         self._format: Callable[[dict[str, Any]], str] = self._console if console else _as_json
         self._colours = colours
         self._prefixed = prefixed
@@ -135,14 +140,15 @@ class Renderer:
         return f"{prefix}{self._format(ordered)}\n"
 
     def _console(self, event: dict[str, Any]) -> str:
-        head = [str(event.pop(key, "")) for key in ("timestamp", "level", "event")]
-        line = f"{head[0]} {head[1]:<7} {escaped(head[2])}"
-        colour = _COLOURS.get(head[1])
-        if self._colours and colour:
-            line = f"\x1b[{colour}m{line}\x1b[0m"
+        moment, level, name = (str(event.pop(key, "")) for key in ("timestamp", "level", "event"))
+        moment = _time_of_day(moment) if self._brief else moment
+        line = f"{self._in(_DIM, moment)} {self._in(_COLOURS.get(level), f'{level:<7} {escaped(name)}')}"
         traceback = event.pop("traceback", "").splitlines()
         line = " ".join([line, *(f"{escaped(key)}={_as_word(value)}" for key, value in event.items())])
         return "\n".join([line, *(f"    {escaped(frame)}" for frame in traceback)])
+
+    def _in(self, colour: int | None, text: str) -> str:
+        return f"\x1b[{colour}m{text}\x1b[0m" if self._colours and colour else text
 
 
 class Lines:
@@ -199,6 +205,11 @@ def _now() -> str:
     return datetime.now(timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
+def _time_of_day(moment: str) -> str:
+    """Return the local time of day of a timestamp of ours: who watches a terminal knows the date."""
+    return datetime.fromisoformat(moment.replace("Z", "+00:00")).astimezone().strftime("%H:%M:%S")
+
+
 def _add_timestamp(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     event["timestamp"] = _now()
     return event
@@ -244,5 +255,5 @@ def _as_word(value: object) -> str:
     """Show a value as one word of a line, in quotation marks where it would not be one."""
     if isinstance(value, (list, tuple)):
         return ",".join(_as_word(entry) for entry in value)
-    text = escaped(str(value))
+    text = escaped(f"{value:g}" if isinstance(value, float) and value.is_integer() else str(value))
     return text if text and not set(text) & set(' ="') else '"' + text.replace('"', '\\"') + '"'

@@ -58,6 +58,7 @@ PATIENCE_SECONDS = 20.0
 VARIABLE = (
     (re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"), "<time>"),
     (re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC"), "<time>"),
+    (re.compile(r"(?m)^\d\d:\d\d:\d\d "), "<time> "),
     (re.compile(r"\bseconds=\d+(\.\d+)?"), "seconds=<seconds>"),
     (re.compile(r"\bpid \d+"), "pid <pid>"),
     (re.compile(r"(?m)^It took [\d.]+ s\.$"), "It took <seconds>."),

@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import json
 import os
+import re
 import pty
 import select
 import subprocess
@@ -151,8 +152,8 @@ def test_a_hostile_name_is_escaped_on_the_console(pipe: Pipe) -> None:
 def test_console_values_are_words(pipe: Pipe) -> None:
     """What would not be one word stands in quotation marks."""
     configure("info", "console", fd=pipe.writer)
-    get_logger().info("x", a="b", c="d e", f="", g='"', h=("json", "md"), i=1.5)
-    assert pipe.read().partition(" info    ")[2] == 'x a=b c="d e" f="" g="\\"" h=json,md i=1.5\n'
+    get_logger().info("x", a="b", c="d e", f="", g='"', h=("json", "md"), i=1.5, j=5.0)
+    assert pipe.read().partition(" info    ")[2] == 'x a=b c="d e" f="" g="\\"" h=json,md i=1.5 j=5\n'
 
 
 def test_printable_text_is_left_alone() -> None:
@@ -221,7 +222,8 @@ def test_auto_is_console_with_colours_on_a_terminal() -> None:
         configure("info", "auto", fd=fd)
         get_logger().error("x", a=1)
 
-    assert "error   x\x1b[0m a=1\r\n" in on_terminal(act)
+    shown = on_terminal(act)
+    assert re.fullmatch(r"\x1b\[2m\d\d:\d\d:\d\d\x1b\[0m \x1b\[31merror   x\x1b\[0m a=1\r\n", shown)
 
 
 @pytest.mark.parametrize(("name", "value"), [("NO_COLOR", "1"), ("TERM", "dumb")])
