@@ -42,6 +42,7 @@ class Bar:
     def __init__(self) -> None:
         from tqdm import tqdm  # only who waits at a terminal needs it
 
+        tqdm.monitor_interval = 0  # its thread would be there when workers are forked
         self._tqdm = tqdm
         self._bar: tqdm[None] | None = None
 
