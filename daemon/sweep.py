@@ -190,7 +190,7 @@ def dry_run(scope: Scope, options: Options, out: TextIO) -> int:
     Returns how many cannot be made.
     """
     failed = 0
-    dry = replace(options, dry_run=True)
+    dry = replace(options, dry_run=True, count=False)
     for step in steps(scope, dry):
         for plan, path, reason in _rows(step, dry):
             failed += plan == "failed"

@@ -86,8 +86,9 @@ class PageSink:
 
     def publish(self) -> Verdict:
         """Remove the parts that the page had and has no more, then let it appear."""
-        if self.plan.action == "render" and self.plan.seen is not None:
-            self._remove_old_parts(self.plan.seen.st_mtime_ns)
+        if self.plan.action == "render":
+            seen = self.plan.seen
+            self._remove_old_parts(self.plan.stamp_ns if seen is None else seen.st_mtime_ns)
         verdict = self._page.publish()
         return self._kept[0] if self._kept else verdict
 

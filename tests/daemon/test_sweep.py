@@ -207,6 +207,14 @@ def test_a_dry_run_says_what_would_be_done_and_does_nothing(yard: Yard) -> None:
     assert [path.name for path in (yard.root / "d").iterdir()] == ["a_completions.npy"]
 
 
+def test_a_dry_run_reads_nothing_for_an_index(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is fresh is fresh, whoever might want to count it."""
+    yard.put("a")
+    yard.sweep()
+    monkeypatch.setattr("lib.sync.read_items", None)
+    assert [plan for plan, _, _ in lines(yard, count=True)] == ["fresh", "fresh"]
+
+
 def test_a_dry_run_tells_fresh_kept_adopted_skipped_and_failed(yard: Yard) -> None:
     """Every plan has its word; only failures count."""
     yard.put("a", "b")

@@ -202,6 +202,14 @@ def test_turning_the_size_guard_off_removes_the_parts_with_the_next_page(run: Pa
     assert pages(run) == [PAGE]
 
 
+def test_a_page_that_was_deleted_takes_its_parts_along(run: Path) -> None:
+    """As far as they are not needed again: of the same source, they carry the same time."""
+    sync(run / SOURCE, extras=Extras(page_bytes=2000))
+    (run / PAGE).unlink()
+    assert results(sync(run / SOURCE))["md"] == "rendered"
+    assert pages(run) == [PAGE]
+
+
 def test_nobody_elses_file_is_taken_for_an_old_part(run: Path) -> None:
     """Neither a copy of the page that kept its time, nor a part that was edited."""
     split = Extras(page_bytes=2000)
