@@ -562,3 +562,41 @@ def test_no_command_shows_a_traceback(tmp_path: Path) -> None:
     assert len(failed) == 5
     assert all(event["reason"] and event["hint"] for event in failed.values())
     assert (tmp_path / "n1_completions.md").exists()
+
+
+def parts_are_whole(tree: Path) -> bool:
+    """Tell whether every page that is there has all the parts that it speaks of."""
+    for page in tree.glob("*_completions.md"):
+        found = re.search(r"^\*\*Part:\*\* 1 of (\d+)", page.read_text(), re.MULTILINE)
+        assert found is not None, page
+        for number in range(2, int(found[1]) + 1):
+            part = page.with_name(f"{page.stem}.{number}.md")
+            if f"**Part:** {number} of {found[1]}" not in part.read_text():
+                return False
+    return True
+
+
+def test_a_sweep_that_is_killed_leaves_no_page_without_its_parts(tmp_path: Path) -> None:
+    """A page appears after its parts; the same command does the rest, and then there is nothing to do."""
+    tree, config = tmp_path / "tree", tmp_path / "c.toml"
+    tree.mkdir()
+    config.write_text("[sidecars]\npage_bytes = 1000\nlinks = true\n")
+    for number in range(60):
+        save(tree / f"n{number}_completions.npy", [f"text {number} {line} " * 9 for line in range(30)])
+    words = [*BACKFILL, "--config", config, tree]
+    for enough in (10, 25, 40):
+        process = subprocess.Popen(
+            command_of(words),
+            env=unmeasured(environment_of(tmp_path)),
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        wait_for(lambda enough=enough: len(list(tree.glob("*_completions.json"))) >= enough, 30)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait(30)
+        assert parts_are_whole(tree)
+    assert types(tmp_path, *words).returncode == 0
+    assert len(list(tree.glob("*_completions.md"))) == 60
+    assert parts_are_whole(tree)
+    assert not list(tree.glob(".generation-sidecars-*"))
+    assert finished(types(tmp_path, *words))["fresh"] == 120
