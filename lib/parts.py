@@ -21,6 +21,7 @@ from lib.sinks import CompareSink, DraftSink
 from lib.source import open_file, status_of
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Callable
 
     from lib.outcome import Options
@@ -121,13 +122,20 @@ class PageSink:
     def _remove_old_parts(self, old_stamp_ns: int) -> None:
         for number in itertools.count(self._number + 1):
             name = part_name(self._name, number)
-            seen = status_of(self._directory, name)
+            seen = self._seen(name)
             if seen is None:
                 return
             # the page's own time, and its own words: nobody else's file has both
             same_time = stat.S_ISREG(seen.st_mode) and seen.st_mtime_ns == old_stamp_ns
             if same_time and self._is_part(name, number):
                 remove_file(self._directory, name, seen)
+
+    def _seen(self, name: str) -> os.stat_result | None:
+        """Look a part up; one whose name is too long for the file system is not there."""
+        try:
+            return status_of(self._directory, name)
+        except SidecarError:
+            return None
 
     def _is_part(self, name: str, number: int) -> bool:
         try:
