@@ -49,6 +49,16 @@ class Service(Daemon):
         self.root = root
         super().__init__(CHECKOUT, root, *flags, directory=directory)
 
+    def start(self) -> None:
+        """Start it, and remember how often services of this log were ready before."""
+        self._before = self._readies()
+        super().start()
+
+    @property
+    def is_ready(self) -> bool:
+        """Tell whether it has been ready since its last start; before that, SIGHUP would end it."""
+        return self._readies() > self._before
+
     @property
     def watcher(self) -> int | None:
         """Return the process id of the watcher; None between two of them."""
@@ -79,13 +89,22 @@ class Service(Daemon):
             wait_for(lambda: condition() or self.process.poll() is not None, seconds)
         except pytest.fail.Exception as failure:
             pytest.fail(f"{failure}; its log ends with\n{self.log_end()}")
-        assert self.process.poll() is None, f"the service ended by itself:\n{self.log_end()}"
+        self.assert_alive()
+
+    def assert_alive(self) -> None:
+        """Fail, with how it ended and the end of its log, if it is not there any more."""
+        status = self.process.poll()
+        assert status is None, f"the service ended by itself, with {status}; its log:\n{self.log_end()}"
 
     def log_end(self) -> str:
         """Return the last lines of the log."""
         return "\n".join(self.log.read_text().splitlines()[-15:])
 
+    def _readies(self) -> int:
+        return self.log.read_text().count('"service.ready"') if self.log.exists() else 0
+
     def _children(self) -> list[str]:
+        self.assert_alive()
         tasks = Path(f"/proc/{self.process.pid}/task")
         return [pid for task in tasks.iterdir() for pid in _content(task / "children").decode().split()]
 
@@ -108,11 +127,9 @@ def serving(
         config = directory / "config.toml"
         config.write_text(f"[watch]\nsweep_seconds = {sweep_seconds}\n")
         flags = (*flags, "--config", str(config))
-    log = directory / "daemon.log"
-    before = log.read_text().count('"service.ready"') if log.exists() else 0  # of services that ended here
     service = (kind or Service)(root, *flags, directory=directory)
     try:
-        service.until(lambda: len(service.named("service.ready")) > before)
+        service.until(lambda: service.is_ready)
         yield service
         assert service.stop() == 0, service.log_end()
         assert not [name for _, _, names in os.walk(root) for name in names if is_temporary(name)]

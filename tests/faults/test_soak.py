@@ -213,7 +213,8 @@ class Faults:
 
     def reload(self) -> None:
         """Have it read its configuration again."""
-        self._service.process.send_signal(signal.SIGHUP)
+        if self._service.is_ready:
+            self._service.process.send_signal(signal.SIGHUP)
 
     def kill_the_service(self) -> None:
         """Kill it, and start it again."""
