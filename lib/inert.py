@@ -139,8 +139,10 @@ class Block:
 
     def active(self, dangers: Sequence[Danger]) -> list[int]:
         """Return the indexes of the texts that hold one of these dangers: those that are not inert."""
-        ends = enumerate(accumulate(map(len, self._texts)), 1)
-        begins = [0, *(end + number * len(JOINT) for number, end in ends)]
+        if not dangers:
+            return []
+        lengths = map(len(JOINT).__add__, map(len, self._texts))
+        begins = list(accumulate(lengths, initial=0))
         suspects = {index for danger in dangers for index in self._suspects(danger, begins)}
         return sorted(index for index in suspects if not is_inert(self._texts[index], dangers))
 

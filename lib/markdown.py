@@ -29,7 +29,6 @@ _LOOKED_FOR: Final[dict[Style, tuple[Danger, ...]]] = {
     "plain": (),
 }
 _UNKNOWN: Final = "unknown"
-_RULE: Final = b"\n\n---\n\n"
 _VALUE_CHARACTERS: Final = 1000
 # The header's lines are one paragraph: only markup that pairs up with more than its own line, hides what it
 # says or loads something does harm.  Two lone stars, or the underscores of a name, are emphasis at worst.
@@ -94,7 +93,7 @@ def items(
     ``all_text`` promises that each is a ``str``; what is none is shown as ``to_json`` writes it, and what
     that raises passes through.
     """
-    return b"".join(sections(kind, bodies(values, style, all_text=all_text, to_json=to_json), first_number))
+    return sections(kind, bodies(values, style, all_text=all_text, to_json=to_json), first_number)
 
 
 def bodies(
@@ -104,13 +103,13 @@ def bodies(
     return _texts(values, style) if all_text else [_body(value, style, to_json) for value in values]
 
 
-def sections(kind: Kind, shown: Sequence[bytes], first_number: int) -> list[bytes]:
-    """Return heading, what is shown and rule of each item in turn: three pieces an item."""
-    heading = f"{_HEADINGS[kind]} %d\n\n".encode()
-    pieces = [_RULE] * (3 * len(shown))
-    pieces[0::3] = map(heading.__mod__, range(first_number, first_number + len(shown)))
-    pieces[1::3] = shown
-    return pieces
+def sections(kind: Kind, shown: Sequence[bytes], first_number: int) -> bytes:
+    """Return heading, what is shown and rule of each item in turn, formatted in one go."""
+    section = f"{_HEADINGS[kind]} %d\n\n%b\n\n---\n\n".encode()
+    fields: list[int | bytes] = [0] * (2 * len(shown))
+    fields[0::2] = range(first_number, first_number + len(shown))
+    fields[1::2] = shown
+    return (section * len(shown)) % tuple(fields)
 
 
 def _texts(texts: Sequence[str], style: Style) -> Sequence[bytes]:

@@ -35,10 +35,17 @@ class PageWriter:
 
     def block(self, values: Sequence[Any], *, all_text: bool) -> bytes:
         """Return the sections of the next items; ``all_text`` promises that each is a ``str``."""
-        return b"".join(self.pieces(values, all_text=all_text))
+        first = self._next
+        return sections(self._page.kind, self._shown(values, all_text=all_text), first)
 
-    def pieces(self, values: Sequence[Any], *, all_text: bool) -> list[bytes]:
-        """Return the sections of the next items as three pieces an item."""
+    def sizes(self, values: Sequence[Any], *, all_text: bool) -> list[int]:
+        """Return how many bytes the section of each of the next items takes."""
+        first = self._next
+        shown = self._shown(values, all_text=all_text)
+        return [len(sections(self._page.kind, (body,), number)) for number, body in enumerate(shown, first)]
+
+    def _shown(self, values: Sequence[Any], *, all_text: bool) -> Sequence[bytes]:
+        """Return what stands between heading and rule of the next items."""
         page = self._page
         first, self._next = self._next, self._next + len(values)
         shown = bodies(values, page.style, all_text=all_text)
@@ -46,7 +53,7 @@ class PageWriter:
             shown = list(map(self._with_prompt, values, shown))
         if page.extras.links:
             shown = [neighbours(page, number) + body for number, body in enumerate(shown, first)]
-        return sections(page.kind, shown, first)
+        return shown
 
     def _with_prompt(self, completion: Any, body: bytes) -> bytes:
         """Fold the prompt below a completion, where its full text ends with it."""

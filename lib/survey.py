@@ -42,9 +42,8 @@ def survey(page: Page, blocks: Iterable[list[Any]], full_texts: Iterator[Any]) -
     parts = _Parts(page, page.extras.page_bytes)
     for values, all_text in pieces_of(blocks):
         tally.add(values, all_text=all_text)
-        pieces = writer.pieces(values, all_text=all_text)
-        for section in zip(pieces[0::3], pieces[1::3], pieces[2::3], strict=True):
-            parts.add(sum(map(len, section)))
+        for size in writer.sizes(values, all_text=all_text):
+            parts.add(size)
     return replace(page, figures=tally.figures(), firsts=tuple(parts.firsts))
 
 

@@ -44,8 +44,12 @@ class Tally:
             values = [value if type(value) is str else repr(value) for value in values]
         self._blank += values.count("") + sum(map(str.isspace, values))
         if self._records <= _COUNTED_LIMIT:
-            self._hashes.extend(map(hash, values))
-            self._lengths.extend(map(len, texts))
+            # numpy is slow to import, and needed only where there is something to render; it takes numbers
+            # from an iterator in half the time that an array does
+            import numpy as np
+
+            self._hashes.frombytes(np.fromiter(map(hash, values), np.int64, len(values)).tobytes())
+            self._lengths.frombytes(np.fromiter(map(len, texts), np.uint32, len(texts)).tobytes())
 
     def figures(self) -> Figures:
         """Return the counts so far."""
@@ -54,8 +58,7 @@ class Tally:
         return Figures(self._records, self._blank, self._distinct(), *self._median_and_longest())
 
     def _distinct(self) -> int:
-        # numpy is slow to import, and needed only where there is something to render
-        import numpy as np
+        import numpy as np  # see add
 
         hashes = np.sort(np.frombuffer(self._hashes, dtype=np.int64))
         return int(np.count_nonzero(hashes[1:] != hashes[:-1])) + bool(hashes.size)
@@ -63,7 +66,7 @@ class Tally:
     def _median_and_longest(self) -> tuple[float | None, int | None]:
         if not self._lengths:
             return None, None
-        import numpy as np  # see _distinct
+        import numpy as np  # see add
 
         lengths = np.sort(np.frombuffer(self._lengths, dtype=np.uint32))
         middle = lengths[(lengths.size - 1) // 2 : lengths.size // 2 + 1]
