@@ -59,7 +59,7 @@ def rows(directory: Path) -> Iterator[Row]:
     yield Row(f"{what}, median of {_SAVES}", f"{middle:.0f} ms", "≤ 35 ms", middle <= 35)
     yield Row(f"{what}, 99 of 100", f"{late:.0f} ms", "≤ 100 ms", late <= 100)
     ratio = best * 1e3 / middle
-    yield Row(f"{what}: tools that start a script", f"{told}: {ratio:.0f} × as long", "≥ 6 ×", ratio >= 6)
+    yield Row(f"{what}: tools that start a script", f"{told}: {ratio:.1f} × as long", "≥ 6 ×", ratio >= 6)
     first = max(idle) * 1e3
     yield Row(f"{what}, the first after all workers left", f"{first:.0f} ms", "≤ 600 ms", first <= 600)
     yield from _burst(directory)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from types import FrameType
 
 _PR_SET_PDEATHSIG: Final = 1
+_ONE_THREAD: Final = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 TICK_SECONDS: Final = 0.02
 """Clocks of file systems tick every 1 to 4 ms, and a write within a tick leaves no trace in the time."""
 
@@ -58,7 +59,12 @@ _STOP: Final = _Stop()
 
 
 def prepare(parent: int) -> None:
-    """Make this process a worker: it ends with its parent, and leaves signals of the terminal to it."""
+    """Make this process a worker: it ends with its parent, and leaves signals of the terminal to it.
+
+    numpy, which it imports later, would start a thread a core for linear algebra; nothing here needs any.
+    """
+    for name in _ONE_THREAD:
+        os.environ.setdefault(name, "1")
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)

@@ -173,6 +173,27 @@ def test_a_worker_heeds_no_terminal(tmp_path: Path) -> None:
     assert mark.exists()
 
 
+def test_a_worker_has_one_thread() -> None:
+    """However many cores there are: numpy would start a thread for each, and let them spin."""
+    program = f"""
+        import os, sys
+        sys.path[:0] = {sys.path!r}
+        from daemon.crew import local_processes
+
+        def threads():
+            import numpy
+            return len(os.listdir("/proc/self/task"))
+
+        assert "numpy" not in sys.modules
+        with local_processes(1) as executor:
+            print(executor.submit(threads).result())
+    """
+    environment = {name: value for name, value in os.environ.items() if not name.endswith("_NUM_THREADS")}
+    command = [sys.executable, "-c", textwrap.dedent(program)]
+    run = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
+    assert run.stdout == "1\n"
+
+
 def test_workers_end_with_a_service_that_is_killed(tmp_path: Path) -> None:
     """Kill -9 leaves no process behind."""
     save(tmp_path / "endless_completions.npy", ["text"])
