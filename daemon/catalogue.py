@@ -145,14 +145,14 @@ class _Book:
         with open_directory(self.root) as directory:
             if status_of(directory, INDEX_NAME) is None:
                 self._changed |= bool(self.entries)
-            elif self._changed:
-                _check_ours(directory)
             if not self._changed:
                 return False
             draft = Draft(directory)
             try:
                 draft.write(render(self.entries.values(), self._formats))
                 draft.seal(None, None)
+                draft.flush()
+                _check_ours(directory)
                 draft.replace(INDEX_NAME)
             finally:
                 draft.discard()
@@ -171,6 +171,8 @@ def _read(root: str) -> dict[str, Entry]:
 
 
 def _check_ours(directory: int) -> None:
+    if status_of(directory, INDEX_NAME) is None:
+        return
     with open_file(directory, INDEX_NAME) as file:
         if file.read_at(0, len(MARK)) != MARK:
             raise Unsafe(

@@ -26,6 +26,8 @@ _LABELS: Final[dict[Kind, str]] = {"completions": "completions", "full_texts": "
 _NOT_COUNTED: Final = "–"
 _BETWEEN: Final = " · "
 _NS: Final = 1_000_000_000
+_COUNT_LIMIT: Final = 1 << 96
+"""More than any file system's time in nanoseconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,13 +89,17 @@ def parse(page: bytes) -> dict[str, Entry]:
 
 
 def _entry(line: str) -> Entry | None:
+    """Read one line of data; None for one that was not written here: the file may be anybody's."""
     try:
         entry = Entry(*json.loads(line))
-    except (ValueError, TypeError, RecursionError):
+        _encoded(entry.path)
+    except (ValueError, TypeError, AttributeError, RecursionError):
         return None
     texts = (entry.path, entry.model, entry.when)
     counts = (entry.stamp_ns, entry.records, entry.blank, 0 if entry.distinct is None else entry.distinct)
-    sound = all(type(text) is str for text in texts) and all(type(count) is int for count in counts)
+    sound = all(type(text) is str for text in texts) and all(
+        type(count) is int and abs(count) < _COUNT_LIMIT for count in counts
+    )
     return entry if sound else None
 
 
@@ -116,10 +122,19 @@ def _moment(entry: Entry) -> float:
         return entry.stamp_ns / _NS
 
 
+def _when(entry: Entry) -> str:
+    """Return when a set was generated, for a cell; "" for a time beyond the year 9999."""
+    try:
+        return entry.when or datetime.fromtimestamp(_moment(entry), timezone.utc).strftime(
+            "%Y-%m-%d %H:%M:%S"
+        )
+    except (ValueError, OverflowError, OSError):
+        return ""
+
+
 def _row(stem: str, of_kind: dict[Kind, Entry], formats: tuple[Format, ...]) -> str:
     main = _main(of_kind)
     model, prompt, subject = _place(stem.rpartition("/")[0])
-    when = main.when or datetime.fromtimestamp(_moment(main), timezone.utc).strftime("%Y-%m-%d %H:%M:%S")
     fmt: Format = "md" if "md" in formats else "json"
     pages = (f"[{_LABELS[kind]}]({_link(entry.path, fmt)})" for kind, entry in of_kind.items())
     counts = (main.records, main.blank, main.distinct)
@@ -127,7 +142,7 @@ def _row(stem: str, of_kind: dict[Kind, Entry], formats: tuple[Format, ...]) -> 
         [
             *map(_cell, (main.model or model, prompt, subject, stem.rpartition("/")[2])),
             *(_NOT_COUNTED if count is None else f"{count:,}" for count in counts),
-            _cell(when),
+            _cell(_when(main)),
             _BETWEEN.join(pages),
         ]
     )
@@ -147,7 +162,11 @@ def _cell(text: str) -> str:
 
 
 def _link(path: str, fmt: Format) -> str:
-    return quote(sidecar_name(path, fmt).encode("utf-8", "surrogateescape"))
+    return quote(_encoded(sidecar_name(path, fmt)))
+
+
+def _encoded(path: str) -> bytes:
+    return path.encode("utf-8", "surrogateescape")
 
 
 def _line(cells: Iterable[Any]) -> str:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from bisect import bisect_right
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from lib.outcome import NO_EXTRAS
 
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from lib.names import Kind
     from lib.outcome import Extras, Style
     from lib.tally import Figures
+
+_PAIRS_AT_ONCE: Final = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +38,11 @@ class Page:
     name: str = ""
     figures: Figures | None = None
     firsts: tuple[int, ...] = (1,)
+
+    @property
+    def at_once(self) -> int:
+        """How many items may be rendered together: a prompt is many times larger than its completion."""
+        return _PAIRS_AT_ONCE if self.extras.pairs else sys.maxsize
 
     @property
     def parts(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from bisect import bisect_left, bisect_right
 from typing import TYPE_CHECKING, Any, Final
 
@@ -49,7 +50,7 @@ def rendered(
     writers = tuple(page_writer if fmt == "md" else json_writer for fmt in formats)
     yield tuple(page_writer.start() if fmt == "md" else b"" for fmt in formats)
     number = 1
-    for values, all_text in pieces_of(blocks):
+    for values, all_text in pieces_of(blocks, page.at_once):
         tally.add(values, all_text=all_text)
         for chunk in _cut(values, number, page.firsts):
             if number > 1 and page.range_of(page.part_of(number)).start == number:
@@ -60,11 +61,11 @@ def rendered(
     yield tuple(b"" if fmt == "md" else json_writer.end() for fmt in formats)
 
 
-def pieces_of(blocks: Iterable[list[Any]]) -> Iterator[tuple[list[Any], bool]]:
-    """Yield blocks of plain values, each with whether all of them are ``str``."""
+def pieces_of(blocks: Iterable[list[Any]], most: int = sys.maxsize) -> Iterator[tuple[list[Any], bool]]:
+    """Yield blocks of at most ``most`` plain values, each with whether all of them are ``str``."""
     for block in blocks:
         if set(map(type, block)) == {str}:
-            yield from ((values, True) for values in _pieces(block))
+            yield from ((values, True) for values in _pieces(block, most))
         else:
             yield from (([plain(value)], False) for value in block)
 
@@ -78,15 +79,15 @@ def _cut(values: list[Any], number: int, firsts: tuple[int, ...]) -> Iterator[li
     yield values[start:] if start else values
 
 
-def _pieces(texts: list[str]) -> Iterator[list[str]]:
+def _pieces(texts: list[str], most: int) -> Iterator[list[str]]:
     """Cut a block whose texts are many times larger than their file: a few, referenced again and again."""
-    if sum(map(len, texts)) <= _PIECE_CHARACTERS:
+    if len(texts) <= most and sum(map(len, texts)) <= _PIECE_CHARACTERS:
         yield texts
         return
     start = size = 0
     for position, text in enumerate(texts):
         size += len(text)
-        if size > _PIECE_CHARACTERS:
+        if size > _PIECE_CHARACTERS or position + 1 - start == most:
             yield texts[start : position + 1]
             start, size = position + 1, 0
     if start < len(texts):

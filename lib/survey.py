@@ -40,7 +40,7 @@ def survey(page: Page, blocks: Iterable[list[Any]], full_texts: Iterator[Any]) -
         return replace(page, figures=count(blocks))
     tally, writer = Tally(), PageWriter(page, full_texts)
     parts = _Parts(page, page.extras.page_bytes)
-    for values, all_text in pieces_of(blocks):
+    for values, all_text in pieces_of(blocks, page.at_once):
         tally.add(values, all_text=all_text)
         for size in writer.sizes(values, all_text=all_text):
             parts.add(size)

@@ -14,13 +14,15 @@ from support import save
 from daemon.catalogue import Catalogue
 from daemon.crew import Crew
 from daemon.sweep import Scope, Sweep
-from lib.index import INDEX_NAME, parse
+from lib.index import INDEX_NAME, Entry, parse, render
 from lib.outcome import Options
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from concurrent.futures import Future
     from pathlib import Path
+
+    from lib.names import Format
 
 
 class Counting(Inline):
@@ -145,6 +147,21 @@ def test_somebody_elses_file_of_that_name_stays(shelf: Shelf) -> None:
     assert event["path"] == str(shelf.index)
     assert "not an index of ours" in event["reason"]
     assert "index.enabled" in event["hint"]
+
+
+def test_a_file_that_comes_while_the_index_is_written_stays(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is looked at last, just before the rename."""
+
+    def slow_render(entries: Iterable[Entry], formats: tuple[Format, ...]) -> bytes:
+        shelf.index.write_text("# My notes\n")
+        return render(entries, formats)
+
+    monkeypatch.setattr("daemon.catalogue.render", slow_render)
+    shelf.put("a")
+    assert shelf.sweep()["failed"] == 1
+    assert shelf.index.read_text() == "# My notes\n"
 
 
 def test_a_link_of_that_name_is_not_followed(shelf: Shelf, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ NAMES = st.text(st.characters(exclude_characters="/\0", exclude_categories=["Cs"
 ENTRIES = st.builds(
     Entry,
     st.lists(NAMES, min_size=1, max_size=5).map("/".join).map("{}_completions.npy".format),
-    st.integers(-(2**62), 2**62),
+    st.integers(-(2**93), 2**93),
     st.integers(0, 2**40),
     st.integers(0, 2**40),
     st.none() | st.integers(0, 2**40),
@@ -78,6 +78,12 @@ def test_the_newest_set_comes_first() -> None:
     assert rows[0][7] == "2027-01-15 08:00:00"
 
 
+def test_a_time_that_no_calendar_has_is_left_out() -> None:
+    """Some file systems keep times beyond the year 9999."""
+    [row] = table(render([entry("a_completions.npy", 10**14)], ("md",)))
+    assert (row[3], row[7]) == ("a", "")
+
+
 @pytest.mark.parametrize(
     ("path", "place"),
     [
@@ -110,7 +116,22 @@ def test_an_index_is_one_table_and_can_be_read_back(entries: list[Entry]) -> Non
     assert parse(page) == {entry.path: entry for entry in entries}
 
 
-@pytest.mark.parametrize("line", ["", "x", "[]", "{}", '["a", "b", 1, 1, 1, "", ""]', "[" * 100_000, "-->"])
+@pytest.mark.parametrize(
+    "line",
+    [
+        "",
+        "x",
+        "[]",
+        "{}",
+        "1",
+        '["a", "b", 1, 1, 1, "", ""]',
+        '[1, 1, 1, 1, 1, "", ""]',
+        '["\\ud800_completions.npy", 1, 1, 1, 1, "", ""]',
+        f'["c_completions.npy", {10**400}, 1, 1, 1, "", ""]',
+        "[" * 100_000,
+        "-->",
+    ],
+)
 def test_what_cannot_be_understood_is_not_known(line: str) -> None:
     """Somebody edited it; the rest still counts."""
     page = render([entry("a_completions.npy"), entry("b_completions.npy")], ("md",)).decode()

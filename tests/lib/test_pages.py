@@ -166,6 +166,16 @@ def test_a_prompt_is_folded_below_its_completion() -> None:
     assert text.count("<details>") == 1
 
 
+def test_long_prompts_come_a_few_at_a_time() -> None:
+    """A block of one-letter answers holds tens of thousands; their prompts are not in memory at once."""
+    count, prompt = 5000, "Question? " * 400
+    page = Page("completions", None, count, count, extras=Extras(pairs=True))
+    pieces = rendered(page, [["A"] * count], ("md",), Tally(), [f"{prompt}A"] * count)
+    sizes = [len(piece) for (piece,) in pieces if piece]
+    assert sum(sizes) > count * len(prompt)
+    assert max(sizes) < 100 * len(prompt)
+
+
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
     """Save one run, long ago, whose page will have several parts."""
