@@ -5,17 +5,12 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from daemon.completion import PrintCompletion
-from daemon.config import Config, ConfigError, to_toml
 from daemon.flags import (
-    ALL_IS_WELL,
     PROGRAM,
-    WRONG_USAGE,
     Parser,
-    UnavailableError,
     Version,
     add_options,
     add_sweep_flags,
@@ -25,9 +20,12 @@ from daemon.flags import (
     version,
 )
 from daemon.once import backfill
+from daemon.refusals import ALL_IS_WELL, WRONG_USAGE, RefusedError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from daemon.config import Config
 
 _USAGE: Final = """\
 %(prog)s [ROOT ...] [options]
@@ -64,6 +62,8 @@ def _run(given: argparse.Namespace) -> int:
     config = _config(given)
     _check_libraries(config)
     if given.check_config:
+        from daemon.config import to_toml
+
         print(to_toml(config), end="")
         return ALL_IS_WELL
     if given.backfill:
@@ -144,6 +144,9 @@ def _status(*, as_json: bool) -> int:
 
 
 def _watch(config: Config, given: argparse.Namespace) -> int:
+    from pathlib import Path
+
+    from daemon.config import Config
     from daemon.log import CONFIG_REJECTED, configure, get_logger
     from daemon.service import Service
     from daemon.watch import Watch
@@ -158,7 +161,7 @@ def _watch(config: Config, given: argparse.Namespace) -> int:
         try:
             fresh = _config(given)
             _check_libraries(fresh)
-        except (ConfigError, UnavailableError) as error:
+        except RefusedError as error:
             log.error(
                 CONFIG_REJECTED,
                 problems=str(error).splitlines(),

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 from daemon.crew import Crew
-from daemon.flags import UnavailableError
+from daemon.refusals import RefusedError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,7 +26,7 @@ _LEAST_WIDTH: Final = 8
 def cluster_crew(address: str) -> Iterator[Crew]:
     """Connect to the Dask scheduler at ``address`` (``tcp://host:8786``) and make a crew of its workers.
 
-    :raises UnavailableError: Dask is not installed here, or no scheduler answers.
+    :raises RefusedError: Dask is not installed here, or no scheduler answers.
     """
     client = _connect(address)
     try:
@@ -45,16 +45,16 @@ def _connect(address: str) -> Any:
     try:
         from distributed import Client
     except ImportError:
-        raise UnavailableError(
+        raise RefusedError(
             "--scheduler needs Dask, which is not installed: pip install 'generation-sidecars[dask]'"
         ) from None
     if not _ADDRESS.fullmatch(address):  # Dask would say so too, and then wait for a minute at the end
-        raise UnavailableError(f"{address}: no address of a scheduler, such as tcp://host:8786")
+        raise RefusedError(f"{address}: no address of a scheduler, such as tcp://host:8786")
     try:
         return Client(address, timeout=_TIMEOUT_SECONDS, set_as_default=False)
     except (OSError, ValueError) as error:  # a time that ran out is an OSError
         reason = str(error).partition("\n")[0]
-        raise UnavailableError(
+        raise RefusedError(
             f"{address}: no Dask scheduler answers there: {reason}. "
             "Start one (dask scheduler), or give the address that it shows, such as tcp://host:8786."
         ) from error

@@ -5,19 +5,11 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any, Final, get_args
 
-from daemon.config import Level, LogFormat, Markdown
-
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 SHELLS: Final = ("bash", "zsh", "fish")
 _FILES: Final = {"paths", "config", "base_dir"}
-_WORDS: Final = {
-    "markdown": get_args(Markdown),
-    "formats": ("json", "md", "json,md"),
-    "log_level": get_args(Level),
-    "log_format": get_args(LogFormat),
-}
 
 
 class PrintCompletion(argparse.Action):
@@ -40,12 +32,20 @@ class PrintCompletion(argparse.Action):
 
 def script(parser: argparse.ArgumentParser, shell: str) -> str:
     """Return the script for one of :data:`SHELLS`."""
-    import shtab  # for this alone
+    import shtab  # for this alone, as is the configuration
 
+    from daemon.config import Level, LogFormat, Markdown
+
+    words = {
+        "markdown": get_args(Markdown),
+        "formats": ("json", "md", "json,md"),
+        "log_level": get_args(Level),
+        "log_format": get_args(LogFormat),
+    }
     for action in parser._actions:  # noqa: SLF001 -- what the library asks for is set on each of them
         if action.dest in _FILES:
             action.complete = shtab.FILE  # type: ignore[attr-defined]
-        if action.dest in _WORDS:
-            action.choices = _WORDS[action.dest]
+        if action.dest in words:
+            action.choices = words[action.dest]
     text: str = shtab.complete(parser, shell)
     return text

@@ -23,6 +23,7 @@ from daemon.checks import (
     toml,
     whole_number,
 )
+from daemon.refusals import WRONG_USAGE, RefusedError
 from lib.names import FORMATS, Format
 
 if TYPE_CHECKING:
@@ -152,8 +153,10 @@ class Problem:
         return f"{where}{self.found}{allowed}{nearest}"
 
 
-class ConfigError(Exception):
+class ConfigError(RefusedError):
     """The configuration cannot be used; prints as one line a problem, with the file's path in front."""
+
+    status = WRONG_USAGE
 
     def __init__(self, problems: tuple[Problem, ...], path: str = "") -> None:
         super().__init__(problems, path)

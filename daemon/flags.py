@@ -9,18 +9,15 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
-from daemon.config import Config, ConfigError, load, with_overrides
+from daemon.refusals import ALL_IS_WELL, SOMETHING_FAILED, RefusedError
 from lib.names import FORMATS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from daemon.config import Config
+
 PROGRAM: Final = "generation-sidecars"
-ALL_IS_WELL, SOMETHING_FAILED, WRONG_USAGE = 0, 1, 2
-
-
-class UnavailableError(Exception):
-    """Why a command cannot be carried out: a sentence with the way out."""
 
 
 class Parser(argparse.ArgumentParser):
@@ -80,6 +77,8 @@ def effective_config(given: argparse.Namespace, roots: Sequence[str] | None = No
 
     :raises ConfigError: with all that is wrong at once.
     """
+    from daemon.config import Config, load, with_overrides  # takes as long as the rest of --help
+
     return with_overrides(
         Config() if given.config is None else load(given.config),
         roots=roots,
@@ -100,12 +99,9 @@ def guarded(command: Callable[[], int]) -> int:
         status = command()
         if sys.stdout is not None:
             sys.stdout.flush()
-    except ConfigError as error:
+    except RefusedError as error:
         print(error, file=sys.stderr)
-        return WRONG_USAGE
-    except UnavailableError as error:
-        print(error, file=sys.stderr)
-        return SOMETHING_FAILED
+        return error.status
     except KeyboardInterrupt:
         print("Stopped.", file=sys.stderr)
         return SOMETHING_FAILED

@@ -9,8 +9,8 @@ import time
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from daemon.flags import UnavailableError
 from daemon.log import METRICS_FAILED
+from daemon.refusals import RefusedError
 from lib.names import KINDS
 
 if TYPE_CHECKING:
@@ -25,12 +25,12 @@ _RESULTS: Final = ("rendered", "adopted", "kept", "skipped", "failed")
 def require_library() -> None:
     """Check that the library is there.
 
-    :raises UnavailableError: it is not.
+    :raises RefusedError: it is not.
     """
     try:
         import prometheus_client  # noqa: F401 -- an extra, needed by few
     except ImportError as error:
-        raise UnavailableError(
+        raise RefusedError(
             "metrics.textfile needs prometheus-client: pip install 'generation-sidecars[metrics]'"
         ) from error
 

@@ -6,10 +6,10 @@ import contextlib
 import os
 import signal
 import sys
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from daemon.flags import ALL_IS_WELL, SOMETHING_FAILED, WRONG_USAGE, refuse
+from daemon.flags import refuse
+from daemon.refusals import ALL_IS_WELL, SOMETHING_FAILED, WRONG_USAGE
 from lib.names import KINDS
 
 if TYPE_CHECKING:
@@ -45,15 +45,16 @@ def backfill(
     if gone := missing(paths):
         refuse(gone, "is not there; check the path, or from where it is meant")
         return SOMETHING_FAILED
-    scope = Scope(tuple(paths), frozenset(config.watch.ignore))
-    options = options_of(config, force=force)
+    ignore, options = frozenset(config.watch.ignore), options_of(config, force=force)
     if dry_run:
         from daemon.sweep import dry_run as show_plans
 
         _configure(config, None)
-        return SOMETHING_FAILED if show_plans(scope, options, sys.stdout) else ALL_IS_WELL
+        failed = show_plans(Scope(tuple(paths), ignore), options, sys.stdout)
+        return SOMETHING_FAILED if failed else ALL_IS_WELL
     if scheduler is not None:  # its workers were started elsewhere
-        scope = replace(scope, paths=tuple(map(os.path.abspath, paths)))
+        paths = [os.path.abspath(path) for path in paths]
+    scope = Scope(tuple(paths), ignore)
     return _sweep(scope, options, config, scheduler, _bar(config) if progress else None)
 
 

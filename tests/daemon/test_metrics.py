@@ -10,8 +10,8 @@ import pytest
 from doubles import Log
 from prometheus_client.parser import text_string_to_metric_families
 
-from daemon.flags import UnavailableError
 from daemon.metrics import Metrics, require_library
+from daemon.refusals import RefusedError
 from daemon.status import Status, Trouble
 from lib.outcome import Outcome, Verdict
 from lib.tally import Figures
@@ -91,7 +91,7 @@ def test_without_the_library_the_way_out_is_said(monkeypatch: pytest.MonkeyPatch
     """It is an extra; who does not ask for metrics does not need it."""
     require_library()
     monkeypatch.setitem(sys.modules, "prometheus_client", None)
-    with pytest.raises(UnavailableError, match=r"pip install 'generation-sidecars\[metrics\]'"):
+    with pytest.raises(RefusedError, match=r"pip install 'generation-sidecars\[metrics\]'"):
         require_library()
 
 
