@@ -31,7 +31,7 @@ from markdown_it import MarkdownIt
 from support import wait_for
 
 import decode_generations
-from daemon import cli, flags, log, status, walk
+from daemon import cli, log, refusals, status, walk
 from daemon.config import KEYS, Config, parse, to_toml
 from lib import header, metadata, plain, scaffold, tally
 
@@ -384,7 +384,7 @@ def test_every_event_is_documented_and_every_documented_event_exists() -> None:
 
 def test_the_exit_statuses_in_the_documents_are_the_programs() -> None:
     """0, 1, 2 and 3 mean the same in the code and in README."""
-    meant = (flags.ALL_IS_WELL, flags.SOMETHING_FAILED, flags.WRONG_USAGE, status.NOT_RUNNING)
+    meant = (refusals.ALL_IS_WELL, refusals.SOMETHING_FAILED, refusals.WRONG_USAGE, status.NOT_RUNNING)
     assert meant == (0, 1, 2, 3)
     for name, statuses in (("README.md", "0123"), ("DECODE_GENERATIONS.md", "012")):
         assert re.findall(r"^\| (\d) +\|", text_of(name), re.MULTILINE) == list(statuses)
