@@ -432,7 +432,9 @@ def test_help_ends_with_0_and_is_quick(program: str, tmp_path: Path) -> None:
     run = types(tmp_path, program, "--help", PYTHONPROFILEIMPORTTIME="1")
     assert run.returncode == 0
     assert run.stdout.startswith(f"usage: {program} ")
-    assert not re.search(r"\| +(numpy|watchdog|structlog|orjson|tomli|dataclasses|daemon\.config)$", run.stderr, re.MULTILINE)
+    assert not re.search(
+        r"\| +(numpy|watchdog|structlog|orjson|tomli|dataclasses|daemon\.config)$", run.stderr, re.MULTILINE
+    )
 
 
 @sweeping
