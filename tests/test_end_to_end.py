@@ -74,8 +74,9 @@ class Daemon:
             )
 
     def events(self) -> list[dict[str, object]]:
-        """Return what it logged so far."""
-        return [json.loads(line) for line in self.log.read_text().splitlines() if line.startswith("{")]
+        """Return what it logged so far; a line whose end is not there yet does not count."""
+        whole = self.log.read_bytes().split(b"\n")[:-1]
+        return [json.loads(line) for line in whole if line.startswith(b"{")]
 
     def named(self, name: str) -> list[dict[str, object]]:
         """Return the events of one name."""
