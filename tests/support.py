@@ -12,7 +12,7 @@ import threading
 import time
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import numpy as np
 import pytest
@@ -30,6 +30,8 @@ from lib.tally import Tally
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
+
+Made = TypeVar("Made")
 
 DATA: Final = Path(__file__).parent / "data"
 AGES: Final = sorted(path.name for path in DATA.glob("numpy-*"))
@@ -54,6 +56,20 @@ def wait_for(condition: Callable[[], object], seconds: float = 10.0) -> None:
         if time.monotonic() > deadline:
             pytest.fail(f"not so within {seconds} s")
         pause.wait(0.01)
+
+
+def promptly(seconds: float, act: Callable[[], Made]) -> Made:
+    """Return what an act makes; fail when each of three tries takes more processor time than allowed.
+
+    More than one, as the machine is shared: what takes squares or powers takes them each time.
+    """
+    for _ in range(3):
+        began = time.process_time()
+        made = act()
+        took = time.process_time() - began
+        if took < seconds * SLOWDOWN:
+            return made
+    pytest.fail(f"it took {took:.2f} s of processor time, more than {seconds * SLOWDOWN}")
 
 
 def freeze(pid: int) -> None:

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import os
 import random
-import time
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import hostile
 import pytest
 from faults.service import rounds
-from support import AGES, DATA, SLOWDOWN, is_read, peak_kilobytes
+from support import AGES, DATA, is_read, peak_kilobytes, promptly
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 LARGEST: Final = 6000
 """Bytes of a file to start from: short ones are damaged where it matters more often."""
-SLOW_SECONDS: Final = 1.0
 ROOM_KILOBYTES: Final = 700_000
 OPCODES: Final = b"(.012BCIJKLMNPQRSTUVX]acde}bghijlopqrstu)" + bytes([*range(0x80, 0x98)])
 NUMBERS: Final = (0, 1, 127, 128, 255, 256, 2**16, 2**31 - 1, 2**31, 2**32 - 1, 2**63 - 1, 2**64 - 1)
@@ -93,12 +92,7 @@ def mutate(count: int, seed: int) -> None:
     read, before = 0, peak_kilobytes(os.getpid()) + ROOM_KILOBYTES // 2
     for _ in range(count):
         data = damaged(files, dice)
-        began = time.process_time()
-        read += is_read(data)
-        if time.process_time() - began > SLOW_SECONDS:  # the machine may have been elsewhere: once more
-            began = time.process_time()
-            is_read(data)
-            assert time.process_time() - began < SLOW_SECONDS * SLOWDOWN, data
+        read += promptly(1, partial(is_read, data))
     assert count * 0.005 < read < count
     assert peak_kilobytes(os.getpid()) < max(before, ROOM_KILOBYTES)
 

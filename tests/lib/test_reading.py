@@ -5,10 +5,8 @@ from __future__ import annotations
 import io
 import json
 import math
-import random
 import subprocess
 import sys
-import time
 import tracemalloc
 from typing import TYPE_CHECKING, Any
 
@@ -19,13 +17,12 @@ from make_caches import plain as plain_of_manifest
 from support import (
     AGES,
     DATA,
-    SLOWDOWN,
     as_json,
     finite,
     flat_items,
     keys_are_plain,
     manifest_of,
-    objects,
+    promptly,
     render_bytes,
 )
 
@@ -39,8 +36,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 HOSTILE = hostile.hostile_files()
-SHORT_SECONDS = 3.0
-SEED = 20_251_113
 
 
 @pytest.mark.parametrize("age", AGES)
@@ -80,19 +75,21 @@ def test_a_limit_reads_the_first_items_of_every_age(age: str) -> None:
 
 @pytest.mark.parametrize("case", HOSTILE, ids=[case[0] for case in HOSTILE])
 def test_a_hostile_file_is_refused_at_once(case: hostile.Case) -> None:
-    """Each is refused with the right error, a reason, and in under a second (what is written out: three)."""
+    """Each is refused with the right error, a reason, and in under a second (what is written out: five)."""
     name, make, expected = case
     data = make()
-    started = time.process_time()
-    with pytest.raises(SidecarError) as caught:
-        render_bytes(data, output_limit=1 << 24)
-    seconds = time.process_time() - started
-    assert type(caught.value).__name__ in hostile.ACCEPTED[expected], caught.value.reason
-    assert seconds < (3 if name.startswith("bomb_") else 1) * SLOWDOWN
-    assert 10 < len(caught.value.reason) < 300
-    assert caught.value.reason[0].islower()
-    assert not caught.value.reason.endswith(".")
-    assert caught.value.hint
+
+    def refuse() -> SidecarError:
+        with pytest.raises(SidecarError) as caught:
+            render_bytes(data, output_limit=1 << 24)
+        return caught.value
+
+    fault = promptly(5 if name.startswith("bomb_") else 1, refuse)
+    assert type(fault).__name__ in hostile.ACCEPTED[expected], fault.reason
+    assert 10 < len(fault.reason) < 300
+    assert fault.reason[0].islower()
+    assert not fault.reason.endswith(".")
+    assert fault.hint
 
 
 FLAT = [
@@ -155,91 +152,6 @@ def test_a_file_that_shrinks_under_the_reader_is_told_apart() -> None:
     header = read_header(MemoryBytes(data))
     with pytest.raises(SidecarError, match="shorter while it was read"):
         list(read_items(Shrinking(data), header))
-
-
-# --- damaged files
-
-
-def good_files() -> list[bytes]:
-    """Give small good files of many kinds, which damage can start from."""
-    names = ("object_ascii", "object_chat", "object_of_arrays", "object_np_int", "object_mixed_2d", "u_big")
-    ages = [AGES[0], AGES[1], AGES[-1]]
-    files = [DATA / age / f"{name}_completions.npy" for age in ages for name in names]
-    shared = ["again", b"bytes", ["list"]] * 40
-    made = [objects([shared[n % 3] for n in range(90)]), objects([f"number {n}" for n in range(300)])]
-    datas = [path.read_bytes() for path in files if path.exists()]
-    for array in made:
-        file = io.BytesIO()
-        np.save(file, array, allow_pickle=True)
-        datas.append(file.getvalue())
-    return [*datas, hostile.good_object_file(), hostile.good_object_file(4)]
-
-
-def damaged(whole: bytes, others: list[bytes], dice: random.Random) -> bytes:
-    """Flip, cut, insert, repeat or splice some bytes; keep the last one, as a reader looks at it first."""
-    data = bytearray(whole)
-    start = 0 if dice.random() < 0.2 else min(128, len(data) - 1)
-    for _ in range(dice.choice((1, 1, 2, 4))):
-        at = dice.randrange(start, len(data))
-        way = dice.randrange(6)
-        if way == 0:
-            data[at] ^= 1 << dice.randrange(8)
-        elif way == 1:
-            data[at] = dice.choice(b"\x00\xff(]}Nqhj.\x85\x86\x87\x93\x94\x95Rbeatsu\x8c\x8eXBTUK\x8a\x8bcC")
-        elif way == 2:
-            del data[at : at + dice.randrange(1, 9)]
-        elif way == 3:
-            data[at:at] = dice.randbytes(dice.randrange(1, 9))
-        elif way == 4:
-            data[at:at] = data[at : at + dice.randrange(1, 60)] * dice.randrange(1, 4)
-        else:
-            other = dice.choice(others)
-            cut = dice.randrange(len(other))
-            data[at : at + dice.randrange(1, 40)] = other[cut : cut + dice.randrange(1, 200)]
-        start = min(start, len(data) - 1)
-        if not data:
-            break
-    return bytes(data) + b"."
-
-
-def damage_for(seconds: float, seed: int) -> tuple[int, int]:
-    """Damage files and read them: only our own errors may come of it.  Returns the sound ones, and all."""
-    dice, wholes = random.Random(seed), good_files()
-    deadline = time.monotonic() + seconds
-    count = read = 0
-    while time.monotonic() < deadline:
-        data = damaged(dice.choice(wholes), wholes, dice)
-        count += 1
-        started = time.process_time()
-        try:
-            json_bytes, page = render_bytes(data)
-        except SidecarError:
-            pass
-        except Exception as error:
-            error.args = (f"{data!r}: {error}",)
-            raise
-        else:
-            read += 1
-            json.loads(json_bytes)
-            page.decode()
-        assert time.process_time() - started < SLOWDOWN, data
-    return read, count
-
-
-def test_damaged_files_raise_our_errors_alone() -> None:
-    """A few thousand damaged files: each is read, or refused with one type of error, quickly."""
-    read, count = damage_for(SHORT_SECONDS, SEED)
-    assert count > 1000
-    assert 0 < read < count
-
-
-@pytest.mark.faults
-@pytest.mark.timeout(400)
-@pytest.mark.parametrize("seed", range(4))
-def test_very_many_damaged_files_raise_our_errors_alone(seed: int) -> None:
-    """The same for minutes, from other seeds."""
-    _, count = damage_for(60, seed)
-    assert count > 20_000
 
 
 # --- memory
