@@ -47,8 +47,8 @@ def _nothing_is_left_running() -> Iterator[None]:
     """No thread and no child process outlives the test that started it."""
     threads, children = set(threading.enumerate()), _children()
     yield
-    wait_for(lambda: set(threading.enumerate()) <= threads, 5)
-    wait_for(lambda: _children() <= children, 5)
+    wait_for(lambda: set(threading.enumerate()) <= threads)
+    wait_for(lambda: _children() <= children)
 
 
 @pytest.fixture(autouse=True)

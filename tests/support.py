@@ -48,7 +48,7 @@ SLOWDOWN: Final = 5.0 if "coverage" in sys.modules else 1.0
 """How many times longer pure Python takes while its coverage is measured."""
 
 
-def wait_for(condition: Callable[[], object], seconds: float = 10.0) -> None:
+def wait_for(condition: Callable[[], object], seconds: float = 60.0) -> None:
     """Ask again and again until it holds; fail at the deadline."""
     deadline = time.monotonic() + seconds
     pause = threading.Event()

@@ -510,7 +510,7 @@ def test_ctrl_c_says_that_what_is_done_is_whole(
     with contextlib.suppress(FileNotFoundError):
         wait_for(lambda: small.with_suffix(".md").exists() and list(tree.glob(".generation-sidecars-*")))
     os.killpg(process.pid, number)
-    _, said = process.communicate(timeout=30)
+    _, said = process.communicate(timeout=60)
     assert process.returncode == 1
     assert (
         said.decode().splitlines()[-1] == "Stopped. What was done is whole; the same command does the rest."
@@ -537,7 +537,7 @@ def test_ctrl_c_during_a_dry_run_is_a_word(tmp_path: Path) -> None:
     assert process.stdout is not None
     assert process.stdout.readline()
     process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=30)
+    _, said = process.communicate(timeout=60)
     assert (process.returncode, said) == (1, b"Stopped.\n")
 
 

@@ -54,7 +54,7 @@ PROGRAMS = {
     "decode-generations": str(REPOSITORY / "decode_generations.py"),
 }
 LANGUAGES = {"console", "python", "output", "toml", "sh", "text"}
-PATIENCE_SECONDS = 20.0
+PATIENCE_SECONDS = 60.0
 VARIABLE = (
     (re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"), "<time>"),
     (re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC"), "<time>"),

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     Starter = Callable[..., "Daemon"]
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-DEADLINE_SECONDS = 30.0
+DEADLINE_SECONDS = 60.0
 
 
 @pytest.fixture(scope="session")

@@ -213,7 +213,7 @@ def test_a_second_service_says_who_has_the_directory(tmp_path: Path) -> None:
         status, said = answer(tmp_path, "generation-sidecars root --log-format console")
     finally:
         first.send_signal(signal.SIGTERM)
-        first.communicate(timeout=30)
+        first.communicate(timeout=60)
     assert status == 1
     assert "another service watches root already" in said
     assert "One is enough: leave it to that one." in said

@@ -47,7 +47,7 @@ def submit(crew: Crew, folder: Path, *names: str) -> list[Task]:
     return tasks
 
 
-def collect(crew: Crew, seconds: float = 20.0) -> dict[str, Outcome]:
+def collect(crew: Crew, seconds: float = 60.0) -> dict[str, Outcome]:
     """Take outcomes as the descriptor announces them, until none is left."""
     outcomes: dict[str, Outcome] = {}
     deadline = time.monotonic() + seconds

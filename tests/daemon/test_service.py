@@ -58,7 +58,7 @@ class House:
         self.service._build()
         self.turn_until(lambda: self.log.names.count("sweep.finished") >= 2 and self.is_quiet)
 
-    def turn_until(self, condition: Callable[[], object], seconds: float = 20.0) -> None:
+    def turn_until(self, condition: Callable[[], object], seconds: float = 60.0) -> None:
         """Go round until it holds."""
         deadline = time.monotonic() + seconds
         while not condition():

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 QUEUE = int(Path("/proc/sys/fs/inotify/max_queued_events").read_text())
-PATIENCE = 20.0
+PATIENCE = 60.0
 
 
 class Ear:

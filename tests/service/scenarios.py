@@ -55,7 +55,7 @@ def run(*words: str | Path, status: int | None = 0) -> str:
     return answer.stdout
 
 
-def poll(condition: Callable[[], object], what: str, seconds: float = 30.0) -> Any:
+def poll(condition: Callable[[], object], what: str, seconds: float = 60.0) -> Any:
     """Ask again and again until the answer is true; return it."""
     deadline, pause = time.monotonic() + seconds, threading.Event()
     while not (answer := condition()):
@@ -92,7 +92,7 @@ def save(user: str, path: Path, *texts: str, mode: int = 0o640) -> Path:
     return path
 
 
-def wait_for_sidecars(source: Path, seconds: float = 30.0) -> None:
+def wait_for_sidecars(source: Path, seconds: float = 60.0) -> None:
     """Wait until both sidecars are there and carry their stamp."""
     stamp = source.stat().st_mtime_ns
 
