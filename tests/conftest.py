@@ -8,12 +8,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import HealthCheck, settings
 from support import wait_for
 
 from lib.names import is_temporary
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+# No deadline for an example: a machine may stand still for a moment.  The same ones each time, but for a night's run.
+settings.register_profile(
+    "steady",
+    deadline=None,
+    derandomize="FAULT_ROUNDS" not in os.environ,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("steady")
 
 _OF_PYTHON_ITSELF = (b"multiprocessing.resource_tracker", b"multiprocessing.forkserver")
 

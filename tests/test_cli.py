@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import pytest
 from support import LONG_AGO_NS, save, unmeasured, wait_for
+from test_end_to_end import processes_with
 
 import decode_generations
 from daemon import cli
@@ -593,9 +594,10 @@ def test_a_sweep_that_is_killed_leaves_no_page_without_its_parts(tmp_path: Path)
             stderr=subprocess.DEVNULL,
             start_new_session=True,
         )
-        wait_for(lambda enough=enough: len(list(tree.glob("*_completions.json"))) >= enough, 30)
+        wait_for(lambda enough=enough: len(list(tree.glob("*_completions.json"))) >= enough)
         os.killpg(process.pid, signal.SIGKILL)
-        process.wait(30)
+        process.wait()
+        wait_for(lambda: not processes_with(str(tree)))
         assert parts_are_whole(tree)
     assert types(tmp_path, *words).returncode == 0
     assert len(list(tree.glob("*_completions.md"))) == 60

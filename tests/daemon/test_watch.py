@@ -478,5 +478,5 @@ def test_an_idle_watch_costs_nothing(root: Path, tmp_path: Path) -> None:
         after = health.cpu_seconds(ear.watch.pid)
         assert before is not None
         assert after is not None
-        assert after - before <= 0.02
+        assert after - before <= 0.1
         assert (health.resident_bytes(ear.watch.pid) or 0) < 64 * 2**20

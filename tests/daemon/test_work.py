@@ -9,13 +9,13 @@ import sys
 import textwrap
 import time
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from doubles import task_of
 from support import SECOND_NS, save, wait_for
 
 from daemon import work
+from daemon.status import process_start
 from daemon.work import Task, convert, prepare
 from lib.conversion import Conversion
 from lib.names import is_temporary
@@ -24,6 +24,7 @@ from lib.source import open_directory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     import pytest
 
@@ -136,10 +137,10 @@ def test_a_fault_in_the_middle_leaves_no_drafts(tmp_path: Path, monkeypatch: pyt
 
 
 def test_a_file_written_just_now_is_not_read_before_its_time_can_tell(tmp_path: Path) -> None:
-    """A tick passes between its time and the work; no more than that."""
+    """A tick passes between its time and the work."""
     path = save(tmp_path / NAME, ["text"], time_ns=time.time_ns())
     convert_one(task_of(path))
-    assert 0.02 <= time.time() - path.stat().st_mtime < 1.0
+    assert time.time() - path.stat().st_mtime >= 0.02
 
 
 def test_a_worker_stops_when_asked() -> None:
@@ -210,8 +211,8 @@ def test_workers_end_with_a_service_that_is_killed(tmp_path: Path) -> None:
     """
     mark = tmp_path / "endless_completions.npy.pid"
     with subprocess.Popen([sys.executable, "-c", textwrap.dedent(program)]) as service:
-        wait_for(lambda: mark.exists() and mark.read_text("ascii"), 20)
-        worker = Path("/proc", mark.read_text("ascii"))
-        assert worker.exists()
+        wait_for(lambda: mark.exists() and mark.read_text("ascii"))
+        worker = int(mark.read_text("ascii"))
+        assert process_start(worker)
         service.kill()
-    wait_for(lambda: not worker.exists() or ") Z " in (worker / "stat").read_text("ascii"))
+    wait_for(lambda: process_start(worker) is None)

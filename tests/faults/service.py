@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["Service", "holds", "is_fresh", "litter", "save", "serving", "sidecars"]
 
 CHECKOUT: Final = Path(__file__).resolve().parents[2]
-PATIENCE_SECONDS: Final = 90.0
+PATIENCE_SECONDS: Final = 240.0
 """What a machine with two busy cores may take for anything that is not counted in thousands."""
 _ROUNDS: Final = float(os.environ.get("FAULT_ROUNDS", "1"))
 
@@ -136,7 +136,7 @@ def serving(
     finally:
         if service.process.poll() is None:
             service.stop(signal.SIGKILL)
-        wait_for(lambda: not processes_with(str(directory)), 30)
+        wait_for(lambda: not processes_with(str(directory)))
 
 
 def unmade(root: Path) -> list[Path]:

@@ -271,7 +271,7 @@ def test_fault_22_what_vanishes_is_quiet_and_stays_away(tmp_path: Path) -> None:
         service.until(lambda: not unmade(service.root))
         last = save(service.root / "last_completions.npy", "last")
         service.until(lambda: is_right(last))
-        assert service.named("source.failed") == []
+        assert service.failures() == []
         assert sorted(path.name for path in service.root.iterdir() if path.is_dir()) == sorted(
             f"moved{number}" if number % 4 == 1 else f"d{number}"
             for number in range(40)

@@ -156,6 +156,8 @@ class Writers:
 
 def _is_whole(source: Path) -> bool:
     try:
+        if not source.read_bytes().startswith(b"\x93NUMPY"):  # numpy would unpickle it
+            return False
         np.load(source, allow_pickle=True)
     except (OSError, ValueError, EOFError, pickle.UnpicklingError):
         return False

@@ -446,9 +446,7 @@ def run(examples: int, steps: int, directory: Path) -> None:
     chosen = settings(
         max_examples=examples,
         stateful_step_count=steps,
-        deadline=None,
         database=None,
-        derandomize=os.environ.get("FAULT_ROUNDS") is None,
         suppress_health_check=list(HealthCheck),
     )
     run_state_machine_as_test(Tree, settings=chosen)

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 from doubles import Inline, Log
 from faults.service import CHECKOUT, need
-from support import unmeasured
+from support import unmeasured, unmount
 
 from daemon.crew import Crew
 from daemon.sweep import Scope, Sweep
@@ -178,7 +178,7 @@ def mounted(directory: Path, *arguments: str) -> Iterator[Path]:
     try:
         yield directory
     finally:
-        subprocess.run(["umount", str(directory)], check=True)
+        unmount(directory)
 
 
 @contextmanager

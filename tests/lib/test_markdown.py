@@ -219,7 +219,7 @@ def test_no_nasty_text_breaks_a_page_for_any_parser(style: Style) -> None:
 
 
 @given(st.lists(TEXTS, min_size=1, max_size=4))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_no_text_made_by_chance_breaks_a_page(texts: list[str]) -> None:
     """Whatever the texts, every parser sees exactly the headings and rules that we wrote, at top level."""
     assert_unbroken(texts, "auto")
@@ -227,7 +227,7 @@ def test_no_text_made_by_chance_breaks_a_page(texts: list[str]) -> None:
 
 
 @given(st.lists(VALUES, min_size=1, max_size=4))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_no_value_breaks_a_page(values: list[Any]) -> None:
     """The same holds for items that are not text."""
     page = header("completions", None, len(values), len(values)).decode()
@@ -257,7 +257,7 @@ def test_no_metadata_breaks_a_page(value: object) -> None:
 
 @given(TEXTS, TEXTS)
 @example("__>", ">__")
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_no_two_values_of_the_header_work_together(model: str, timestamp: str) -> None:
     """What one line leaves open, the other cannot close around a label."""
     assert_header_unbroken(model, timestamp)
@@ -467,7 +467,6 @@ def test_texts_among_other_values_are_shown_as_texts() -> None:
 
 
 @given(st.lists(TEXTS, max_size=6), st.integers(0, 6), st.sampled_from(["auto", "plain", "fenced"]))
-@settings(deadline=None)
 def test_a_page_is_the_same_however_it_is_cut_into_blocks(texts: list[str], cut: int, style: Style) -> None:
     """Whether an edited sidecar has our bytes must not depend on the size of a block."""
     whole = items("completions", texts, 1, style=style, all_text=True)
@@ -477,7 +476,6 @@ def test_a_page_is_the_same_however_it_is_cut_into_blocks(texts: list[str], cut:
 
 
 @given(TEXTS)
-@settings(deadline=None)
 def test_pictured_texts_drive_no_terminal(text: str) -> None:
     """Nothing is left to picture, and every character has one character for it."""
     shown = pictured(text)
