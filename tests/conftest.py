@@ -16,7 +16,7 @@ from lib.names import is_temporary
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-# No deadline for an example: a machine may stand still for a moment.  The same ones each time, but for a night's run.
+# No deadline for an example: a machine may stand still for a moment.  The same ones each time, save at night.
 settings.register_profile(
     "steady",
     deadline=None,
