@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _ADDRESS: Final = re.compile(r"((tcp|tls|ws|wss)://)?[^/\s]+:\d+")
-_TIMEOUT_SECONDS: Final = 30
 _ALIVE: Final = frozenset({"running", "connecting"})
 _LEAST_WIDTH: Final = 8
 """An adaptive cluster has no workers before there is work that waits for them."""
@@ -51,7 +50,7 @@ def _connect(address: str) -> Any:
     if not _ADDRESS.fullmatch(address):  # Dask would say so too, and then wait for a minute at the end
         raise RefusedError(f"{address}: no address of a scheduler, such as tcp://host:8786")
     try:
-        return Client(address, timeout=_TIMEOUT_SECONDS, set_as_default=False)
+        return Client(address, set_as_default=False)
     except (OSError, ValueError) as error:  # a time that ran out is an OSError
         reason = str(error).partition("\n")[0]
         raise RefusedError(

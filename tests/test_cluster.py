@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 REPOSITORY = Path(__file__).parents[1]
 SOURCES = 400
+IMPATIENCE = {"DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT": "3s"}
+"""Dask's own word for how long it looks for a scheduler, and for one that went away."""
 
 
 class Cluster:
@@ -27,8 +29,7 @@ class Cluster:
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._file = directory / "scheduler.json"
-        self.environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "PYTHONWARNINGS": ""}
-        self.environment["DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT"] = "3s"
+        self.environment = {**os.environ, **IMPATIENCE, "PYTHONPATH": str(REPOSITORY), "PYTHONWARNINGS": ""}
         self.scheduler = self._start("scheduler", "--host", "127.0.0.1", "--port", "0", "--no-show")
         self._processes = [self.scheduler]
         wait_for(self._file.exists, 60)
@@ -150,9 +151,9 @@ def test_ctrl_c_ends_a_sweep_that_nobody_works_for(cluster: Cluster, tmp_path: P
 
 def test_a_scheduler_that_does_not_answer_is_told_with_its_address(tmp_path: Path) -> None:
     """A wrong port is a sentence, not a traceback."""
-    code = "import sys; from daemon import cli, cluster; cluster._TIMEOUT_SECONDS = 1; sys.exit(cli.main())"
-    command = [sys.executable, "-c", code, "--backfill", str(tmp_path), "--scheduler", "tcp://127.0.0.1:1"]
-    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    command = [sys.executable, "-m", "daemon", "--backfill", str(tmp_path)]
+    command += ["--scheduler", "tcp://127.0.0.1:1"]
+    environment = {**os.environ, **IMPATIENCE, "PYTHONPATH": str(REPOSITORY)}
     run = subprocess.run(command, check=False, env=environment, cwd=tmp_path, capture_output=True, text=True)
     assert run.returncode == 1
     assert run.stderr.startswith("tcp://127.0.0.1:1: no Dask scheduler answers there")
