@@ -103,8 +103,11 @@ class Outcome:
     @property
     def reason_and_hint(self) -> tuple[str, str]:
         """Say why the result is what it is, and what a person can do."""
-        verdict = next(verdict for verdict in self.verdicts if verdict.result == self.result)
-        return verdict.reason, verdict.hint
+        grave = [verdict for verdict in self.verdicts if verdict.result == self.result]
+        reason = grave[0].reason
+        if self.result == "kept":  # the path that goes with it is the source's
+            reason = f"its {' and '.join(f'.{verdict.fmt}' for verdict in grave)}: {reason}"
+        return reason, grave[0].hint
 
 
 def failure(name: str, options: Options, error: SidecarError) -> Outcome:

@@ -244,7 +244,7 @@ def test_an_edited_part_is_kept_and_told(run: Path) -> None:
     (run / PAGE).unlink()
     outcome = sync(run / SOURCE, extras=split)
     assert results(outcome)["md"] == "kept"
-    assert outcome.reason_and_hint[0].startswith("n3_completions.2.md: ")
+    assert outcome.reason_and_hint[0].startswith("its .md: n3_completions.2.md: ")
     assert part.read_text() == "my own"
     sync(run / SOURCE, extras=split, force=True)
     assert part.read_text().startswith("# Completions Only\n")

@@ -225,7 +225,7 @@ def test_newer_with_other_bytes_is_kept(source: Path, edited: str) -> None:
         outcome = sync(source)
         assert results(outcome) == {"json": "kept", "md": "fresh"}
         assert outcome.reason_and_hint == (
-            "edited after it was written",
+            "its .json: edited after it was written",
             "Use --force to write it again from its source, or delete it.",
         )
         assert sidecar(source, "json").read_text() == edited
@@ -630,4 +630,12 @@ def test_an_outcome_is_as_grave_as_its_worst_sidecar(source: Path) -> None:
     outcome = sync(source)
     assert results(outcome) == {"json": "kept", "md": "rendered"}
     assert outcome.result == "kept"
-    assert outcome.reason_and_hint[0] == "edited after it was written"
+    assert outcome.reason_and_hint[0] == "its .json: edited after it was written"
+
+
+def test_all_sidecars_that_are_kept_are_named(source: Path) -> None:
+    """Whoever reads the source's path and this reason knows which files to look at."""
+    sync(source)
+    for fmt in FORMATS:
+        sidecar(source, fmt).write_text("edited")
+    assert sync(source).reason_and_hint[0] == "its .json and .md: edited after it was written"
