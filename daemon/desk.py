@@ -156,7 +156,7 @@ class Desk:
 
     def _settle(self, task: Task, entry: Entry, outcome: Outcome, now: float) -> None:
         failed = self._forget_failure(task)
-        log_outcome(self._log, task, outcome, now - entry.began)
+        log_outcome(self._log, task, outcome, now - entry.began, attempt=entry.attempts + 1)
         if outcome.result in {"failed", "skipped", "kept"} and len(self.settled) < _SETTLED_LIMIT:
             since = failed.since if failed and outcome.result == "failed" else time.time()
             self.settled[task] = Known(entry.signature, outcome, since)
@@ -178,8 +178,8 @@ class Desk:
             or now - entry.logged[1] >= _LOG_AGAIN_SECONDS
         ):
             entry.logged = (outcome.trouble, now)
-            retry = {"attempt": entry.attempts, "retry_seconds": wait}
-            log_outcome(self._log, task, outcome, now - entry.began, **retry)
+            seconds = now - entry.began
+            log_outcome(self._log, task, outcome, seconds, attempt=entry.attempts, retry_seconds=wait)
         self.on_finished(task, outcome)
 
     def _pass_over(self, task: Task) -> None:

@@ -144,7 +144,8 @@ class Renderer:
         moment = _time_of_day(moment) if self._brief else moment
         line = f"{self._in(_DIM, moment)} {self._in(_COLOURS.get(level), f'{level:<7} {escaped(name)}')}"
         traceback = event.pop("traceback", "").splitlines()
-        line = " ".join([line, *(f"{escaped(key)}={_as_word(value)}" for key, value in event.items())])
+        fields = (f"{escaped(key)}={_as_word(value)}" for key, value in event.items() if value is not None)
+        line = " ".join([line, *fields])
         return "\n".join([line, *(f"    {escaped(frame)}" for frame in traceback)])
 
     def _in(self, colour: int | None, text: str) -> str:

@@ -45,10 +45,19 @@ class Sums:
         return asdict(self)
 
 
-def log_outcome(log: Any, task: Task, outcome: Outcome, seconds: float, **retry: Any) -> None:
+def log_outcome(
+    log: Any,
+    task: Task,
+    outcome: Outcome,
+    seconds: float,
+    *,
+    attempt: int = 1,
+    retry_seconds: float | None = None,
+) -> None:
     """Log what became of one source; a source whose sidecars are all fresh is no event.
 
-    ``retry`` are fields for a failure: attempt and retry_seconds.
+    ``attempt`` and ``retry_seconds`` are for a failure: which attempt it was, from 1, and when the next will
+    be, None where only a change of the file helps, or the next sweep.
     """
     for warning in outcome.warnings:
         log.warning(METADATA_UNREADABLE, source=task.path, reason=warning)
@@ -65,13 +74,20 @@ def log_outcome(log: Any, task: Task, outcome: Outcome, seconds: float, **retry:
             SOURCE_SKIPPED, source=task.path, kind=outcome.kind, reason=outcome.trouble, hint=outcome.hint
         )
     elif outcome.result == "failed":
-        fields = {"reason": outcome.trouble, "hint": outcome.hint, **retry}
-        log.error(SOURCE_FAILED, source=task.path, kind=outcome.kind, **fields)
+        log.error(
+            SOURCE_FAILED,
+            source=task.path,
+            kind=outcome.kind,
+            reason=outcome.trouble,
+            hint=outcome.hint,
+            attempt=attempt,
+            retry_seconds=retry_seconds,
+        )
 
 
 def log_trouble(log: Any, path: str, error: SidecarError) -> None:
     """Log a path that could not even be looked at."""
-    log.error(SOURCE_FAILED, source=path, reason=error.reason, hint=error.hint)
+    log.error(SOURCE_FAILED, source=path, reason=error.reason, hint=error.hint, attempt=1, retry_seconds=None)
 
 
 def _log_written(log: Any, task: Task, outcome: Outcome, seconds: float) -> None:

@@ -169,7 +169,7 @@ class Sweep:
         self.summary.add_outcome(task, outcome)
         if self._catalogue is not None:
             self._catalogue.take(task, outcome, time.monotonic())
-        log_outcome(self._log, task, outcome, seconds)
+        log_outcome(self._log, task, outcome, seconds, attempt=self._attempts[task] + 1)
 
     def _write_index(self, catalogue: Catalogue) -> None:
         if not self.stopped:  # else not everything was seen

@@ -38,9 +38,10 @@ END: Final = b"\0"
 class Hint:
     """Something may have happened at ``path``; only the disk knows.
 
-    ``closed``: a source or metadata file was closed after writing · ``moved``: renamed to ``path`` ·
-    ``seen``: it appeared (created, linked, moved in) · ``directory``: a directory appeared, moved to ``path``
-    or went · ``overflow``: events were lost, or may have been; ``path`` is empty and only a sweep helps.
+    ``closed``: a source or metadata file was closed after writing · ``moved``: renamed to ``path``, from
+    wherever · ``seen``: it appeared (created, linked) · ``directory``: a directory appeared, moved to
+    ``path`` or went · ``overflow``: events were lost, or may have been; ``path`` is empty and only a sweep
+    helps.
     """
 
     kind: HintKind

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from watchdog import events
 from watchdog.observers.api import BaseObserver
-from watchdog.observers.inotify import InotifyEmitter, InotifyObserver
+from watchdog.observers.inotify import InotifyFullEmitter, InotifyObserver
 from watchdog.observers.inotify_c import InotifyConstants, InotifyEvent
 
 from daemon.watch_events import FENCE, QUEUE_DEFAULT, Burst, Canary, Handler, LogReader, Out
@@ -46,7 +46,7 @@ SAYS_OVERFLOW: Final = hasattr(InotifyEvent, "is_queue_overflow")
 """watchdog 7.1 logs that the kernel's queue overflowed; before it nobody is told."""
 
 
-class UnlinkedEmitter(InotifyEmitter):
+class UnlinkedEmitter(InotifyFullEmitter):
     """For watchdog 6, which lacks what 7 does: never put a watch on what a symbolic link leads to.
 
     It would report that directory's events under the link's path, and no longer under its own.
@@ -59,8 +59,11 @@ class UnlinkedEmitter(InotifyEmitter):
 
 
 def new_observer() -> BaseObserver:
-    """Make an observer that follows no symbolic links, from either line of watchdog."""
-    return InotifyObserver() if SAYS_OVERFLOW else BaseObserver(UnlinkedEmitter)
+    """Make an observer that follows no symbolic links, from either line of watchdog.
+
+    Its events are "full": what is renamed from outside of the root is moved too, not created.
+    """
+    return InotifyObserver(generate_full_events=True) if SAYS_OVERFLOW else BaseObserver(UnlinkedEmitter)
 
 
 def watch(roots: Sequence[str], canary: str, out: Out, lost: threading.Event) -> NoReturn:

@@ -84,7 +84,7 @@ class Daemon:
 
     def failures(self) -> list[dict[str, object]]:
         """Return those that stay: a file may be seen half-saved, and is told of as tried again."""
-        return [event for event in self.named("source.failed") if "retry_seconds" not in event]
+        return [event for event in self.named("source.failed") if event["retry_seconds"] is None]
 
     def wait_for(self, name: str, count: int = 1) -> None:
         """Wait until an event was logged so many times."""

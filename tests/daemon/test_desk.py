@@ -278,7 +278,8 @@ def test_what_time_cannot_mend_waits_for_a_change(office: Office) -> None:
     assert office.take() == office.desk.settled[office.task].outcome
     office.go()
     assert office.crew.worked == [NAME]
-    assert office.log.names == ["source.failed"]
+    [failed] = office.log.of("source.failed")
+    assert (failed["attempt"], failed["retry_seconds"]) == (1, None)
     office.save()
     assert office.take() is None
     office.go()

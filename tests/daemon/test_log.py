@@ -149,9 +149,9 @@ def test_a_hostile_name_is_escaped_on_the_console(pipe: Pipe) -> None:
 
 
 def test_console_values_are_words(pipe: Pipe) -> None:
-    """What would not be one word stands in quotation marks."""
+    """What would not be one word stands in quotation marks; what has no value is left out."""
     configure("info", "console", fd=pipe.writer)
-    get_logger().info("x", a="b", c="d e", f="", g='"', h=("json", "md"), i=1.5, j=5.0)
+    get_logger().info("x", a="b", c="d e", f="", g='"', h=("json", "md"), i=1.5, j=5.0, k=None)
     assert pipe.read().partition(" info    ")[2] == 'x a=b c="d e" f="" g="\\"" h=json,md i=1.5 j=5\n'
 
 

@@ -88,10 +88,11 @@ def test_a_skipped_source_says_why() -> None:
 
 
 def test_a_failed_source_says_why_and_when_it_is_tried_again() -> None:
-    """Attempt and wait are the service's; a sweep has none."""
+    """Nobody waits for another attempt where only a change of the file helps, or in a sweep."""
     error = failure(TASK.name, Options(), Storage("full", hint="Make room."))
     fields = {"source": PATH, "kind": "completions", "reason": "full", "hint": "Make room."}
-    assert events(error) == [("error", "source.failed", fields)]
+    final = fields | {"attempt": 1, "retry_seconds": None}
+    assert events(error) == [("error", "source.failed", final)]
     retried = events(error, attempt=2, retry_seconds=2.0)
     assert retried == [("error", "source.failed", fields | {"attempt": 2, "retry_seconds": 2.0})]
 
@@ -107,6 +108,7 @@ def test_a_path_that_cannot_be_looked_at_is_a_failure() -> None:
     log = Log()
     log_trouble(log, "/r/d", Storage("denied", hint="Give permission."))
     fields = {"source": "/r/d", "reason": "denied", "hint": "Give permission."}
+    fields |= {"attempt": 1, "retry_seconds": None}
     assert log.events == [("error", "source.failed", fields)]
 
 

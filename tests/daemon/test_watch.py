@@ -128,11 +128,22 @@ def test_a_hard_link_is_seen(ear: Ear, root: Path, tmp_path: Path) -> None:
     assert ear.hears("seen", root / "n1_completions.npy")
 
 
-def test_a_move_in_from_outside_is_seen(ear: Ear, root: Path, tmp_path: Path) -> None:
-    """A rename across the root's border has no source that is watched."""
+def test_a_rename_from_outside_gives_a_moved_hint(ear: Ear, root: Path, tmp_path: Path) -> None:
+    """Its writer is through with it, although the name that it had is not watched."""
     (tmp_path / "elsewhere").write_bytes(b"x")
     (tmp_path / "elsewhere").rename(root / "n1_completions.npy")
-    assert ear.until(lambda: any(hint.path == str(root / "n1_completions.npy") for hint in ear.hints))
+    assert ear.hears("moved", root / "n1_completions.npy")
+
+
+def test_a_rename_to_outside_gives_no_hint(ear: Ear, root: Path, tmp_path: Path) -> None:
+    """What has left is nobody's work."""
+    (root / "n1_completions.npy").write_bytes(b"x")
+    assert ear.hears("closed", root / "n1_completions.npy")
+    (root / "n1_completions.npy").rename(tmp_path / "elsewhere")
+    time.sleep(1.0)  # watchdog waits half a second for the other half of a rename
+    (root / "n2_completions.npy").write_bytes(b"x")
+    assert ear.hears("closed", root / "n2_completions.npy")
+    assert not [hint for hint in ear.hints if hint.kind == "moved"]
 
 
 def test_metadata_is_reported_and_other_files_are_not(ear: Ear, root: Path) -> None:
