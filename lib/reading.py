@@ -26,13 +26,21 @@ def read_items(source: Bytes, header: Header | None = None, limit: int | None = 
     :raises Unfinished: it ends too early.
     """
     header = header or read_header(source)
+    check_end(source, header)
     if header.letter == "O":
-        if source.read_at(source.size - 1, 1) != _STOP:
-            raise Unfinished("it does not end where numpy's data ends: cut short, or still being written")
         return _first(_object_rows(source, header), limit)
     from lib.texts import fixed_blocks
 
     return fixed_blocks(source, header, limit)
+
+
+def check_end(source: Bytes, header: Header) -> None:
+    """Check that a source ends as its data does; of ``U`` and ``S`` arrays the header told that already.
+
+    :raises Unfinished: it does not.
+    """
+    if header.letter == "O" and source.read_at(source.size - 1, 1) != _STOP:
+        raise Unfinished("it does not end where numpy's data ends: cut short, or still being written")
 
 
 def _object_rows(source: Bytes, header: Header) -> Iterator[list[Any]]:

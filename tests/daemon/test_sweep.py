@@ -243,6 +243,16 @@ def test_a_dry_run_tells_fresh_kept_adopted_skipped_and_failed(yard: Yard) -> No
     assert (yard.root / "a_completions.json").stat().st_mtime == 2.0
 
 
+@pytest.mark.parametrize("dtype", ["O", "U", "S"])
+def test_a_dry_run_foresees_what_a_file_that_was_cut_short_comes_to(yard: Yard, dtype: str) -> None:
+    """The plan is ``failed``, as it will be."""
+    cut = yard.root / "cut_completions.npy"
+    save(cut, np.array(["some", "text"], dtype=dtype), time_ns=SECOND_NS)
+    os.truncate(cut, cut.stat().st_size - 1)
+    assert [plan for plan, _, _ in lines(yard)] == ["failed", "failed"]
+    assert yard.sweep()["failed"] == 2
+
+
 def test_names_in_a_dry_run_break_no_line(yard: Yard) -> None:
     """Newlines and escapes are shown, not sent."""
     yard.put("a\nb\x1b[2J")
