@@ -145,10 +145,10 @@ class LogReader(logging.Handler):
 
 def letter_and_path(event: events.FileSystemEvent) -> tuple[bytes, bytes] | None:
     """Pick the record an event is worth, or None."""
-    has_left = event.event_type == events.EVENT_TYPE_MOVED and not event.dest_path
     path = os.fsencode(event.dest_path or event.src_path)
     if event.is_directory:
         return DIRECTORY, path.rstrip(b"/") or b"/"
+    has_left = event.event_type == events.EVENT_TYPE_MOVED and not event.dest_path
     name = os.fsdecode(path.rpartition(b"/")[2])
     letter = LETTERS.get(event.event_type)
     if letter is None or has_left or (kind_of(name) is None and not sources_of_metadata(name)):

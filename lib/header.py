@@ -25,6 +25,8 @@ ITEM_BYTES_LIMIT: Final = 1 << 28
 """One item (one text, or one row of a table) must fit into memory: 256 MiB."""
 EMPTY_ITEMS_LIMIT: Final = 1 << 20
 """So many items may take no bytes at all; more is a bomb (``<U0`` × 2**27 takes numpy a gigabyte)."""
+_STOP: Final = b"."
+"""The last byte of every pickle."""
 _LENGTH_BYTES: Final = {(1, 0): 2, (2, 0): 4, (3, 0): 4}
 _PAIR: Final = re.compile(r"\s*'(\w{1,32})'\s*:\s*('[^'\\]{0,64}'|True|False|\([0-9L,\s]*\)|\[)\s*,?")
 _TEXT_DTYPE: Final = re.compile(r"[<>|=]?([US])([0-9]{1,25})")
@@ -61,9 +63,9 @@ class Header:
 
 
 def read_header(source: Bytes) -> Header:
-    """Parse the header and hold it against the size of the file.
+    """Parse the header and hold it against the file: its size, and of a pickle its last byte.
 
-    :raises Unfinished: the file is shorter than its header says.
+    :raises Unfinished: the file is shorter than its header says, or does not end where its pickle would.
     :raises NotText: a sound header of an array that holds no text.
     :raises Corrupt: this is not what numpy writes.
     :raises Unsafe: the numbers ask for more memory than reading text needs.
@@ -72,6 +74,8 @@ def read_header(source: Bytes) -> Header:
     descr, fortran_order, shape = _three_values(text)
     header = _typed(descr, fortran_order, shape, data_offset)
     _check_sizes(header, source.size)
+    if header.letter == "O" and source.read_at(source.size - 1, 1) != _STOP:
+        raise Unfinished("it does not end where numpy's data ends: cut short, or still being written")
     return header
 
 

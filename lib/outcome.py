@@ -106,7 +106,8 @@ class Outcome:
         grave = [verdict for verdict in self.verdicts if verdict.result == self.result]
         reason = grave[0].reason
         if self.result == "kept":  # the path that goes with it is the source's
-            reason = f"its {' and '.join(f'.{verdict.fmt}' for verdict in grave)}: {reason}"
+            endings = " and ".join(f".{verdict.fmt}" for verdict in grave)
+            reason = f"its {endings}: {reason}"
         return reason, grave[0].hint
 
 

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
-from lib.errors import Unfinished
 from lib.header import Header, read_header
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from lib.source import Bytes
-
-_STOP: Final = b"."
 
 
 def read_items(source: Bytes, header: Header | None = None, limit: int | None = None) -> Iterator[list[Any]]:
@@ -26,21 +23,11 @@ def read_items(source: Bytes, header: Header | None = None, limit: int | None = 
     :raises Unfinished: it ends too early.
     """
     header = header or read_header(source)
-    check_end(source, header)
     if header.letter == "O":
         return _first(_object_rows(source, header), limit)
     from lib.texts import fixed_blocks
 
     return fixed_blocks(source, header, limit)
-
-
-def check_end(source: Bytes, header: Header) -> None:
-    """Check that a source ends as its data does; of ``U`` and ``S`` arrays the header told that already.
-
-    :raises Unfinished: it does not.
-    """
-    if header.letter == "O" and source.read_at(source.size - 1, 1) != _STOP:
-        raise Unfinished("it does not end where numpy's data ends: cut short, or still being written")
 
 
 def _object_rows(source: Bytes, header: Header) -> Iterator[list[Any]]:

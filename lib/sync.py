@@ -15,7 +15,7 @@ from lib.names import metadata_name, partner_name, sidecar_name
 from lib.outcome import Options, Outcome, Verdict, failure, source_kind
 from lib.plan import Plan, follow_json, plan_sidecar
 from lib.publish import flush_directory
-from lib.reading import check_end, read_items
+from lib.reading import read_items
 from lib.source import FileBytes, check_same, open_file, status_of, storage_error
 
 if TYPE_CHECKING:
@@ -146,7 +146,6 @@ def _sync(
     header = read_header(source)
     check_output(header, options)
     if options.dry_run and not any(plan.action == "compare" for plan in plans):
-        check_end(source, header)
         return Outcome(name, source_kind(name), tuple(untouched(plan) for plan in plans))
     with closing(Conversion(directory, name, source, options)) as conversion:
         conversion.write(plans, header, stop)

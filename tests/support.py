@@ -73,6 +73,20 @@ def promptly(seconds: float, act: Callable[[], Made]) -> Made:
     pytest.fail(f"it took {took:.2f} s of processor time, more than {seconds * SLOWDOWN}")
 
 
+def processes_with(word: str) -> list[int]:
+    """Find processes, zombies aside, whose command line holds a word."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and int(entry.name) != os.getpid():
+            try:
+                command = (entry / "cmdline").read_bytes().decode(errors="replace")
+            except OSError:
+                continue
+            if word in command:
+                found.append(int(entry.name))
+    return found
+
+
 def freeze(pid: int) -> None:
     """Stop a process, and return when all its threads have stopped: ``kill`` alone does not wait for that."""
     os.kill(pid, signal.SIGSTOP)

@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import pytest
-from support import LONG_AGO_NS, save, unmeasured, wait_for
-from test_end_to_end import processes_with
+from support import LONG_AGO_NS, processes_with, save, unmeasured, wait_for
 
 import decode_generations
 from daemon import cli

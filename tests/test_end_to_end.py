@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from support import wait_for
+from support import processes_with, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -128,20 +128,6 @@ def poll(condition: Callable[[], object], what: str, seconds: float = DEADLINE_S
         wait_for(condition, seconds)
     except pytest.fail.Exception:
         pytest.fail(f"waited {seconds} s for {what}")
-
-
-def processes_with(word: str) -> list[int]:
-    """Find processes, zombies aside, whose command line holds a word."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit() and int(entry.name) != os.getpid():
-            try:
-                command = (entry / "cmdline").read_bytes().decode(errors="replace")
-            except OSError:
-                continue
-            if word in command:
-                found.append(int(entry.name))
-    return found
 
 
 def sidecars(source: Path) -> tuple[Path, Path]:

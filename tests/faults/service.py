@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import pytest
-from support import wait_for
-from test_end_to_end import Daemon, holds, is_fresh, litter, processes_with, save, sidecars
+from support import processes_with, wait_for
+from test_end_to_end import Daemon, holds, is_fresh, litter, save, sidecars
 
 from lib.names import is_temporary
 

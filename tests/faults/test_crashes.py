@@ -31,8 +31,7 @@ from faults.tools import (
     start_sweep,
     sweep_here,
 )
-from support import METADATA, SECOND_NS, SOURCE, objects, save, wait_for
-from test_end_to_end import processes_with
+from support import METADATA, SECOND_NS, SOURCE, objects, processes_with, save, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable
