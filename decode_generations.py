@@ -10,9 +10,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from daemon.completion import PrintCompletion
-from daemon.flags import Parser, Version, add_options, add_sweep_flags, effective_config, guarded
-from daemon.once import backfill
+from daemon.cli.backfill import backfill
+from daemon.cli.completion import PrintCompletion
+from daemon.cli.flags import Parser, Version, add_options, add_sweep_flags, effective_config, guarded
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

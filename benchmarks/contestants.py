@@ -26,9 +26,9 @@ _CHUNK: Final = 1 << 20
 
 def ours(source: Path) -> None:
     """Convert with this project's engine, with all its flushing."""
-    from lib.outcome import Options
-    from lib.source import open_directory
-    from lib.sync import sync_source
+    from lib.files.reader import open_directory
+    from lib.options import Options
+    from lib.sync.engine import sync_source
 
     with open_directory(str(source.parent)) as directory:
         outcome = sync_source(directory, source.name, Options())
@@ -70,7 +70,7 @@ def main() -> None:
     """Convert, a few times if asked to, and print the seconds of each."""
     import numpy as np  # noqa: F401  # warm, for everybody
 
-    from lib import pickled, render, texts  # noqa: F401  # the same
+    from lib.npy import fixed_width as texts  # noqa: F401  # the same
 
     convert, source = CONTESTANTS[sys.argv[1]], Path(sys.argv[2])
     for _ in range(int(sys.argv[3]) if len(sys.argv) > 3 else 1):

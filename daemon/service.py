@@ -13,11 +13,8 @@ import selectors
 import time
 from typing import TYPE_CHECKING, Any, Final
 
-from daemon.crew import Crew, local_processes
-from daemon.desk import Desk
-from daemon.guard import Guard
-from daemon.lanes import Lanes
-from daemon.log import (
+from daemon.config.options import options_of
+from daemon.report.logging import (
     CONFIG_REJECTED,
     CONFIG_RELOADED,
     SERVICE_STARTED,
@@ -25,21 +22,24 @@ from daemon.log import (
     SERVICE_STOPPING,
     WATCH_OVERFLOW,
 )
-from daemon.onlookers import Onlookers
-from daemon.options import options_of
-from daemon.roots import Root
-from daemon.rounds import Rounds
+from daemon.report.onlookers import Onlookers
+from daemon.report.reporter import Teller
+from daemon.schedule.scheduler import Desk
+from daemon.schedule.sweeper import Rounds
 from daemon.signals import Signals
-from daemon.teller import Teller
-from daemon.work import Task
+from daemon.watch.roots import Root
+from daemon.watch.supervisor import Guard
+from daemon.workers.lanes import Lanes
+from daemon.workers.pool import Crew, local_processes
 from lib.errors import SidecarError
 from lib.names import sources_concerned
+from lib.sync.walk import Task
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from daemon.config import Config
-    from daemon.watch_records import Hint, Hints
+    from daemon.config.model import Config
+    from daemon.watch.protocol import Hint, Hints
     from lib.outcome import Outcome
 
 _SLICE_SECONDS: Final = 0.02

@@ -14,16 +14,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lib.errors import Corrupt, NotText, SidecarError
-from lib.header import read_header
-from lib.metadata import parse_metadata
+from lib.files.atomic import Draft, flush_directory, make_directories
+from lib.files.reader import open_directory, open_file, storage_error
 from lib.names import FORMATS, METADATA_SUFFIX, SOURCE_SUFFIX, Format, Kind, sidecar_name
-from lib.page import Page
-from lib.plan import stamp_of
-from lib.publish import Draft, flush_directory, make_directories
-from lib.reading import read_items
-from lib.render import rendered
-from lib.source import open_directory, open_file, storage_error
-from lib.tally import Tally
+from lib.npy.array_reader import read_items
+from lib.npy.header import read_header
+from lib.render.page import Page
+from lib.render.statistics import Tally
+from lib.render.stream import rendered
+from lib.sync.inputs import parse_metadata
+from lib.sync.plan import stamp_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

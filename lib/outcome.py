@@ -1,4 +1,4 @@
-"""What is asked for when sidecars are made, and what became of it: values that travel between processes."""
+"""The outcome of a source and of each of its sidecars: plain values that travel between processes."""
 
 from __future__ import annotations
 
@@ -6,57 +6,30 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
 from lib.errors import NotText, Passing
-from lib.names import FORMATS, Format, Kind, kind_of
+from lib.names import Format, Kind, kind_of
 
 if TYPE_CHECKING:
     from lib.errors import SidecarError
-    from lib.tally import Figures
+    from lib.options import Options
 
-Style = Literal["auto", "plain", "fenced"]
 Result = Literal["rendered", "adopted", "fresh", "kept", "skipped", "failed"]
 
 ABSENT: Final = "absent"
-MAX_OUTPUT_BYTES: Final = 16 << 30
 
 
 @dataclass(frozen=True, slots=True)
-class Extras:
-    """What a page can have besides its items, all off by default.
+class Figures:
+    """Counts over the items rendered, and the lengths of those that are text, in characters.
 
-    ``summary``: a line of figures; ``links``: contents, and the way from item to item; ``pairs``: the prompt
-    below each completion; ``page_bytes``: the size above which a page is split.
+    ``distinct`` and the lengths are None above two million items, where they are not counted; the lengths
+    also where no item is text.
     """
 
-    summary: bool = False
-    links: bool = False
-    pairs: bool = False
-    page_bytes: int | None = None
-
-    @property
-    def look_ahead(self) -> bool:
-        """Tell whether all items have to be seen before the first line can be written."""
-        return self.summary or self.page_bytes is not None
-
-
-NO_EXTRAS: Final = Extras()
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """How sidecars are made.  ``limit``: only the first that many items; ``max_output_bytes``: of one source.
-
-    ``dry_run``: say what would be done and write nothing.  ``count``: of a source whose sidecars are fresh,
-    bring the figures all the same.
-    """
-
-    formats: tuple[Format, ...] = FORMATS
-    limit: int | None = None
-    markdown: Style = "auto"
-    max_output_bytes: int = MAX_OUTPUT_BYTES
-    force: bool = False
-    dry_run: bool = False
-    extras: Extras = NO_EXTRAS
-    count: bool = False
+    records: int
+    blank: int
+    distinct: int | None
+    median_length: float | None
+    longest_length: int | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,16 +10,18 @@ from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from daemon.crew import local_processes
-from daemon.work import Task, convert
-from lib.outcome import Options, Outcome, failure
-from lib.source import open_directory
+from daemon.workers.pool import local_processes
+from daemon.workers.worker import convert
+from lib.files.reader import open_directory
+from lib.outcome import Outcome, failure
+from lib.sync.walk import Task
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
-    from daemon.watch_records import Hint
+    from daemon.watch.protocol import Hint
     from lib.errors import SidecarError
+    from lib.options import Options
 
 NEVER = float("inf")
 """An end of a slice that never comes."""
@@ -105,7 +107,7 @@ class HandCrew:
 
 
 class FedWatch:
-    """A watch as :class:`daemon.watch_records.Hints` describes it; tests set what it says."""
+    """A watch as :class:`daemon.watch.protocol.Hints` describes it; tests set what it says."""
 
     def __init__(self, roots: list[str]) -> None:
         self.roots = roots

@@ -19,17 +19,19 @@ import pytest
 from make_caches import MANIFEST
 
 from lib.errors import Corrupt, SidecarError, Unsafe
-from lib.header import read_header
-from lib.outcome import Options, Outcome
-from lib.page import Page
-from lib.reading import read_items
-from lib.render import rendered
-from lib.source import MemoryBytes, open_directory
-from lib.sync import sync_source
-from lib.tally import Tally
+from lib.files.reader import MemoryBytes, open_directory
+from lib.npy.array_reader import read_items
+from lib.npy.header import read_header
+from lib.options import Options
+from lib.render.page import Page
+from lib.render.statistics import Tally
+from lib.render.stream import rendered
+from lib.sync.engine import sync_source
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from lib.outcome import Outcome
 
 Made = TypeVar("Made")
 

@@ -17,8 +17,8 @@ import pytest
 from support import LONG_AGO_NS, processes_with, save, unmeasured, wait_for
 
 import decode_generations
-from daemon import cli
-from daemon.config import Config, parse, to_toml
+from daemon.cli import main as cli
+from daemon.config.model import Config, parse, to_toml
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -433,7 +433,7 @@ def test_help_ends_with_0_and_is_quick(program: str, tmp_path: Path) -> None:
     assert run.returncode == 0
     assert run.stdout.startswith(f"usage: {program} ")
     assert not re.search(
-        r"\| +(numpy|watchdog|structlog|orjson|tomli|daemon\.config)$", run.stderr, re.MULTILINE
+        r"\| +(numpy|watchdog|structlog|orjson|tomli|daemon\.config\.model)$", run.stderr, re.MULTILINE
     )
 
 

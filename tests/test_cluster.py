@@ -165,7 +165,7 @@ def test_without_dask_the_way_to_get_it_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """It is an extra: nobody else needs it."""
-    from daemon import cli
+    from daemon.cli import main as cli
 
     monkeypatch.setitem(sys.modules, "distributed", None)
     assert cli.main(["--backfill", str(tmp_path), "--scheduler", "tcp://127.0.0.1:1"]) == 1

@@ -31,9 +31,17 @@ from markdown_it import MarkdownIt
 from support import wait_for
 
 import decode_generations
-from daemon import cli, log, refusals, status, walk
-from daemon.config import KEYS, Config, parse, to_toml
-from lib import header, metadata, plain, scaffold, tally
+from daemon.cli import main as cli
+from daemon.config import refusals
+from daemon.config.model import KEYS, Config, parse, to_toml
+from daemon.report import logging as log
+from daemon.report import status
+from lib.npy import header
+from lib.npy import pickle_globals as scaffold
+from lib.npy import values as plain
+from lib.render import statistics as tally
+from lib.sync import inputs as metadata
+from lib.sync import walk
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -437,15 +445,26 @@ def test_every_row_of_what_goes_wrong_is_a_test() -> None:
     assert numbers >= set(range(1, 43))
 
 
-def test_the_map_of_the_code_names_every_module_and_no_other() -> None:
-    """Whoever looks for something in CONTRIBUTING finds it."""
-    named = set(re.findall(r"`((?:lib|daemon)/\w+\.py)`", text_of("CONTRIBUTING.md")))
+def test_the_map_of_the_code_has_a_row_for_every_room() -> None:
+    """CONTRIBUTING's map names each folder and each module at the root of a package, and no other."""
+    named = set(re.findall(r"^\| `((?:lib|daemon)/\w+(?:/|\.py))`", text_of("CONTRIBUTING.md"), re.MULTILINE))
     there = {
-        f"{package}/{path.name}"
+        f"{package}/{path.name}{'/' * path.is_dir()}"
         for package in ("lib", "daemon")
-        for path in (REPOSITORY / package).glob("*.py")
+        for path in (REPOSITORY / package).iterdir()
     }
-    assert named == {name for name in there if not name.endswith("/__init__.py")}
+    assert named == {
+        name
+        for name in there
+        if not name.startswith(("lib/__", "lib/py.", "daemon/__init", "daemon/__py", "daemon/py."))
+    }
+
+
+def test_the_code_that_contributing_names_is_there() -> None:
+    """Every module that its text mentions exists."""
+    named = set(re.findall(r"`((?:lib|daemon)/[\w/]+\.py)`", text_of("CONTRIBUTING.md")))
+    assert named
+    assert [name for name in sorted(named) if not (REPOSITORY / name).is_file()] == []
 
 
 def test_the_version_in_the_changelog_is_the_projects() -> None:

@@ -391,7 +391,7 @@ def test_a_long_source_has_a_worker_of_its_own(daemon: Daemon, root: Path) -> No
     poll((root / "long_completions.md").exists, "the long one's page")
     children = Path(f"/proc/{daemon.process.pid}/task/{daemon.process.pid}/children").read_text().split()
     commands = [Path(f"/proc/{pid}/cmdline").read_bytes() for pid in children]
-    assert sum(b"daemon.watcher" not in command for command in commands) == 2
+    assert sum(b"daemon.watch.process" not in command for command in commands) == 2
 
 
 def test_status_tells_of_the_running_service(daemon: Daemon, root: Path) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from support import as_nobody, needs_root, save, small_disk, unmeasured, wait_for
 
-from daemon import cli
+from daemon.cli import main as cli
 from lib.errors import SidecarError
 from lib.generation import load_generations_from_cache, save_generations_to_cache
 

@@ -18,8 +18,8 @@ import pytest
 from support import save, unmeasured, wait_for
 
 import decode_generations
-from daemon import cli
-from daemon.completion import SHELLS, script
+from daemon.cli import main as cli
+from daemon.cli.completion import SHELLS, script
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

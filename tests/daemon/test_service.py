@@ -14,14 +14,14 @@ from doubles import FedWatch, Log, moody_processes
 from support import SECOND_NS, save
 
 from daemon import service as module
-from daemon import status
-from daemon.config import Config, Index, Metrics, Sidecars, Watch, Work
-from daemon.options import options_of
-from daemon.roots import Root
+from daemon.config.model import Config, Index, Metrics, Sidecars, Watch, Work
+from daemon.config.options import options_of
+from daemon.report import status
 from daemon.service import Service
-from daemon.watch_records import Hint
-from lib.index import INDEX_NAME, parse
-from lib.outcome import Extras
+from daemon.watch.protocol import Hint
+from daemon.watch.roots import Root
+from lib.options import Extras
+from lib.render.index import INDEX_NAME, parse
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -194,7 +194,7 @@ def test_a_table_that_is_full_brings_a_sweep(house: House, monkeypatch: pytest.M
     """What the dropped hint named is found by it."""
     house.open()
     source = house.put()
-    monkeypatch.setattr("daemon.pending.FULL", 0)
+    monkeypatch.setattr("daemon.schedule.queue.FULL", 0)
     house.service._take_path(Hint("closed", str(source)), time.monotonic())
     monkeypatch.undo()
     house.turn_until(lambda: is_made(source))

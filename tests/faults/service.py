@@ -63,7 +63,7 @@ class Service(Daemon):
     def watcher(self) -> int | None:
         """Return the process id of the watcher; None between two of them."""
         for pid in self._children():
-            if b"daemon.watcher" in _content(Path(f"/proc/{pid}/cmdline")):
+            if b"daemon.watch.process" in _content(Path(f"/proc/{pid}/cmdline")):
                 return int(pid)
         return None
 
@@ -73,7 +73,7 @@ class Service(Daemon):
         return [
             int(pid)
             for pid in self._children()
-            if b"daemon.watcher" not in _content(Path(f"/proc/{pid}/cmdline"))
+            if b"daemon.watch.process" not in _content(Path(f"/proc/{pid}/cmdline"))
         ]
 
     def status(self) -> str:

@@ -18,11 +18,10 @@ from doubles import Inline, Log
 from faults.service import CHECKOUT, is_right, names_of, need, rounds, save, serving, sidecars
 from support import sync
 
-from daemon.crew import Crew
-from daemon.sweep import Scope, Sweep
-from daemon.walk import Folder, walk
-from lib import source
-from lib.outcome import Options
+from daemon.schedule.sweep import Scope, Sweep
+from daemon.workers.pool import Crew
+from lib.options import Options
+from lib.sync.walk import Folder, walk
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -223,14 +222,6 @@ def swap_directories(root: Path, outside: Path, count: int) -> None:
     assert escaped == {}
 
 
-@pytest.fixture(params=["in one call", "name by name"])
-def _opened(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Open directories as the kernel offers it, and as where it does not."""
-    if request.param == "name by name":
-        monkeypatch.setattr(source, "open_beneath", lambda *_: None)
-
-
-@pytest.mark.usefixtures("_opened")
 def test_fault_38_a_directory_swapped_for_a_link_leads_nowhere(root: Path, outside: Path) -> None:
     """Five hundred swaps, no write outside."""
     swap_directories(root, outside, 500)
@@ -238,7 +229,6 @@ def test_fault_38_a_directory_swapped_for_a_link_leads_nowhere(root: Path, outsi
 
 @pytest.mark.faults
 @pytest.mark.timeout(600)
-@pytest.mark.usefixtures("_opened")
 def test_fault_38_a_directory_swapped_20_000_times_leads_nowhere(root: Path, outside: Path) -> None:
     """Twenty thousand swaps, no write outside."""
     swap_directories(root, outside, rounds(20_000))

@@ -13,7 +13,7 @@ from faults.tools import quick_directory, sweep_here
 from make_caches import plain as plain_of_manifest
 from support import AGES, DATA, finite, keys_are_plain, manifest_of
 
-from lib.plain import text_of
+from lib.npy.values import text_of
 
 if TYPE_CHECKING:
     from pathlib import Path

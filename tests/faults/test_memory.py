@@ -126,10 +126,10 @@ def test_fault_34_a_hundred_thousand_directories() -> None:
 _HINTS: Final = """
 import resource
 from concurrent.futures import ThreadPoolExecutor
-from daemon.crew import Crew
-from daemon.desk import Desk
-from daemon.work import Task
-from lib.outcome import Options
+from daemon.workers.pool import Crew
+from daemon.schedule.scheduler import Desk
+from lib.sync.walk import Task
+from lib.options import Options
 desk = Desk(Crew(lambda: ThreadPoolExecutor(1), 1), Options(), 0.5, None)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 taken = 0

@@ -37,17 +37,18 @@ from hypothesis.stateful import (
 )
 from support import LONG_AGO_NS, SECOND_NS, save, sync
 
-from daemon.crew import Crew
-from daemon.sweep import Scope, Sweep
+from daemon.schedule.sweep import Scope, Sweep
+from daemon.workers.pool import Crew
+from lib.files.reader import open_directory
 from lib.names import FORMATS, is_temporary, kind_of, metadata_name
-from lib.outcome import Options, Outcome
-from lib.source import open_directory
-from lib.sync import sync_sources
+from lib.options import Options
+from lib.sync.engine import sync_sources
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from daemon.work import Task
+    from lib.outcome import Outcome
+    from lib.sync.walk import Task
 
 NOBODY: Final = 65534
 FOLDERS: Final = ("", "a/b")

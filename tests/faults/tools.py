@@ -21,9 +21,9 @@ from doubles import Inline, Log
 from faults.service import CHECKOUT, need
 from support import unmeasured, unmount
 
-from daemon.crew import Crew
-from daemon.sweep import Scope, Sweep
-from lib.outcome import Options
+from daemon.schedule.sweep import Scope, Sweep
+from daemon.workers.pool import Crew
+from lib.options import Options
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,8 +33,9 @@ LONGEST_SECONDS: Final = 120.0
 """After this, what runs for a second or two even on a busy machine is taken to hang."""
 _CONVERT: Final = """
 import sys
-from daemon.work import Task, convert
-from lib.outcome import Options
+from daemon.workers.worker import convert
+from lib.sync.walk import Task
+from lib.options import Options
 (outcome,) = convert([Task(sys.argv[1], (), sys.argv[2])], Options())
 print(outcome.result, outcome.passing, outcome.trouble, outcome.hint, sep="|")
 """

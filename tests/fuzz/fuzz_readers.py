@@ -26,8 +26,6 @@ import atheris  # noqa: E402  # the path comes first
 with atheris.instrument_imports(include=["lib"]):
     from support import AGES, DATA, is_read
 
-    import lib.pickled
-    import lib.texts  # noqa: F401  # the library itself waits with these two until it needs them
 
 import hostile  # noqa: E402
 

@@ -11,7 +11,7 @@ import pytest
 import lib
 from lib.names import is_temporary, kind_of, metadata_name, sidecar_name, sources_of_metadata, stem_of
 
-MODULES = sorted(module.name for module in pkgutil.iter_modules(lib.__path__, "lib."))
+MODULES = sorted(module.name for module in pkgutil.walk_packages(lib.__path__, "lib."))
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,186 @@
+"""The command line: words in, an exit status out.  Heavy imports wait until a command needs them."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from typing import TYPE_CHECKING, Final
+
+from daemon.cli.backfill import backfill
+from daemon.cli.completion import PrintCompletion
+from daemon.cli.flags import (
+    PROGRAM,
+    Parser,
+    Version,
+    add_options,
+    add_sweep_flags,
+    effective_config,
+    guarded,
+    refuse,
+    version,
+)
+from daemon.config.refusals import ALL_IS_WELL, WRONG_USAGE, RefusedError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from daemon.config.model import Config
+
+_USAGE: Final = """\
+%(prog)s [ROOT ...] [options]
+       %(prog)s --backfill [--dry-run] [--force] [PATH ...] [options]
+       %(prog)s --check-config [ROOT ...] [options]
+       %(prog)s --status [--json]"""
+_EPILOG: Final = """\
+examples:
+  generation-sidecars                                watch ./experiments until Ctrl-C
+  generation-sidecars /data/experiments              watch another directory
+  generation-sidecars --backfill /data/experiments   make what is missing, once
+  generation-sidecars --backfill --dry-run runs/     say what that would do
+  generation-sidecars --status                       ask the running service how it is
+
+exit status:
+  0  all is well
+  1  some file failed, or the service could not run
+  2  wrong usage or configuration
+  3  --status found no service
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run ``generation-sidecars``; return the exit status."""
+    parser = _parser()
+    given = parser.parse_args(arguments)
+    _check_combinations(parser, given)
+    return guarded(lambda: _run(given))
+
+
+def _run(given: argparse.Namespace) -> int:
+    if given.status:
+        return _status(as_json=given.json)
+    config = _config(given)
+    _check_libraries(config)
+    if given.check_config:
+        from daemon.config.model import to_toml
+
+        print(to_toml(config), end="")
+        return ALL_IS_WELL
+    if given.backfill:
+        paths = given.paths or config.roots
+        return backfill(
+            paths,
+            config,
+            force=given.force,
+            dry_run=given.dry_run,
+            progress=not given.no_progress,
+            scheduler=given.scheduler,
+        )
+    return _watch(config, given)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = Parser(
+        prog=PROGRAM,
+        usage=_USAGE,
+        description="Keep a readable .json and .md beside every cached language-model generation.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    paths = "what to watch or to sweep (default: experiments)"
+    parser.add_argument("paths", nargs="*", metavar="PATH", help=paths)
+    commands = parser.add_argument_group("instead of watching").add_mutually_exclusive_group()
+    commands.add_argument(
+        "--backfill", action="store_true", help="sweep once and exit; PATH: a directory or one .npy"
+    )
+    commands.add_argument(
+        "--check-config", action="store_true", help="show the effective configuration, or what is wrong"
+    )
+    commands.add_argument("--status", action="store_true", help="say what the running service is doing")
+    commands.add_argument("--version", action=Version)
+    commands.add_argument("--print-completion", action=PrintCompletion)
+    sweep = parser.add_argument_group("with --backfill")
+    add_sweep_flags(sweep)
+    sweep.add_argument(
+        "--scheduler",
+        metavar="ADDRESS",
+        help="have the workers of this Dask scheduler do the work, such as tcp://host:8786",
+    )
+    parser.add_argument_group("with --status").add_argument("--json", action="store_true", help="for scripts")
+    add_options(parser.add_argument_group("configuration (over the file)"))
+    return parser
+
+
+def _check_combinations(parser: argparse.ArgumentParser, given: argparse.Namespace) -> None:
+    for flag in ("dry_run", "force", "no_progress", "scheduler"):
+        if getattr(given, flag) and not given.backfill:
+            parser.error(f"--{flag.replace('_', '-')} goes with --backfill")
+    if given.json and not given.status:
+        parser.error("--json goes with --status")
+    if given.status and given.paths:
+        parser.error("--status takes no PATH: it tells of every service of this user")
+
+
+def _config(given: argparse.Namespace) -> Config:
+    return effective_config(given, None if given.backfill else given.paths or None)
+
+
+def _check_libraries(config: Config) -> None:
+    if config.metrics.textfile is not None:
+        from daemon.report.metrics import require_library
+
+        require_library()
+
+
+def _status(*, as_json: bool) -> int:
+    from datetime import datetime, timezone
+
+    from daemon.report import status
+
+    statuses, now = status.read_all(), datetime.now(timezone.utc)
+    render = status.render_json if as_json else status.render_text
+    print(render(statuses, now), end="")
+    return status.exit_status(statuses, now)
+
+
+def _watch(config: Config, given: argparse.Namespace) -> int:
+    from pathlib import Path
+
+    from daemon.config.model import Config
+    from daemon.report.logging import CONFIG_REJECTED, configure, get_logger
+    from daemon.service import Service
+    from daemon.watch.client import Watch
+
+    if files := [root for root in config.roots if os.path.exists(root) and not os.path.isdir(root)]:
+        refuse(files, "is not a directory; for single files there is --backfill")
+        return WRONG_USAGE
+    configure(config.log.level, config.log.format)
+    log = get_logger()
+
+    def reload() -> Config | None:
+        try:
+            fresh = _config(given)
+            _check_libraries(fresh)
+        except RefusedError as error:
+            log.error(
+                CONFIG_REJECTED,
+                problems=str(error).splitlines(),
+                hint="The old configuration stays in force.",
+            )
+            return None
+        configure(fresh.log.level, fresh.log.format)
+        return fresh
+
+    service = Service(
+        config,
+        version=version(),
+        log=log,
+        make_watch=lambda roots: Watch.open([Path(root) for root in roots]),
+        reload=reload,
+        make_default_root=config.roots == Config().roots and not given.paths,
+    )
+    return service.run()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Reports to people and programs: log, status, metrics, index."""

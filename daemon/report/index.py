@@ -1,0 +1,202 @@
+"""Keeps each root's index, ``generations.md``: what sweeps and finished work tell, into one page a root.
+
+What an index says of a source holds as long as its stamp does; only a source that it does not know is read
+for it.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+from daemon.report.logging import INDEX_FAILED, INDEX_WRITTEN
+from lib.errors import SidecarError, Unsafe
+from lib.files.atomic import Draft, flush_directory
+from lib.files.reader import open_directory, open_file, status_of
+from lib.names import metadata_name
+from lib.outcome import source_kind
+from lib.render.index import INDEX_NAME, MARK, Entry, parse, render
+from lib.sync.inputs import read_metadata
+from lib.sync.walk import Found, look
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from lib.names import Format
+    from lib.options import Options
+    from lib.outcome import Outcome
+    from lib.sync.walk import Task
+
+_DELAY_SECONDS: Final = 1.0
+_PERIOD_SECONDS: Final = 3.0
+_SHARE: Final = 20
+_LIMIT_BYTES: Final = 1 << 28
+_VALUE_CHARACTERS: Final = 200
+
+
+class Catalogue:
+    """The indexes of some roots; use from one thread.  ``now`` is monotonic seconds."""
+
+    def __init__(self, roots: Iterable[str], options: Options, log: Any) -> None:
+        self._options = options
+        self._books = {root: _Book(root, options.formats) for root in roots}
+        self._log = log
+        self._due = math.inf
+        self._rest_until = 0.0
+
+    def lacks(self, found: Found) -> bool:
+        """Tell whether a source has to be read for the index; hears that it is there."""
+        book = self._books.get(found.task.root)
+        if book is None:
+            return False
+        path = _path(found.task)
+        book.seen.add(path)
+        entry = book.entries.get(path)
+        return path not in book.unreadable and (entry is None or entry.stamp_ns != _stamp(found))
+
+    def take(self, task: Task, outcome: Outcome, now: float) -> None:
+        """Take what became of a source."""
+        book = self._books.get(task.root)
+        if book is None:
+            return
+        path = _path(task)
+        found = look(task, self._options)
+        if isinstance(found, Found) and outcome.figures is not None:
+            figures = outcome.figures
+            model, when = _about(task)
+            book.put(
+                Entry(path, _stamp(found), figures.records, figures.blank, figures.distinct, model, when)
+            )
+        elif outcome.result in {"skipped", "failed"}:
+            book.unreadable.add(path)
+            book.drop({path})
+        self._ask(now)
+
+    def end_sweep(self, now: float) -> None:
+        """Hear that everything that is there was seen since the last time: forget the rest."""
+        for book in self._books.values():
+            book.drop(book.entries.keys() - book.seen)
+            book.seen.clear()
+            book.unreadable.clear()
+        self._ask(now)
+
+    def next_due(self) -> float:
+        """Say when there may be something to write."""
+        return self._due
+
+    def write(self) -> int:
+        """Write every index that changed, and those that are missing; return how many could not be."""
+        return sum(not self._wrote(book) for book in self._books.values())
+
+    def write_if_due(self, now: float) -> None:
+        """Write when that is due; a large index, which takes long, is written less often."""
+        if now < self._due:
+            return
+        failed = self.write()
+        took = time.monotonic() - now
+        self._rest_until = now + max(_PERIOD_SECONDS, _SHARE * took)
+        self._due = self._rest_until if failed else math.inf
+
+    def _ask(self, now: float) -> None:
+        self._due = min(self._due, max(now + _DELAY_SECONDS, self._rest_until))
+
+    def _wrote(self, book: _Book) -> bool:
+        path = os.path.join(book.root, INDEX_NAME)
+        try:
+            written = book.write()
+        except SidecarError as error:
+            if book.trouble != error.reason:
+                self._log.error(INDEX_FAILED, path=path, reason=error.reason, hint=error.hint)
+            book.trouble = error.reason
+            return False
+        book.trouble = ""
+        if written:
+            self._log.info(INDEX_WRITTEN, path=path, sources=len(book.entries))
+        return True
+
+
+class _Book:
+    """One root's index in memory, and on disk."""
+
+    def __init__(self, root: str, formats: tuple[Format, ...]) -> None:
+        self.root = root
+        self._formats = formats
+        self.entries = _read(root)
+        self.seen: set[str] = set()
+        self.unreadable: set[str] = set()
+        self.trouble = ""
+        self._changed = False
+
+    def put(self, entry: Entry) -> None:
+        self._changed |= self.entries.get(entry.path) != entry
+        self.entries[entry.path] = entry
+
+    def drop(self, paths: set[str]) -> None:
+        for path in paths & self.entries.keys():
+            del self.entries[path]
+            self._changed = True
+
+    def write(self) -> bool:
+        """Write the index if it changed or is not there; False when there was nothing to do.
+
+        :raises SidecarError: it cannot be written, or somebody else's file has its name.
+        """
+        with open_directory(self.root) as directory:
+            if status_of(directory, INDEX_NAME) is None:
+                self._changed |= bool(self.entries)
+            if not self._changed:
+                return False
+            draft = Draft(directory)
+            try:
+                draft.write(render(self.entries.values(), self._formats))
+                draft.seal(None, None)
+                draft.flush()
+                _check_ours(directory)
+                draft.replace(INDEX_NAME)
+            finally:
+                draft.discard()
+            flush_directory(directory)
+        self._changed = False
+        return True
+
+
+def _read(root: str) -> dict[str, Entry]:
+    try:
+        with open_directory(root) as directory, open_file(directory, INDEX_NAME) as file:
+            page = file.read_at(0, _LIMIT_BYTES)
+            return parse(page) if page.startswith(MARK) else {}
+    except SidecarError:
+        return {}
+
+
+def _check_ours(directory: int) -> None:
+    if status_of(directory, INDEX_NAME) is None:
+        return
+    with open_file(directory, INDEX_NAME) as file:
+        if file.read_at(0, len(MARK)) != MARK:
+            raise Unsafe(
+                "it is not an index of ours, and stays",
+                hint="Move it away, or set index.enabled to false.",
+            )
+
+
+def _stamp(found: Found) -> int:
+    return max([found.status.st_mtime_ns, *(plan.stamp_ns for plan in found.plans)])
+
+
+def _path(task: Task) -> str:
+    return "/".join((*task.parts, task.name))
+
+
+def _about(task: Task) -> tuple[str, str]:
+    """Return model and time as a set's metadata has them, "" for what it does not say."""
+    try:
+        with open_directory(task.root, task.parts) as directory:
+            known, _, _ = read_metadata(directory, metadata_name(task.name, source_kind(task.name)))
+    except SidecarError:
+        known = None
+    values = [(known or {}).get(key) for key in ("model_name", "timestamp")]
+    model, when = (value[:_VALUE_CHARACTERS] if isinstance(value, str) else "" for value in values)
+    return model, when

@@ -1,0 +1,260 @@
+r"""Log events on stderr: a line each, as JSON or for people, that nothing can break and that break nothing.
+
+A file name may hold newlines, escapes and bytes that are not UTF-8; stderr may be closed, a full disk, or a
+pipe that nobody reads.  Nothing of that breaks a line, drives a terminal, raises, or blocks the service: what
+cannot be written is dropped, and the next line that can be follows a ``log.dropped`` with their number.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import select
+import sys
+import threading
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any, Final
+
+from daemon.report.terminal import escaped
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, MutableMapping
+    from contextlib import AbstractContextManager
+
+    from structlog.typing import FilteringBoundLogger, Processor
+
+    from daemon.config.model import Level, LogFormat
+
+SERVICE_STARTED: Final = "service.started"
+SERVICE_READY: Final = "service.ready"
+SERVICE_STOPPING: Final = "service.stopping"
+SERVICE_STOPPED: Final = "service.stopped"
+CONFIG_RELOADED: Final = "config.reloaded"
+CONFIG_REJECTED: Final = "config.rejected"
+SWEEP_STARTED: Final = "sweep.started"
+SWEEP_FINISHED: Final = "sweep.finished"
+SIDECARS_WRITTEN: Final = "sidecars.written"
+SIDECAR_ADOPTED: Final = "sidecar.adopted"
+SIDECAR_KEPT: Final = "sidecar.kept"
+SOURCE_SKIPPED: Final = "source.skipped"
+SOURCE_FAILED: Final = "source.failed"
+SOURCE_RECOVERED: Final = "source.recovered"
+WATCH_DEGRADED: Final = "watch.degraded"
+WATCH_OVERFLOW: Final = "watch.overflow"
+WATCH_RESTORED: Final = "watch.restored"
+METADATA_UNREADABLE: Final = "metadata.unreadable"
+LOG_DROPPED: Final = "log.dropped"
+INDEX_WRITTEN: Final = "index.written"
+INDEX_FAILED: Final = "index.failed"
+METRICS_FAILED: Final = "metrics.failed"
+
+_STDERR: Final = 2
+_PATIENCE_MS: Final = 100
+_ATOMIC_BYTES: Final = (
+    select.PIPE_BUF
+)  # poll promises room for this much in a pipe, so that write cannot block
+_LEADING: Final = ("event", "level", "timestamp")
+_PRIORITIES: Final = {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical": 2}  # syslog(3)
+_COLOURS: Final = {"debug": 2, "info": 1, "warning": 33, "error": 31, "critical": 31}
+_DIM: Final = 2
+
+
+def configure(
+    level: Level,
+    format: LogFormat,  # noqa: A002  # the key's name
+    *,
+    fd: int = _STDERR,
+    aside: Callable[[], AbstractContextManager[object]] = contextlib.nullcontext,
+) -> None:
+    """Send events of this level and above to stderr (or ``fd``), from now on; may be called again.
+
+    Each line is written within ``aside()``, which makes room for it on a terminal.
+    "auto" is "console" on a terminal and "json" elsewhere.  In the journal (``JOURNAL_STREAM``,
+    systemd.exec(5)) each line has its priority in front, sd-daemon(3).  Colours obey ``NO_COLOR``.
+    """
+    import structlog  # `--help` and the library do without
+
+    on_terminal = os.isatty(fd)
+    console = format == "console" or (format == "auto" and on_terminal)
+    dumb = bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") == "dumb"
+    renderer = Renderer(
+        console=console,
+        brief=on_terminal,
+        colours=console and on_terminal and not dumb,
+        prefixed=is_journal(fd, os.environ),
+        tracebacks=level == "debug",
+    )
+    lines = Lines(fd, lambda count: renderer.render(_dropped_event(count)), aside)
+    processors: list[Processor] = [structlog.processors.add_log_level, _add_timestamp, renderer]
+    structlog.configure(
+        processors=processors,
+        wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
+        context_class=dict,
+        logger_factory=lambda *_: lines,
+        cache_logger_on_first_use=False,  # so that a new configuration reaches loggers that are in use
+    )
+
+
+def get_logger() -> FilteringBoundLogger:
+    """Give a logger: ``log.info(SIDECARS_WRITTEN, source=…)``; it follows every later :func:`configure`."""
+    import structlog  # see configure
+
+    logger: FilteringBoundLogger = structlog.get_logger()
+    return logger
+
+
+def is_journal(fd: int, environ: Mapping[str, str]) -> bool:
+    """Tell whether ``fd`` is the journal's own stream, and not one that it was redirected to since."""
+    try:
+        status = os.fstat(fd)
+    except OSError:
+        return False
+    return environ.get("JOURNAL_STREAM") == f"{status.st_dev}:{status.st_ino}"
+
+
+class Renderer:
+    """Turn an event into the text of its line, newline included; the last of structlog's processors."""
+
+    def __init__(
+        self, *, console: bool, brief: bool, colours: bool, prefixed: bool, tracebacks: bool
+    ) -> None:
+        self._brief = brief
+        self._format: Callable[[dict[str, Any]], str] = self._console if console else _as_json
+        self._colours = colours
+        self._prefixed = prefixed
+        self._tracebacks = tracebacks
+
+    def __call__(self, _logger: Any, _method: str, event: MutableMapping[str, Any]) -> str:
+        """Be a processor."""
+        return self.render(dict(event))
+
+    def render(self, event: dict[str, Any]) -> str:
+        """Render one event that has all its keys; ``exc_info`` becomes a sentence, at debug a traceback."""
+        level = str(event.get("level", "info"))
+        ordered: dict[str, Any] = {key: event.pop(key) for key in _LEADING if key in event}
+        ordered.update(event)
+        _tell_exception(ordered, with_traceback=self._tracebacks)
+        prefix = f"<{_PRIORITIES.get(level, 6)}>" if self._prefixed else ""
+        return f"{prefix}{self._format(ordered)}\n"
+
+    def _console(self, event: dict[str, Any]) -> str:
+        moment, level, name = (str(event.pop(key, "")) for key in ("timestamp", "level", "event"))
+        moment = _time_of_day(moment) if self._brief else moment
+        line = f"{self._in(_DIM, moment)} {self._in(_COLOURS.get(level), f'{level:<7} {escaped(name)}')}"
+        traceback = event.pop("traceback", "").splitlines()
+        fields = (f"{escaped(key)}={_as_word(value)}" for key, value in event.items() if value is not None)
+        line = " ".join([line, *fields])
+        return "\n".join([line, *(f"    {escaped(frame)}" for frame in traceback)])
+
+    def _in(self, colour: int | None, text: str) -> str:
+        return f"\x1b[{colour}m{text}\x1b[0m" if self._colours and colour else text
+
+
+class Lines:
+    """Write whole lines to a file descriptor, or drop them; made and used without ever raising."""
+
+    def __init__(
+        self,
+        fd: int,
+        tell_dropped: Callable[[int], str],
+        aside: Callable[[], AbstractContextManager[object]] = contextlib.nullcontext,
+    ) -> None:
+        # Python started with stderr closed: the number 2 may by now be a file of ours, an .npy or a sidecar.
+        self._fd = -1 if fd == _STDERR and sys.__stderr__ is None else fd
+        self._tell_dropped = tell_dropped
+        self._aside = aside
+        self._dropped = 0
+        self._is_broken = False
+        self._lock = threading.RLock()
+
+    def write(self, line: str) -> None:
+        """Write one line, newline included, or count it as dropped."""
+        with self._lock, self._aside():
+            if self._dropped and self._put(self._tell_dropped(self._dropped)):
+                self._dropped = 0
+            if self._dropped or not self._put(line):
+                self._dropped += 1
+
+    debug = info = warning = error = critical = exception = fatal = msg = log = write
+
+    def _put(self, line: str) -> bool:
+        """Write it in pieces that cannot block; what a failure leaves half-written, the next line ends."""
+        content = ("\n" * self._is_broken + line).encode("utf-8", "backslashreplace")
+        while content:
+            # Who does not read makes us wait once, not once a line.
+            if not self._has_room(0 if self._dropped else _PATIENCE_MS):
+                return False
+            try:
+                written = os.write(self._fd, content[:_ATOMIC_BYTES])
+            except OSError:
+                return False
+            self._is_broken = content[written - 1 : written] != b"\n"
+            content = content[written:]
+        return True
+
+    def _has_room(self, patience_ms: int) -> bool:
+        if self._fd < 0:
+            return False
+        poll = select.poll()
+        poll.register(self._fd, select.POLLOUT)
+        return any(events == select.POLLOUT for _, events in poll.poll(patience_ms))
+
+
+def _now() -> str:
+    return datetime.now(timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _time_of_day(moment: str) -> str:
+    """Return the local time of day of a timestamp of ours: who watches a terminal knows the date."""
+    return datetime.fromisoformat(moment.replace("Z", "+00:00")).astimezone().strftime("%H:%M:%S")
+
+
+def _add_timestamp(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    event["timestamp"] = _now()
+    return event
+
+
+def _dropped_event(count: int) -> dict[str, Any]:
+    return {"event": LOG_DROPPED, "level": "warning", "timestamp": _now(), "lines": count}
+
+
+def _tell_exception(event: dict[str, Any], *, with_traceback: bool) -> None:
+    """Replace ``exc_info`` by ``error``, one sentence, and ``traceback`` when that is wanted."""
+    info = event.pop("exc_info", None)
+    error = info if isinstance(info, BaseException) else info[1] if isinstance(info, tuple) else None
+    if info is True:
+        error = sys.exc_info()[1]
+    if error is None:
+        return
+    event["error"] = f"{type(error).__name__}: {error}"
+    if with_traceback:
+        import traceback  # debug only
+
+        event["traceback"] = "".join(traceback.format_exception(error))
+
+
+def _as_json(event: dict[str, Any]) -> str:
+    r"""Write one JSON object; what cannot be shown is a ``\u`` escape, so a lone surrogate survives."""
+    try:
+        text = json.dumps(event, ensure_ascii=False, allow_nan=False, default=str)
+    except (TypeError, ValueError, RecursionError):  # a NaN, a key that is no text: rather odd than absent
+        text = json.dumps({str(key): _plain(value) for key, value in event.items()}, ensure_ascii=False)
+    return text if text.isprintable() else "".join(_json_char(char) for char in text)
+
+
+def _plain(value: object) -> str | int | bool | None:
+    return value if value is None or isinstance(value, (str, int)) else repr(value)
+
+
+def _json_char(char: str) -> str:
+    return char if char.isprintable() else json.dumps(char)[1:-1] if char != "\x7f" else "\\u007f"
+
+
+def _as_word(value: object) -> str:
+    """Show a value as one word of a line, in quotation marks where it would not be one."""
+    if isinstance(value, (list, tuple)):
+        return ",".join(_as_word(entry) for entry in value)
+    text = escaped(f"{value:g}" if isinstance(value, float) and value.is_integer() else str(value))
+    return text if text and not set(text) & set(' ="') else '"' + text.replace('"', '\\"') + '"'

@@ -1,0 +1,113 @@
+"""The service's figures for Prometheus: a text file that node_exporter's textfile collector reads.
+
+The names follow https://prometheus.io/docs/practices/naming/; prometheus-client writes the format.
+"""
+
+from __future__ import annotations
+
+import time
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Final
+
+from daemon.config.refusals import RefusedError
+from daemon.report.logging import METRICS_FAILED
+from lib.names import KINDS
+
+if TYPE_CHECKING:
+    from daemon.report.status import Status
+    from lib.outcome import Outcome
+
+_NAMESPACE: Final = "generation_sidecars"
+_STATES: Final = ("failed", "kept", "skipped")
+_RESULTS: Final = ("rendered", "adopted", "kept", "skipped", "failed")
+
+
+def require_library() -> None:
+    """Check that the library is there.
+
+    :raises RefusedError: it is not.
+    """
+    try:
+        import prometheus_client  # noqa: F401 -- an extra, needed by few
+    except ImportError as error:
+        raise RefusedError(
+            "metrics.textfile needs prometheus-client: pip install 'generation-sidecars[metrics]'"
+        ) from error
+
+
+class Metrics:
+    """Counts what is done, and writes all figures to ``path``; the counters start with the service."""
+
+    def __init__(self, path: str, version: str, log: Any) -> None:
+        import prometheus_client as prometheus  # see require_library
+
+        prometheus.disable_created_metrics()  # type: ignore[no-untyped-call]
+        self._path = path
+        self._log = log
+        self._trouble = ""
+        self._last_sweep: object = None
+        self._write = prometheus.write_to_textfile
+        self._registry = registry = prometheus.CollectorRegistry()
+
+        def counter(name: str, says: str, *labels: str) -> prometheus.Counter:
+            return prometheus.Counter(name, says, labels, namespace=_NAMESPACE, registry=registry)
+
+        def gauge(name: str, says: str, *labels: str) -> prometheus.Gauge:
+            return prometheus.Gauge(name, says, labels, namespace=_NAMESPACE, registry=registry)
+
+        self._sidecars = counter("sidecars", "Sidecars by what became of them.", "kind", "result")
+        self._bytes = counter("written_bytes", "Bytes of sidecars that were written.", "kind")
+        self._items = counter("items", "Generations that were rendered.", "kind")
+        self._blank = counter("blank_items", "Blank ones among them.", "kind")
+        self._sources = gauge("sources", "Sources that the last sweep saw.")
+        self._directories = gauge("directories", "Directories that the last sweep saw.")
+        self._pending = gauge("pending_sources", "Sources that wait or are in work.")
+        self._troubled = gauge("troubled_sources", "Sources without fresh sidecars, by why.", "state")
+        self._watching = gauge("watching", "1 while kernel events can be relied on, else 0: sweeps alone.")
+        self._sweep_seconds = gauge("last_sweep_duration_seconds", "How long the last sweep took.")
+        self._sweep_time = gauge("last_sweep_timestamp_seconds", "When the last sweep ended.")
+        self._updated = gauge("last_update_timestamp_seconds", "When this file was written.")
+        gauge("start_time_seconds", "When the service started.").set(time.time())
+        gauge("build_info", "The running version.", "version").labels(version).set(1)
+        for kind in KINDS:  # a counter that is not there cannot be seen to grow
+            for result in _RESULTS:
+                self._sidecars.labels(kind, result)
+            for metric in (self._bytes, self._items, self._blank):
+                metric.labels(kind)
+
+    def count(self, outcome: Outcome) -> None:
+        """Count what became of one source."""
+        for verdict in outcome.verdicts:
+            if verdict.result in _RESULTS:
+                self._sidecars.labels(outcome.kind, verdict.result).inc()
+        if outcome.bytes and outcome.figures is not None:
+            self._bytes.labels(outcome.kind).inc(outcome.bytes)
+            self._items.labels(outcome.kind).inc(outcome.figures.records)
+            self._blank.labels(outcome.kind).inc(outcome.figures.blank)
+
+    def write(self, status: Status) -> None:
+        """Replace the file; when it cannot be written, that is logged once."""
+        self._sources.set(status.sources)
+        self._directories.set(status.directories)
+        self._pending.set(status.pending)
+        self._watching.set(status.mode == "watching" and not status.unheard)
+        for state in _STATES:
+            self._troubled.labels(state).set(sum(trouble.state == state for trouble in status.troubles))
+        now = datetime.fromisoformat(status.updated).timestamp()
+        if status.last_sweep is not None and status.last_sweep is not self._last_sweep:
+            self._last_sweep = status.last_sweep
+            self._sweep_seconds.set(status.last_sweep["seconds"])
+            self._sweep_time.set(now)
+        self._updated.set(now)
+        try:
+            self._write(self._path, self._registry)
+        except OSError as error:
+            self._tell(error.strerror or str(error))
+        else:
+            self._trouble = ""
+
+    def _tell(self, trouble: str) -> None:
+        if trouble != self._trouble:
+            hint = "Make its directory writable for this user; under systemd, name it in BindPaths= too."
+            self._log.error(METRICS_FAILED, path=self._path, reason=trouble, hint=hint)
+        self._trouble = trouble

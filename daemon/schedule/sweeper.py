@@ -1,0 +1,231 @@
+"""Sweeps inside the service, cut into slices so that hints, signals and status are served meanwhile."""
+
+from __future__ import annotations
+
+import math
+import random
+import time
+from array import array
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from daemon.report.logging import SWEEP_FINISHED, SWEEP_STARTED
+from daemon.report.outcomes import Sums, log_trouble
+from lib.errors import Vanished
+from lib.sync.walk import Folder, Found, Step, Trouble, walk
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from daemon.schedule.scheduler import Desk
+    from lib.errors import SidecarError
+    from lib.outcome import Outcome
+    from lib.sync.walk import Task
+
+_ENOUGH_PENDING: Final = 1000
+_BRANCHES_LIMIT: Final = 2000
+_JITTER: Final = 0.1
+_PATIENCE_SECONDS: Final = 10.0
+"""So long the next sweep waits for what the last one handed on; then that is reported as it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Why a path could not be looked at, and since when (epoch, seconds)."""
+
+    error: SidecarError
+    since: float
+
+
+class Rounds:
+    """Walks all roots when asked, and new directories as they are named.  ``now`` is monotonic seconds.
+
+    A sweep is finished when its walk is, and every source it handed on has had its turn: one that is still
+    being written is not waited for, one that waits for its next attempt counts as what it was at the last.
+    """
+
+    def __init__(self, roots: list[str], desk: Desk, ignore: frozenset[str], log: Any) -> None:
+        self.roots = roots
+        self.ignore = ignore
+        self._desk = desk
+        self._log = log
+        self._next = 0.0
+        self._once_more = math.inf
+        self._walk: Iterator[Step] | None = None
+        self._began: float | None = None
+        self._patience_ends = 0.0
+        self._sums = Sums()
+        self._sources = 0
+        self._inodes = array("Q")
+        self._seen: array[int] | None = None
+        self._waiting: set[Task] = set()
+        self._unmade: set[Task] = set()
+        self._gone: set[Task] = set()
+        self._problems: dict[str, Problem] = {}
+        self._branches: dict[tuple[str, tuple[str, ...], bool], float] = {}
+        self._branch: Iterator[Step] | None = None
+        self._branch_is_known = False
+        self.problems: dict[str, Problem] = {}
+        self.directories = 0
+        self.sources = 0
+        self.last: dict[str, int | float] | None = None
+
+    def ask(self) -> None:
+        """Ask for a sweep of everything as soon as possible; one that is running is followed by another."""
+        self._next = 0.0
+
+    def ask_branch(self, root: str, parts: tuple[str, ...], now: float, settle_seconds: float) -> None:
+        """Ask for a look into one directory that came or moved, at once and once more when it has settled.
+
+        When too many are named, sweeps of everything take the place of both looks.
+        """
+        if len(self._branches) >= _BRANCHES_LIMIT:
+            self.ask()
+            self._once_more = now + settle_seconds
+            return
+        self._branches.setdefault((root, parts, False), now)
+        self._branches[root, parts, True] = now + settle_seconds
+
+    def take_directories(self) -> array[int] | None:
+        """Return the inodes of all directories that the last sweep saw; None when they were taken."""
+        seen, self._seen = self._seen, None
+        return seen
+
+    def is_busy(self, now: float) -> bool:
+        """Tell whether there is walking to do right now."""
+        return self.next_due() <= now
+
+    def next_due(self) -> float:
+        """Say when there will be walking to do; while enough is pending, finished work says it."""
+        if not self._has_room():
+            return math.inf
+        if self._walk is not None or self._branch is not None:
+            return 0.0
+        return min([self._sweep_due(), *self._branches.values()])
+
+    def step(self, now: float, until: float, period_seconds: float) -> None:
+        """Walk on until the clock says ``until``, or so much is pending that it can wait.
+
+        However many branches there are, and however late it is, a sweep gets on.
+        """
+        self._next = min(self._next, now + period_seconds * (1 + _JITTER))  # it may be shorter than it was
+        while self._has_room() and self._look_into_branches(now) and time.monotonic() < until:
+            pass
+        if self._walk is None and now >= self._sweep_due():
+            self._start(now, period_seconds)
+        while self._walk is not None and self._has_room():
+            self._sweep_on(self._walk, now)
+            if time.monotonic() >= until:
+                return
+
+    def finished(self, task: Task, outcome: Outcome | None) -> None:
+        """Hear that a source had its turn; no outcome when it was not worked on."""
+        if outcome is not None and outcome.is_new:
+            self.sources += task not in self._unmade
+            self._unmade.discard(task)
+        if task in self._waiting:
+            self._waiting.discard(task)
+            if outcome is not None:
+                self._sums.add_outcome(outcome)
+            self._finish_if_done(time.monotonic())
+
+    def _has_room(self) -> bool:
+        return self._desk.pending.backlog < _ENOUGH_PENDING
+
+    def _sweep_due(self) -> float:
+        """Say when the next sweep starts: not before the last one is finished, if that is soon."""
+        due = min(self._next, self._once_more)
+        return due if self._began is None else max(due, self._patience_ends)
+
+    def _start(self, now: float, period_seconds: float) -> None:
+        if self._began is not None:
+            self._finish(now)
+        jitter = random.uniform(1 - _JITTER, 1 + _JITTER)  # noqa: S311 (spreads load)
+        self._next = now + period_seconds * jitter
+        if self._once_more <= now:
+            self._once_more = math.inf
+        self._log.info(SWEEP_STARTED, paths=self.roots)
+        self._sums, self._began, self._sources = Sums(), now, 0
+        self._inodes, self._problems = array("Q"), {}
+        self._waiting.clear()
+        self._unmade.clear()
+        self._gone = set(self._desk.settled)
+        self._walk = (step for root in self.roots for step in walk(root, self._desk.options, self.ignore))
+
+    def _sweep_on(self, steps: Iterator[Step], now: float) -> None:
+        step = next(steps, None)
+        if isinstance(step, Folder):
+            self._inodes.append(step.inode)
+        elif isinstance(step, Trouble):
+            self._sums.add("failed")
+            self._take_trouble(step)
+        elif isinstance(step, Found):
+            self._sources += 1
+            self._take_source(step, now)
+        else:
+            self._end_walk(now)
+
+    def _take_source(self, found: Found, now: float) -> None:
+        self._gone.discard(found.task)
+        wanted = self._desk.wants(found)
+        if found.is_fresh and not wanted:
+            self._sums.add("fresh", len(found.plans))
+            self._desk.take_fresh(found.task)
+            return
+        if not found.is_fresh:
+            self._unmade.add(found.task)
+        outcome = self._desk.take(found, now)
+        if outcome is not None:
+            self._sums.add_outcome(outcome)
+        elif found.task in self._desk.pending:
+            self._waiting.add(found.task)
+
+    def _take_trouble(self, trouble: Trouble) -> None:
+        """Note a path that cannot be looked at; log it the first time, or when the reason changes."""
+        if isinstance(trouble.error, Vanished):  # a root, and whoever keeps the roots tells of that
+            return
+        before = self.problems.get(trouble.path)
+        since = before.since if before else time.time()
+        self._problems[trouble.path] = self.problems[trouble.path] = Problem(trouble.error, since)
+        if before is None or before.error.reason != trouble.error.reason:
+            log_trouble(self._log, trouble.path, trouble.error)
+
+    def _end_walk(self, now: float) -> None:
+        self._walk = None
+        self._patience_ends = now + _PATIENCE_SECONDS
+        self._desk.forget(self._gone)
+        self._gone.clear()
+        self.problems = self._problems
+        self.directories, self._seen = len(self._inodes), self._inodes
+        self.sources = self._sources
+        self._finish_if_done(now)
+
+    def _finish_if_done(self, now: float) -> None:
+        if self._walk is None and self._began is not None and not self._waiting:
+            self._finish(now)
+
+    def _finish(self, now: float) -> None:
+        seconds = round(now - (self._began or now), 3)
+        self._began = None
+        self.last = {**self._sums.as_fields(), "seconds": seconds}
+        self._log.info(SWEEP_FINISHED, **self.last)
+
+    def _look_into_branches(self, now: float) -> bool:
+        """Take one step in the directories that were named; False when there is none to take."""
+        if self._branch is None:
+            due = next((branch for branch, moment in self._branches.items() if moment <= now), None)
+            if due is None:
+                return False
+            del self._branches[due]
+            root, parts, self._branch_is_known = due
+            self._branch = walk(root, self._desk.options, self.ignore, parts)
+        step = next(self._branch, None)
+        if step is None:
+            self._branch = None
+        elif isinstance(step, Folder):
+            self.directories += not self._branch_is_known
+        elif isinstance(step, Trouble):
+            self._take_trouble(step)
+        elif self._desk.wants(step) or not step.is_fresh:
+            self._desk.take(step, now)
+        return True

@@ -1,0 +1,1 @@
+"""Watching directories: the watcher process and its supervision."""

@@ -1,0 +1,1 @@
+"""The file edges: sources are opened here, and sidecars are written here."""

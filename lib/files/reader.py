@@ -1,0 +1,223 @@
+"""The reading edge: directories and sources are opened here, by descriptor, and nowhere else.
+
+No symbolic link is followed below a root: a directory is reached from its root's descriptor one name at a
+time, so that a directory swapped for a link on the way leads nowhere.  A file is read, never mapped:
+truncating a mapped file kills the process that reads it.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Final, Protocol
+
+from lib.errors import Changed, SidecarError, Storage, Unsafe, Vanished
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+_DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+# without O_NONBLOCK, opening a FIFO would wait for its writer for ever
+_FILE: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+ACCESS_LIST: Final = "system.posix_acl_access"
+_GONE: Final = frozenset({errno.ENOENT, errno.ESTALE})
+_HINTS: Final = {
+    errno.EACCES: "Give the user that runs this read and write permission there.",
+    errno.EPERM: "Give the user that runs this read and write permission there.",
+    errno.EROFS: "The file system is mounted read-only; mount it read-write, or leave this tree out.",
+    errno.ENOSPC: "The disk (or its inodes) is full; it is tried again when there is room.",
+    errno.EDQUOT: "The disk quota is used up; it is tried again when there is room.",
+    errno.EIO: "The disk or the network file system reports a fault; look at the kernel's log.",
+    errno.EMFILE: "Raise the limit on open files (ulimit -n).",
+    errno.ENFILE: "The machine has too many open files.",
+    errno.ENAMETOOLONG: "The sidecar's name is too long for the file system; shorten the source's name.",
+}
+
+
+class Bytes(Protocol):
+    """A run of bytes that can be read anywhere: a file at one moment, or bytes in memory."""
+
+    @property
+    def size(self) -> int:
+        """Length in bytes."""
+
+    def read_at(self, offset: int, length: int) -> bytes:
+        """Return up to ``length`` bytes from ``offset``; fewer only at the end."""
+
+
+class MemoryBytes:
+    """Bytes that are already in memory."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+
+    @property
+    def size(self) -> int:
+        """Length in bytes."""
+        return len(self._data)
+
+    def read_at(self, offset: int, length: int) -> bytes:
+        """Return up to ``length`` bytes from ``offset``."""
+        return self._data[offset : offset + length]
+
+
+class FileBytes:
+    """An open regular file, as long as it was when it was opened."""
+
+    def __init__(self, descriptor: int) -> None:
+        self.descriptor = descriptor
+        self.status = os.fstat(descriptor)
+
+    @property
+    def size(self) -> int:
+        """Length in bytes when it was opened."""
+        return self.status.st_size
+
+    def access_list(self) -> bytes | None:
+        """Return its POSIX access control list as the kernel keeps it (acl(5)), or None."""
+        try:
+            return os.getxattr(self.descriptor, ACCESS_LIST)
+        except OSError:
+            return None
+
+    def read_at(self, offset: int, length: int) -> bytes:
+        """Return up to ``length`` bytes from ``offset``, reading on after a short read.
+
+        :raises Storage: the system refuses.
+        """
+        try:
+            data = os.pread(self.descriptor, length, offset)
+            while data and len(data) < length and offset + len(data) < self.size:
+                more = os.pread(self.descriptor, length - len(data), offset + len(data))
+                if not more:
+                    break
+                data += more
+        except OSError as error:
+            raise storage_error(error, "cannot be read") from error
+        return data
+
+
+def advise(descriptor: int, advice: int) -> None:
+    """Spare the page cache of the jobs that this machine is for; advice that is not taken does no harm."""
+    with suppress(OSError):
+        os.posix_fadvise(descriptor, 0, 0, advice)
+
+
+def storage_error(error: OSError, what: str) -> SidecarError:
+    """Turn a refusal of the operating system into one of our errors, with its reason and a way out."""
+    if error.errno in _GONE:
+        return Vanished(f"{what}: it is no longer there")
+    if error.errno in {errno.ELOOP, errno.ENOTDIR}:
+        return Unsafe(
+            f"{what}: a symbolic link or a file stands in the way", hint="Links are never followed."
+        )
+    words = os.strerror(error.errno) if error.errno else str(error)
+    return Storage(f"{what}: {words}", hint=_HINTS.get(error.errno or 0, "It is tried again by itself."))
+
+
+@contextmanager
+def open_directory(root: str, parts: Sequence[str] = ()) -> Iterator[int]:
+    """Open a directory below ``root``, following links on the way to the root but none below it.
+
+    Yields its descriptor, closed at the end.
+
+    :raises Vanished: it is not there (any more).
+    :raises Unsafe: a link or a file stands in the way.
+    :raises Storage: the system refuses.
+    """
+    try:
+        top = os.open(root, _DIRECTORY)
+        try:
+            descriptor = _open_below(top, parts)
+        finally:
+            os.close(top)
+    except OSError as error:
+        raise storage_error(error, "the directory cannot be opened") from error
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _open_below(top: int, parts: Sequence[str]) -> int:
+    descriptor = os.dup(top)
+    for part in parts:
+        try:
+            deeper = os.open(part, _DIRECTORY | os.O_NOFOLLOW, dir_fd=descriptor)
+        finally:
+            os.close(descriptor)
+        descriptor = deeper
+    return descriptor
+
+
+@contextmanager
+def open_file(directory: int, name: str) -> Iterator[FileBytes]:
+    """Open one regular file for reading, never a link, device, FIFO or directory, and never waiting.
+
+    :raises Vanished: it is not there.
+    :raises Unsafe: it is something else than a regular file.
+    :raises Storage: the system refuses.
+    """
+    try:
+        status = os.stat(name, dir_fd=directory, follow_symlinks=False)
+        if not stat.S_ISREG(status.st_mode):
+            raise Unsafe(f"it is {file_type(status.st_mode)}, not a file", hint="Links are never followed.")
+        descriptor = os.open(name, _FILE, dir_fd=directory)
+    except OSError as error:
+        raise storage_error(error, "cannot be opened") from error
+    try:
+        file = FileBytes(descriptor)
+        advise(descriptor, os.POSIX_FADV_NOREUSE)
+        if not stat.S_ISREG(file.status.st_mode):
+            raise Unsafe(f"it is {file_type(file.status.st_mode)}, not a file")
+        yield file
+    finally:
+        os.close(descriptor)
+
+
+def status_of(directory: int, name: str) -> os.stat_result | None:
+    """Look a name up without following it; None when there is none.
+
+    :raises Storage: the system refuses.
+    """
+    try:
+        return os.stat(name, dir_fd=directory, follow_symlinks=False)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise storage_error(error, "cannot be looked up") from error
+
+
+def same_version(one: os.stat_result, other: os.stat_result) -> bool:
+    """Tell whether two looks saw the same file with the same content, as far as the file system can tell."""
+    return _version(one) == _version(other)
+
+
+def _version(status: os.stat_result) -> tuple[int, ...]:
+    return (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
+
+
+def check_same(directory: int, name: str, file: FileBytes) -> None:
+    """Check that a file is still the file that was opened, as it was.
+
+    :raises Changed: it is not.
+    """
+    now = status_of(directory, name)
+    same = now is not None and same_version(now, file.status)
+    if not same or not same_version(FileBytes(file.descriptor).status, file.status):
+        raise Changed("it changed while it was read")
+
+
+def file_type(mode: int) -> str:
+    """Name what a path is, for a sentence."""
+    tests = {
+        "a symbolic link": stat.S_ISLNK,
+        "a directory": stat.S_ISDIR,
+        "a FIFO": stat.S_ISFIFO,
+        "a socket": stat.S_ISSOCK,
+        "a device": lambda m: stat.S_ISCHR(m) or stat.S_ISBLK(m),
+        "a file": stat.S_ISREG,
+    }
+    return next((words for words, is_it in tests.items() if is_it(mode)), "something unknown")

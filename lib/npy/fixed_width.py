@@ -1,0 +1,97 @@
+"""``U`` and ``S`` arrays: fixed-size texts, read in blocks that stay in the processor's cache.
+
+Format: ``numpy.lib.format``; a ``U`` text is ``characters`` × 4 bytes of UCS-4, an ``S`` text ``characters``
+bytes, both padded with zeros that are not part of the text.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from lib.errors import Changed, Corrupt
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from lib.files.reader import Bytes
+    from lib.npy.header import Header
+
+BLOCK_BYTES: Final = 1 << 18
+_LAST_CODE_POINT: Final = 0x10FFFF
+
+
+def fixed_blocks(source: Bytes, header: Header, limit: int | None = None) -> Iterator[list[Any]]:
+    """Yield the items along the first axis in blocks: texts, or nested lists of them (C order).
+
+    ``S`` texts come as ``bytes``.  With ``limit``, no more than the first that many items are read.
+
+    :raises Corrupt: a code point above 0x10FFFF, which numpy itself would pass on as invalid text.
+    :raises Changed: the file became shorter.
+    """
+    count = header.count if limit is None else min(header.count, limit)
+    row_bytes = header.texts_per_item * header.item_bytes
+    step = max(1, BLOCK_BYTES // max(row_bytes, 1, header.texts_per_item))
+    for first in range(0, count, step):
+        yield _block(source, header, first, min(step, count - first))
+
+
+def _block(source: Bytes, header: Header, first: int, rows: int) -> list[Any]:
+    shape = (rows, *header.shape[1:])
+    if header.item_bytes == 0 or header.texts_per_item == 0:
+        return _listed(np.zeros(shape, dtype=f"{header.letter}1"))
+    data = _rows(source, header, first, rows)
+    if header.letter == "U":
+        check_code_points(data, big_endian=header.big_endian)
+    order = ">" if header.big_endian else "<"
+    flat = np.frombuffer(data, dtype=f"{order}{header.letter}{header.characters}")
+    return _listed(flat.reshape(shape, order="F" if header.fortran_order else "C"))
+
+
+def _listed(array: np.ndarray[Any, Any]) -> list[Any]:
+    values: list[Any] = array.tolist()
+    return values
+
+
+def _rows(source: Bytes, header: Header, first: int, rows: int) -> bytes:
+    """Read ``rows`` items: one run of bytes in C order, in Fortran order one run for each inner index."""
+    if not header.fortran_order or len(header.shape) < 2:
+        row_bytes = header.texts_per_item * header.item_bytes
+        return _exactly(source, header.data_offset + first * row_bytes, rows * row_bytes)
+    runs = range(math.prod(header.shape[1:]))
+    starts = ((first + header.shape[0] * run) * header.item_bytes for run in runs)
+    return b"".join(_exactly(source, header.data_offset + s, rows * header.item_bytes) for s in starts)
+
+
+def _exactly(source: Bytes, offset: int, length: int) -> bytes:
+    data = source.read_at(offset, length)
+    if len(data) != length:
+        raise Changed("it became shorter while it was read")
+    return data
+
+
+def check_code_points(data: bytes, *, big_endian: bool) -> None:
+    """Check that UCS-4 bytes hold no number above 0x10FFFF.
+
+    :raises Corrupt: they do.
+    """
+    points = np.frombuffer(data, dtype=">u4" if big_endian else "<u4")
+    if points.size and int(points.max()) > _LAST_CODE_POINT:
+        raise Corrupt(f"it holds the number {int(points.max()):#x}, which is no Unicode character")
+
+
+def nest(flat: list[Any], shape: tuple[int, ...]) -> Any:
+    """Nest a flat list, C order, as an array of ``shape`` would; ``()`` gives the one value itself.
+
+    >>> nest([1, 2, 3, 4], (2, 2))
+    [[1, 2], [3, 4]]
+    """
+    if not shape:
+        return flat[0]
+    for size in reversed(shape[1:]):
+        if size == 0:
+            return _listed(np.zeros(shape, dtype="U1"))
+        flat = [flat[start : start + size] for start in range(0, len(flat), size)]
+    return flat

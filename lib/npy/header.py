@@ -1,0 +1,183 @@
+r"""The header of an ``.npy`` file, parsed strictly and without evaluating anything.
+
+Format: the docstring of ``numpy.lib.format`` (NEP 1).  Magic ``\x93NUMPY``, two version bytes, the header's
+length (two bytes in 1.0, four in 2.0 and 3.0, little endian), then a Python dictionary literal with exactly
+the keys ``descr``, ``fortran_order`` and ``shape``, padded with spaces and ended by a newline.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from lib.errors import Corrupt, NotText, Unfinished, Unsafe
+
+if TYPE_CHECKING:
+    from lib.files.reader import Bytes
+
+MAGIC: Final = b"\x93NUMPY"
+HEADER_BYTES_LIMIT: Final = 10_000
+"""numpy refuses longer headers too; one of a text array has about 120 bytes."""
+DIMENSIONS_LIMIT: Final = 64
+ITEM_BYTES_LIMIT: Final = 1 << 28
+"""One item (one text, or one row of a table) must fit into memory: 256 MiB."""
+EMPTY_ITEMS_LIMIT: Final = 1 << 20
+"""So many items may take no bytes at all; more is a bomb (``<U0`` × 2**27 takes numpy a gigabyte)."""
+_STOP: Final = b"."
+"""The last byte of every pickle."""
+_LENGTH_BYTES: Final = {(1, 0): 2, (2, 0): 4, (3, 0): 4}
+_PAIR: Final = re.compile(r"\s*'(\w{1,32})'\s*:\s*('[^'\\]{0,64}'|True|False|\([0-9L,\s]*\)|\[)\s*,?")
+_TEXT_DTYPE: Final = re.compile(r"[<>|=]?([US])([0-9]{1,25})")
+_OBJECT_DTYPE: Final = re.compile(r"\|?O[0-9]?")
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What a text array's header says: how items are stored, their shape, where the data begins (bytes)."""
+
+    letter: str
+    """``U`` (UCS-4), ``S`` (bytes) or ``O`` (a pickle)."""
+    characters: int
+    """Length of one text in characters (``U``) or bytes (``S``); 0 for ``O``."""
+    big_endian: bool
+    fortran_order: bool
+    shape: tuple[int, ...]
+    data_offset: int
+
+    @property
+    def item_bytes(self) -> int:
+        """Size of one text of a ``U`` or ``S`` array in bytes."""
+        return self.characters * (4 if self.letter == "U" else 1)
+
+    @property
+    def count(self) -> int:
+        """Number of items along the first axis: what a page numbers.  A 0-d array is one item."""
+        return self.shape[0] if self.shape else 1
+
+    @property
+    def texts_per_item(self) -> int:
+        """Number of array elements in one item."""
+        return math.prod(self.shape[1:])
+
+
+def read_header(source: Bytes) -> Header:
+    """Parse the header and hold it against the file: its size, and of a pickle its last byte.
+
+    :raises Unfinished: the file is shorter than its header says, or does not end where its pickle would.
+    :raises NotText: a sound header of an array that holds no text.
+    :raises Corrupt: this is not what numpy writes.
+    :raises Unsafe: the numbers ask for more memory than reading text needs.
+    """
+    text, data_offset = _header_text(source)
+    descr, fortran_order, shape = _three_values(text)
+    header = _typed(descr, fortran_order, shape, data_offset)
+    _check_sizes(header, source.size)
+    if header.letter == "O" and source.read_at(source.size - 1, 1) != _STOP:
+        raise Unfinished("it does not end where numpy's data ends: cut short, or still being written")
+    return header
+
+
+def _header_text(source: Bytes) -> tuple[str, int]:
+    start = source.read_at(0, 12)
+    if not MAGIC.startswith(start[:6]):
+        raise Corrupt("it does not begin like an .npy file")
+    if len(start) < 12:
+        raise Unfinished(f"it ends after {len(start)} bytes, inside its header")
+    version = (start[6], start[7])
+    width = _LENGTH_BYTES.get(version)
+    if width is None:
+        raise Corrupt(f"its .npy format version {version[0]}.{version[1]} is unknown")
+    length = int.from_bytes(start[8 : 8 + width], "little")
+    if length > HEADER_BYTES_LIMIT:
+        raise Corrupt(f"its header claims {length:,} bytes; {HEADER_BYTES_LIMIT:,} are allowed")
+    raw = source.read_at(8 + width, length)
+    if len(raw) < length:
+        raise Unfinished(f"it ends after {source.size:,} bytes, inside its header")
+    try:
+        return raw.decode("utf-8" if version == (3, 0) else "latin-1"), 8 + width + length
+    except UnicodeDecodeError:
+        raise Corrupt("its header is not UTF-8") from None
+
+
+def _three_values(text: str) -> tuple[str, bool, tuple[int, ...]]:
+    body = text.strip()
+    if not (body.startswith("{") and body.endswith("}")):
+        raise Corrupt("its header is no dictionary")
+    values: dict[str, str] = {}
+    position = 1
+    while match := _PAIR.match(body, position):
+        key, value = match.groups()
+        if key == "descr" and value == "[":
+            raise NotText("a structured array, not text")
+        if key in values:
+            raise Corrupt(f"its header names {key} twice")
+        values[key] = value
+        position = match.end()
+    if body[position:].strip() != "}" or sorted(values) != ["descr", "fortran_order", "shape"]:
+        raise Corrupt("its header is not the one that numpy writes")
+    if values["fortran_order"] not in {"True", "False"} or not values["descr"].startswith("'"):
+        raise Corrupt("its header has a value of the wrong type")
+    return values["descr"][1:-1], values["fortran_order"] == "True", _shape(values["shape"])
+
+
+def _shape(literal: str) -> tuple[int, ...]:
+    if not literal.startswith("("):
+        raise Corrupt("its shape is no tuple")
+    inner = literal[1:-1].strip()
+    if not inner:
+        return ()
+    parts = [part.strip() for part in inner.split(",")]
+    if len(parts) > 1 and not parts[-1]:
+        parts.pop()
+    elif len(parts) == 1:
+        raise Corrupt("its shape is no tuple")
+    # Python 2 wrote long integers with an L
+    if not all(re.fullmatch(r"[0-9]{1,20}L?", part) for part in parts):
+        raise Corrupt("its shape is not made of sizes")
+    return tuple(int(part.rstrip("L")) for part in parts)
+
+
+def _typed(descr: str, fortran_order: bool, shape: tuple[int, ...], data_offset: int) -> Header:
+    if len(shape) > DIMENSIONS_LIMIT:
+        raise Corrupt(f"its shape has {len(shape)} dimensions; {DIMENSIONS_LIMIT} are allowed")
+    if _OBJECT_DTYPE.fullmatch(descr):
+        return Header("O", 0, False, fortran_order, shape, data_offset)
+    match = _TEXT_DTYPE.fullmatch(descr)
+    if match is None:
+        raise NotText(f"an array of {descr!r}, not text")
+    return Header(match[1], int(match[2]), descr[0] == ">", fortran_order, shape, data_offset)
+
+
+def _check_sizes(header: Header, size: int) -> None:
+    texts = math.prod(header.shape)
+    if header.letter == "O":
+        # an item takes at least one byte of pickle: a reference or None
+        if texts > max(size - header.data_offset, 0):
+            raise Unfinished(f"it has {size:,} bytes, too few for the {texts:,} items its header promises")
+    else:
+        _check_fixed_size(header, texts, size)
+    if header.item_bytes * header.texts_per_item > ITEM_BYTES_LIMIT:
+        raise Unsafe(f"one item would take {header.item_bytes * header.texts_per_item:,} bytes of memory")
+    holds_nothing = texts == 0 or (header.letter != "O" and header.item_bytes == 0)
+    if holds_nothing and empty_lists(header.shape) > EMPTY_ITEMS_LIMIT:
+        raise Unsafe("it promises millions of items and holds none")
+    if header.texts_per_item > ITEM_BYTES_LIMIT // 64:
+        raise Unsafe(f"one item would be a list of {header.texts_per_item:,} texts")
+
+
+def empty_lists(shape: tuple[int, ...]) -> int:
+    """Count the lists that ``tolist`` makes of an array without items: one for every index before the 0."""
+    sizes = shape[: shape.index(0)] if 0 in shape else shape
+    return math.prod(sizes)
+
+
+def _check_fixed_size(header: Header, texts: int, size: int) -> None:
+    expected = header.data_offset + texts * header.item_bytes
+    if expected >= 1 << 63:
+        raise Corrupt("its header promises more bytes than a file can hold")
+    if size < expected:
+        raise Unfinished(f"it has {size:,} bytes of the {expected:,} that its header promises")
+    if size > expected:
+        raise Corrupt(f"it has {size - expected:,} bytes after its end")

@@ -1,0 +1,1 @@
+"""Rendering items as JSON and Markdown: pure functions from values to bytes."""

@@ -1,0 +1,216 @@
+"""Markdown that no text can break: a page's header, and one section an item.  Values in, bytes out.
+
+The format is this project's own; what an inert text is, :mod:`lib.render.inert` says.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Any, Final
+
+from lib.render.inert import CONTROL, DANGERS, LONE_RETURN, Block, Danger
+from lib.render.json_writer import dumps
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from lib.names import Kind
+    from lib.options import Style
+
+_TITLES: Final[dict[Kind, str]] = {
+    "completions": "# Completions Only",
+    "full_texts": "# Full Texts (Prompt + Completion)",
+}
+_HEADINGS: Final[dict[Kind, str]] = {"completions": "## Completion", "full_texts": "## Generation"}
+_LOOKED_FOR: Final[dict[Style, tuple[Danger, ...]]] = {
+    "auto": DANGERS,
+    "fenced": (LONE_RETURN, CONTROL),
+    "plain": (),
+}
+_UNKNOWN: Final = "unknown"
+_VALUE_CHARACTERS: Final = 1000
+# The header's lines are one paragraph: only markup that pairs up with more than its own line, hides what it
+# says or loads something does harm.  Two lone stars, or the underscores of a name, are emphasis at worst.
+_ACTIVE_VALUE: Final = re.compile(
+    r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029`$]"  # not one line; code; mathematics
+    r"|<[A-Za-z/!?]|!\[|\]\(|\*\*"  # raw HTML, an image, a link, strong emphasis as the labels have
+    r"|(?<![0-9A-Za-z])__|__(?![0-9A-Za-z])"  # the same with underscores, unless within a word
+    r"|\\(?![0-9A-Za-z])"  # an escape, which would hide itself, or a hard line break
+)
+_TICKS: Final = re.compile(b"``*")  # `re` finds a first character more quickly than a repeated one
+# cmark, GitHub's parser, counts the back-ticks that open a fence to 255 and no further, and knows no code
+# span of more than 80.
+_FENCE_COUNTED: Final = 255
+_CLOSES_ANY_FENCE: Final = re.compile(rb"^(?= {0,3}`{%d,}[ \t\r]*$)" % _FENCE_COUNTED, re.MULTILINE)
+_TOO_MANY_TICKS: Final = re.compile("`{20,}")
+_SURROGATE: Final = re.compile("[\ud800-\udfff]")
+_CONTROL: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
+_LONE_RETURN: Final = re.compile(r"\r(?!\n)")
+_REPLACEMENT: Final = "\ufffd"
+_PICTURES: Final[dict[str, str]] = {
+    **{chr(code): chr(0x2400 + code) for code in range(0x20)},
+    "\x7f": "\u2421",
+    **{chr(code): _REPLACEMENT for code in range(0x80, 0xA0)},
+}
+
+
+def header(
+    kind: Kind, metadata: Mapping[str, Any] | None, count: int, shown: int, more: Sequence[str] = ()
+) -> bytes:
+    """Return everything above the first item.
+
+    ``metadata`` is the set's, None when it has none; ``count`` is the number of items in the source,
+    ``shown`` how many of them the page has; ``more`` are lines that follow.
+    """
+    known: Mapping[str, Any] = metadata or {}
+    cut = f"{shown} (showing first {shown} of {count})"
+    lines = (
+        _TITLES[kind],
+        "",
+        f"**Model:** {header_value(known.get('model_name'))}",
+        f"**Generated:** {header_value(known.get('timestamp'))}",
+        f"**Count:** {cut if shown < count else count}",
+        *more,
+        "",
+        "---",
+        "\n",
+    )
+    return _encoded("\n".join(lines))
+
+
+def items(
+    kind: Kind,
+    values: Sequence[Any],
+    first_number: int,
+    *,
+    style: Style = "auto",
+    all_text: bool,
+    to_json: Callable[[Any], str] = dumps,
+) -> bytes:
+    """Return the sections of some items; the page is the same however its items are cut into blocks.
+
+    ``all_text`` promises that each is a ``str``; what is none is shown as ``to_json`` writes it, and what
+    that raises passes through.
+    """
+    return sections(kind, bodies(values, style, all_text=all_text, to_json=to_json), first_number)
+
+
+def bodies(
+    values: Sequence[Any], style: Style, *, all_text: bool, to_json: Callable[[Any], str] = dumps
+) -> Sequence[bytes]:
+    """Return what is shown of each item; see :func:`items`."""
+    return _texts(values, style) if all_text else [_body(value, style, to_json) for value in values]
+
+
+def sections(kind: Kind, shown: Sequence[bytes], first_number: int) -> bytes:
+    """Return heading, what is shown and rule of each item in turn, formatted in one go."""
+    section = f"{_HEADINGS[kind]} %d\n\n%b\n\n---\n\n".encode()
+    fields: list[int | bytes] = [0] * (2 * len(shown))
+    fields[0::2] = range(first_number, first_number + len(shown))
+    fields[1::2] = shown
+    return (section * len(shown)) % tuple(fields)
+
+
+def _texts(texts: Sequence[str], style: Style) -> Sequence[bytes]:
+    """Return what is shown of each text; all are looked at together before any is by itself."""
+    shown = _utf8(texts)
+    if style == "plain":
+        return shown
+    block = Block(shown)
+    dangers = block.dangers(_LOOKED_FOR[style])
+    drives = CONTROL in dangers or LONE_RETURN in dangers
+    for index in block.active(dangers) if style == "auto" else range(len(shown)):
+        text = pictured(shown[index].decode()).encode() if drives else shown[index]
+        shown[index] = fenced(text, b"text")
+    return shown
+
+
+def _utf8(texts: Sequence[str]) -> list[bytes]:
+    try:
+        return list(map(str.encode, texts))
+    except UnicodeEncodeError:
+        return list(map(_encoded, texts))
+
+
+def _body(value: Any, style: Style, to_json: Callable[[Any], str]) -> bytes:
+    if isinstance(value, str):
+        (text,) = _texts((value,), style)
+        return text
+    written = to_json(value)
+    return fenced(_encoded(written if style == "plain" else pictured(written)), b"json")
+
+
+def fenced(text: bytes, language: bytes) -> bytes:
+    r"""Put a text (UTF-8) into a fence of back-ticks longer than any run of them inside it.
+
+    Only a line of 255 and more back-ticks and nothing else is changed: no fence keeps it in for every reader,
+    so it is indented by four spaces.
+
+    >>> fenced(b"a", b"text")
+    b'```text\na\n```'
+    """
+    longest = max(2, _longest_run(text))
+    fence = b"`" * (longest + 1)
+    if longest >= _FENCE_COUNTED:
+        text = _CLOSES_ANY_FENCE.sub(b"    ", text)
+    return b"%b%b\n%b\n%b" % (fence, language, text, fence)
+
+
+def fenced_text(text: str) -> bytes:
+    """Put any text into a fence, its controls pictured."""
+    return fenced(_encoded(pictured(text)), b"text")
+
+
+def _longest_run(text: bytes) -> int:
+    return max(map(len, _TICKS.findall(text)), default=0) if b"`" in text else 0
+
+
+def pictured(text: str) -> str:
+    """Show control characters as their pictures, so that a terminal only shows them.
+
+    Newline, tab and the carriage return of a CRLF stay; C1 controls, which have no pictures, become U+FFFD.
+    """
+    return _CONTROL.sub(_picture, _LONE_RETURN.sub(_picture, text))
+
+
+def _picture(control: re.Match[str]) -> str:
+    return _PICTURES[control[0]]
+
+
+def header_value(value: Any) -> str:
+    """Show a value from the metadata on one line, harmless; ``unknown`` when there is nothing to see.
+
+    A plain one-line text stays as it is, with the spaces around it; anything else is put into a code span,
+    cut after 1000 characters.
+    """
+    text = value if isinstance(value, str) else _one_line_json(value)
+    line = text.strip()
+    if not line:
+        return _UNKNOWN
+    for plain in (text, line):
+        if len(plain) <= _VALUE_CHARACTERS and not _ACTIVE_VALUE.search(plain):
+            return plain
+    line = _TOO_MANY_TICKS.sub("```…", " ".join(pictured(line).split()))
+    if len(line) > _VALUE_CHARACTERS:
+        line = line[:_VALUE_CHARACTERS] + "…"
+    ticks = "`" * (_longest_run(_encoded(line)) + 1)
+    pad = " " if line.startswith("`") or line.endswith("`") else ""
+    return f"{ticks}{pad}{line}{pad}{ticks}"
+
+
+def _one_line_json(value: Any) -> str:
+    """Write a value from the metadata for eyes; a page is not refused for what its header cannot say."""
+    if value is None:
+        return ""
+    try:
+        return json.dumps(value, ensure_ascii=False)
+    except (ValueError, TypeError, RecursionError):
+        return ""
+
+
+def _encoded(page: str) -> bytes:
+    try:
+        return page.encode()
+    except UnicodeEncodeError:
+        return _SURROGATE.sub(_REPLACEMENT, page).encode()

@@ -1,0 +1,67 @@
+"""Looking through a source before its page is written: the figures of its summary, and where it is split."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from lib.render.markdown import header
+from lib.render.navigation import room
+from lib.render.page_writer import PageWriter
+from lib.render.statistics import Tally
+from lib.render.stream import pieces_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from lib.outcome import Figures
+    from lib.render.page import Page
+
+
+def count(blocks: Iterable[list[Any]]) -> Figures:
+    """Return the figures of all items.
+
+    :raises SourceFault: an item cannot be read.
+    """
+    tally = Tally()
+    for values, all_text in pieces_of(blocks):
+        tally.add(values, all_text=all_text)
+    return tally.figures()
+
+
+def survey(page: Page, blocks: Iterable[list[Any]], full_texts: Iterator[Any]) -> Page:
+    """Complete a page with its figures and the first items of its parts.
+
+    No part is longer than ``page_bytes`` unless it has a single item that is.
+
+    :raises SourceFault: an item cannot be rendered.
+    """
+    if page.extras.page_bytes is None:
+        return replace(page, figures=count(blocks))
+    tally, writer = Tally(), PageWriter(page, full_texts)
+    parts = _Parts(page, page.extras.page_bytes)
+    for values, all_text in pieces_of(blocks, page.at_once):
+        tally.add(values, all_text=all_text)
+        for size in writer.sizes(values, all_text=all_text):
+            parts.add(size)
+    return replace(page, figures=tally.figures(), firsts=tuple(parts.firsts))
+
+
+class _Parts:
+    """Deals sections out to parts as they come."""
+
+    def __init__(self, page: Page, limit: int) -> None:
+        lines, self._entry = room(page)
+        self._empty = len(header(page.kind, page.metadata, page.count, page.shown)) + lines
+        self._limit = limit
+        self._size = self._empty
+        self._next = 1
+        self.firsts = [1]
+
+    def add(self, size: int) -> None:
+        """Put the next section, of this size in bytes, into the part, or into a new one if it is too full."""
+        self._size += size + self._entry
+        if self._size > self._limit and self._next > self.firsts[-1]:
+            self.firsts.append(self._next)
+            self._size = self._empty + size + self._entry
+        self._next += 1

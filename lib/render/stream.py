@@ -1,0 +1,94 @@
+"""One pass over a source's items feeds every format: blocks of items in, blocks of bytes out."""
+
+from __future__ import annotations
+
+import sys
+from bisect import bisect_left, bisect_right
+from typing import TYPE_CHECKING, Any, Final
+
+from lib.npy.values import plain
+from lib.render.json_writer import JsonWriter, dumps, encode
+from lib.render.page_writer import PageWriter
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from lib.names import Format
+    from lib.render.page import Page
+    from lib.render.statistics import Tally
+
+_PIECE_CHARACTERS: Final = 1 << 16
+NEXT_PART: Final = None
+"""In a page's place, when its next part begins."""
+
+
+class _ScalarWriter:
+    """JSON of an array without dimensions."""
+
+    def block(self, values: list[Any], *, all_text: bool) -> bytes:  # noqa: ARG002 (as all writers)
+        return encode(dumps(values[0]))
+
+    def end(self) -> bytes:
+        return b""
+
+
+def rendered(
+    page: Page,
+    blocks: Iterable[list[Any]],
+    formats: tuple[Format, ...],
+    tally: Tally,
+    full_texts: Iterable[Any] = (),
+) -> Iterator[tuple[bytes | None, ...]]:
+    """Yield the bytes of every format in ``formats``, block by block, counting the items in ``tally``.
+
+    A page of several parts comes one part after the other, with :data:`NEXT_PART` between them.
+
+    :raises SourceFault: an item cannot be rendered.
+    """
+    page_writer = PageWriter(page, iter(full_texts))
+    json_writer = _ScalarWriter() if page.scalar else JsonWriter()
+    writers = tuple(page_writer if fmt == "md" else json_writer for fmt in formats)
+    yield tuple(page_writer.start() if fmt == "md" else b"" for fmt in formats)
+    number = 1
+    for values, all_text in pieces_of(blocks, page.at_once):
+        tally.add(values, all_text=all_text)
+        for chunk in _cut(values, number, page.firsts):
+            if number > 1 and page.range_of(page.part_of(number)).start == number:
+                yield tuple(NEXT_PART if fmt == "md" else b"" for fmt in formats)
+                yield tuple(page_writer.start() if fmt == "md" else b"" for fmt in formats)
+            number += len(chunk)
+            yield tuple(writer.block(chunk, all_text=all_text) for writer in writers)
+    yield tuple(b"" if fmt == "md" else json_writer.end() for fmt in formats)
+
+
+def pieces_of(blocks: Iterable[list[Any]], most: int = sys.maxsize) -> Iterator[tuple[list[Any], bool]]:
+    """Yield blocks of at most ``most`` plain values, each with whether all of them are ``str``."""
+    for block in blocks:
+        if set(map(type, block)) == {str}:
+            yield from ((values, True) for values in _pieces(block, most))
+        else:
+            yield from (([plain(value)], False) for value in block)
+
+
+def _cut(values: list[Any], number: int, firsts: tuple[int, ...]) -> Iterator[list[Any]]:
+    """Cut a block, whose first item has this number, where a part ends."""
+    start = 0
+    for first in firsts[bisect_right(firsts, number) : bisect_left(firsts, number + len(values))]:
+        yield values[start : first - number]
+        start = first - number
+    yield values[start:] if start else values
+
+
+def _pieces(texts: list[str], most: int) -> Iterator[list[str]]:
+    """Cut a block whose texts are many times larger than their file: a few, referenced again and again."""
+    if len(texts) <= most and sum(map(len, texts)) <= _PIECE_CHARACTERS:
+        yield texts
+        return
+    start = size = 0
+    for position, text in enumerate(texts):
+        size += len(text)
+        if size > _PIECE_CHARACTERS or position + 1 - start == most:
+            yield texts[start : position + 1]
+            start, size = position + 1, 0
+    if start < len(texts):
+        yield texts[start:]

@@ -1,0 +1,1 @@
+"""Bringing sidecars up to date: plan, convert, publish."""

@@ -1,0 +1,148 @@
+"""Walking a tree in small steps: directories by descriptor, links never followed, our own litter removed."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from lib.errors import SidecarError, Vanished
+from lib.files.atomic import remove_litter
+from lib.files.reader import open_directory, status_of, storage_error
+from lib.names import is_temporary, kind_of
+from lib.sync.engine import plan_source
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from lib.options import Options
+    from lib.sync.plan import Plan
+
+_DEPTH_LIMIT: Final = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One source to bring up to date: ``name`` in the directory ``parts`` below ``root``."""
+
+    root: str
+    parts: tuple[str, ...]
+    name: str
+
+    @property
+    def path(self) -> str:
+        """The source's path, for people."""
+        return os.path.join(self.root, *self.parts, self.name)
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """A directory that was walked through, with its inode number."""
+
+    inode: int
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A source, what was seen of it, and what its sidecars need."""
+
+    task: Task
+    status: os.stat_result
+    plans: tuple[Plan, ...]
+
+    @property
+    def is_fresh(self) -> bool:
+        """Tell whether there is nothing to do."""
+        return all(plan.action == "fresh" for plan in self.plans)
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """A path that could not be looked at."""
+
+    path: str
+    error: SidecarError
+
+
+Step = Folder | Found | Trouble
+
+
+def walk(root: str, options: Options, ignore: frozenset[str], below: tuple[str, ...] = ()) -> Iterator[Step]:
+    """Yield every directory and every source of a tree, or of its part ``below``; never raises.
+
+    Memory is bounded by the number of directories that wait, not by the tree.
+    """
+    waiting = [below]
+    while waiting:
+        parts = waiting.pop()
+        try:
+            with open_directory(root, parts) as directory:
+                yield Folder(os.fstat(directory).st_ino)
+                names, deeper, litter = _list(directory, ignore)
+                if not options.dry_run:
+                    remove_litter(directory, litter)
+                if len(parts) < _DEPTH_LIMIT:
+                    waiting += [(*parts, name) for name in deeper]
+                yield from _sources(root, parts, directory, names, options)
+        except Vanished as error:
+            if not parts:
+                yield Trouble(root, error)
+        except SidecarError as error:
+            yield Trouble(os.path.join(root, *parts), error)
+
+
+def names_below(root: str, ignore: frozenset[str]) -> Iterator[str]:
+    """Yield the name of every source of a tree, without a look at the files themselves; never raises."""
+    waiting: list[tuple[str, ...]] = [()]
+    while waiting:
+        parts = waiting.pop()
+        with suppress(SidecarError), open_directory(root, parts) as directory:
+            names, deeper, _ = _list(directory, ignore)
+            waiting += [(*parts, name) for name in deeper if len(parts) < _DEPTH_LIMIT]
+            yield from names
+
+
+def look(task: Task, options: Options) -> Found | Trouble:
+    """Look at one source that was named.
+
+    The same value as :func:`walk` gives for it.
+    """
+    try:
+        with open_directory(task.root, task.parts) as directory:
+            status = status_of(directory, task.name)
+            if status is None:
+                raise Vanished("it is not there")
+            return Found(task, status, tuple(plan_source(directory, task.name, status, options)))
+    except SidecarError as error:
+        return Trouble(task.path, error)
+
+
+def _list(directory: int, ignore: frozenset[str]) -> tuple[list[str], list[str], list[str]]:
+    """List a directory: the names of sources, of directories to go into, and of temporary files."""
+    names, deeper, litter = [], [], []
+    try:
+        with os.scandir(directory) as entries:
+            for entry in entries:
+                if kind_of(entry.name):
+                    names.append(entry.name)
+                elif is_temporary(entry.name):
+                    litter.append(entry.name)
+                elif entry.name not in ignore and entry.is_dir(follow_symlinks=False):
+                    deeper.append(entry.name)
+    except OSError as error:
+        raise storage_error(error, "the directory cannot be read") from error
+    return sorted(names), sorted(deeper, reverse=True), litter
+
+
+def _sources(
+    root: str, parts: tuple[str, ...], directory: int, names: list[str], options: Options
+) -> Iterator[Found | Trouble]:
+    for name in names:
+        task = Task(root, parts, name)
+        try:
+            status = status_of(directory, name)
+            if status is not None:
+                yield Found(task, status, tuple(plan_source(directory, name, status, options)))
+        except SidecarError as error:
+            yield Trouble(task.path, error)

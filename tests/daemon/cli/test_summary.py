@@ -1,0 +1,87 @@
+"""The summary at the end of a sweep, as a person reads it."""
+
+from __future__ import annotations
+
+from daemon.cli.summary import Summary
+from lib.errors import Storage
+from lib.outcome import Figures, Outcome, Verdict
+from lib.sync.walk import Task
+
+TEXT = """\
+sidecars     rendered  adopted  fresh  kept  skipped  failed  written
+completions         1        0  1,374     1        0       2   3.4 MB
+full texts          0        0      0     0        0       0  0 bytes
+other paths         0        0      0     0        0       1  0 bytes
+total               1        0  1,374     1        0       3   3.4 MB
+
+Read 1 source: 1,000 items, 97 blank, 12 distinct in their files.
+The longest text has 4,003 characters.
+It took 2 min 5 s.
+
+2 files failed:
+  x/bad_completions.npy
+      it is cut short
+      Generate it again.
+  x/\\x1blocked
+      the directory cannot be opened: Permission denied
+      Ask.
+
+1 file kept:
+  x/a_completions.md
+      edited after it was written
+      Use --force.
+"""
+
+
+def outcome(name: str, *verdicts: Verdict, **more: object) -> Outcome:
+    """Make an outcome of completions."""
+    return Outcome(name, "completions", verdicts, **more)  # type: ignore[arg-type]
+
+
+def test_a_summary_line_by_line() -> None:
+    """Sidecars by kind and result, sizes, figures, time, and every file that needs a look, with a way out."""
+    summary = Summary()
+    summary.add("completions", "fresh", 1374)
+    done = (
+        Verdict("json", "rendered", ""),
+        Verdict("md", "kept", "edited after it was written", "Use --force."),
+    )
+    figures = Figures(1000, 97, 12, 3.0, 4003)
+    summary.add_outcome(
+        Task("x", (), "a_completions.npy"),
+        outcome("a_completions.npy", *done, figures=figures, bytes=3_400_000),
+    )
+    bad = [Verdict(fmt, "failed", "") for fmt in ("json", "md")]  # type: ignore[arg-type]
+    failed = outcome("bad_completions.npy", *bad, trouble="it is cut short", hint="Generate it again.")
+    summary.add_outcome(Task("x", (), "bad_completions.npy"), failed)
+    denied = Storage("the directory cannot be opened: Permission denied", hint="Ask.")
+    summary.add_trouble("x/\x1blocked", denied)
+    assert summary.text(125.0) == TEXT
+    assert summary.total().failed == 3
+
+
+def test_a_sweep_with_nothing_to_do_is_short() -> None:
+    """A table, and how long it took."""
+    summary = Summary()
+    summary.add("full_texts", "fresh", 4)
+    lines = summary.text(0.04).splitlines()
+    assert lines[1:] == [
+        "completions         0        0      0     0        0       0  0 bytes",
+        "full texts          0        0      4     0        0       0  0 bytes",
+        "total               0        0      4     0        0       0  0 bytes",
+        "",
+        "It took 0.0 s.",
+    ]
+
+
+def test_very_many_failures_are_counted() -> None:
+    """Twenty are shown; each had its line while it happened."""
+    summary = Summary()
+    for number in range(1005):
+        summary.add_trouble(f"d{number}", Storage("no"))
+    text = summary.text(4000)
+    assert "1,005 files failed:" in text
+    assert "  d19\n" in text
+    assert "  d20\n" not in text
+    assert "… and 985 more" in text
+    assert "It took 1 h 6 min." in text

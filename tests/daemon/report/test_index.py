@@ -1,0 +1,197 @@
+"""The index of each root: complete, current, cheap, and never in the place of somebody else's file."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from doubles import Inline, Log
+from support import save
+
+from daemon.report.index import Catalogue
+from daemon.schedule.sweep import Scope, Sweep
+from daemon.workers.pool import Crew
+from lib.options import Options
+from lib.render.index import INDEX_NAME, Entry, parse, render
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from concurrent.futures import Future
+    from pathlib import Path
+
+    from lib.names import Format
+
+
+class Counting(Inline):
+    """Does the work, and notes whose it was."""
+
+    def __init__(self) -> None:
+        self.worked: list[str] = []
+
+    def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> Future[Any]:
+        """Note the names, and do it."""
+        self.worked += [task.name for task in args[0]]
+        return super().submit(fn, *args, **kwargs)
+
+
+class Shelf:
+    """A tree whose index is kept by sweeps."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.log = Log()
+
+    def put(self, name: str, items: Any = ("a", "", "a")) -> Path:
+        """Save a source."""
+        path = self.root / f"{name}_completions.npy"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return save(path, items)
+
+    def sweep(self) -> dict[str, int]:
+        """Sweep; return what is not zero."""
+        executor, options = Counting(), Options(count=True)
+        crew = Crew(lambda: executor, 1)
+        try:
+            catalogue = Catalogue([str(self.root)], options, self.log)
+            scope = Scope((str(self.root),))
+            sums = Sweep(scope, options, crew, self.log, lambda: False, catalogue=catalogue).run()
+        finally:
+            crew.close()
+        self.worked = executor.worked
+        return {name: count for name, count in sums.as_fields().items() if count}
+
+    @property
+    def index(self) -> Path:
+        """Where the index is."""
+        return self.root / INDEX_NAME
+
+    def known(self) -> dict[str, tuple[int, int, int | None]]:
+        """Return the figures that the index has."""
+        entries = parse(self.index.read_bytes()).values()
+        return {entry.path: (entry.records, entry.blank, entry.distinct) for entry in entries}
+
+
+@pytest.fixture
+def shelf(tmp_path: Path) -> Iterator[Shelf]:
+    """Make an empty shelf."""
+    (tmp_path / "root").mkdir()
+    yield Shelf(tmp_path / "root")
+    assert not list(tmp_path.rglob(".generation-sidecars-*"))
+
+
+def test_a_sweep_makes_an_index_and_the_next_reads_nothing(shelf: Shelf) -> None:
+    """Every set with its figures; a second sweep leaves even the file as it is."""
+    shelf.put("x/a")
+    shelf.put("b", ["one"])
+    assert shelf.sweep() == {"rendered": 4}
+    assert shelf.known() == {"x/a_completions.npy": (3, 1, 2), "b_completions.npy": (1, 0, 1)}
+    before = shelf.index.stat()
+    assert shelf.sweep() == {"fresh": 4}
+    assert shelf.worked == []
+    assert shelf.index.stat() == before
+    assert shelf.log.names.count("index.written") == 1
+
+
+def test_an_index_of_a_tree_that_is_complete_is_made_by_reading_it_once(shelf: Shelf) -> None:
+    """Nothing is rendered again for it."""
+    shelf.put("a")
+    shelf.sweep()
+    shelf.index.unlink()
+    assert shelf.sweep() == {"fresh": 2}
+    assert shelf.worked == ["a_completions.npy"]
+    assert shelf.known() == {"a_completions.npy": (3, 1, 2)}
+
+
+def test_what_changes_comes_and_goes_is_followed(shelf: Shelf) -> None:
+    """New figures for what changed, no line for what is gone, and the rest is not touched."""
+    changed, gone, _ = shelf.put("changed"), shelf.put("gone"), shelf.put("same")
+    shelf.sweep()
+    save(changed, ["1", "2"], time_ns=changed.stat().st_mtime_ns + 10**9)
+    gone.unlink()
+    shelf.sweep()
+    assert shelf.worked == ["changed_completions.npy"]
+    assert shelf.known() == {"changed_completions.npy": (2, 0, 2), "same_completions.npy": (3, 1, 2)}
+
+
+def test_metadata_gives_model_and_time(shelf: Shelf) -> None:
+    """Also when they come later."""
+    shelf.put("a")
+    shelf.sweep()
+    metadata = shelf.root / "a_metadata.json"
+    metadata.write_text(json.dumps({"model_name": "google/gemma", "timestamp": ["odd"]}))
+    os.utime(metadata, (4e9, 4e9))
+    shelf.sweep()
+    [entry] = parse(shelf.index.read_bytes()).values()
+    assert (entry.model, entry.when) == ("google/gemma", "")
+
+
+def test_what_holds_no_text_has_no_line(shelf: Shelf) -> None:
+    """Nor has what cannot be read; both are told elsewhere."""
+    shelf.put("numbers", np.arange(3))
+    (shelf.root / "broken_completions.npy").write_bytes(b"nonsense")
+    shelf.put("a")
+    assert shelf.sweep() == {"rendered": 2, "skipped": 2, "failed": 2}
+    assert set(shelf.known()) == {"a_completions.npy"}
+
+
+def test_somebody_elses_file_of_that_name_stays(shelf: Shelf) -> None:
+    """And the sweep says so and fails: the index that was asked for is not there."""
+    shelf.index.write_text("# My notes\n")
+    shelf.put("a")
+    assert shelf.sweep() == {"rendered": 2, "failed": 1}
+    assert shelf.index.read_text() == "# My notes\n"
+    [event] = shelf.log.of("index.failed")
+    assert event["path"] == str(shelf.index)
+    assert "not an index of ours" in event["reason"]
+    assert "index.enabled" in event["hint"]
+
+
+def test_a_file_that_comes_while_the_index_is_written_stays(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is looked at last, just before the rename."""
+
+    def slow_render(entries: Iterable[Entry], formats: tuple[Format, ...]) -> bytes:
+        shelf.index.write_text("# My notes\n")
+        return render(entries, formats)
+
+    monkeypatch.setattr("daemon.report.index.render", slow_render)
+    shelf.put("a")
+    assert shelf.sweep()["failed"] == 1
+    assert shelf.index.read_text() == "# My notes\n"
+
+
+def test_a_link_of_that_name_is_not_followed(shelf: Shelf, tmp_path: Path) -> None:
+    """What it leads to is not written."""
+    (tmp_path / "elsewhere").write_text("precious")
+    shelf.index.symlink_to(tmp_path / "elsewhere")
+    shelf.put("a")
+    assert shelf.sweep()["failed"] == 1
+    assert (tmp_path / "elsewhere").read_text() == "precious"
+
+
+def test_a_directory_of_that_name_is_told(shelf: Shelf) -> None:
+    """The sidecars are there all the same."""
+    shelf.index.mkdir()
+    shelf.put("a")
+    assert shelf.sweep() == {"rendered": 2, "failed": 1}
+    [event] = shelf.log.of("index.failed")
+    assert "a directory" in event["reason"]
+
+
+def test_an_empty_tree_has_no_index(shelf: Shelf) -> None:
+    """There is nothing to list."""
+    shelf.sweep()
+    assert not shelf.index.exists()
+
+
+def test_a_large_index_is_written_less_often(shelf: Shelf) -> None:
+    """Soon after the first change, then after a rest."""
+    catalogue = Catalogue([str(shelf.root)], Options(), shelf.log)
+    catalogue.end_sweep(100.0)
+    assert catalogue.next_due() == 101.0
+    catalogue.write_if_due(100.9)
+    assert catalogue.next_due() == 101.0

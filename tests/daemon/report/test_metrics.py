@@ -1,0 +1,104 @@
+"""The figures for Prometheus, read back with its own parser."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+from doubles import Log
+from prometheus_client.parser import text_string_to_metric_families
+
+from daemon.config.refusals import RefusedError
+from daemon.report.metrics import Metrics, require_library
+from daemon.report.status import Status, Trouble
+from lib.outcome import Figures, Outcome, Verdict
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+STATUS = Status("1.2", 1, "2026-01-01T00:00:00+00:00", "2026-01-01T00:10:00+00:00", ("/x",))
+
+
+def samples(path: Path) -> dict[str, float]:
+    """Read all samples of a file, labels sorted behind their names."""
+    return {
+        sample.name + "".join(f",{key}={value}" for key, value in sorted(sample.labels.items())): sample.value
+        for family in text_string_to_metric_families(path.read_text())
+        for sample in family.samples
+    }
+
+
+def test_what_was_done_is_counted(tmp_path: Path) -> None:
+    """By kind and result; counters that nothing moved are there, at zero."""
+    path = tmp_path / "a.prom"
+    metrics = Metrics(str(path), "1.2", Log())
+    verdicts = (Verdict("json", "rendered", ""), Verdict("md", "kept", ""))
+    figures = Figures(10, 2, 8, 1.0, 1)
+    metrics.count(Outcome("a_completions.npy", "completions", verdicts, figures=figures, bytes=99))
+    metrics.write(STATUS)
+    found = samples(path)
+    assert found["generation_sidecars_sidecars_total,kind=completions,result=rendered"] == 1
+    assert found["generation_sidecars_sidecars_total,kind=completions,result=kept"] == 1
+    assert found["generation_sidecars_sidecars_total,kind=full_texts,result=failed"] == 0
+    assert found["generation_sidecars_written_bytes_total,kind=completions"] == 99
+    assert found["generation_sidecars_items_total,kind=completions"] == 10
+    assert found["generation_sidecars_blank_items_total,kind=completions"] == 2
+    assert found["generation_sidecars_build_info,version=1.2"] == 1
+
+
+def test_how_the_service_is_stands_in_gauges(tmp_path: Path) -> None:
+    """The numbers of ``--status``."""
+    path = tmp_path / "a.prom"
+    metrics = Metrics(str(path), "1.2", Log())
+    metrics.write(
+        Status(
+            **{name: getattr(STATUS, name) for name in ("version", "pid", "since", "updated", "roots")},
+            directories=3,
+            sources=7,
+            pending=2,
+            last_sweep={"rendered": 1, "seconds": 1.5},
+            troubles=(Trouble("a", "failed", "x"), Trouble("b", "failed", "x"), Trouble("c", "kept", "x")),
+        )
+    )
+    found = {name.removeprefix("generation_sidecars_"): value for name, value in samples(path).items()}
+    assert (found["directories"], found["sources"], found["pending_sources"]) == (3, 7, 2)
+    assert found["troubled_sources,state=failed"] == 2
+    assert found["troubled_sources,state=skipped"] == 0
+    assert found["watching"] == 1
+    assert found["last_sweep_duration_seconds"] == 1.5
+    assert found["last_sweep_timestamp_seconds"] == found["last_update_timestamp_seconds"] == 1767226200
+
+
+def test_a_file_that_cannot_be_written_is_told_once(tmp_path: Path) -> None:
+    """Path, reason and the way out; and again after it had worked in between."""
+    log, path = Log(), tmp_path / "not yet" / "a.prom"
+    metrics = Metrics(str(path), "1", log)
+    for _ in range(2):
+        metrics.write(STATUS)
+    [event] = log.of("metrics.failed")
+    assert (event["path"], event["reason"]) == (str(path), "No such file or directory")
+    assert "BindPaths" in event["hint"]
+    path.parent.mkdir()
+    metrics.write(STATUS)
+    assert samples(path)
+    assert len(log.of("metrics.failed")) == 1
+
+
+def test_without_the_library_the_way_out_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is an extra; who does not ask for metrics does not need it."""
+    require_library()
+    monkeypatch.setitem(sys.modules, "prometheus_client", None)
+    with pytest.raises(RefusedError, match=r"pip install 'generation-sidecars\[metrics\]'"):
+        require_library()
+
+
+def test_the_service_does_not_import_it_unasked() -> None:
+    """Nor tqdm, nor shtab."""
+    code = (
+        "import sys, daemon.cli.main, daemon.service, daemon.cli.backfill;"
+        "import daemon.schedule.sweep, daemon.cli.progress;"
+        "assert not {'prometheus_client', 'tqdm', 'shtab'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

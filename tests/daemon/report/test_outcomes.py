@@ -1,0 +1,122 @@
+"""Outcomes as events and sums: names and keys, by equality."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from doubles import Log
+
+from daemon.report.outcomes import Sums, log_outcome, log_trouble
+from lib.errors import NotText, Storage
+from lib.options import Options
+from lib.outcome import Figures, Outcome, Verdict, failure
+from lib.sync.walk import Task
+
+TASK = Task("/r", ("d",), "n1_completions.npy")
+PATH = "/r/d/n1_completions.npy"
+
+
+def outcome(*verdicts: Verdict, **more: Any) -> Outcome:
+    """Make an outcome of these verdicts."""
+    return Outcome(TASK.name, "completions", verdicts, **more)
+
+
+def events(result: Outcome, **retry: Any) -> list[tuple[str, str, dict[str, Any]]]:
+    """Log one outcome."""
+    log = Log()
+    log_outcome(log, TASK, result, 0.123456, **retry)
+    return log.events
+
+
+def test_what_was_written_is_one_event_with_its_figures() -> None:
+    """Only the formats that were rendered are named."""
+    figures = Figures(records=3, blank=1, distinct=2, median_length=4.0, longest_length=9)
+    verdicts = (Verdict("json", "rendered", "absent"), Verdict("md", "fresh", "up to date"))
+    assert events(outcome(*verdicts, figures=figures, bytes=77)) == [
+        (
+            "info",
+            "sidecars.written",
+            {
+                "source": PATH,
+                "kind": "completions",
+                "formats": ["json"],
+                "records": 3,
+                "blank": 1,
+                "distinct": 2,
+                "median_length": 4.0,
+                "longest_length": 9,
+                "bytes": 77,
+                "seconds": 0.1235,
+            },
+        )
+    ]
+
+
+def test_a_fresh_source_is_no_event() -> None:
+    """Nothing happened."""
+    assert events(outcome(Verdict("json", "fresh", "up to date"))) == []
+
+
+def test_an_adopted_sidecar_and_a_kept_one_have_their_events() -> None:
+    """A kept one is a warning with its way out."""
+    verdicts = (Verdict("json", "adopted", "the same"), Verdict("md", "kept", "edited", "Use --force."))
+    assert events(outcome(*verdicts)) == [
+        ("info", "sidecar.adopted", {"source": PATH, "format": "json"}),
+        (
+            "warning",
+            "sidecar.kept",
+            {"source": PATH, "format": "md", "reason": "edited", "hint": "Use --force."},
+        ),
+    ]
+
+
+def test_a_skipped_source_says_why() -> None:
+    """Other data under our names is no error."""
+    assert events(failure(TASK.name, Options(), NotText("it holds int64"))) == [
+        (
+            "info",
+            "source.skipped",
+            {
+                "source": PATH,
+                "kind": "completions",
+                "reason": "it holds int64",
+                "hint": NotText.hint_default,
+            },
+        )
+    ]
+
+
+def test_a_failed_source_says_why_and_when_it_is_tried_again() -> None:
+    """Nobody waits for another attempt where only a change of the file helps, or in a sweep."""
+    error = failure(TASK.name, Options(), Storage("full", hint="Make room."))
+    fields = {"source": PATH, "kind": "completions", "reason": "full", "hint": "Make room."}
+    final = fields | {"attempt": 1, "retry_seconds": None}
+    assert events(error) == [("error", "source.failed", final)]
+    retried = events(error, attempt=2, retry_seconds=2.0)
+    assert retried == [("error", "source.failed", fields | {"attempt": 2, "retry_seconds": 2.0})]
+
+
+def test_metadata_that_cannot_be_read_is_a_warning() -> None:
+    """The page is made all the same."""
+    result = outcome(Verdict("md", "fresh", "up to date"), warnings=("no JSON",))
+    assert events(result) == [("warning", "metadata.unreadable", {"source": PATH, "reason": "no JSON"})]
+
+
+def test_a_path_that_cannot_be_looked_at_is_a_failure() -> None:
+    """With reason and hint."""
+    log = Log()
+    log_trouble(log, "/r/d", Storage("denied", hint="Give permission."))
+    fields = {"source": "/r/d", "reason": "denied", "hint": "Give permission."}
+    fields |= {"attempt": 1, "retry_seconds": None}
+    assert log.events == [("error", "source.failed", fields)]
+
+
+@pytest.mark.parametrize("result", ["rendered", "adopted", "fresh", "kept", "skipped", "failed"])
+def test_sums_count_sidecars_by_result(result: Any) -> None:
+    """Every result has its sum, in the order in which the event shows them."""
+    sums = Sums()
+    sums.add_outcome(outcome(Verdict("json", result, ""), Verdict("md", result, "")))
+    sums.add(result, 3)
+    assert sums.as_fields() == dict.fromkeys(Sums().as_fields(), 0) | {result: 5}
+    assert list(sums.as_fields()) == ["rendered", "adopted", "fresh", "kept", "skipped", "failed"]

@@ -1,0 +1,88 @@
+"""sd_notify: what reaches a real socket, and that nothing else ever happens."""
+
+from __future__ import annotations
+
+import socket
+from typing import TYPE_CHECKING
+
+import pytest
+
+from daemon.report.systemd import Notifier, watchdog_seconds
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@pytest.fixture
+def server() -> Iterator[socket.socket]:
+    """Give a datagram socket that stands for systemd's; receiving never waits."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as bound:
+        bound.setblocking(False)
+        yield bound
+
+
+def test_a_message_reaches_the_socket(server: socket.socket, tmp_path: Path) -> None:
+    """Assignments come in one datagram, a line each."""
+    server.bind(str(tmp_path / "notify"))
+    notifier = Notifier.from_environment({"NOTIFY_SOCKET": str(tmp_path / "notify")})
+    assert notifier.send("READY=1", "STATUS=watching 3 directories")
+    assert server.recv(4096) == b"READY=1\nSTATUS=watching 3 directories"
+
+
+def test_an_abstract_socket_is_reached(server: socket.socket) -> None:
+    """Containers often have one, written with an @."""
+    server.bind("")  # the kernel chooses a free abstract name
+    name = server.getsockname().decode()
+    assert Notifier.from_environment({"NOTIFY_SOCKET": "@" + name[1:]}).send("WATCHDOG=1")
+    assert server.recv(4096) == b"WATCHDOG=1"
+
+
+def test_a_hostile_status_is_one_assignment(server: socket.socket, tmp_path: Path) -> None:
+    """A file name in it can neither add an assignment nor stop the message."""
+    server.bind(str(tmp_path / "notify"))
+    assert Notifier(str(tmp_path / "notify")).send("STATUS=a\nSTOPPING=1\r\udcff", "READY=1")
+    assert server.recv(4096) == b"STATUS=a STOPPING=1 \\udcff\nREADY=1"
+
+
+@pytest.mark.parametrize(
+    "value", [None, "", "relative", "vsock:2:1234", "@", "/no/such", "/" + "x" * 500, "/a\0b"]
+)
+def test_without_a_usable_socket_nothing_happens(value: str | None) -> None:
+    """The service runs as well without systemd."""
+    environ = {} if value is None else {"NOTIFY_SOCKET": value}
+    assert not Notifier.from_environment(environ).send("READY=1")
+
+
+def test_a_full_socket_does_not_make_the_service_wait(server: socket.socket, tmp_path: Path) -> None:
+    """A systemd that is busy costs a message, not the service."""
+    server.bind(str(tmp_path / "notify"))
+    notifier = Notifier(str(tmp_path / "notify"))
+    assert not all(notifier.send("WATCHDOG=1") for _ in range(100_000))
+
+
+def test_a_message_larger_than_a_datagram_is_no_error(server: socket.socket, tmp_path: Path) -> None:
+    """It is not sent, and that is all."""
+    server.bind(str(tmp_path / "notify"))
+    assert not Notifier(str(tmp_path / "notify")).send("STATUS=" + "x" * (8 << 20))
+
+
+@pytest.mark.parametrize(
+    ("environ", "seconds"),
+    [
+        ({}, None),
+        ({"WATCHDOG_USEC": "30000000"}, 30.0),
+        ({"WATCHDOG_USEC": "500000", "WATCHDOG_PID": "42"}, 0.5),
+        ({"WATCHDOG_USEC": "500000", "WATCHDOG_PID": "43"}, None),
+        ({"WATCHDOG_USEC": "0"}, None),
+        ({"WATCHDOG_USEC": "-1"}, None),
+        ({"WATCHDOG_USEC": "soon"}, None),
+        ({"WATCHDOG_USEC": "²"}, None),
+        ({"WATCHDOG_PID": "42"}, None),
+    ],
+)
+def test_the_watchdog_is_fed_when_it_waits_for_this_process(
+    environ: dict[str, str], seconds: float | None
+) -> None:
+    """What it does not say plainly means that nobody waits."""
+    assert watchdog_seconds(environ, pid=42) == seconds

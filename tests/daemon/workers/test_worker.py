@@ -1,0 +1,221 @@
+"""What a worker does: any failure is an outcome, and it ends with its parent."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from doubles import task_of
+from support import SECOND_NS, save, wait_for
+
+from daemon.report.status import process_start
+from daemon.workers import worker as work
+from daemon.workers.worker import convert, prepare
+from lib.files.reader import open_directory
+from lib.names import is_temporary
+from lib.options import Options
+from lib.sync.conversion import Conversion
+from lib.sync.walk import Task
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    import pytest
+
+    from lib.outcome import Outcome
+
+NAME = "n1_completions.npy"
+
+
+def convert_one(task: Task) -> Outcome:
+    """Convert one source."""
+    (outcome,) = convert([task], Options())
+    return outcome
+
+
+def test_a_task_names_its_path() -> None:
+    """Root, directories, name."""
+    assert Task("/r", ("a", "b"), NAME).path == f"/r/a/b/{NAME}"
+    assert Task(".", (), NAME).path == f"./{NAME}"
+
+
+def test_a_source_is_brought_up_to_date(tmp_path: Path) -> None:
+    """Both sidecars, and nothing to do the second time."""
+    task = task_of(save(tmp_path / NAME, ["text"], time_ns=SECOND_NS))
+    assert convert_one(task).result == "rendered"
+    assert convert_one(task).result == "fresh"
+
+
+def test_a_directory_that_is_gone_is_an_outcome(tmp_path: Path) -> None:
+    """Nothing is raised."""
+    outcome = convert_one(Task(str(tmp_path / "gone"), (), NAME))
+    assert (outcome.result, outcome.error, outcome.passing) == ("failed", "Vanished", True)
+
+
+def test_a_source_that_is_gone_is_an_outcome(tmp_path: Path) -> None:
+    """Nothing is raised."""
+    assert convert_one(Task(str(tmp_path), (), NAME)).error == "Vanished"
+
+
+def test_a_fault_of_this_program_is_an_outcome(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One file that meets a bug fails alone, and says so."""
+
+    def fault(*_: Any) -> Any:
+        raise ZeroDivisionError("oops")
+
+    monkeypatch.setattr(work, "sync_sources", fault)
+    outcome = convert_one(task_of(save(tmp_path / NAME, ["text"])))
+    assert (outcome.result, outcome.passing) == ("failed", False)
+    assert "ZeroDivisionError('oops')" in outcome.trouble
+    assert "report" in outcome.hint
+
+
+def test_one_bad_source_does_not_spoil_the_others(tmp_path: Path) -> None:
+    """Each has its own outcome: in a directory that is gone, broken, met by a bug, or good; in order."""
+    for folder in "abc":
+        (tmp_path / folder).mkdir()
+    good = [task_of(save(tmp_path / folder / NAME, ["text"])) for folder in "ab"]
+    broken = tmp_path / "c" / NAME
+    broken.write_bytes(b"no array")
+    gone = Task(str(tmp_path / "gone"), (), NAME)
+    outcomes = convert([good[0], gone, task_of(broken), good[1]], Options())
+    assert [outcome.result for outcome in outcomes] == ["rendered", "failed", "failed", "rendered"]
+    assert [outcome.error for outcome in outcomes] == ["", "Vanished", "Corrupt", ""]
+
+
+def test_a_directory_is_opened_once_for_all_its_sources(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Descriptors are few, and flushing it once serves all."""
+    opened = []
+
+    @contextmanager
+    def noting(root: str, parts: tuple[str, ...]) -> Iterator[int]:
+        opened.append(root)
+        with open_directory(root, parts) as directory:
+            yield directory
+
+    monkeypatch.setattr(work, "open_directory", noting)
+    tasks = [task_of(save(tmp_path / f"{name}_completions.npy", ["x"])) for name in "abc"]
+    assert [outcome.result for outcome in convert(tasks, Options())] == ["rendered"] * 3
+    assert opened == [str(tmp_path)]
+
+
+def test_a_fault_of_this_program_hits_one_of_several(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When several fail at once each is tried by itself."""
+    whole = work.sync_sources
+
+    def fault(sources: list[tuple[int, str]], *rest: Any) -> Any:
+        if any(name.startswith("bad") for _, name in sources):
+            raise ZeroDivisionError("oops")
+        return whole(sources, *rest)
+
+    monkeypatch.setattr(work, "sync_sources", fault)
+    tasks = [task_of(save(tmp_path / f"{name}_completions.npy", ["x"])) for name in ("a", "bad", "c")]
+    outcomes = convert(tasks, Options())
+    assert [outcome.result for outcome in outcomes] == ["rendered", "failed", "rendered"]
+
+
+def test_a_fault_in_the_middle_leaves_no_drafts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was drafted for the others is removed before they are tried by themselves."""
+    whole = Conversion.write
+
+    def write(self: Conversion, *rest: Any) -> None:
+        if self._name.startswith("bad"):
+            raise ZeroDivisionError("oops")
+        whole(self, *rest)
+
+    monkeypatch.setattr(Conversion, "write", write)
+    tasks = [task_of(save(tmp_path / f"{name}_completions.npy", ["x"])) for name in ("a", "b", "bad", "c")]
+    outcomes = convert(tasks, Options())
+    assert [outcome.result for outcome in outcomes] == ["rendered", "rendered", "failed", "rendered"]
+    assert not [path for path in tmp_path.iterdir() if is_temporary(path.name)]
+
+
+def test_a_file_written_just_now_is_not_read_before_its_time_can_tell(tmp_path: Path) -> None:
+    """A tick passes between its time and the work."""
+    path = save(tmp_path / NAME, ["text"], time_ns=time.time_ns())
+    convert_one(task_of(path))
+    assert time.time() - path.stat().st_mtime >= 0.02
+
+
+def test_a_worker_stops_when_asked() -> None:
+    """The flag is set by SIGTERM and asked between two blocks."""
+    stop = work._Stop()
+    assert not stop()
+    stop.ask(signal.SIGTERM, None)
+    assert stop()
+
+
+def test_a_worker_that_lost_its_parent_ends() -> None:
+    """Forked, and the parent was gone before the kernel could be told."""
+    pid = os.fork()
+    if pid == 0:
+        prepare(os.getpid())  # not its parent
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 1
+
+
+def test_a_worker_heeds_no_terminal(tmp_path: Path) -> None:
+    """Ctrl-C and a hang-up are for the service; SIGTERM is a wish."""
+    parent, mark = os.getpid(), tmp_path / "mark"
+    pid = os.fork()
+    if pid == 0:
+        prepare(parent)
+        for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
+            os.kill(os.getpid(), number)
+        mark.touch()
+        os._exit(7 if work._STOP() else 8)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 7
+    assert mark.exists()
+
+
+def test_a_worker_has_one_thread() -> None:
+    """However many cores there are: numpy would start a thread for each, and let them spin."""
+    program = f"""
+        import os, sys
+        sys.path[:0] = {sys.path!r}
+        from daemon.workers.pool import local_processes
+
+        def threads():
+            import numpy
+            return len(os.listdir("/proc/self/task"))
+
+        assert "numpy" not in sys.modules
+        with local_processes(1) as executor:
+            print(executor.submit(threads).result())
+    """
+    environment = {name: value for name, value in os.environ.items() if not name.endswith("_NUM_THREADS")}
+    command = [sys.executable, "-c", textwrap.dedent(program)]
+    run = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
+    assert run.stdout == "1\n"
+
+
+def test_workers_end_with_a_service_that_is_killed(tmp_path: Path) -> None:
+    """Kill -9 leaves no process behind."""
+    save(tmp_path / "endless_completions.npy", ["text"])
+    program = f"""
+        import sys, threading
+        sys.path[:0] = {sys.path!r}
+        from pathlib import Path
+        from daemon.workers.pool import Crew
+        from doubles import moody_processes, task_of
+        from lib.options import Options
+        crew = Crew(lambda: moody_processes(1), 1)
+        crew.submit(task_of(Path({str(tmp_path)!r}, "endless_completions.npy")), Options())
+        threading.Event().wait(60)
+    """
+    mark = tmp_path / "endless_completions.npy.pid"
+    with subprocess.Popen([sys.executable, "-c", textwrap.dedent(program)]) as service:
+        wait_for(lambda: mark.exists() and mark.read_text("ascii"))
+        worker = int(mark.read_text("ascii"))
+        assert process_start(worker)
+        service.kill()
+    wait_for(lambda: process_start(worker) is None)

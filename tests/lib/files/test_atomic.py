@@ -1,0 +1,497 @@
+"""The writing edge: whole files or none, seen by nobody who could not see the source, and no litter."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import shutil
+import stat
+import struct
+import subprocess
+import sys
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from support import LONG_AGO_NS, as_nobody, needs_root, save, small_disk, wait_for
+
+from lib.errors import Changed, SidecarError, Storage, Unsafe
+from lib.files.atomic import Draft, flush_directory, make_directories, remove_litter, set_stamp
+from lib.files.reader import ACCESS_LIST, open_directory, open_file, status_of
+from lib.names import is_temporary
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+NAME = "n1_completions.json"
+LITTER = ".generation-sidecars-0123456789abcdef.tmp"
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Iterator[int]:
+    """Open the test's own directory."""
+    with open_directory(str(tmp_path)) as descriptor:
+        yield descriptor
+
+
+@pytest.fixture
+def shared() -> Iterator[Path]:
+    """Make a directory that every user can enter and write."""
+    path = Path(tempfile.mkdtemp())
+    path.chmod(0o777)
+    yield path
+    shutil.rmtree(path)
+
+
+@contextmanager
+def draft_of(directory: int) -> Iterator[Draft]:
+    """Make a draft that is gone in the end."""
+    draft = Draft(directory)
+    try:
+        yield draft
+    finally:
+        draft.discard()
+
+
+def publish_like(source: Path, name: str = NAME) -> os.stat_result:
+    """Publish a file that takes after a source; return what became of it."""
+    with open_directory(str(source.parent)) as directory, open_file(directory, source.name) as file:
+        draft = Draft(directory)
+        try:
+            draft.write(b"[]")
+            draft.seal(file, LONG_AGO_NS)
+            draft.publish(name, None)
+        finally:
+            draft.discard()
+    return os.stat(source.parent / name)
+
+
+def test_a_draft_is_seen_by_nobody_until_it_is_published(directory: int, tmp_path: Path) -> None:
+    """Hidden, readable by its owner alone; then whole, under its name."""
+    draft = Draft(directory)
+    assert is_temporary(draft.name)
+    assert stat.S_IMODE(os.stat(tmp_path / draft.name).st_mode) == 0o600
+    draft.write(b"one, ")
+    draft.write(b"")
+    draft.write(b"two")
+    assert not (tmp_path / NAME).exists()
+    draft.seal(None, LONG_AGO_NS)
+    draft.publish(NAME, None)
+    assert os.listdir(tmp_path) == [NAME]
+    assert (tmp_path / NAME).read_bytes() == b"one, two"
+    assert os.stat(tmp_path / NAME).st_mtime_ns == LONG_AGO_NS
+    draft.discard()
+    assert (tmp_path / NAME).exists()
+
+
+def test_a_discarded_draft_leaves_nothing(directory: int, tmp_path: Path) -> None:
+    """Discarding twice is fine."""
+    draft = Draft(directory)
+    draft.write(b"x")
+    draft.discard()
+    draft.discard()
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_library_writes_through_a_file_object(directory: int, tmp_path: Path) -> None:
+    """Closing the file object does not close the draft."""
+    with draft_of(directory) as draft:
+        with draft.file() as file:
+            file.write(b"through")
+        draft.seal(None, None)
+        draft.replace(NAME)
+    assert (tmp_path / NAME).read_bytes() == b"through"
+
+
+def test_a_descriptor_is_given_back(directory: int) -> None:
+    """Publishing and discarding close what a draft opened."""
+    before = os.listdir("/proc/self/fd")
+    with draft_of(directory) as draft:
+        draft.seal(None, None)
+        draft.replace(NAME)
+    with draft_of(directory):
+        pass
+    assert os.listdir("/proc/self/fd") == before
+
+
+# --- who may read
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o022, 0o077])
+@pytest.mark.parametrize(
+    "mode", [0o600, 0o640, 0o644, 0o664, 0o666, 0o400, 0o440, 0o604, 0o755, 0o777, 0o4755]
+)
+def test_a_sidecar_has_the_permissions_of_its_source(tmp_path: Path, mode: int, umask: int) -> None:
+    """Reading and writing bits are the source's whatever the umask; nothing is executable."""
+    source = save(tmp_path / "n1_completions.npy", ["a"])
+    source.chmod(mode)
+    before = os.umask(umask)
+    try:
+        status = publish_like(source)
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(status.st_mode) == mode & 0o666
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o027, 0o077])
+def test_a_new_file_has_the_permissions_of_any_new_file(directory: int, tmp_path: Path, umask: int) -> None:
+    """An array that the library saves obeys the umask, as numpy's own would."""
+    before = os.umask(umask)
+    try:
+        with draft_of(directory) as draft:
+            draft.seal(None, None)
+            draft.replace(NAME)
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(os.stat(tmp_path / NAME).st_mode) == 0o666 & ~umask
+
+
+@needs_root
+def test_a_sidecar_belongs_to_the_owner_of_its_source(tmp_path: Path) -> None:
+    """A service that runs as root makes files that the researcher can delete."""
+    source = save(tmp_path / "n1_completions.npy", ["a"])
+    os.chown(source, 12_345, 23_456)
+    source.chmod(0o640)
+    status = publish_like(source)
+    assert (status.st_uid, status.st_gid, stat.S_IMODE(status.st_mode)) == (12_345, 23_456, 0o640)
+
+
+@needs_root
+def test_a_directory_that_gives_its_group_does_not_give_it_to_readers(tmp_path: Path) -> None:
+    """In a set-group-id directory the sidecar has the group of its source, not of the directory."""
+    source = save(tmp_path / "n1_completions.npy", ["a"])
+    source.chmod(0o640)
+    os.chown(tmp_path, 0, 4242)
+    tmp_path.chmod(0o2777)
+    status = publish_like(source)
+    assert (status.st_gid, stat.S_IMODE(status.st_mode)) == (0, 0o640)
+
+
+@needs_root
+@pytest.mark.parametrize(
+    ("mode", "allowed"),
+    [(0o644, 0o644), (0o664, 0o644), (0o666, 0o666), (0o604, 0o600), (0o606, 0o600), (0o646, 0o644)],
+)
+def test_another_group_reads_no_more_than_everybody(shared: Path, mode: int, allowed: int) -> None:
+    """Who cannot give the file to the source's group gives group and others what both have."""
+    source = save(shared / "n1_completions.npy", ["a"])
+    os.chown(source, 0, 23_456)
+    source.chmod(mode)
+    with as_nobody():
+        publish_like(source)
+    assert stat.S_IMODE(os.stat(shared / NAME).st_mode) == allowed
+
+
+def access_list(named_user: int, *, group: int = 0, mask: int = 4) -> bytes:
+    """Make an access control list: the owner 6, one more user 4, the group, a mask, others nothing."""
+    undefined = 0xFFFFFFFF
+    entries = [
+        (1, 6, undefined),
+        (2, 4, named_user),
+        (4, group, undefined),
+        (16, mask, undefined),
+        (32, 0, undefined),
+    ]
+    return struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *entry) for entry in entries)
+
+
+def set_access_list(path: Path, value: bytes, name: str = ACCESS_LIST) -> None:
+    """Give a path an access control list, or skip the test."""
+    try:
+        os.setxattr(path, name, value)
+    except OSError as error:
+        pytest.skip(f"no access control lists here: {error}")
+
+
+def access_list_of(path: Path) -> bytes | None:
+    """Read a path's access control list."""
+    return os.getxattr(path, ACCESS_LIST) if ACCESS_LIST in os.listxattr(path) else None
+
+
+def test_a_sidecar_has_the_access_list_of_its_source(tmp_path: Path) -> None:
+    """Who was let in by name is let in, and the group, whose bits show the mask, is not."""
+    source = save(tmp_path / "n1_completions.npy", ["a"])
+    set_access_list(source, access_list(12_345))
+    publish_like(source)
+    assert access_list_of(tmp_path / NAME) == access_list_of(source) is not None
+
+
+def test_a_directory_lets_nobody_in_who_could_not_read_the_source(tmp_path: Path) -> None:
+    """A default access list of the directory does not reach the sidecar of a source that has none."""
+    source = save(tmp_path / "n1_completions.npy", ["a"])
+    source.chmod(0o640)
+    set_access_list(tmp_path, access_list(12_345), "system.posix_acl_default")
+    status = publish_like(source)
+    assert access_list_of(tmp_path / NAME) is None
+    assert stat.S_IMODE(status.st_mode) == 0o640
+
+
+@needs_root
+def test_an_access_list_of_another_group_is_not_copied(shared: Path) -> None:
+    """Where the group cannot be kept, only the owner reads."""
+    source = save(shared / "n1_completions.npy", ["a"])
+    os.chown(source, 0, 23_456)
+    set_access_list(source, access_list(65_534))
+    with as_nobody():
+        publish_like(source)
+    assert stat.S_IMODE(os.stat(shared / NAME).st_mode) == 0o600
+
+
+# --- what stands at the name
+
+
+def test_a_file_written_meanwhile_stays(directory: int, tmp_path: Path) -> None:
+    """Between plan and publication somebody made the sidecar, or changed it: theirs stays."""
+    with draft_of(directory) as draft:
+        draft.seal(None, None)
+        (tmp_path / NAME).write_text("theirs")
+        with pytest.raises(Changed):
+            draft.publish(NAME, None)
+        seen = status_of(directory, NAME)
+        (tmp_path / NAME).write_text("theirs again")
+        with pytest.raises(Changed):
+            draft.publish(NAME, seen)
+        (tmp_path / NAME).unlink()
+        with pytest.raises(Changed):
+            draft.publish(NAME, seen)
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_link_at_the_name_is_replaced_never_followed(directory: int, tmp_path: Path) -> None:
+    """What the link leads to is not touched."""
+    (tmp_path / "secret").write_text("secret")
+    (tmp_path / NAME).symlink_to("secret")
+    with draft_of(directory) as draft:
+        draft.write(b"new")
+        draft.seal(None, None)
+        with pytest.raises(Changed):
+            draft.publish(NAME, None)
+        draft.replace(NAME)
+    assert (tmp_path / "secret").read_text() == "secret"
+    assert not (tmp_path / NAME).is_symlink()
+
+
+def test_a_directory_at_the_name_stays(directory: int, tmp_path: Path) -> None:
+    """It is an error that says so, and the draft goes."""
+    (tmp_path / NAME).mkdir()
+    with draft_of(directory) as draft:
+        draft.seal(None, None)
+        with pytest.raises(Storage, match="cannot be renamed into place: Is a directory"):
+            draft.replace(NAME)
+    assert os.listdir(tmp_path) == [NAME]
+
+
+def test_the_old_file_is_whole_until_the_new_one_is(directory: int, tmp_path: Path) -> None:
+    """A reader that holds the old file open keeps it; one that comes later gets the new one."""
+    (tmp_path / NAME).write_text("old")
+    with (tmp_path / NAME).open() as held, draft_of(directory) as draft:
+        draft.write(b"new")
+        draft.seal(None, None)
+        draft.publish(NAME, status_of(directory, NAME))
+        assert held.read() == "old"
+    assert (tmp_path / NAME).read_text() == "new"
+
+
+# --- adopting
+
+
+def test_adopting_sets_the_time_of_the_file_that_was_compared(directory: int, tmp_path: Path) -> None:
+    """A file that changed after it was compared keeps its time."""
+    (tmp_path / NAME).write_text("same")
+    seen = os.stat(tmp_path / NAME)
+    set_stamp(directory, NAME, seen, LONG_AGO_NS)
+    assert os.stat(tmp_path / NAME).st_mtime_ns == LONG_AGO_NS
+    (tmp_path / NAME).write_text("other")
+    set_stamp(directory, NAME, seen, LONG_AGO_NS + 1)
+    assert os.stat(tmp_path / NAME).st_mtime_ns > LONG_AGO_NS + 1
+
+
+def test_adopting_follows_no_link(directory: int, tmp_path: Path) -> None:
+    """The time of what a link leads to is not touched."""
+    (tmp_path / "other").write_text("x")
+    (tmp_path / NAME).symlink_to("other")
+    with pytest.raises(Unsafe, match="its time cannot be set"):
+        set_stamp(directory, NAME, os.stat(tmp_path / "other"), LONG_AGO_NS)
+    assert os.stat(tmp_path / "other").st_mtime_ns > LONG_AGO_NS
+
+
+# --- litter
+
+WRITER = """
+import sys
+from lib.files.atomic import Draft
+from lib.files.reader import open_directory
+with open_directory(sys.argv[1]) as directory:
+    draft = Draft(directory)
+    draft.write(b"half")
+    print(draft.name, flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_what_a_killed_writer_leaves_goes_and_a_live_writers_file_stays(
+    directory: int, tmp_path: Path
+) -> None:
+    """The lock tells them apart, and the kernel lets go of it when a process dies."""
+    writer = subprocess.Popen(
+        [sys.executable, "-c", WRITER, str(tmp_path)],
+        cwd=Path(__file__).parents[3],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    with writer:
+        assert writer.stdout
+        name = writer.stdout.readline().strip()
+        assert remove_litter(directory, [name]) == 0
+        assert (tmp_path / name).exists()
+        writer.kill()
+        writer.wait()
+        wait_for(lambda: remove_litter(directory, [name]) == 1)
+    assert os.listdir(tmp_path) == []
+
+
+def test_only_our_own_files_are_litter(directory: int, tmp_path: Path) -> None:
+    """Other names stay, and so does what is no file under a name of ours."""
+    others = ["notes.tmp", ".generation-sidecars-0.tmp", LITTER + ".txt", NAME, "a_completions.npy"]
+    for name in others:
+        (tmp_path / name).write_text("keep")
+    kinds = [LITTER.replace("0", digit, 1) for digit in "abcd"]
+    (tmp_path / kinds[0]).mkdir()
+    (tmp_path / kinds[1]).symlink_to(NAME)
+    os.mkfifo(tmp_path / kinds[2])
+    (tmp_path / kinds[3]).symlink_to("nowhere")
+    (tmp_path / LITTER).write_text("left by a crash")
+    names = os.listdir(tmp_path)
+    assert remove_litter(directory, [*names, "gone"]) == 1
+    assert sorted(os.listdir(tmp_path)) == sorted({*names} - {LITTER})
+    for name in kinds[1:]:
+        (tmp_path / name).unlink()
+
+
+def test_a_draft_taken_for_litter_before_it_is_locked_gets_another_name(tmp_path: Path) -> None:
+    """A writer that loses its new file to a sweep makes another one, and all that it writes is published."""
+    code = """
+import sys, os
+from lib.files.atomic import remove_litter
+from lib.files.reader import open_directory
+with open_directory(sys.argv[1]) as directory:
+    print("ready", flush=True)
+    while not os.path.exists("stop"):
+        remove_litter(directory, os.listdir(directory))
+"""
+    with open_directory(str(tmp_path)) as directory:
+        arguments = [sys.executable, "-c", code, str(tmp_path)]
+        environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
+        with subprocess.Popen(arguments, cwd=tmp_path, env=environment, stdout=subprocess.PIPE) as sweeper:
+            assert sweeper.stdout
+            sweeper.stdout.readline()
+            for number in range(300):
+                draft = Draft(directory)
+                draft.write(b"%d" % number)
+                draft.replace(NAME)
+                assert (tmp_path / NAME).read_bytes() == b"%d" % number
+            (tmp_path / "stop").touch()
+    assert sorted(os.listdir(tmp_path)) == [NAME, "stop"]
+
+
+def test_a_published_file_is_not_locked(directory: int, tmp_path: Path) -> None:
+    """The lock is the draft's alone."""
+    with draft_of(directory) as draft:
+        draft.replace(NAME)
+    with (tmp_path / NAME).open() as file:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+# --- the system refuses
+
+
+def test_a_full_disk_leaves_no_litter(tmp_path: Path) -> None:
+    """Writing fails with a reason and a hint, and the draft goes."""
+    with small_disk(tmp_path / "disk", "size=64k") as disk, open_directory(str(disk)) as directory:
+        with draft_of(directory) as draft, pytest.raises(Storage) as caught:
+            draft.write(b"x" * 1_000_000)
+        assert caught.value.reason == "cannot be written: No space left on device"
+        assert "full" in caught.value.hint
+        assert os.listdir(disk) == []
+
+
+def test_a_disk_without_inodes_is_told(tmp_path: Path) -> None:
+    """No draft can be made at all."""
+    with small_disk(tmp_path / "disk", "nr_inodes=1") as disk, open_directory(str(disk)) as directory:
+        with pytest.raises(Storage, match="no file can be made in its directory: No space left"):
+            Draft(directory)
+        assert os.listdir(disk) == []
+
+
+def test_a_read_only_disk_is_told(tmp_path: Path) -> None:
+    """Drafts, renames and times are refused with a hint."""
+    with small_disk(tmp_path / "disk", "size=64k") as disk:
+        (disk / NAME).write_text("x")
+        subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
+        with open_directory(str(disk)) as directory:
+            with pytest.raises(Storage, match="Read-only") as caught:
+                Draft(directory)
+            assert "read-only" in caught.value.hint
+            with pytest.raises(Storage, match="its time cannot be set"):
+                set_stamp(directory, NAME, os.stat(disk / NAME), LONG_AGO_NS)
+
+
+@needs_root
+def test_a_directory_without_permission_is_told(shared: Path) -> None:
+    """A user who may not write gets a reason and a hint, not a traceback."""
+    shared.chmod(0o755)
+    with open_directory(str(shared)) as directory, as_nobody(), pytest.raises(Storage) as caught:
+        Draft(directory)
+    assert caught.value.reason == "no file can be made in its directory: Permission denied"
+    assert "permission" in caught.value.hint
+
+
+def test_a_directory_that_is_gone_is_told(tmp_path: Path) -> None:
+    """No directory is brought back."""
+    (tmp_path / "run").mkdir()
+    with open_directory(str(tmp_path / "run")) as directory:
+        draft = Draft(directory)
+        shutil.rmtree(tmp_path / "run")
+        draft.seal(None, None)
+        with pytest.raises(SidecarError, match="no longer there"):
+            draft.replace(NAME)
+        draft.discard()
+        with pytest.raises(SidecarError, match="no longer there"):
+            Draft(directory)
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_descriptor_that_cannot_be_flushed_is_told() -> None:
+    """A fault of the disk is a Storage error."""
+    reading, writing = os.pipe()
+    try:
+        with pytest.raises(Storage, match="the directory cannot be flushed"):
+            flush_directory(reading)
+    finally:
+        os.close(reading)
+        os.close(writing)
+
+
+def test_directories_are_made_with_their_parents(tmp_path: Path) -> None:
+    """One that is there is fine; a file in the way is an error."""
+    make_directories(str(tmp_path / "a" / "b"))
+    make_directories(str(tmp_path / "a" / "b"))
+    (tmp_path / "file").touch()
+    for path in (tmp_path / "file", tmp_path / "file" / "c"):
+        with pytest.raises(SidecarError, match="the directory cannot be made"):
+            make_directories(str(path))
+    assert (tmp_path / "a" / "b").is_dir()
+
+
+def test_a_draft_that_cannot_be_sealed_is_told(directory: int) -> None:
+    """A draft whose descriptor is gone is of no more use, and says so."""
+    draft = Draft(directory)
+    os.close(draft._descriptor)
+    for act in (lambda: draft.seal(None, None), lambda: draft.write(b"x")):
+        with pytest.raises(Storage, match=os.strerror(errno.EBADF)):
+            act()
+    draft.discard()

@@ -1,0 +1,201 @@
+"""What may stand in a page as it is, and what may not."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import tracemalloc
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from nasty import ALL, HARMFUL, HARMLESS, PIECES
+from support import promptly
+
+from lib.render import inert
+from lib.render.inert import CONTROL, DANGERS, LONE_RETURN, Block, Danger
+
+TEXTS = st.lists(st.sampled_from(PIECES), max_size=14).map("".join)
+MEGABYTE = 1_000_000
+
+
+def is_inert(text: str, among: tuple[Danger, ...] = DANGERS) -> bool:
+    """Test a text as it stands in a page; a lone surrogate does not stand in any."""
+    return inert.is_inert(text.encode("utf-8", "replace"), among)
+
+
+def block_of(*texts: str) -> Block:
+    """Put texts together."""
+    return Block([text.encode("utf-8", "replace") for text in texts])
+
+
+def active_dangers(*texts: str) -> tuple[Danger, ...]:
+    """Test texts put together."""
+    return block_of(*texts).dangers()
+
+
+CONTAINERS = (
+    "",
+    " ",
+    "   ",
+    "\t",
+    "        ",
+    "> ",
+    ">",
+    ">>\t",
+    "- ",
+    "*\t",
+    "+    ",
+    "1. ",
+    "999999999)\t",
+)
+BLOCK_OPENERS = (
+    "```",
+    "~~~",
+    "````x",
+    "#",
+    "# x",
+    "######\tx",
+    "---",
+    "***",
+    "_ _ _",
+    "===",
+    "=",
+    "-",
+    "- ",
+    "*\t",
+)
+SLOW_TO_BACKTRACK = (
+    "- ",
+    "-     ",
+    "1. ",
+    "> ",
+    ">",
+    "[",
+    "1",
+    "-",
+    "`",
+    "<",
+    "! ",
+    "$ ",
+    "\r\n",
+    " ",
+    "\n",
+    "\n- x",
+    "\n1.",
+    "\n=x",
+    "\n \t",
+    "]:\n[",
+    "\n#######",
+    "\n" + "> " * 99 + "x",
+)
+
+
+@pytest.mark.parametrize("text", HARMLESS)
+def test_ordinary_markdown_is_inert(text: str) -> None:
+    """Lists, quotes, tables, emphasis, code and links stay as they are."""
+    assert active_dangers(text) == ()
+    assert is_inert(text)
+
+
+@pytest.mark.parametrize("text", HARMFUL)
+def test_what_could_act_beyond_itself_is_not_inert(text: str) -> None:
+    """Each example of a construct that could reach the next item is found."""
+    assert not is_inert(text)
+
+
+@pytest.mark.parametrize("opener", BLOCK_OPENERS)
+def test_a_block_is_found_in_every_container_and_after_any_indentation(opener: str) -> None:
+    """Quotes and lists, nested two deep, hide no line that opens or closes a block."""
+    for outer in CONTAINERS:
+        for inner in CONTAINERS:
+            for end in ("", "\n", "\r\n", "\ntext"):
+                assert not is_inert(f"text\n{outer}{inner}{opener}{end}"), (outer, inner, end)
+
+
+@pytest.mark.parametrize("label", ["[a]: b", "[^1]: note", "[a\nb]: c", "*[A]: b", "[\n>a\n>]: b"])
+def test_a_definition_is_found_in_every_container(label: str) -> None:
+    """Definitions of links, footnotes and abbreviations are found wherever a line may begin."""
+    for outer in CONTAINERS:
+        for inner in CONTAINERS:
+            assert not is_inert(f"{outer}{inner}{label}")
+
+
+def test_brackets_at_the_beginning_of_a_line_are_inert_without_a_definition() -> None:
+    """`[1] text` defines nothing, `x[0]: int` begins with something else."""
+    assert is_inert("[1] text\n[2] text")
+    assert is_inert("x[0]: int\ny[1]: str")
+
+
+@pytest.mark.parametrize("code", [*range(0x20), *range(0x7F, 0xA1), 0xAD, 0x2028, 0x2029, 0x200B])
+@pytest.mark.parametrize("length", [0, 5000])
+def test_controls_are_found_in_short_and_long_texts_alike(code: int, length: int) -> None:
+    """Newline and tab are layout; every other control, and what JavaScript takes for a line break, is not."""
+    text = "a" * length + chr(code) + "\u00a3 b" + "\u4e2d" * (length % 7)
+    allowed = chr(code) in "\n\t" or code in {0xA0, 0xAD, 0x200B}
+    assert is_inert(text) is allowed
+
+
+@pytest.mark.parametrize("code", [0x00, 0x1B, 0x7F, 0x80, 0x9B, 0x9F])
+def test_controls_are_found_among_lone_surrogates(code: int) -> None:
+    """A text that cannot be encoded is looked through as well."""
+    assert active_dangers("\ud800" * 3000 + chr(code)) == (CONTROL,)
+    assert active_dangers("\ud800" * 3000) == ()
+
+
+@pytest.mark.parametrize("text", ["\r", "a\r", "a\rb", "\r\r\n", "\n\r", "\r\n\r"])
+def test_a_carriage_return_is_layout_only_before_a_newline(text: str) -> None:
+    """A lone carriage return moves the cursor of a terminal and breaks lines for CommonMark."""
+    assert LONE_RETURN in active_dangers(text)
+    assert is_inert("a\r\nb\r\n")
+
+
+@pytest.mark.parametrize("text", HARMFUL)
+def test_no_neighbour_hides_a_danger(text: str) -> None:
+    """Put together with others, a text still shows each of its dangers, a last carriage return included."""
+    assert set(active_dangers(text)) <= set(active_dangers("before", text, "after"))
+
+
+def test_harmless_texts_are_harmless_together() -> None:
+    """No danger spans the joint, so that blocks of ordinary texts take the short way."""
+    assert active_dangers(*(text for text in HARMLESS if "[" not in text)) == ()
+
+
+@given(st.lists(TEXTS, min_size=1, max_size=5))
+def test_testing_for_the_dangers_of_the_block_is_testing_for_all(texts: list[str]) -> None:
+    """The verdict on a text does not depend on its company."""
+    block = block_of(*texts)
+    assert block.active(block.dangers()) == [i for i, text in enumerate(texts) if not is_inert(text)]
+
+
+@pytest.mark.parametrize("unit", SLOW_TO_BACKTRACK, ids=repr)
+@pytest.mark.parametrize("end", ["", "x"])
+def test_the_search_takes_time_in_proportion_to_the_text(unit: str, end: str) -> None:
+    """A megabyte of what makes regular expressions backtrack takes milliseconds; squares would take hours."""
+    text = unit * (MEGABYTE // len(unit)) + end
+    promptly(2, lambda: active_dangers(text))
+
+
+@pytest.mark.parametrize("unit", ["- ", "1. ", ">", "\n- x", "[", "-"])
+def test_the_search_takes_little_memory(unit: str) -> None:
+    """Containers without end do not fill the stack of the regular expression."""
+    text = unit * (MEGABYTE // len(unit)) + "x"
+    tracemalloc.start()
+    try:
+        active_dangers(text)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 5 * MEGABYTE
+
+
+def test_every_danger_is_found_by_itself_in_the_examples() -> None:
+    """No row of the table is dead: each is the only reason against some example."""
+    alone = {active_dangers(text)[0].name for text in ALL if len(active_dangers(text)) == 1}
+    assert alone == {danger.name for danger in DANGERS}
+
+
+def test_dangers_are_values() -> None:
+    """The table is constant: its rows cannot be changed."""
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        DANGERS[0].pattern = re.compile("")  # type: ignore[misc]

@@ -1,0 +1,89 @@
+"""JSON, byte for byte as the standard library writes it."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lib.errors import Corrupt
+from lib.npy.values import plain
+from lib.render.json_writer import JsonWriter, dumps, encode
+
+ANY_TEXT = st.text(st.characters(codec=None))
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | ANY_TEXT,
+    lambda inner: (
+        st.lists(inner) | st.dictionaries(ANY_TEXT | st.integers() | st.none() | st.booleans(), inner)
+    ),
+    max_leaves=20,
+)
+
+
+def expected(value: Any) -> bytes:
+    """Write JSON as the contract says."""
+    return json.dumps(value, indent=2, ensure_ascii=False).encode("utf-8", "backslashreplace")
+
+
+def written(*blocks: list[Any]) -> bytes:
+    """Write blocks as the engine does."""
+    writer = JsonWriter()
+    return b"".join(writer.block(b, all_text=set(map(type, b)) == {str}) for b in blocks) + writer.end()
+
+
+@given(st.lists(st.lists(ANY_TEXT, max_size=6), max_size=5))
+def test_texts_in_any_blocks_are_as_json_dump_writes_them(blocks: list[list[str]]) -> None:
+    """However the items are cut into blocks, the bytes are those of one list."""
+    assert written(*blocks) == expected([text for block in blocks for text in block])
+
+
+@given(st.lists(st.lists(VALUES, max_size=4), max_size=4))
+def test_values_in_any_blocks_are_as_json_dump_writes_them(blocks: list[list[Any]]) -> None:
+    """Nested values, floats, big integers and odd keys too."""
+    assert written(*blocks) == expected([value for block in blocks for value in block])
+
+
+def test_every_character_is_written_as_json_dump_writes_it() -> None:
+    """All of Unicode, controls, quotes and separators included; lone surrogates as their escapes."""
+    texts = ["".join(map(chr, range(first, first + 0x1000))) for first in range(0, 0x110000, 0x1000)]
+    assert written(texts) == expected(texts)
+    assert written(["\ud800", "a"]) == b'[\n  "\\ud800",\n  "a"\n]'
+
+
+def test_a_surrogate_reads_back_as_itself() -> None:
+    """The escape is JSON's own: nothing is lost."""
+    texts = ["a\ud800", "\udfff\ud800", "\\ud800", "\U0001f600"]
+    assert json.loads(written(texts)) == texts
+
+
+def test_no_items_make_an_empty_list() -> None:
+    """An empty array is an empty list."""
+    assert written() == written([], []) == b"[]"
+
+
+def test_nothing_stands_after_the_last_bracket() -> None:
+    """There is no newline at the end."""
+    assert written(["a"]).endswith(b'"a"\n]')
+
+
+def test_what_is_no_number_is_null_after_plain() -> None:
+    """NaN and infinities become null; the writer itself refuses them."""
+    assert written([plain([math.nan, -math.inf, 1.5])]) == b"[\n  [\n    null,\n    null,\n    1.5\n  ]\n]"
+    with pytest.raises(Corrupt, match="cannot be written as JSON"):
+        dumps(math.nan)
+
+
+@pytest.mark.parametrize("value", [10**5000, {(1,): 2}, object()], ids=["digits", "key", "object"])
+def test_what_json_cannot_say_is_refused(value: Any) -> None:
+    """Integers of thousands of digits and odd keys are refused, with the reason."""
+    with pytest.raises(Corrupt, match="cannot be written as JSON: "):
+        dumps(value)
+
+
+def test_surrogates_are_escaped_in_any_json_text() -> None:
+    """A scalar's JSON goes the same way."""
+    assert encode(dumps("é\udc80")) == b'"\xc3\xa9\\udc80"'

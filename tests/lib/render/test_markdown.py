@@ -1,0 +1,485 @@
+"""Pages: their bytes, and the proof by four parsers that no text breaks one."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import json
+import re
+from html.parser import HTMLParser
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import cmarkgfm
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from markdown_it import MarkdownIt
+from nasty import ALL, HARMFUL, HARMLESS, LEAK, PIECES
+from support import promptly
+
+from lib.render.inert import is_inert
+from lib.render.markdown import fenced, header, header_value, items, pictured
+from lib.render.page import Page
+from lib.render.page_writer import PageWriter
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from lib.options import Style
+
+UNSAFE = cmarkgfm.Options.CMARK_OPT_UNSAFE
+FOOTNOTES = cmarkgfm.Options.CMARK_OPT_FOOTNOTES
+TEXTS = st.lists(st.sampled_from(PIECES), max_size=14).map("".join)
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | TEXTS,
+    lambda inner: st.lists(inner) | st.dictionaries(TEXTS, inner),
+)
+HEADER_TAGS = {"h1", "h2", "hr", "p", "strong", "code", "a", "em", "del", "br"}
+LONG_HTML = re.compile(r"<(/?)(blockquote|ul|ol|li|table|section|div|pre|hr|h[1-6])\b[^>]*>([^<]*)")
+
+
+class Heading(NamedTuple):
+    """One heading, or rule, as a parser sees it: ``depth`` counts the blocks around it."""
+
+    tag: str
+    depth: int
+    text: str
+
+
+def page_of(texts: Sequence[str], style: Style = "auto") -> str:
+    """Render a whole page."""
+    page = header("completions", None, len(texts), len(texts)) + items(
+        "completions", texts, 1, style=style, all_text=True
+    )
+    return page.decode()
+
+
+def expected(count: int) -> list[Heading]:
+    """Return what a parser must see on a page of so many items: these headings and rules, and no others."""
+    outline = [Heading("h1", 0, "Completions Only"), Heading("hr", 0, "")]
+    for number in range(1, count + 1):
+        outline += [Heading("h2", 0, f"Completion {number}"), Heading("hr", 0, "")]
+    return outline
+
+
+def markdown_it(preset: str, *, inline: bool = True) -> MarkdownIt:
+    """Make a parser; without its inline rules it is fast, and leaves the outline as it is."""
+    parser = MarkdownIt(preset, {"linkify": False})
+    if not inline:
+        parser.core.ruler.enableOnly(["normalize", "block"])
+    return parser
+
+
+def seen_by_markdown_it(parser: MarkdownIt, page: str) -> list[Heading]:
+    """Read headings and rules off the tokens; nothing may be defined."""
+    env: dict[str, Any] = {}
+    tokens = parser.parse(page, env)
+    assert not env.get("references")
+    return [
+        Heading(token.tag, token.level, tokens[at + 1].content if token.tag != "hr" else "")
+        for at, token in enumerate(tokens)
+        if token.type in {"heading_open", "hr"}
+    ]
+
+
+class _Outline(HTMLParser):
+    """Reads headings and rules, and how deep they stand, off HTML."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.outline: list[Heading] = []
+        self._open: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        values = dict(attrs)
+        assert "footnote" not in (values.get("class") or "")
+        assert not (values.get("href") or values.get("src") or "").startswith(LEAK)
+        if tag == "hr" or re.fullmatch("h[1-6]", tag):
+            self.outline.append(Heading(tag, len(self._open), ""))
+        if tag not in {"hr", "br", "img", "input"}:
+            self._open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag in self._open:
+            while self._open.pop() != tag:
+                pass
+
+    def handle_data(self, data: str) -> None:
+        if self._open and re.fullmatch("h[1-6]", self._open[-1]):
+            last = self.outline[-1]
+            self.outline[-1] = last._replace(text=last.text + data)
+
+
+def seen_in_html(html: str) -> list[Heading]:
+    """Read headings and rules off HTML; nothing may be defined."""
+    parser = _Outline()
+    parser.feed(html)
+    parser.close()
+    return parser.outline
+
+
+def seen_in_long_html(html: str) -> list[Heading]:
+    """Do the same on megabytes: text holds no `<` there, so that a regular expression finds the tags."""
+    assert 'class="footnote' not in html
+    assert f'="{LEAK}' not in html
+    return list(_long_outline(html))
+
+
+def _long_outline(html: str) -> Iterator[Heading]:
+    depth = 0
+    for closing, tag, text in LONG_HTML.findall(html):
+        if tag == "hr" or tag[1:].isdigit():
+            if not closing:
+                yield Heading(tag, depth, "" if tag == "hr" else text)
+        else:
+            depth += -1 if closing else 1
+
+
+def gfm(page: str, options: int = 0) -> str:
+    """Render as GitHub does."""
+    html: str = cmarkgfm.github_flavored_markdown_to_html(page, options)
+    return html
+
+
+def commonmark(page: str, options: int = 0) -> str:
+    """Render as the reference implementation of CommonMark does."""
+    html: str = cmarkgfm.markdown_to_html(page, options)
+    return html
+
+
+RENDERERS: tuple[Callable[[str], str], ...] = (
+    gfm,
+    commonmark,
+    functools.partial(gfm, options=UNSAFE | FOOTNOTES),
+    functools.partial(commonmark, options=UNSAFE | FOOTNOTES),
+)
+PARSERS = tuple(markdown_it(preset) for preset in ("commonmark", "gfm-like", "js-default"))
+
+
+def assert_unbroken(texts: Sequence[str], style: Style) -> None:
+    """Ask every parser for the outline of a page."""
+    page = page_of(texts, style)
+    for render in RENDERERS:
+        assert seen_in_html(render(page)) == expected(len(texts))
+    for parser in PARSERS:
+        assert seen_by_markdown_it(parser, page) == expected(len(texts))
+
+
+def assert_header_unbroken(model: object, timestamp: object) -> None:
+    """Ask GitHub's parser for the labels; no markup but what stays in the paragraph may be there."""
+    metadata = {"model_name": model, "timestamp": timestamp}
+    page = (header("completions", metadata, 1, 1) + items("completions", ["text"], 1, all_text=True)).decode()
+    assert page.split("\n")[5:7] == ["", "---"]
+    for render in RENDERERS:
+        html = render(page)
+        assert seen_in_html(html) == expected(1)
+        assert re.findall("<strong>(Model|Generated|Count):</strong>", html) == [
+            "Model",
+            "Generated",
+            "Count",
+        ]
+        assert set(re.findall(r"<(\w+)", html)) <= HEADER_TAGS
+
+
+def all_pairs(texts: Sequence[str]) -> list[str]:
+    """Return a sequence in which every text stands once before every text (de Bruijn, order 2)."""
+    sequence = []
+    for at, text in enumerate(texts):
+        sequence.append(text)
+        for other in texts[at + 1 :]:
+            sequence += [text, other]
+    return [*sequence, texts[0]]
+
+
+def test_all_pairs_are_in_the_sequence() -> None:
+    """The sequence that the proofs use has each ordered pair exactly once."""
+    sequence = all_pairs("abcde")
+    pairs = list(itertools.pairwise(sequence))
+    assert len(pairs) == len(set(pairs)) == 25
+
+
+@pytest.mark.parametrize("style", ["auto", "fenced"])
+@pytest.mark.parametrize("render", RENDERERS)
+def test_no_pair_of_nasty_texts_breaks_a_page_for_cmark(style: Style, render: Callable[[str], str]) -> None:
+    """Every nasty text stands beside every other, and GitHub's parser still sees one heading an item."""
+    texts = all_pairs(ALL)
+    assert seen_in_long_html(render(page_of(texts, style))) == expected(len(texts))
+
+
+def test_no_pair_of_nasty_texts_breaks_a_page_for_markdown_it() -> None:
+    """The second parser agrees, on all pairs that differ in more than the content of a fence."""
+    texts = all_pairs([*HARMLESS, *HARMFUL[::10]])
+    assert seen_by_markdown_it(markdown_it("gfm-like", inline=False), page_of(texts)) == expected(len(texts))
+
+
+@pytest.mark.parametrize("style", ["auto", "fenced"])
+def test_no_nasty_text_breaks_a_page_for_any_parser(style: Style) -> None:
+    """All texts on one page, upwards and downwards, read by every parser with all its rules."""
+    assert_unbroken([*ALL, *reversed(ALL)], style)
+
+
+@given(st.lists(TEXTS, min_size=1, max_size=4))
+@settings(max_examples=200)
+def test_no_text_made_by_chance_breaks_a_page(texts: list[str]) -> None:
+    """Whatever the texts, every parser sees exactly the headings and rules that we wrote, at top level."""
+    assert_unbroken(texts, "auto")
+    assert_unbroken(texts, "fenced")
+
+
+@given(st.lists(VALUES, min_size=1, max_size=4))
+@settings(max_examples=50)
+def test_no_value_breaks_a_page(values: list[Any]) -> None:
+    """The same holds for items that are not text."""
+    page = header("completions", None, len(values), len(values)).decode()
+    page += items("completions", values, 1, all_text=False).decode()
+    for parser in PARSERS:
+        assert seen_by_markdown_it(parser, page) == expected(len(values))
+    assert seen_in_html(gfm(page, UNSAFE | FOOTNOTES)) == expected(len(values))
+
+
+@pytest.mark.parametrize("ticks", [1, 2, 19, 20, 79, 80, 81, 255, 999])
+@pytest.mark.parametrize("value", ["{}<b>x", "{}<b>{}", "a{}b` <b>` {}c", "<b>{}"])
+def test_no_number_of_back_ticks_lets_html_out_of_the_header(value: str, ticks: int) -> None:
+    """Code spans of cmark have at most 80 back-ticks, so that long runs are shortened."""
+    metadata = {"model_name": value.replace("{}", "`" * ticks), "timestamp": "`"}
+    page = header("completions", metadata, 1, 1).decode()
+    for render in RENDERERS:
+        html = render(page)
+        assert "<b>" not in html
+        assert html.count("<code>") == 2
+
+
+@pytest.mark.parametrize("value", [*ALL, {"a": "```\n# b"}, ["<b>"], "x" * 5000, "`" * 2000])
+def test_no_metadata_breaks_a_page(value: object) -> None:
+    """The header keeps its three lines whatever they say."""
+    assert_header_unbroken(value, value)
+
+
+@given(TEXTS, TEXTS)
+@example("__>", ">__")
+@settings(max_examples=200)
+def test_no_two_values_of_the_header_work_together(model: str, timestamp: str) -> None:
+    """What one line leaves open, the other cannot close around a label."""
+    assert_header_unbroken(model, timestamp)
+
+
+def test_the_judges_see_a_broken_page() -> None:
+    """The proofs are not empty: pasted as they are, many of these texts break their page."""
+    broken = {
+        text for text in HARMFUL if seen_in_html(gfm(page_of([text, "text"], "plain"), UNSAFE)) != expected(2)
+    }
+    assert len(broken) > 60
+    assert not [text for text in HARMLESS if seen_in_html(gfm(page_of([text, text], "plain"))) != expected(2)]
+
+
+def test_both_judges_of_html_agree() -> None:
+    """The quick reading of long HTML sees what the parser of HTML sees."""
+    html = gfm(page_of(ALL), UNSAFE | FOOTNOTES)
+    assert seen_in_long_html(html) == seen_in_html(html)
+
+
+@pytest.mark.parametrize("text", [text for text in ALL if "\r" not in text and "`" * 255 not in text])
+def test_a_fence_shows_the_whole_text(text: str) -> None:
+    """What a parser finds in the fence is the text with its controls pictured, nothing more or less."""
+    tokens = markdown_it("commonmark").parse(page_of([text], "fenced"))
+    assert [(t.info, t.content) for t in tokens if t.type == "fence"] == [("text", pictured(text) + "\n")]
+
+
+def test_a_page_of_inert_texts_byte_for_byte() -> None:
+    """The format that scripts and people rely on."""
+    metadata = {"model_name": "google/gemma-2-27b-it", "timestamp": "2025-11-13 02:52:15", "seed": 1}
+    writer = PageWriter(Page("completions", metadata, 1374, 1374), iter(()))
+    page = writer.start() + writer.block([" first\n"], all_text=True) + writer.block(["", "x"], all_text=True)
+    assert page == (
+        b"# Completions Only\n\n**Model:** google/gemma-2-27b-it\n**Generated:** 2025-11-13 02:52:15\n"
+        b"**Count:** 1374\n\n---\n\n"
+        b"## Completion 1\n\n first\n\n\n---\n\n"
+        b"## Completion 2\n\n\n\n---\n\n"
+        b"## Completion 3\n\nx\n\n---\n\n"
+    )
+
+
+def test_a_page_of_full_texts_cut_short_byte_for_byte() -> None:
+    """The other kind has other titles; a limit is told in the header."""
+    page = header("full_texts", None, 1374, 10) + items("full_texts", ["x"], 1, all_text=True)
+    assert page == (
+        b"# Full Texts (Prompt + Completion)\n\n**Model:** unknown\n**Generated:** unknown\n"
+        b"**Count:** 10 (showing first 10 of 1374)\n\n---\n\n## Generation 1\n\nx\n\n---\n\n"
+    )
+
+
+def test_a_page_without_items_ends_after_its_header() -> None:
+    """No items, no sections."""
+    assert items("completions", [], 1, all_text=True) == b""
+    assert header("completions", {}, 0, 0).endswith(b"**Count:** 0\n\n---\n\n")
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (None, "unknown"),
+        ("", "unknown"),
+        (" \n\t ", "unknown"),
+        ("my_model_v2 (8B), R&D: ~/models/x|y #1!", "my_model_v2 (8B), R&D: ~/models/x|y #1!"),
+        ("https://example.org/a?b=c", "https://example.org/a?b=c"),
+        ("google/gemma-2-27b-it", "google/gemma-2-27b-it"),
+        ("2025-11-13T02:52:15.123456+00:00", "2025-11-13T02:52:15.123456+00:00"),
+        ("Llama 3.1 8B (instruct)", "Llama 3.1 8B (instruct)"),
+        ("  two  spaces  ", "  two  spaces  "),
+        ("a\ttab", "a\ttab"),
+        ("read from a file\n", "read from a file"),
+        ("2*7B * 3", "2*7B * 3"),
+        ("a < b, x<5", "a < b, x<5"),
+        ("llama [v2], [open", "llama [v2], [open"),
+        ("[leak]: /leaked", "[leak]: /leaked"),
+        ("C:\\models\\7B", "C:\\models\\7B"),
+        ("# 1. - > x", "# 1. - > x"),
+        ("\u4e2d\u6587 \u00e9", "\u4e2d\u6587 \u00e9"),
+        (42, "42"),
+        (1.5, "1.5"),
+        (True, "true"),
+        (float("nan"), "NaN"),
+        ({"a": [1, "b"]}, '{"a": [1, "b"]}'),
+        ({"a": 'quoted"'}, '`{"a": "quoted\\""}`'),
+        ([], "[]"),
+        ("two\nlines\r\nhere", "`two lines here`"),
+        ("\n---\n# heading", "`--- # heading`"),
+        ("<b>bold</b>", "`<b>bold</b>`"),
+        ("</b", "`</b`"),
+        ("[text](/leaked)", "`[text](/leaked)`"),
+        ("![leak]", "`![leak]`"),
+        ("$x$", "`$x$`"),
+        ("a\\*b", "`a\\*b`"),
+        ("break\\", "`break\\`"),
+        ("a`b", "``a`b``"),
+        ("`a``", "``` `a`` ```"),
+        ("**", "`**`"),
+        ("\x1b[2J\x00\x7f\x9b", "`\u241b[2J\u2400\u2421\ufffd`"),
+        ("a\u2028b", "`a b`"),
+        ("x" * 1000, "x" * 1000),
+        ("x" * 1001, "`" + "x" * 1000 + "\u2026`"),
+        (object(), "unknown"),
+    ],
+)
+def test_a_value_of_the_header_is_plain_or_shown_as_code_on_one_line(value: object, shown: str) -> None:
+    """A plain one-line text stays as it is; anything else is harmless."""
+    assert header_value(value) == shown
+
+
+def test_a_lone_surrogate_in_the_header_is_replaced() -> None:
+    """The header is valid UTF-8 whatever the metadata holds."""
+    assert b"**Model:** a\xef\xbf\xbdb\n" in header("completions", {"model_name": "a\ud800b"}, 1, 1)
+
+
+def only_item(value: object, style: Style = "auto") -> str:
+    """Render one item and return what stands between heading and rule."""
+    section = items("completions", [value], 7, style=style, all_text=isinstance(value, str)).decode()
+    assert section.startswith("## Completion 7\n\n")
+    assert section.endswith("\n\n---\n\n")
+    return section[len("## Completion 7\n\n") : -len("\n\n---\n\n")]
+
+
+@pytest.mark.parametrize("style", ["auto", "fenced"])
+@pytest.mark.parametrize(
+    "unit", ["`", "``` ", "\n```", "\n" + "`" * 255 + " ", "\r", "\x1b", "\ud800", "\n   ", "[x]: "]
+)
+def test_a_page_takes_time_in_proportion_to_its_texts(style: Style, unit: str) -> None:
+    """A megabyte of what has to be counted, pictured or replaced is rendered in well under a second."""
+    text = unit * (1_000_000 // len(unit)) + "\x1b```"
+    promptly(2, lambda: items("completions", [text], 1, style=style, all_text=True))
+    promptly(1, lambda: header("completions", {"model_name": text[:100_000]}, 1, 1))
+
+
+@pytest.mark.parametrize("text", HARMLESS)
+def test_an_inert_text_is_verbatim_in_auto(text: str) -> None:
+    """It is never stripped, never changed."""
+    assert only_item(text) == text
+
+
+@pytest.mark.parametrize("text", HARMFUL)
+def test_any_other_text_is_fenced_in_auto_and_verbatim_in_plain(text: str) -> None:
+    """The fence is the one of the fenced style; plain pastes what it is given."""
+    assert only_item(text) == only_item(text, "fenced")
+    assert only_item(text, "plain") == text
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("", "```text\n\n```"),
+        ("x", "```text\nx\n```"),
+        (" x \n", "```text\n x \n\n```"),
+        ("a `` b", "```text\na `` b\n```"),
+        ("```\nx", "````text\n```\nx\n````"),
+        ("x ````` ```", "``````text\nx ````` ```\n``````"),
+        ("`" * 254, "`" * 255 + "text\n" + "`" * 254 + "\n" + "`" * 255),
+        (" " + "`" * 255 + "\na", "`" * 256 + "text\n     " + "`" * 255 + "\na\n" + "`" * 256),
+        ("x" + "`" * 255, "`" * 256 + "text\nx" + "`" * 255 + "\n" + "`" * 256),
+        ("a\r\nb\r\n", "```text\na\r\nb\r\n\n```"),
+        ("a\rb\r", "```text\na\u240db\u240d\n```"),
+        (
+            "\x00\x1b\x1f\t\x7f\x80\x85\x9f\xa0",
+            "```text\n\u2400\u241b\u241f\t\u2421\ufffd\ufffd\ufffd\xa0\n```",
+        ),
+        ("a\ud800b", "```text\na\ufffdb\n```"),
+    ],
+)
+def test_a_fence_is_longer_than_any_run_inside_and_shows_controls_as_pictures(text: str, shown: str) -> None:
+    """A terminal only shows the page, and the text's line breaks are its own."""
+    assert only_item(text, "fenced") == shown
+
+
+def test_lone_surrogates_are_replaced_in_every_style() -> None:
+    """Markdown is valid UTF-8; a pair of lone surrogates is not put together."""
+    for style in ("auto", "plain", "fenced"):
+        assert "a\ufffd\ufffdb" in only_item("a\ud83d\ude00b", style)
+
+
+@pytest.mark.parametrize("style", ["auto", "plain", "fenced"])
+@pytest.mark.parametrize(
+    "value", [None, 5, 1.5, True, [], ["a", "```"], {"role": "user", "content": "\u00e9\n"}]
+)
+def test_what_is_no_text_is_shown_as_json_in_a_fence_in_every_style(value: object, style: Style) -> None:
+    """Chat messages and lists of samples are as readable as texts."""
+    written = json.dumps(value, indent=2, ensure_ascii=False)
+    assert only_item(value, style) == fenced(written.encode(), b"json").decode()
+
+
+def test_controls_inside_json_are_pictured_unless_plain() -> None:
+    """JSON escapes C0 controls by itself, and no others."""
+    assert only_item(["\x1b\x7f\x9b"]) == '```json\n[\n  "\\u001b\u2421\ufffd"\n]\n```'
+    assert "\x7f\x9b" in only_item(["\x7f\x9b"], "plain")
+
+
+def test_json_is_written_by_whom_the_caller_names() -> None:
+    """The renderer of values is a parameter, and its errors pass through."""
+    page = items("completions", [3], 1, all_text=False, to_json=lambda value: f"<{value}>")
+    assert page == b"## Completion 1\n\n```json\n<3>\n```\n\n---\n\n"
+    with pytest.raises(ZeroDivisionError):
+        items("completions", [3], 1, all_text=False, to_json=lambda value: str(value / 0))
+
+
+def test_texts_among_other_values_are_shown_as_texts() -> None:
+    """A block of both kinds shows each as it would be shown alone."""
+    page = items("completions", ["a", None, "```"], 1, all_text=False).decode()
+    for shown in ("1\n\na\n", "2\n\n```json\nnull\n```\n", "3\n\n````text\n```\n````\n"):
+        assert f"## Completion {shown}" in page
+
+
+@given(st.lists(TEXTS, max_size=6), st.integers(0, 6), st.sampled_from(["auto", "plain", "fenced"]))
+def test_a_page_is_the_same_however_it_is_cut_into_blocks(texts: list[str], cut: int, style: Style) -> None:
+    """Whether an edited sidecar has our bytes must not depend on the size of a block."""
+    whole = items("completions", texts, 1, style=style, all_text=True)
+    first = items("completions", texts[:cut], 1, style=style, all_text=True)
+    rest = items("completions", texts[cut:], 1 + len(texts[:cut]), style=style, all_text=False)
+    assert whole == first + rest
+
+
+@given(TEXTS)
+def test_pictured_texts_drive_no_terminal(text: str) -> None:
+    """Nothing is left to picture, and every character has one character for it."""
+    shown = pictured(text)
+    assert len(shown) == len(text)
+    assert pictured(shown) == shown
+    assert not re.search("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]|\r(?!\n)", shown)
+    assert is_inert(text.encode("utf-8", "replace")) <= (shown == text)

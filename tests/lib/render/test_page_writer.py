@@ -1,0 +1,317 @@
+"""What a page can have besides its items: figures, links, prompts, and several parts."""
+
+from __future__ import annotations
+
+import os
+import re
+from itertools import product
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from markdown_it import MarkdownIt
+from nasty import ALL, PIECES
+from support import LONG_AGO_NS, METADATA, SECOND_NS, SOURCE, objects, results, save, sync
+
+from lib.options import Extras
+from lib.outcome import Figures
+from lib.render.navigation import contents, summary
+from lib.render.page import Page
+from lib.render.pagination import survey
+from lib.render.statistics import Tally
+from lib.render.stream import NEXT_PART, rendered
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+EVERYTHING = Extras(summary=True, links=True, pairs=True, page_bytes=2000)
+FULL_TEXTS = "n3_full_texts.npy"
+PAGE = "n3_completions.md"
+
+
+def parts_of(texts: Sequence[Any], extras: Extras, prompts: Sequence[str] = (), **more: Any) -> list[str]:
+    """Render a page of completions, part by part."""
+    page = Page("completions", None, len(texts), len(texts), extras=extras, name=PAGE, **more)
+    full_texts = [prompt + text for prompt, text in zip(prompts, texts, strict=False)]
+    if extras.look_ahead:
+        page = survey(page, [list(texts)], iter(full_texts))
+    parts = [b""]
+    for (piece,) in rendered(page, [list(texts)], ("md",), Tally(), full_texts):
+        if piece is NEXT_PART:
+            parts.append(b"")
+        else:
+            parts[-1] += piece
+    return [part.decode() for part in parts]
+
+
+def headings(page: str) -> list[tuple[str, int, str]]:
+    """Return every heading that CommonMark sees: its tag, its depth, its text."""
+    tokens = MarkdownIt("commonmark").parse(page)
+    return [
+        (token.tag, token.level, tokens[at + 1].content)
+        for at, token in enumerate(tokens)
+        if token.type == "heading_open"
+    ]
+
+
+def anchors(page: str) -> set[str]:
+    """Return the anchors that GitHub makes of a page's headings."""
+    return {re.sub(r"[^\w\- ]", "", text.lower()).replace(" ", "-") for _, _, text in headings(page)}
+
+
+def targets(page: str) -> list[str]:
+    """Return where the links of a page lead that are no text of an item's."""
+    tokens = MarkdownIt("commonmark").parse(page)
+    inline = [child for token in tokens for child in token.children or ()]
+    return [str(token.attrs["href"]) for token in inline if token.type == "link_open"]
+
+
+@pytest.mark.parametrize(
+    ("figures", "line"),
+    [
+        (
+            Figures(140_420, 97, 1094, 12.0, 4003),
+            "**Blank:** 97 · **Distinct:** 1,094 · **Length:** median 12, longest 4,003 characters",
+        ),
+        (
+            Figures(2, 0, 2, 1.5, 2),
+            "**Blank:** 0 · **Distinct:** 2 · **Length:** median 1.5, longest 2 characters",
+        ),
+        (Figures(3_000_000, 1, None, None, None), "**Blank:** 1 · **Distinct:** not counted"),
+        (Figures(0, 0, 0, None, None), "**Blank:** 0 · **Distinct:** 0"),
+    ],
+)
+def test_the_summary_is_one_line_of_figures(figures: Figures, line: str) -> None:
+    """What was not counted is not made up."""
+    assert summary(figures) == line
+
+
+def test_a_summary_stands_below_the_count() -> None:
+    """And nowhere else: the rest of the page is as ever."""
+    (plain,) = parts_of(["a", "", "a"], Extras())
+    (page,) = parts_of(["a", "", "a"], Extras(summary=True))
+    line = "**Blank:** 1 · **Distinct:** 2 · **Length:** median 1, longest 1 characters\n"
+    assert page == plain.replace("**Count:** 3\n", f"**Count:** 3\n{line}")
+
+
+@pytest.mark.parametrize("text", ALL)
+def test_no_text_breaks_a_page_with_everything(text: str) -> None:
+    """Headings come out exactly, in order, at top level, in every part; prompts are as nasty as texts."""
+    parts = parts_of([text, "x", text], EVERYTHING, prompts=[text, "", text])
+    seen = [heading for part in parts for heading in headings(part)]
+    expected = [("h2", 0, f"Completion {number}") for number in (1, 2, 3)]
+    assert [heading for heading in seen if heading[0] != "h1"] == expected
+    assert [heading for heading in seen if heading[0] == "h1"] == [("h1", 0, "Completions Only")] * len(parts)
+
+
+@given(
+    st.lists(st.lists(st.sampled_from(PIECES), max_size=5).map("".join), max_size=12),
+    st.integers(min_value=600, max_value=4000),
+)
+def test_parts_hold_every_item_once_and_keep_to_their_size(texts: list[str], page_bytes: int) -> None:
+    """A part above the limit has one item; together they have the items of the undivided page, in order."""
+    (whole,) = parts_of(texts, Extras())
+    parts = parts_of(texts, Extras(page_bytes=page_bytes))
+    body = "".join(part.partition("\n---\n\n")[2] for part in parts)
+    assert body == whole.partition("\n---\n\n")[2]
+    for part in parts:
+        assert len(part.encode()) <= page_bytes or len(headings(part)) <= 2
+
+
+@pytest.mark.parametrize("kind", ["completions", "full_texts"])
+@pytest.mark.parametrize("page_bytes", [None, 2500])
+def test_every_link_leads_to_an_item_or_a_part(kind: Any, page_bytes: int | None) -> None:
+    """Contents, neighbours and parts, within the page and from part to part."""
+    texts = [f"text {number} " * 10 for number in range(50)]
+    page = Page(
+        kind, None, 50, 50, extras=Extras(links=True, page_bytes=page_bytes), name="a b_completions.md"
+    )
+    if page_bytes:
+        page = survey(page, [texts], iter(()))
+        assert page.parts > 3
+    files, at = {}, 1
+    for (piece,) in rendered(page, [texts], ("md",), Tally()):
+        name = "a%20b_completions.md" if at == 1 else f"a%20b_completions.{at}.md"
+        at += piece is NEXT_PART
+        if piece is not NEXT_PART:
+            files[name] = files.get(name, "") + piece.decode()
+    linked = set()
+    for name, text in files.items():
+        for target in targets(text):
+            file, _, anchor = target.partition("#")
+            assert file in {"", *files}
+            assert not anchor or anchor in anchors(files[file or name]), target
+            linked.add((file or name, anchor))
+    assert len([anchor for _, anchor in linked if re.search(r"-\d+$", anchor)]) == 50
+
+
+def test_contents_of_very_many_items_are_short() -> None:
+    """Every tenth, hundredth, …: a thousand links at most."""
+    page = Page("completions", None, 140_420, 140_420, extras=Extras(links=True), name=PAGE)
+    lines = contents(page, 1)
+    assert lines[0].startswith("**Contents:** [1](#completion-1) · [1001](#completion-1001) · ")
+    assert len(targets("\n".join(lines))) == 141
+
+
+def test_a_prompt_is_folded_below_its_completion() -> None:
+    """Where the full text ends with the completion; elsewhere there is none to show."""
+    page = Page("completions", None, 4, 4, extras=Extras(pairs=True))
+    texts, full_texts = ["One.", "Two.", "Three.", 4], ["Say 1: One.", "Two.", "Say three: Tree.", "Say 4: 4"]
+    pieces = rendered(page, [texts], ("md",), Tally(), full_texts)
+    text = b"".join(piece for (piece,) in pieces if piece).decode()
+    folded = "\n\n<details>\n<summary>Prompt</summary>\n\n```text\nSay 1: \n```\n\n</details>\n\n---\n\n"
+    assert f"## Completion 1\n\nOne.{folded}## Completion 2\n\nTwo.\n\n---\n\n## Completion 3" in text
+    assert text.count("<details>") == 1
+
+
+def test_long_prompts_come_a_few_at_a_time() -> None:
+    """A block of one-letter answers holds tens of thousands; their prompts are not in memory at once."""
+    count, prompt = 5000, "Question? " * 400
+    page = Page("completions", None, count, count, extras=Extras(pairs=True))
+    pieces = rendered(page, [["A"] * count], ("md",), Tally(), [f"{prompt}A"] * count)
+    sizes = [len(piece) for (piece,) in pieces if piece]
+    assert sum(sizes) > count * len(prompt)
+    assert max(sizes) < 100 * len(prompt)
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    """Save one run, long ago, whose page will have several parts."""
+    texts = [f"text {number} " * 20 for number in range(20)]
+    save(tmp_path / SOURCE, objects(texts))
+    save(tmp_path / FULL_TEXTS, objects([f"Say {number}: {text}" for number, text in enumerate(texts)]))
+    (tmp_path / METADATA).write_text("{}")
+    for name in (SOURCE, FULL_TEXTS, METADATA):
+        os.utime(tmp_path / name, ns=(LONG_AGO_NS, LONG_AGO_NS))
+    return tmp_path
+
+
+def pages(directory: Path) -> list[str]:
+    """Name the pages in a directory."""
+    return sorted(path.name for path in directory.glob("*.md"))
+
+
+def test_a_page_is_split_and_put_together_again(run: Path) -> None:
+    """Parts that are no longer needed go; the second look finds nothing to do."""
+    split = Extras(page_bytes=2000)
+    assert results(sync(run / SOURCE, extras=split)) == {"json": "rendered", "md": "rendered"}
+    assert len(pages(run)) > 2
+    assert all((run / name).stat().st_mtime_ns == LONG_AGO_NS for name in pages(run))
+    assert results(sync(run / SOURCE, extras=split)) == {"json": "fresh", "md": "fresh"}
+    save(run / SOURCE, objects(["short"]))
+    assert results(sync(run / SOURCE, extras=split))["md"] == "rendered"
+    assert pages(run) == [PAGE]
+
+
+def test_turning_the_size_guard_off_removes_the_parts_with_the_next_page(run: Path) -> None:
+    """What they hold is in the page again."""
+    sync(run / SOURCE, extras=Extras(page_bytes=2000))
+    sync(run / SOURCE, force=True)
+    assert pages(run) == [PAGE]
+
+
+def test_a_page_that_was_deleted_takes_its_parts_along(run: Path) -> None:
+    """As far as they are not needed again: of the same source, they carry the same time."""
+    sync(run / SOURCE, extras=Extras(page_bytes=2000))
+    (run / PAGE).unlink()
+    assert results(sync(run / SOURCE))["md"] == "rendered"
+    assert pages(run) == [PAGE]
+
+
+def test_nobody_elses_file_is_taken_for_an_old_part(run: Path) -> None:
+    """Neither a copy of the page that kept its time, nor a part that was edited."""
+    split = Extras(page_bytes=2000)
+    sync(run / SOURCE, extras=split)
+    edited = run / "n3_completions.3.md"
+    edited.write_text(edited.read_text() + "my notes\n")
+    copy = run / "n3_completions.2.md"
+    copy.write_bytes((run / PAGE).read_bytes())
+    os.utime(copy, ns=(LONG_AGO_NS, LONG_AGO_NS))
+    save(run / SOURCE, objects(["short"]))
+    sync(run / SOURCE, extras=split)
+    assert pages(run) == [copy.name, edited.name, PAGE]
+    assert edited.read_text().endswith("my notes\n")
+
+
+def test_an_edited_part_is_kept_and_told(run: Path) -> None:
+    """As an edited page is; ``--force`` writes it again."""
+    split = Extras(page_bytes=2000)
+    sync(run / SOURCE, extras=split)
+    part = run / "n3_completions.2.md"
+    part.write_text("my own")
+    (run / PAGE).unlink()
+    outcome = sync(run / SOURCE, extras=split)
+    assert results(outcome)["md"] == "kept"
+    assert outcome.reason_and_hint[0].startswith("its .md: n3_completions.2.md: ")
+    assert part.read_text() == "my own"
+    sync(run / SOURCE, extras=split, force=True)
+    assert part.read_text().startswith("# Completions Only\n")
+
+
+def test_a_directory_in_the_place_of_a_part_is_told(run: Path) -> None:
+    """Nothing is half done: the page does not appear without its parts."""
+    (run / "n3_completions.2.md").mkdir()
+    outcome = sync(run / SOURCE, extras=Extras(page_bytes=2000))
+    assert outcome.result == "failed"
+    assert "n3_completions.2.md: a directory stands" in outcome.trouble
+    assert pages(run) == ["n3_completions.2.md"]
+
+
+def test_a_page_with_prompts_follows_the_full_texts(run: Path) -> None:
+    """It is made from them too, so their time counts."""
+    pairs = Extras(pairs=True)
+    sync(run / SOURCE, extras=pairs)
+    assert "Say 7: " in (run / PAGE).read_text()
+    save(run / FULL_TEXTS, objects([f"Ask {number}: " + f"text {number} " * 20 for number in range(20)]))
+    os.utime(run / FULL_TEXTS, ns=(LONG_AGO_NS + SECOND_NS, LONG_AGO_NS + SECOND_NS))
+    assert results(sync(run / SOURCE, extras=pairs)) == {"json": "fresh", "md": "rendered"}
+    assert "Ask 7: " in (run / PAGE).read_text()
+    assert results(sync(run / SOURCE, extras=pairs)) == {"json": "fresh", "md": "fresh"}
+
+
+@pytest.mark.parametrize("trouble", ["other length", "numbers", "gone", "link"])
+def test_full_texts_that_cannot_be_used_give_a_page_without_prompts(run: Path, trouble: str) -> None:
+    """The completions are shown all the same, and a warning says what is missing."""
+    (run / FULL_TEXTS).unlink()
+    if trouble == "other length":
+        save(run / FULL_TEXTS, objects(["one"]))
+    elif trouble == "numbers":
+        save(run / FULL_TEXTS, np.arange(20))
+    elif trouble == "link":
+        (run / FULL_TEXTS).symlink_to(run / SOURCE)
+    outcome = sync(run / SOURCE, extras=Extras(pairs=True))
+    assert results(outcome)["md"] == "rendered"
+    assert "<details>" not in (run / PAGE).read_text()
+    assert [FULL_TEXTS in warning for warning in outcome.warnings] == ([] if trouble == "gone" else [True])
+
+
+def test_full_texts_have_no_prompts_below_them(run: Path) -> None:
+    """They show theirs at their beginning."""
+    sync(run / FULL_TEXTS, extras=Extras(pairs=True))
+    assert "<details>" not in (run / "n3_full_texts.md").read_text()
+
+
+def test_a_dry_run_writes_no_part(run: Path) -> None:
+    """Not even where a sidecar has to be compared."""
+    sync(run / SOURCE, extras=Extras(page_bytes=2000))
+    for name in set(pages(run)) - {PAGE}:
+        (run / name).unlink()
+    (run / PAGE).write_bytes((run / PAGE).read_bytes())
+    assert results(sync(run / SOURCE, extras=Extras(page_bytes=2000), dry_run=True))["md"] == "adopted"
+    assert pages(run) == [PAGE]
+
+
+@pytest.mark.parametrize("extras", [Extras(*given) for given in product((False, True), repeat=3)])
+def test_a_page_is_the_same_however_its_items_are_cut_into_blocks(extras: Extras) -> None:
+    """Numbers, prompts and links go on from block to block."""
+    texts = [f"text {number}" for number in range(30)]
+    full_texts = [f"Say: {text}" for text in texts]
+    page = Page("completions", None, 30, 30, extras=extras, name=PAGE)
+    whole, cut = (
+        b"".join(piece for (piece,) in rendered(page, blocks, ("md",), Tally(), full_texts) if piece)
+        for blocks in ([texts], [texts[:7], texts[7:8], texts[8:]])
+    )
+    assert whole == cut

@@ -1,0 +1,125 @@
+"""Deciding from file times alone: the freshness table, row by row."""
+
+from __future__ import annotations
+
+import os
+import stat
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lib.sync.plan import Plan, plan_sidecar, stamp_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+NOW = 1_700_000_000_000_000_000
+
+
+def seen(time_ns: int, mode: int = stat.S_IFREG | 0o644) -> Any:
+    """Make what a look at a file says, with a time in nanoseconds."""
+    return os.stat_result((mode, 1, 1, 1, 0, 0, 10, 0, 0, 0), {"st_mtime_ns": time_ns})
+
+
+def plan(
+    fmt: Any, source: int, sidecar: int | None, metadata: int | None = None, *, force: bool = False
+) -> Plan:
+    """Plan one sidecar from three times."""
+    return plan_sidecar(
+        fmt,
+        seen(source),
+        None if metadata is None else seen(metadata),
+        None if sidecar is None else seen(sidecar),
+        force=force,
+    )
+
+
+@pytest.mark.parametrize("fmt", ["json", "md"])
+@pytest.mark.parametrize(
+    ("sidecar", "action", "reason"),
+    [
+        (None, "render", "absent"),
+        (NOW, "fresh", "up to date"),
+        (NOW - 1, "render", "older than what it is made from"),
+        (NOW + 1, "compare", "newer than what it is made from"),
+        (0, "render", "older than what it is made from"),
+    ],
+)
+def test_each_row_of_the_freshness_table(fmt: str, sidecar: int | None, action: str, reason: str) -> None:
+    """A nanosecond decides."""
+    made = plan(fmt, NOW, sidecar)
+    assert (made.fmt, made.action, made.reason, made.stamp_ns) == (fmt, action, reason, NOW)
+
+
+@pytest.mark.parametrize(
+    ("metadata", "json_action", "page_action"),
+    [
+        (NOW + 5, "fresh", "render"),
+        (NOW, "fresh", "fresh"),
+        (NOW - 5, "fresh", "fresh"),
+        (None, "fresh", "fresh"),
+    ],
+)
+def test_late_metadata_makes_the_page_stale_alone(
+    metadata: int | None, json_action: str, page_action: str
+) -> None:
+    """JSON shows nothing of the metadata, and depends on nothing of it."""
+    assert plan("json", NOW, NOW, metadata).action == json_action
+    assert plan("md", NOW, NOW, metadata).action == page_action
+
+
+def test_a_page_made_with_its_metadata_is_fresh() -> None:
+    """Its stamp is the newer one of the two times."""
+    assert plan("md", NOW, NOW + 5, NOW + 5).action == "fresh"
+    assert plan("md", NOW, NOW + 5, None).action == "compare"
+
+
+@pytest.mark.parametrize("mode", [stat.S_IFLNK, stat.S_IFDIR, stat.S_IFIFO])
+def test_what_is_no_file_is_no_metadata(mode: int) -> None:
+    """A link or a directory under that name gives no time."""
+    assert stamp_of("md", seen(NOW), seen(NOW + 5, mode)) == NOW
+
+
+@pytest.mark.parametrize("sidecar", [NOW - 1, NOW, NOW + 1])
+def test_force_renders_whatever_the_times_say(sidecar: int) -> None:
+    """Edited and fresh sidecars too."""
+    made = plan("json", NOW, sidecar, force=True)
+    assert (made.action, made.reason) == ("render", "forced")
+    assert plan("json", NOW, None, force=True).reason == "absent"
+
+
+@pytest.mark.parametrize("force", [False, True])
+@pytest.mark.parametrize(
+    ("mode", "words"),
+    [
+        (stat.S_IFLNK, "a symbolic link"),
+        (stat.S_IFDIR, "a directory"),
+        (stat.S_IFIFO, "a FIFO"),
+        (stat.S_IFSOCK, "a socket"),
+        (stat.S_IFCHR, "a device"),
+        (stat.S_IFBLK, "a device"),
+    ],
+)
+def test_what_is_no_file_blocks_its_name(mode: int, words: str, *, force: bool) -> None:
+    """Nothing is written over it, not even by force, and the reason says what stands there."""
+    made = plan_sidecar("json", seen(NOW), None, seen(NOW - 1, mode | 0o777), force=force)
+    assert (made.action, made.reason) == ("blocked", f"{words} stands where the sidecar belongs")
+
+
+@given(source=st.integers(0, 2**62), metadata=st.none() | st.integers(0, 2**62))
+def test_a_sidecar_with_its_stamp_is_fresh(source: int, metadata: int | None) -> None:
+    """Whatever the times are, 1970 and 2035 included: what was rendered needs nothing."""
+    for fmt in ("json", "md"):
+        first = plan(fmt, source, None, metadata)
+        assert plan(fmt, source, first.stamp_ns, metadata).action == "fresh"
+
+
+def test_a_plan_remembers_what_it_saw(tmp_path: Path) -> None:
+    """Publication compares with it."""
+    path = tmp_path / "sidecar"
+    path.touch()
+    status = os.stat(path)
+    assert plan_sidecar("json", seen(NOW), None, status).seen is status
+    assert plan("json", NOW, None).seen is None
