@@ -57,7 +57,7 @@ coverage: $(VENV)/installed-dev
 	@$(BIN)/coverage combine -q
 	@$(BIN)/coverage report --fail-under=95
 
-row: $(VENV)/installed-dev  ## one row of RELIABILITY.md, its long form too: ROW=fault_27
+row: $(VENV)/installed-dev  ## one row of docs/RELIABILITY.md, its long form too: ROW=fault_27
 	@$(BIN)/python -m pytest -q -m "not service" -k $(ROW) --timeout=900
 
 faults: $(VENV)/installed-dev  ## the long fault suites (root; FAULT_ROUNDS=10 for a night)
