@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from types import FrameType
 
     from daemon.cli.progress import Bar
+    from daemon.cli.sweep import Scope
     from daemon.config.model import Config
     from daemon.report.index import Catalogue
-    from daemon.schedule.sweep import Scope
     from daemon.workers.pool import Crew
     from lib.options import Options
 
@@ -35,8 +35,8 @@ def backfill(
     scheduler: str | None = None,
 ) -> int:
     """Sweep once, with the workers of a Dask ``scheduler`` if one is given; return the exit status."""
+    from daemon.cli.sweep import Scope, missing, not_sources
     from daemon.config.options import options_of
-    from daemon.schedule.sweep import Scope, missing, not_sources
 
     if wrong := not_sources(paths):
         endings = " or ".join(f"_{kind}.npy" for kind in KINDS)
@@ -47,7 +47,7 @@ def backfill(
         return SOMETHING_FAILED
     ignore, options = frozenset(config.watch.ignore), options_of(config, force=force)
     if dry_run:
-        from daemon.schedule.sweep import dry_run as show_plans
+        from daemon.cli.sweep import dry_run as show_plans
 
         _configure(config, None)
         failed = show_plans(Scope(tuple(paths), ignore), options, sys.stdout)
@@ -59,8 +59,8 @@ def backfill(
 
 
 def _sweep(scope: Scope, options: Options, config: Config, scheduler: str | None, bar: Bar | None) -> int:
+    from daemon.cli.sweep import Sweep, count_sources
     from daemon.report.logging import get_logger
-    from daemon.schedule.sweep import Sweep, count_sources
 
     _configure(config, bar)
     catalogue = _catalogue(scope, options, config)

@@ -18,7 +18,7 @@ from doubles import Inline, Log
 from faults.service import CHECKOUT, is_right, names_of, need, rounds, save, serving, sidecars
 from support import sync
 
-from daemon.schedule.sweep import Scope, Sweep
+from daemon.cli.sweep import Scope, Sweep
 from daemon.workers.pool import Crew
 from lib.options import Options
 from lib.sync.walk import Folder, walk

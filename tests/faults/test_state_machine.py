@@ -37,7 +37,7 @@ from hypothesis.stateful import (
 )
 from support import LONG_AGO_NS, SECOND_NS, save, sync
 
-from daemon.schedule.sweep import Scope, Sweep
+from daemon.cli.sweep import Scope, Sweep
 from daemon.workers.pool import Crew
 from lib.files.reader import open_directory
 from lib.names import FORMATS, is_temporary, kind_of, metadata_name

@@ -21,7 +21,7 @@ from doubles import Inline, Log
 from faults.service import CHECKOUT, need
 from support import unmeasured, unmount
 
-from daemon.schedule.sweep import Scope, Sweep
+from daemon.cli.sweep import Scope, Sweep
 from daemon.workers.pool import Crew
 from lib.options import Options
 

@@ -11,8 +11,8 @@ import pytest
 from doubles import Inline, Log
 from support import save
 
+from daemon.cli.sweep import Scope, Sweep
 from daemon.report.index import Catalogue
-from daemon.schedule.sweep import Scope, Sweep
 from daemon.workers.pool import Crew
 from lib.options import Options
 from lib.render.index import INDEX_NAME, Entry, parse, render

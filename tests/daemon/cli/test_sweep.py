@@ -12,7 +12,7 @@ import pytest
 from doubles import Inline, Log
 from support import SECOND_NS, save
 
-from daemon.schedule.sweep import Scope, Sweep, dry_run, missing, not_sources
+from daemon.cli.sweep import Scope, Sweep, dry_run, missing, not_sources
 from daemon.workers.pool import Crew
 from lib.errors import Changed, Storage, Vanished
 from lib.options import Options
