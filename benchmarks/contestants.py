@@ -1,8 +1,9 @@
-"""The contestants: each makes both sidecars of one source in a fresh process, and prints its seconds.
+"""The contestants: each makes both sidecars of one source, or of all below a directory, in a fresh process.
 
-    python benchmarks/contestants.py NAME SOURCE [REPEATS]
+    python benchmarks/contestants.py NAME SOURCE|DIRECTORY [REPEATS]
 
-Imports are not counted, and of several repeats each is: all are warm, as a service or a long script is.
+For one source it prints the seconds of each repeat, without the imports: all are warm, as a service or a long
+script is.
 """
 
 from __future__ import annotations
@@ -72,11 +73,15 @@ def main() -> None:
 
     from lib.npy import fixed_width as texts  # noqa: F401  # the same
 
-    convert, source = CONTESTANTS[sys.argv[1]], Path(sys.argv[2])
+    convert, path = CONTESTANTS[sys.argv[1]], Path(sys.argv[2])
+    if path.is_dir():
+        for source in sorted(path.rglob("*_completions.npy")):
+            convert(source)
+        return
     for _ in range(int(sys.argv[3]) if len(sys.argv) > 3 else 1):
-        remove_sidecars(source)
+        remove_sidecars(path)
         began = time.perf_counter()
-        convert(source)
+        convert(path)
         print(time.perf_counter() - began)
 
 

@@ -87,3 +87,11 @@ def complete_tree(root: Path, model: bytes, directories: int, each: int) -> None
             for path in (source, source.with_suffix(".json"), source.with_suffix(".md")):
                 path.touch()
                 os.utime(path, ns=(moment, moment))
+
+
+def keep_sizes(source: Path) -> None:
+    """Leave sparse files as long as the sidecars of a source, which tell the floor how much to write."""
+    for suffix in (".json", ".md"):
+        size = source.with_suffix(suffix).stat().st_size
+        with source.with_suffix(f".floor{suffix}").open("wb") as file:
+            file.truncate(size)

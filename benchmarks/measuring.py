@@ -1,4 +1,4 @@
-"""What all benchmarks share: rounds that alternate, medians, programs and what they cost."""
+"""Shared by all benchmarks: rounds that alternate, medians, the cost of programs."""
 
 from __future__ import annotations
 
@@ -22,16 +22,15 @@ _TICKS: Final = os.sysconf("SC_CLK_TCK")
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table: what was measured, the figures, and whether the bar is met."""
+    """One line of the table: what was measured, this project's figure, and what stands beside it."""
 
     what: str
-    figures: str
-    bar: str
-    is_met: bool
+    ours: str
+    beside: str = ""
 
     def __str__(self) -> str:
         """Write it as Markdown."""
-        return f"| {self.what} | {self.figures} | {self.bar} | {'yes' if self.is_met else '**no**'} |"
+        return f"| {self.what} | {self.ours} | {self.beside} |"
 
 
 def in_turn(contestants: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, float]:

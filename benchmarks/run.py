@@ -18,7 +18,7 @@ from measuring import HERE, Row
 
 README: Final = HERE / "README.md"
 PARTS: Final = ("converting", "watching", "sweeping", "weighing")
-HEAD: Final = "| what | measured | bar | met |\n| --- | --- | --- | --- |"
+HEAD: Final = "| what | generation-sidecars | beside it |\n| --- | --- | --- |"
 
 
 def main() -> None:

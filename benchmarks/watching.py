@@ -56,12 +56,11 @@ def rows(directory: Path) -> Iterator[Row]:
         for name, seconds in tools.items()
     )
     what = "np.save closed → both sidecars visible"
-    yield Row(f"{what}, median of {_SAVES}", f"{middle:.0f} ms", "≤ 35 ms", middle <= 35)
-    yield Row(f"{what}, 99 of 100", f"{late:.0f} ms", "≤ 100 ms", late <= 100)
-    ratio = best * 1e3 / middle
-    yield Row(f"{what}: tools that start a script", f"{told}: {ratio:.1f} × as long", "≥ 6 ×", ratio >= 6)
-    first = max(idle) * 1e3
-    yield Row(f"{what}, the first after all workers left", f"{first:.0f} ms", "≤ 600 ms", first <= 600)
+    yield Row(
+        f"{what}, median of {_SAVES}", f"{middle:.0f} ms", f"{told}: {best * 1e3 / middle:.1f} × as long"
+    )
+    yield Row(f"{what}, 99 of 100", f"{late:.0f} ms")
+    yield Row(f"{what}, the first after all workers left", f"{max(idle) * 1e3:.0f} ms")
     yield from _burst(directory)
 
 
@@ -83,10 +82,8 @@ def _burst(directory: Path) -> Iterator[Row]:
     best = max(tools.values())
     told = "; ".join(f"{name} {each:.1f}/s" for name, each in tools.items())
     what = f"burst of {count:,} files in {_DIRECTORIES} new directories"
-    yield Row(what, f"{missed} missed", "none", missed == 0)
-    figures = f"{rate:.0f} files/s; {told} ({lost} of {2 * _TOOLS_DIRECTORIES * _EACH} missed)"
-    yield Row("burst: rate", f"{figures}: {rate / best:.0f} ×", "≥ 20 ×", rate >= 20 * best)
-    yield Row("burst: `--backfill` on the same tree", f"{sweep:.0f} files/s", "≤ 2 ×", sweep <= 2 * rate)
+    beside = f"{told} ({lost} of {2 * _TOOLS_DIRECTORIES * _EACH} missed); `--backfill` {sweep:.0f} files/s"
+    yield Row(what, f"{rate:.0f} files/s, {missed} missed", f"{beside}: {rate / best:.0f} × the better tool")
 
 
 _DAEMONS: list[subprocess.Popen[bytes]] = []

@@ -39,15 +39,14 @@ def rows(directory: Path) -> Iterator[Row]:
     few, share = _idle(directory / "idle", _FEW)
     many, _ = _idle(directory / "idle", _MANY)
     growth = (many - few) / (_MANY - _FEW)
-    yield Row(f"idle daemon, {_FEW:,} directories: processor", f"{share:.3%}", "≤ 0.1 %", share <= 0.001)
-    yield Row(f"idle daemon, {_FEW:,} directories: memory", f"{few / 1e6:.0f} MB", "≤ 64 MB", few <= 64e6)
-    figures = f"{growth:,.0f} bytes"
-    yield Row("idle daemon: memory of each further directory", figures, "≤ 2 kB", growth <= 2000)
+    yield Row(f"idle daemon, {_FEW:,} directories: processor", f"{share:.3%} of a core")
+    yield Row(f"idle daemon, {_FEW:,} directories: memory", f"{few / 1e6:.0f} MB")
+    yield Row("idle daemon: memory of each further directory", f"{growth:,.0f} bytes")
     for kind, count, length in _LARGE:
         source = write(directory / "large_completions.npy", kind, count, length)
         size = source.stat().st_size / 1e9
         peak = peak_bytes([*OURS, "--backfill", source, "--log-level", "error"]) / 1e6
-        yield Row(f"memory: `{kind}` of {size:.1f} GB", f"{peak:.0f} MB", "≤ 120 MB", peak <= 120)
+        yield Row(f"memory: `{kind}` of {size:.1f} GB", f"{peak:.0f} MB")
         for path in directory.glob("large_completions.*"):
             path.unlink()
     for flag in ("--help", "--status"):
@@ -67,8 +66,7 @@ def _start(flag: str) -> Row:
         _ROUNDS,
     )
     whole, bare = taken["ours"] * 1e3, taken["nothing"] * 1e3
-    figures = f"{whole:.0f} ms, {bare:.0f} ms of it Python's own"
-    return Row(f"start to end of `{flag}`", figures, "≤ 80 ms", whole <= 80)
+    return Row(f"start to end of `{flag}`", f"{whole:.0f} ms", f"Python alone {bare:.0f} ms")
 
 
 def _idle(root: Path, directories: int) -> tuple[int, float]:
