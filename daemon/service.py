@@ -22,10 +22,10 @@ from daemon.report.logging import (
     SERVICE_STOPPING,
     WATCH_OVERFLOW,
 )
-from daemon.report.onlookers import Onlookers
+from daemon.report.observers import observers_of
 from daemon.report.reporter import Teller
-from daemon.schedule.scheduler import Desk
-from daemon.schedule.sweeper import Rounds
+from daemon.schedule.scheduler import Scheduler
+from daemon.schedule.sweeper import Sweeper
 from daemon.signals import Signals
 from daemon.watch.roots import Root
 from daemon.watch.supervisor import Guard
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from daemon.config.model import Config
     from daemon.watch.protocol import Hint, Hints
     from lib.outcome import Outcome
+    from lib.sync.walk import Found
 
 _SLICE_SECONDS: Final = 0.02
 _LONGEST_WAIT_SECONDS: Final = 2.0
@@ -118,18 +119,24 @@ class Service:
         jobs = config.work.jobs
         quick, long = (Crew(lambda: local_processes(jobs), jobs) for _ in range(2))
         self._crew = Lanes(quick, long)
-        self._desk = Desk(self._crew, options, config.watch.settle_seconds, self._log)
-        self._rounds = Rounds(list(config.roots), self._desk, frozenset(config.watch.ignore), self._log)
-        self._desk.on_finished = self._finished
+        self._scheduler = Scheduler(self._crew, options, config.watch.settle_seconds, self._log)
+        self._sweeper = Sweeper(
+            list(config.roots), self._scheduler, frozenset(config.watch.ignore), self._log
+        )
+        self._scheduler.on_finished = self._finished
         self._guard = Guard(self._roots, self._make_watch, self._log)
-        self._onlookers = Onlookers(config, options, self._version, self._log)
-        self._desk.wants = self._onlookers.want
+        self._observers = observers_of(config, options, self._version, self._log)
+        self._scheduler.wants = self._wants
+
+    def _wants(self, found: Found) -> bool:
+        answers = [observer.wants(found) for observer in self._observers]  # each is told of each source
+        return any(answers)
 
     def _finished(self, task: Task, outcome: Outcome | None) -> None:
         """Pass on that a source had its turn."""
-        self._rounds.finished(task, outcome)
-        if outcome is not None:
-            self._onlookers.hear(task, outcome, time.monotonic())
+        self._sweeper.finished(task, outcome)
+        for observer in self._observers:
+            observer.finished(task, outcome, time.monotonic())
 
     def _turn(self) -> None:
         """Go round the loop once."""
@@ -139,29 +146,30 @@ class Service:
             self._signals.reloads = 0
             self._reload_config()
         self._take_hints(now)
-        if self._desk.finish(now):
+        if self._scheduler.finish(now):
             self._last_work = now
         until = time.monotonic() + _SLICE_SECONDS
-        self._desk.work(now, until)
-        seen = self._rounds.take_directories()
+        self._scheduler.work(now, until)
+        seen = self._sweeper.take_directories()
         if self._guard.check(now, seen):
-            self._rounds.ask()
-        if seen is not None:
-            self._onlookers.end_walk(now)
-        self._onlookers.write_if_due(now)
-        self._rounds.step(now, until, self._sweep_seconds())
+            self._sweeper.ask()
+        for observer in self._observers:
+            if seen is not None:
+                observer.end_walk(now)
+            observer.write_if_due(now)
+        self._sweeper.step(now, until, self._sweep_seconds())
         self._rest(now)
-        self._teller.tell(now, self._guard, self._desk, self._rounds, self._onlookers)
+        self._teller.tell(now, self._guard, self._scheduler, self._sweeper, self._observers)
 
     def _wait(self) -> None:
         """Sleep until something happens or is due."""
         now = time.monotonic()
-        parts = (self._guard, self._rounds, self._onlookers, self._teller)
-        due = [part.next_due() for part in parts]
-        pending = self._desk.pending.next_due()
+        due = [part.next_due() for part in (self._guard, self._sweeper, self._teller)]
+        due += [observer.next_due() for observer in self._observers]
+        pending = self._scheduler.queue.next_due()
         if pending is not None and self._crew.has_room():
             due.append(pending)
-        timeout = 0.0 if self._rounds.is_busy(now) else min(max(0.0, min(due) - now), _LONGEST_WAIT_SECONDS)
+        timeout = 0.0 if self._sweeper.is_busy(now) else min(max(0.0, min(due) - now), _LONGEST_WAIT_SECONDS)
         with selectors.PollSelector() as selector:
             selector.register(self._signals, selectors.EVENT_READ)
             selector.register(self._crew, selectors.EVENT_READ)
@@ -174,23 +182,23 @@ class Service:
         for hint in self._guard.read():
             if hint.kind == "overflow":
                 self._log.warning(WATCH_OVERFLOW, hint="A sweep follows; nothing is lost.")
-                self._rounds.ask()
+                self._sweeper.ask()
             else:
                 self._take_path(hint, now)
 
     def _take_path(self, hint: Hint, now: float) -> None:
         root, parts = self._place(hint.path)
-        if root is None or self._rounds.ignore.intersection(parts[:-1]):
+        if root is None or self._sweeper.ignore.intersection(parts[:-1]):
             return
         if hint.kind == "directory":
-            if not self._rounds.ignore.intersection(parts):
-                self._rounds.ask_branch(root.path, parts, now, self._desk.settle_seconds)
+            if not self._sweeper.ignore.intersection(parts):
+                self._sweeper.ask_branch(root.path, parts, now, self._scheduler.settle_seconds)
             return
         if not parts:
             return
-        for source in sources_concerned(parts[-1], pairs=self._desk.options.extras.pairs):
-            if not self._desk.hint(Task(root.path, parts[:-1], source), now, closed=hint.kind != "seen"):
-                self._rounds.ask()
+        for source in sources_concerned(parts[-1], pairs=self._scheduler.options.extras.pairs):
+            if not self._scheduler.hint(Task(root.path, parts[:-1], source), now, closed=hint.kind != "seen"):
+                self._sweeper.ask()
 
     def _place(self, path: str) -> tuple[Root | None, tuple[str, ...]]:
         for root in self._roots:
@@ -255,7 +263,7 @@ class Service:
                 selector.register(self._signals, selectors.EVENT_READ)
                 selector.select(_STOP_LOOK_SECONDS)
             self._signals.drain()
-            self._desk.finish(time.monotonic())
+            self._scheduler.finish(time.monotonic())
 
     def _close_parts(self) -> None:
         self._crew.ask_to_stop()

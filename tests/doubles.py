@@ -70,7 +70,7 @@ class Inline(Executor):
         return future
 
 
-class HandCrew:
+class FakePool:
     """A crew whose work is done when ``done`` is called, or as ``errors`` says; ``busy``: not yet."""
 
     def __init__(self, width: int = 1) -> None:
@@ -106,7 +106,7 @@ class HandCrew:
         return convert([task], options)[0] if error is None else failure(task.name, options, error)
 
 
-class FedWatch:
+class FakeWatch:
     """A watch as :class:`daemon.watch.protocol.Hints` describes it; tests set what it says."""
 
     def __init__(self, roots: list[str]) -> None:

@@ -143,7 +143,7 @@ class Sweep:
             self.summary.add_trouble(step.path, step.error)
             log_trouble(self._log, step.path, step.error)
         elif isinstance(step, Found):
-            uncounted = self._catalogue is not None and self._catalogue.lacks(step)
+            uncounted = self._catalogue is not None and self._catalogue.wants(step)
             if step.is_fresh and not uncounted:
                 self.summary.add(kind_of(step.task.name), "fresh", len(step.plans))
                 self._progress.advance()
@@ -169,12 +169,12 @@ class Sweep:
             outcome = failure(task.name, self._options, _UNSEEN)
         self.summary.add_outcome(task, outcome)
         if self._catalogue is not None:
-            self._catalogue.take(task, outcome, time.monotonic())
+            self._catalogue.finished(task, outcome, time.monotonic())
         log_outcome(self._log, task, outcome, seconds, attempt=self._attempts[task] + 1)
 
     def _write_index(self, catalogue: Catalogue) -> None:
         if not self.stopped:  # else not everything was seen
-            catalogue.end_sweep(time.monotonic())
+            catalogue.end_walk(time.monotonic())
         for _ in range(catalogue.write()):
             self.summary.add(None, "failed")
 

@@ -12,6 +12,7 @@ import time
 from typing import TYPE_CHECKING, Any, Final
 
 from daemon.report.logging import INDEX_FAILED, INDEX_WRITTEN
+from daemon.report.observers import Observer
 from lib.errors import SidecarError, Unsafe
 from lib.files.atomic import Draft, flush_directory
 from lib.files.reader import open_directory, open_file, status_of
@@ -36,7 +37,7 @@ _LIMIT_BYTES: Final = 1 << 28
 _VALUE_CHARACTERS: Final = 200
 
 
-class Catalogue:
+class Catalogue(Observer):
     """The indexes of some roots; use from one thread.  ``now`` is monotonic seconds."""
 
     def __init__(self, roots: Iterable[str], options: Options, log: Any) -> None:
@@ -46,7 +47,7 @@ class Catalogue:
         self._due = math.inf
         self._rest_until = 0.0
 
-    def lacks(self, found: Found) -> bool:
+    def wants(self, found: Found) -> bool:
         """Tell whether a source has to be read for the index; hears that it is there."""
         book = self._books.get(found.task.root)
         if book is None:
@@ -56,10 +57,10 @@ class Catalogue:
         entry = book.entries.get(path)
         return path not in book.unreadable and (entry is None or entry.stamp_ns != _stamp(found))
 
-    def take(self, task: Task, outcome: Outcome, now: float) -> None:
-        """Take what became of a source."""
+    def finished(self, task: Task, outcome: Outcome | None, now: float) -> None:
+        """Record what became of a source."""
         book = self._books.get(task.root)
-        if book is None:
+        if book is None or outcome is None:
             return
         path = _path(task)
         found = look(task, self._options)
@@ -74,7 +75,7 @@ class Catalogue:
             book.drop({path})
         self._ask(now)
 
-    def end_sweep(self, now: float) -> None:
+    def end_walk(self, now: float) -> None:
         """Hear that everything that is there was seen since the last time: forget the rest."""
         for book in self._books.values():
             book.drop(book.entries.keys() - book.seen)

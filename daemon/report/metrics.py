@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 from daemon.config.refusals import RefusedError
 from daemon.report.logging import METRICS_FAILED
+from daemon.report.observers import Observer
 from lib.names import KINDS
 
 if TYPE_CHECKING:
     from daemon.report.status import Status
     from lib.outcome import Outcome
+    from lib.sync.walk import Task
 
 _NAMESPACE: Final = "generation_sidecars"
 _STATES: Final = ("failed", "kept", "skipped")
@@ -35,7 +37,7 @@ def require_library() -> None:
         ) from error
 
 
-class Metrics:
+class Metrics(Observer):
     """Counts what is done, and writes all figures to ``path``; the counters start with the service."""
 
     def __init__(self, path: str, version: str, log: Any) -> None:
@@ -75,8 +77,10 @@ class Metrics:
             for metric in (self._bytes, self._items, self._blank):
                 metric.labels(kind)
 
-    def count(self, outcome: Outcome) -> None:
+    def finished(self, task: Task, outcome: Outcome | None, now: float) -> None:  # noqa: ARG002 (as declared)
         """Count what became of one source."""
+        if outcome is None:
+            return
         for verdict in outcome.verdicts:
             if verdict.result in _RESULTS:
                 self._sidecars.labels(outcome.kind, verdict.result).inc()
@@ -85,7 +89,7 @@ class Metrics:
             self._items.labels(outcome.kind).inc(outcome.figures.records)
             self._blank.labels(outcome.kind).inc(outcome.figures.blank)
 
-    def write(self, status: Status) -> None:
+    def report(self, status: Status) -> None:
         """Replace the file; when it cannot be written, that is logged once."""
         self._sources.set(status.sources)
         self._directories.set(status.directories)

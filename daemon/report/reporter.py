@@ -14,9 +14,11 @@ from daemon.report import systemd as notify
 from daemon.report.logging import SERVICE_READY
 
 if TYPE_CHECKING:
-    from daemon.report.onlookers import Onlookers
-    from daemon.schedule.scheduler import Desk
-    from daemon.schedule.sweeper import Rounds
+    from collections.abc import Sequence
+
+    from daemon.report.observers import Observer
+    from daemon.schedule.scheduler import Scheduler
+    from daemon.schedule.sweeper import Sweeper
     from daemon.watch.supervisor import Guard
 
 _LOOK_SECONDS: Final = 2.0
@@ -44,7 +46,14 @@ class Teller:
         """Say when there is something to tell."""
         return self._look_due if self._alive_every is None else min(self._look_due, self._alive_due)
 
-    def tell(self, now: float, guard: Guard, desk: Desk, rounds: Rounds, onlookers: Onlookers) -> None:
+    def tell(
+        self,
+        now: float,
+        guard: Guard,
+        scheduler: Scheduler,
+        sweeper: Sweeper,
+        observers: Sequence[Observer],
+    ) -> None:
         """Tell what is new; the service manager's watchdog hears that the loop still turns."""
         if self._alive_every is not None and now >= self._alive_due:
             self._alive_due = now + self._alive_every
@@ -56,7 +65,7 @@ class Teller:
             self._look_due = now
         if now >= self._look_due:
             self._look_due = now + _LOOK_SECONDS
-            self._write(now, self._status(guard, desk, rounds), onlookers)
+            self._write(now, self._status(guard, scheduler, sweeper), observers)
 
     def reloading(self) -> None:
         """Tell that the configuration is being read again."""
@@ -74,7 +83,7 @@ class Teller:
         """Take the status file away."""
         status.remove(status.runtime_directory(), os.getpid())
 
-    def _write(self, now: float, current: status.Status, onlookers: Onlookers) -> None:
+    def _write(self, now: float, current: status.Status, observers: Sequence[Observer]) -> None:
         """Write the file when something changed, and now and then to show that the service lives."""
         if current == self._written and now < self._write_due:
             return
@@ -83,7 +92,8 @@ class Teller:
         told = replace(current, updated=_iso(time.time()))
         with contextlib.suppress(OSError):  # no runtime directory: the service works all the same
             status.write(told, status.runtime_directory())
-        onlookers.tell(told)
+        for observer in observers:
+            observer.report(told)
         failed = sum(trouble.state == "failed" for trouble in current.troubles)
         words = (
             f"{current.mode} {current.directories:,} directories, {current.sources:,} sources, "
@@ -91,14 +101,14 @@ class Teller:
         )
         self._notifier.send(f"STATUS={words}")
 
-    def _status(self, guard: Guard, desk: Desk, rounds: Rounds) -> status.Status:
+    def _status(self, guard: Guard, scheduler: Scheduler, sweeper: Sweeper) -> status.Status:
         troubles = [
             status.Trouble(path, "failed", it.error.reason, it.error.hint, _iso(it.since))
-            for path, it in rounds.problems.items()
+            for path, it in sweeper.problems.items()
         ]
         troubles += (
             status.Trouble(task.path, it.outcome.result, *it.outcome.reason_and_hint, _iso(it.since))
-            for table in (desk.retrying, desk.settled)
+            for table in (scheduler.retrying, scheduler.settled)
             for task, it in table.items()
         )
         return status.Status(
@@ -109,10 +119,10 @@ class Teller:
             roots=tuple(os.path.abspath(root.path) for root in guard.roots),
             mode=guard.mode,
             unheard=guard.unheard,
-            directories=rounds.directories,
-            sources=rounds.sources,
-            pending=len(desk.pending),
-            last_sweep=rounds.last,
+            directories=sweeper.directories,
+            sources=sweeper.sources,
+            pending=len(scheduler.queue),
+            last_sweep=sweeper.last,
             troubles=tuple(troubles[:_TROUBLES_SHOWN]),
             interval_seconds=_WRITE_SECONDS,
         )

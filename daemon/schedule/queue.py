@@ -20,7 +20,7 @@ FULL: Final = 50_000
 
 
 @dataclass(slots=True)
-class Entry:
+class QueueEntry:
     """One waiting source.
 
     ``closed``: its writer let go of it, so it need not lie still first.  ``again``: it was named once more
@@ -45,11 +45,11 @@ class Entry:
             self.signature, self.seen = signature, now
 
 
-class Pending:
+class Queue:
     """The table.  Every method is cheap; use from one thread."""
 
     def __init__(self) -> None:
-        self._entries: dict[Task, Entry] = {}
+        self._entries: dict[Task, QueueEntry] = {}
         self._order: list[tuple[float, int, Task]] = []
         self._count = itertools.count()
         self._put_off = 0
@@ -73,7 +73,7 @@ class Pending:
         """Put a source in, or bring it forward; one in work is done once more afterwards."""
         entry = self._entries.get(task)
         if entry is None:
-            entry = self._entries[task] = Entry(due, closed)
+            entry = self._entries[task] = QueueEntry(due, closed)
             self._move(task, entry, due)
         elif entry.working:
             entry.again = True
@@ -94,7 +94,7 @@ class Pending:
             heapq.heappop(self._order)
         return self._order[0][0] if self._order else None
 
-    def take_due(self, now: float) -> tuple[Task, Entry] | None:
+    def take_due(self, now: float) -> tuple[Task, QueueEntry] | None:
         """Return one source that is due, which stays in the table; None when none is."""
         due = self.next_due()
         if due is None or due > now:
@@ -109,7 +109,7 @@ class Pending:
         entry.working, entry.again, entry.closed, entry.put_off = True, False, False, False
         entry.began = now
 
-    def finish(self, task: Task) -> Entry:
+    def finish(self, task: Task) -> QueueEntry:
         """Mark a source as no longer in work; now :meth:`postpone`, :meth:`retry` or :meth:`remove` it."""
         entry = self._entries[task]
         entry.working = False
@@ -127,7 +127,7 @@ class Pending:
         """Take a source that is not in work out of the table."""
         self._put_off -= self._entries.pop(task).put_off
 
-    def _move(self, task: Task, entry: Entry, due: float) -> None:
+    def _move(self, task: Task, entry: QueueEntry, due: float) -> None:
         entry.due = due
         heapq.heappush(self._order, (due, next(self._count), task))
 

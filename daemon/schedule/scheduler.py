@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from daemon.report.logging import SOURCE_RECOVERED
 from daemon.report.outcomes import log_outcome
-from daemon.schedule.queue import Entry, Pending
+from daemon.schedule.queue import Queue, QueueEntry
 from daemon.schedule.readiness import seconds_to_wait, signature_of
 from daemon.workers.worker import TICK_SECONDS
 from lib.outcome import failure
@@ -45,7 +45,7 @@ class Known:
     since: float
 
 
-class Desk:
+class Scheduler:
     """Owns the pending table; use from one thread.  ``now`` is always monotonic seconds.
 
     ``settled``: what stays as it is until it changes.  ``retrying``: what failed and is tried again.
@@ -57,7 +57,7 @@ class Desk:
         self.crew = crew
         self.options = options
         self.settle_seconds = settle_seconds
-        self.pending = Pending()
+        self.queue = Queue()
         self.settled: dict[Task, Known] = {}
         self.retrying: dict[Task, Known] = {}
         self.on_finished: Callable[[Task, Outcome | None], None] = lambda _task, _outcome: None
@@ -76,7 +76,7 @@ class Desk:
         known = self.settled.get(found.task) or self.retrying.get(found.task)
         if known is not None and known.signature == signature_of(found):
             return known.outcome
-        if known is not None or found.task not in self.pending:
+        if known is not None or found.task not in self.queue:
             self._admit(found.task, now, closed=False)
         return None
 
@@ -93,7 +93,7 @@ class Desk:
     def work(self, now: float, until: float) -> None:
         """Hand what is due and ready to the crew, as long as it has room and time is left."""
         while self.crew.has_room() and time.monotonic() < until:
-            due = self.pending.take_due(now)
+            due = self.queue.take_due(now)
             if due is None:
                 return
             self._consider(*due, now)
@@ -106,12 +106,12 @@ class Desk:
         return len(done)
 
     def _admit(self, task: Task, due: float, *, closed: bool) -> bool:
-        if self.pending.is_full() and task not in self.pending:
+        if self.queue.is_full() and task not in self.queue:
             return False
-        self.pending.add(task, due, closed=closed)
+        self.queue.add(task, due, closed=closed)
         return True
 
-    def _consider(self, task: Task, entry: Entry, now: float) -> None:
+    def _consider(self, task: Task, entry: QueueEntry, now: float) -> None:
         """Give a source its turn: work, later, or nothing to be done."""
         seen = look(task, self.options)
         if isinstance(seen, Trouble):
@@ -127,25 +127,25 @@ class Desk:
         elif settled is not None and settled.signature == entry.signature:
             self._pass_over(task)
         elif (wait := self._seconds_to_wait(seen, entry, now)) > 0:
-            self.pending.postpone(task, now + wait)
+            self.queue.postpone(task, now + wait)
             self.on_finished(task, None)
         else:
-            self.pending.start(task, now)
+            self.queue.start(task, now)
             self.crew.submit(task, self.options, seen.status.st_size)
 
-    def _seconds_to_wait(self, found: Found, entry: Entry, now: float) -> float:
+    def _seconds_to_wait(self, found: Found, entry: QueueEntry, now: float) -> float:
         still = now - entry.seen
         return seconds_to_wait(
             found, self.settle_seconds, closed=entry.closed, still_seconds=still, clock=time.time()
         )
 
     def _finish(self, task: Task, outcome: Outcome, now: float) -> None:
-        entry = self.pending.finish(task)
+        entry = self.queue.finish(task)
         self._conclude(task, entry, outcome, now)
         if entry.again:
-            self.pending.add(task, now + TICK_SECONDS, closed=entry.closed)
+            self.queue.add(task, now + TICK_SECONDS, closed=entry.closed)
 
-    def _conclude(self, task: Task, entry: Entry, outcome: Outcome, now: float) -> None:
+    def _conclude(self, task: Task, entry: QueueEntry, outcome: Outcome, now: float) -> None:
         """Decide what follows: another attempt, or none before something changes."""
         if outcome.error in {"Vanished", "Interrupted"}:
             self._forget_failure(task)
@@ -155,7 +155,7 @@ class Desk:
         else:
             self._settle(task, entry, outcome, now)
 
-    def _settle(self, task: Task, entry: Entry, outcome: Outcome, now: float) -> None:
+    def _settle(self, task: Task, entry: QueueEntry, outcome: Outcome, now: float) -> None:
         failed = self._forget_failure(task)
         log_outcome(self._log, task, outcome, now - entry.began, attempt=entry.attempts + 1)
         if outcome.result in {"failed", "skipped", "kept"} and len(self.settled) < _SETTLED_LIMIT:
@@ -163,11 +163,11 @@ class Desk:
             self.settled[task] = Known(entry.signature, outcome, since)
         if failed and outcome.result != "failed":
             self._log_recovered(task, entry.attempts)
-        self.pending.remove(task)
+        self.queue.remove(task)
         self.on_finished(task, outcome)
 
-    def _retry(self, task: Task, entry: Entry, outcome: Outcome, now: float) -> None:
-        wait = self.pending.retry(task, now)
+    def _retry(self, task: Task, entry: QueueEntry, outcome: Outcome, now: float) -> None:
+        wait = self.queue.retry(task, now)
         if outcome.error == "Changed" and entry.attempts <= _QUIET_ATTEMPTS:
             self.on_finished(task, None)
             return
@@ -184,7 +184,7 @@ class Desk:
         self.on_finished(task, outcome)
 
     def _pass_over(self, task: Task) -> None:
-        self.pending.remove(task)
+        self.queue.remove(task)
         self.on_finished(task, None)
 
     def _is_final(self, task: Task, outcome: Outcome) -> bool:

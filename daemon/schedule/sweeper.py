@@ -17,7 +17,7 @@ from lib.sync.walk import Folder, Found, Step, Trouble, walk
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from daemon.schedule.scheduler import Desk
+    from daemon.schedule.scheduler import Scheduler
     from lib.errors import SidecarError
     from lib.outcome import Outcome
     from lib.sync.walk import Task
@@ -30,24 +30,24 @@ _PATIENCE_SECONDS: Final = 10.0
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
+class PathFailure:
     """Why a path could not be looked at, and since when (epoch, seconds)."""
 
     error: SidecarError
     since: float
 
 
-class Rounds:
+class Sweeper:
     """Walks all roots when asked, and new directories as they are named.  ``now`` is monotonic seconds.
 
     A sweep is finished when its walk is, and every source it handed on has had its turn: one that is still
     being written is not waited for, one that waits for its next attempt counts as what it was at the last.
     """
 
-    def __init__(self, roots: list[str], desk: Desk, ignore: frozenset[str], log: Any) -> None:
+    def __init__(self, roots: list[str], scheduler: Scheduler, ignore: frozenset[str], log: Any) -> None:
         self.roots = roots
         self.ignore = ignore
-        self._desk = desk
+        self._scheduler = scheduler
         self._log = log
         self._next = 0.0
         self._once_more = math.inf
@@ -61,11 +61,11 @@ class Rounds:
         self._waiting: set[Task] = set()
         self._unmade: set[Task] = set()
         self._gone: set[Task] = set()
-        self._problems: dict[str, Problem] = {}
+        self._problems: dict[str, PathFailure] = {}
         self._branches: dict[tuple[str, tuple[str, ...], bool], float] = {}
         self._branch: Iterator[Step] | None = None
         self._branch_is_known = False
-        self.problems: dict[str, Problem] = {}
+        self.problems: dict[str, PathFailure] = {}
         self.directories = 0
         self.sources = 0
         self.last: dict[str, int | float] | None = None
@@ -130,7 +130,7 @@ class Rounds:
             self._finish_if_done(time.monotonic())
 
     def _has_room(self) -> bool:
-        return self._desk.pending.backlog < _ENOUGH_PENDING
+        return self._scheduler.queue.backlog < _ENOUGH_PENDING
 
     def _sweep_due(self) -> float:
         """Say when the next sweep starts: not before the last one is finished, if that is soon."""
@@ -149,8 +149,10 @@ class Rounds:
         self._inodes, self._problems = array("Q"), {}
         self._waiting.clear()
         self._unmade.clear()
-        self._gone = set(self._desk.settled)
-        self._walk = (step for root in self.roots for step in walk(root, self._desk.options, self.ignore))
+        self._gone = set(self._scheduler.settled)
+        self._walk = (
+            step for root in self.roots for step in walk(root, self._scheduler.options, self.ignore)
+        )
 
     def _sweep_on(self, steps: Iterator[Step], now: float) -> None:
         step = next(steps, None)
@@ -167,17 +169,17 @@ class Rounds:
 
     def _take_source(self, found: Found, now: float) -> None:
         self._gone.discard(found.task)
-        wanted = self._desk.wants(found)
+        wanted = self._scheduler.wants(found)
         if found.is_fresh and not wanted:
             self._sums.add("fresh", len(found.plans))
-            self._desk.take_fresh(found.task)
+            self._scheduler.take_fresh(found.task)
             return
         if not found.is_fresh:
             self._unmade.add(found.task)
-        outcome = self._desk.take(found, now)
+        outcome = self._scheduler.take(found, now)
         if outcome is not None:
             self._sums.add_outcome(outcome)
-        elif found.task in self._desk.pending:
+        elif found.task in self._scheduler.queue:
             self._waiting.add(found.task)
 
     def _take_trouble(self, trouble: Trouble) -> None:
@@ -186,14 +188,14 @@ class Rounds:
             return
         before = self.problems.get(trouble.path)
         since = before.since if before else time.time()
-        self._problems[trouble.path] = self.problems[trouble.path] = Problem(trouble.error, since)
+        self._problems[trouble.path] = self.problems[trouble.path] = PathFailure(trouble.error, since)
         if before is None or before.error.reason != trouble.error.reason:
             log_trouble(self._log, trouble.path, trouble.error)
 
     def _end_walk(self, now: float) -> None:
         self._walk = None
         self._patience_ends = now + _PATIENCE_SECONDS
-        self._desk.forget(self._gone)
+        self._scheduler.forget(self._gone)
         self._gone.clear()
         self.problems = self._problems
         self.directories, self._seen = len(self._inodes), self._inodes
@@ -218,7 +220,7 @@ class Rounds:
                 return False
             del self._branches[due]
             root, parts, self._branch_is_known = due
-            self._branch = walk(root, self._desk.options, self.ignore, parts)
+            self._branch = walk(root, self._scheduler.options, self.ignore, parts)
         step = next(self._branch, None)
         if step is None:
             self._branch = None
@@ -226,6 +228,6 @@ class Rounds:
             self.directories += not self._branch_is_known
         elif isinstance(step, Trouble):
             self._take_trouble(step)
-        elif self._desk.wants(step) or not step.is_fresh:
-            self._desk.take(step, now)
+        elif self._scheduler.wants(step) or not step.is_fresh:
+            self._scheduler.take(step, now)
         return True

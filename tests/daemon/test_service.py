@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from doubles import FedWatch, Log, moody_processes
+from doubles import FakeWatch, Log, moody_processes
 from support import SECOND_NS, save
 
 from daemon import service as module
@@ -34,7 +34,7 @@ class House:
         self.root, self.log = root, Log()
         self.config = Config(roots=(str(root),), watch=Watch(settle_seconds=0.05))
         self.fresh: Config | None = None
-        self.watches: list[FedWatch] = []
+        self.watches: list[FakeWatch] = []
         self.service = self.make()
 
     def make(self, **more: Any) -> Service:
@@ -48,8 +48,8 @@ class House:
             **more,
         )
 
-    def _watch(self, roots: list[str]) -> FedWatch:
-        self.watches.append(FedWatch(roots))
+    def _watch(self, roots: list[str]) -> FakeWatch:
+        self.watches.append(FakeWatch(roots))
         return self.watches[-1]
 
     def open(self) -> None:
@@ -69,8 +69,8 @@ class House:
     def is_quiet(self) -> bool:
         """Whether there is nothing to do."""
         service = self.service
-        busy = service._rounds.is_busy(time.monotonic() + 0.2)
-        return not len(service._crew) and not len(service._desk.pending) and not busy
+        busy = service._sweeper.is_busy(time.monotonic() + 0.2)
+        return not len(service._crew) and not len(service._scheduler.queue) and not busy
 
     def put(self, name: str = "a", items: Any = ("text",)) -> Path:
         """Save a source."""
@@ -298,7 +298,7 @@ def test_the_status_tells_how_it_is(house: House) -> None:
     unnamed = unnamed.rename(house.root / ("y" * 240 + "_full_texts.npy"))
     house.open()
     house.turn_until(lambda: house.status().last_sweep and house.status().sources == 2)
-    house.turn_until(lambda: house.status().last_sweep == house.service._rounds.last)
+    house.turn_until(lambda: house.status().last_sweep == house.service._sweeper.last)
     told = house.status()
     assert (told.mode, told.directories, told.pending, told.pid) == ("watching", 1, 0, os.getpid())
     assert told.roots == (str(house.root),)
@@ -406,7 +406,7 @@ def test_the_index_follows_what_happens(house: House) -> None:
     house.turn_until(lambda: len(parse(index.read_bytes())) == 2)
     assert parse(index.read_bytes())["second_completions.npy"].blank == 1
     first.unlink()
-    house.service._rounds.ask()
+    house.service._sweeper.ask()
     house.turn_until(lambda: set(parse(index.read_bytes())) == {"second_completions.npy"}, 30)
 
 

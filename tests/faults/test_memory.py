@@ -127,15 +127,15 @@ _HINTS: Final = """
 import resource
 from concurrent.futures import ThreadPoolExecutor
 from daemon.workers.pool import Crew
-from daemon.schedule.scheduler import Desk
+from daemon.schedule.scheduler import Scheduler
 from lib.sync.walk import Task
 from lib.options import Options
-desk = Desk(Crew(lambda: ThreadPoolExecutor(1), 1), Options(), 0.5, None)
+scheduler = Scheduler(Crew(lambda: ThreadPoolExecutor(1), 1), Options(), 0.5, None)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 taken = 0
 for number in range(10**6):
-    taken += desk.hint(Task("/data", ("run", str(number)), "n1_completions.npy"), 0.0, closed=True)
-print(taken, len(desk.pending), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+    taken += scheduler.hint(Task("/data", ("run", str(number)), "n1_completions.npy"), 0.0, closed=True)
+print(taken, len(scheduler.queue), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 """
 
 

@@ -191,7 +191,7 @@ def test_an_empty_tree_has_no_index(shelf: Shelf) -> None:
 def test_a_large_index_is_written_less_often(shelf: Shelf) -> None:
     """Soon after the first change, then after a rest."""
     catalogue = Catalogue([str(shelf.root)], Options(), shelf.log)
-    catalogue.end_sweep(100.0)
+    catalogue.end_walk(100.0)
     assert catalogue.next_due() == 101.0
     catalogue.write_if_due(100.9)
     assert catalogue.next_due() == 101.0

@@ -14,6 +14,7 @@ from daemon.config.refusals import RefusedError
 from daemon.report.metrics import Metrics, require_library
 from daemon.report.status import Status, Trouble
 from lib.outcome import Figures, Outcome, Verdict
+from lib.sync.walk import Task
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,8 +37,12 @@ def test_what_was_done_is_counted(tmp_path: Path) -> None:
     metrics = Metrics(str(path), "1.2", Log())
     verdicts = (Verdict("json", "rendered", ""), Verdict("md", "kept", ""))
     figures = Figures(10, 2, 8, 1.0, 1)
-    metrics.count(Outcome("a_completions.npy", "completions", verdicts, figures=figures, bytes=99))
-    metrics.write(STATUS)
+    metrics.finished(
+        Task("/x", (), "a_completions.npy"),
+        Outcome("a_completions.npy", "completions", verdicts, figures=figures, bytes=99),
+        0.0,
+    )
+    metrics.report(STATUS)
     found = samples(path)
     assert found["generation_sidecars_sidecars_total,kind=completions,result=rendered"] == 1
     assert found["generation_sidecars_sidecars_total,kind=completions,result=kept"] == 1
@@ -52,7 +57,7 @@ def test_how_the_service_is_stands_in_gauges(tmp_path: Path) -> None:
     """The numbers of ``--status``."""
     path = tmp_path / "a.prom"
     metrics = Metrics(str(path), "1.2", Log())
-    metrics.write(
+    metrics.report(
         Status(
             **{name: getattr(STATUS, name) for name in ("version", "pid", "since", "updated", "roots")},
             directories=3,
@@ -76,12 +81,12 @@ def test_a_file_that_cannot_be_written_is_told_once(tmp_path: Path) -> None:
     log, path = Log(), tmp_path / "not yet" / "a.prom"
     metrics = Metrics(str(path), "1", log)
     for _ in range(2):
-        metrics.write(STATUS)
+        metrics.report(STATUS)
     [event] = log.of("metrics.failed")
     assert (event["path"], event["reason"]) == (str(path), "No such file or directory")
     assert "BindPaths" in event["hint"]
     path.parent.mkdir()
-    metrics.write(STATUS)
+    metrics.report(STATUS)
     assert samples(path)
     assert len(log.of("metrics.failed")) == 1
 

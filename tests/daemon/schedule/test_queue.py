@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 
 from daemon.schedule import queue as module
-from daemon.schedule.queue import Pending
+from daemon.schedule.queue import Queue
 from lib.sync.walk import Task
 
 A, B, C = (Task("r", (), f"{letter}_completions.npy") for letter in "abc")
 
 
-def take_all(pending: Pending, now: float) -> list[Task]:
+def take_all(pending: Queue, now: float) -> list[Task]:
     """Take whatever is due, and put it off for good."""
     taken = []
     while (due := pending.take_due(now)) is not None:
@@ -22,7 +22,7 @@ def take_all(pending: Pending, now: float) -> list[Task]:
 
 def test_an_empty_table_has_nothing_due() -> None:
     """Nothing waits, nothing is given."""
-    pending = Pending()
+    pending = Queue()
     assert pending.next_due() is None
     assert pending.take_due(10.0) is None
     assert len(pending) == 0
@@ -30,7 +30,7 @@ def test_an_empty_table_has_nothing_due() -> None:
 
 def test_many_hints_make_one_entry() -> None:
     """However often a source is named, it has one turn."""
-    pending = Pending()
+    pending = Queue()
     for now in (1.0, 3.0, 0.5, 2.0):
         pending.add(A, now)
     assert len(pending) == 1
@@ -40,7 +40,7 @@ def test_many_hints_make_one_entry() -> None:
 
 def test_sources_come_in_the_order_in_which_they_are_due() -> None:
     """First due, first served; of two that are due together, the one that came first."""
-    pending = Pending()
+    pending = Queue()
     pending.add(C, 2.0)
     pending.add(A, 1.0)
     pending.add(B, 1.0)
@@ -49,7 +49,7 @@ def test_sources_come_in_the_order_in_which_they_are_due() -> None:
 
 def test_what_is_not_due_is_not_given() -> None:
     """Time decides."""
-    pending = Pending()
+    pending = Queue()
     pending.add(A, 5.0)
     assert pending.take_due(4.9) is None
     assert pending.take_due(5.0) is not None
@@ -57,7 +57,7 @@ def test_what_is_not_due_is_not_given() -> None:
 
 def test_a_later_hint_does_not_push_a_source_back() -> None:
     """A source that is named all the time still has its turn."""
-    pending = Pending()
+    pending = Queue()
     pending.add(A, 1.0)
     pending.add(A, 9.0)
     assert take_all(pending, 1.0) == [A]
@@ -65,7 +65,7 @@ def test_a_later_hint_does_not_push_a_source_back() -> None:
 
 def test_a_hint_brings_a_planned_retry_forward() -> None:
     """What changed is tried at once, whatever the back-off was."""
-    pending = Pending()
+    pending = Queue()
     pending.add(A, 0.0)
     pending.take_due(0.0)
     pending.start(A, 0.0)
@@ -77,7 +77,7 @@ def test_a_hint_brings_a_planned_retry_forward() -> None:
 
 def test_a_source_in_work_is_not_given_twice_but_once_more() -> None:
     """A hint that comes while it is in work is kept as ``again``."""
-    pending = Pending()
+    pending = Queue()
     pending.add(A, 0.0)
     pending.take_due(0.0)
     pending.start(A, 0.0)
@@ -89,7 +89,7 @@ def test_a_source_in_work_is_not_given_twice_but_once_more() -> None:
 
 def test_starting_forgets_what_led_there() -> None:
     """A hint before the work is served by it."""
-    pending = Pending()
+    pending = Queue()
     pending.add(A, 0.0, closed=True)
     _, entry = pending.take_due(0.0) or pytest.fail("it is due")
     pending.start(A, 7.0)
@@ -98,7 +98,7 @@ def test_starting_forgets_what_led_there() -> None:
 
 def test_closed_stays_known_until_the_work_starts() -> None:
     """An open writer seen later does not take back that the file was closed."""
-    pending = Pending()
+    pending = Queue()
     pending.add(A, 0.0, closed=True)
     pending.add(A, 0.0, closed=False)
     _, entry = pending.take_due(0.0) or pytest.fail("it is due")
@@ -107,7 +107,7 @@ def test_closed_stays_known_until_the_work_starts() -> None:
 
 def test_retries_double_from_a_second_to_five_minutes() -> None:
     """1, 2, 4 … 256, 300, 300, however many attempts."""
-    pending = Pending()
+    pending = Queue()
     pending.add(A, 0.0)
     waits = [pending.retry(A, 0.0) for _ in range(12)]
     assert waits == [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300, 300]
@@ -118,7 +118,7 @@ def test_retries_double_from_a_second_to_five_minutes() -> None:
 
 def test_removing_forgets_old_appointments() -> None:
     """What was due for a source that left is nobody's turn."""
-    pending = Pending()
+    pending = Queue()
     pending.add(A, 1.0)
     pending.add(B, 2.0)
     pending.remove(A)
@@ -130,7 +130,7 @@ def test_removing_forgets_old_appointments() -> None:
 
 def test_a_source_that_comes_again_is_not_bound_by_its_past() -> None:
     """Attempts are forgotten with the entry."""
-    pending = Pending()
+    pending = Queue()
     pending.add(A, 1.0)
     pending.retry(A, 0.0)
     pending.remove(A)
@@ -141,7 +141,7 @@ def test_a_source_that_comes_again_is_not_bound_by_its_past() -> None:
 
 def test_the_backlog_leaves_out_what_was_put_off() -> None:
     """A thousand sources that wait for a full disk do not count as work ahead."""
-    pending = Pending()
+    pending = Queue()
     for task in (A, B, C):
         pending.add(task, 0.0)
     assert pending.backlog == 3
@@ -157,7 +157,7 @@ def test_the_backlog_leaves_out_what_was_put_off() -> None:
 
 def test_an_entry_knows_since_when_it_saw_a_version() -> None:
     """The same version again keeps the first time."""
-    pending = Pending()
+    pending = Queue()
     pending.add(A, 0.0)
     _, entry = pending.take_due(0.0) or pytest.fail("it is due")
     entry.see("one", 1.0)
@@ -170,7 +170,7 @@ def test_an_entry_knows_since_when_it_saw_a_version() -> None:
 def test_a_full_table_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     """At the limit, not before."""
     monkeypatch.setattr(module, "FULL", 2)
-    pending = Pending()
+    pending = Queue()
     pending.add(A, 0.0)
     assert not pending.is_full()
     pending.add(B, 0.0)

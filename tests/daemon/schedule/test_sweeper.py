@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from doubles import NEVER, HandCrew, Log, inode_of, task_of
+from doubles import NEVER, FakePool, Log, inode_of, task_of
 from support import SECOND_NS, save
 
 from daemon.schedule import sweeper as module
-from daemon.schedule.scheduler import Desk
-from daemon.schedule.sweeper import Rounds
+from daemon.schedule.scheduler import Scheduler
+from daemon.schedule.sweeper import Sweeper
 from lib.errors import Storage
 from lib.options import Options
 
@@ -25,14 +25,14 @@ if TYPE_CHECKING:
 PERIOD = 300.0
 
 
-class Beat:
-    """Rounds over a tree with its desk and crew, and a clock that is turned by hand."""
+class SweeperBench:
+    """Sweeper over a tree with its scheduler and crew, and a clock that is turned by hand."""
 
     def __init__(self, root: Path) -> None:
-        self.root, self.log, self.crew, self.now = root, Log(), HandCrew(), 1000.0
-        self.desk = Desk(self.crew, Options(), 0.5, self.log)  # type: ignore[arg-type]  # a double
-        self.rounds = Rounds([str(root)], self.desk, frozenset({".git"}), self.log)
-        self.desk.on_finished = self.rounds.finished
+        self.root, self.log, self.crew, self.now = root, Log(), FakePool(), 1000.0
+        self.scheduler = Scheduler(self.crew, Options(), 0.5, self.log)  # type: ignore[arg-type]  # a double
+        self.sweeper = Sweeper([str(root)], self.scheduler, frozenset({".git"}), self.log)
+        self.scheduler.on_finished = self.sweeper.finished
 
     def save(self, *names: str, age: float = 100.0) -> None:
         """Save sources below the root."""
@@ -43,22 +43,22 @@ class Beat:
 
     def walk(self) -> None:
         """Walk to the end, without any work."""
-        self.rounds.step(self.now, NEVER, PERIOD)
+        self.sweeper.step(self.now, NEVER, PERIOD)
 
     def go(self, seconds: float = 1.0) -> None:
         """Let time pass and go round once, as the service does."""
         self.now += seconds
-        self.desk.finish(self.now)
-        self.desk.work(self.now, NEVER)
+        self.scheduler.finish(self.now)
+        self.scheduler.work(self.now, NEVER)
         self.walk()
 
     def sweep(self) -> dict[str, int | float]:
         """Ask, go until it is quiet, and return what the last sweep says."""
-        self.rounds.ask()
+        self.sweeper.ask()
         for _ in range(20):
             self.go(0.1)
-        assert self.rounds.last is not None
-        return self.rounds.last
+        assert self.sweeper.last is not None
+        return self.sweeper.last
 
     def sums(self) -> list[dict[str, int]]:
         """Return what each finished sweep says, zeros left out."""
@@ -69,323 +69,323 @@ class Beat:
 
 
 @pytest.fixture
-def beat(tmp_path: Path) -> Beat:
-    """Make rounds over an empty tree."""
+def bench(tmp_path: Path) -> SweeperBench:
+    """Make sweeper over an empty tree."""
     root = tmp_path / "root"
     root.mkdir()
-    return Beat(root)
+    return SweeperBench(root)
 
 
-def test_the_first_sweep_is_due_at_once_and_makes_what_is_missing(beat: Beat) -> None:
+def test_the_first_sweep_is_due_at_once_and_makes_what_is_missing(bench: SweeperBench) -> None:
     """Started, everything rendered, finished with its sums."""
-    beat.save("a", "d/b", "d/e/c", ".git/never")
-    assert beat.rounds.is_busy(0.0)
-    beat.sweep()
-    assert beat.log.events[0] == ("info", "sweep.started", {"paths": [str(beat.root)]})
-    assert beat.sums() == [{"rendered": 6}]
-    assert (beat.rounds.directories, beat.rounds.sources) == (3, 3)
-    assert set(beat.rounds.last or ()) == {
+    bench.save("a", "d/b", "d/e/c", ".git/never")
+    assert bench.sweeper.is_busy(0.0)
+    bench.sweep()
+    assert bench.log.events[0] == ("info", "sweep.started", {"paths": [str(bench.root)]})
+    assert bench.sums() == [{"rendered": 6}]
+    assert (bench.sweeper.directories, bench.sweeper.sources) == (3, 3)
+    assert set(bench.sweeper.last or ()) == {
         "rendered", "adopted", "fresh", "kept", "skipped", "failed", "seconds",
     }  # fmt: skip
 
 
-def test_sweeps_come_every_period_more_or_less(beat: Beat) -> None:
+def test_sweeps_come_every_period_more_or_less(bench: SweeperBench) -> None:
     """With jitter, so that many services on one server do not sweep together."""
     starts = []
-    beat.log.on["sweep.started"] = lambda: starts.append(beat.now)
+    bench.log.on["sweep.started"] = lambda: starts.append(bench.now)
     for _ in range(3200):
-        beat.go(1.0)
+        bench.go(1.0)
     waits = [later - earlier for earlier, later in pairwise(starts)]
     assert len(waits) >= 8
     assert all(0.9 * PERIOD <= wait <= 1.1 * PERIOD + 1 for wait in waits)
     assert len(set(waits)) > 1
 
 
-def test_a_sweep_in_between_finds_everything_fresh(beat: Beat) -> None:
+def test_a_sweep_in_between_finds_everything_fresh(bench: SweeperBench) -> None:
     """Nothing is worked on twice."""
-    beat.save("a", "b")
-    beat.sweep()
-    beat.sweep()
-    assert beat.sums() == [{"rendered": 4}, {"fresh": 4}]
-    assert len(beat.crew.worked) == 2
+    bench.save("a", "b")
+    bench.sweep()
+    bench.sweep()
+    assert bench.sums() == [{"rendered": 4}, {"fresh": 4}]
+    assert len(bench.crew.worked) == 2
 
 
-def test_a_walk_is_cut_into_slices(beat: Beat) -> None:
+def test_a_walk_is_cut_into_slices(bench: SweeperBench) -> None:
     """When time is up it takes one step still, so that it gets on however busy the service is."""
-    beat.save(*(f"d{number}/x" for number in range(5)))
+    bench.save(*(f"d{number}/x" for number in range(5)))
     steps = 0
-    while beat.rounds.last is None and steps < 100:
-        beat.rounds.step(beat.now, 0.0, PERIOD)
-        beat.desk.work(beat.now + 1, NEVER)
-        beat.desk.finish(beat.now)
+    while bench.sweeper.last is None and steps < 100:
+        bench.sweeper.step(bench.now, 0.0, PERIOD)
+        bench.scheduler.work(bench.now + 1, NEVER)
+        bench.scheduler.finish(bench.now)
         steps += 1
     assert 11 <= steps <= 30
 
 
-def test_a_request_during_a_walk_leads_to_another_sweep(beat: Beat) -> None:
+def test_a_request_during_a_walk_leads_to_another_sweep(bench: SweeperBench) -> None:
     """What the running one has passed already is found by the next one, once."""
-    beat.save("a")
-    beat.rounds.step(beat.now, 0.0, PERIOD)
-    beat.rounds.ask()
+    bench.save("a")
+    bench.sweeper.step(bench.now, 0.0, PERIOD)
+    bench.sweeper.ask()
     for _ in range(5):
-        beat.go()
-    assert beat.log.names.count("sweep.started") == 2
-    assert beat.sums() == [{"rendered": 2}, {"fresh": 2}]
-    assert beat.rounds.next_due() > beat.now
+        bench.go()
+    assert bench.log.names.count("sweep.started") == 2
+    assert bench.sums() == [{"rendered": 2}, {"fresh": 2}]
+    assert bench.sweeper.next_due() > bench.now
 
 
-def test_a_request_while_sources_are_in_work_waits_ten_seconds_at_most(beat: Beat) -> None:
+def test_a_request_while_sources_are_in_work_waits_ten_seconds_at_most(bench: SweeperBench) -> None:
     """One endless source holds no sweep up: then the earlier one is reported with what it has done."""
-    beat.save("a")
-    beat.crew.busy = True
-    beat.go()
-    beat.rounds.ask()
-    beat.go(9.9)
-    assert beat.sums() == []
-    assert not beat.rounds.is_busy(beat.now)
-    beat.go(0.1)
-    assert beat.sums() == [{}]
-    beat.crew.busy = False
-    beat.go()
-    assert beat.sums() == [{}, {"rendered": 2}]
+    bench.save("a")
+    bench.crew.busy = True
+    bench.go()
+    bench.sweeper.ask()
+    bench.go(9.9)
+    assert bench.sums() == []
+    assert not bench.sweeper.is_busy(bench.now)
+    bench.go(0.1)
+    assert bench.sums() == [{}]
+    bench.crew.busy = False
+    bench.go()
+    assert bench.sums() == [{}, {"rendered": 2}]
 
 
-def test_every_sweep_that_starts_is_reported(beat: Beat) -> None:
+def test_every_sweep_that_starts_is_reported(bench: SweeperBench) -> None:
     """However often it is asked for."""
-    beat.save("a", "b", "c")
+    bench.save("a", "b", "c")
     for _ in range(20):
-        beat.rounds.ask()
-        beat.go(0.01)
-    beat.go()
-    beat.go()
-    started, finished = (beat.log.names.count(f"sweep.{word}") for word in ("started", "finished"))
+        bench.sweeper.ask()
+        bench.go(0.01)
+    bench.go()
+    bench.go()
+    started, finished = (bench.log.names.count(f"sweep.{word}") for word in ("started", "finished"))
     assert started == finished > 10
 
 
-def test_a_source_that_is_retried_for_hours_holds_no_sweep_up(beat: Beat) -> None:
+def test_a_source_that_is_retried_for_hours_holds_no_sweep_up(bench: SweeperBench) -> None:
     """The sweep counts its failure, and so does every later one, without hurrying it."""
-    beat.save("bad", "good")
-    beat.crew.errors["bad_completions.npy"] = Storage("full")
-    beat.sweep()
-    worked = len(beat.crew.worked)
-    beat.rounds.ask()
-    beat.go(0.01)
-    assert beat.sums() == [{"rendered": 2, "failed": 2}, {"fresh": 2, "failed": 2}]
-    assert len(beat.crew.worked) == worked
+    bench.save("bad", "good")
+    bench.crew.errors["bad_completions.npy"] = Storage("full")
+    bench.sweep()
+    worked = len(bench.crew.worked)
+    bench.sweeper.ask()
+    bench.go(0.01)
+    assert bench.sums() == [{"rendered": 2, "failed": 2}, {"fresh": 2, "failed": 2}]
+    assert len(bench.crew.worked) == worked
 
 
-def test_a_file_that_is_being_written_holds_no_sweep_up(beat: Beat) -> None:
+def test_a_file_that_is_being_written_holds_no_sweep_up(bench: SweeperBench) -> None:
     """It is not at rest yet: the sweep ends without it; it is done later, and counted once."""
-    beat.save("young", age=0.0)
-    beat.go(0.01)
-    beat.go(0.01)
-    assert beat.sums() == [{}]
-    assert beat.rounds.sources == 1
-    beat.go(1.0)
-    beat.go(1.0)
-    assert len(beat.crew.worked) == 1
-    assert beat.rounds.sources == 1
+    bench.save("young", age=0.0)
+    bench.go(0.01)
+    bench.go(0.01)
+    assert bench.sums() == [{}]
+    assert bench.sweeper.sources == 1
+    bench.go(1.0)
+    bench.go(1.0)
+    assert len(bench.crew.worked) == 1
+    assert bench.sweeper.sources == 1
 
 
-def test_a_thousand_failures_do_not_stop_sweeps(beat: Beat, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_thousand_failures_do_not_stop_sweeps(bench: SweeperBench, monkeypatch: pytest.MonkeyPatch) -> None:
     """The disk is full: what waits for its retry is no work ahead, and new sources are found."""
     monkeypatch.setattr(module, "_ENOUGH_PENDING", 3)
     names = [f"n{number}" for number in range(12)]
-    beat.save(*names)
-    beat.crew.errors = {f"{name}_completions.npy": Storage("full") for name in names}
+    bench.save(*names)
+    bench.crew.errors = {f"{name}_completions.npy": Storage("full") for name in names}
     for _ in range(40):
-        beat.go(0.01)
-    assert beat.sums() == [{"failed": 24}]
-    beat.save("new")
-    beat.sweep()
-    assert "new_completions.npy" in beat.crew.worked
+        bench.go(0.01)
+    assert bench.sums() == [{"failed": 24}]
+    bench.save("new")
+    bench.sweep()
+    assert "new_completions.npy" in bench.crew.worked
 
 
-def test_a_walk_waits_while_enough_is_pending(beat: Beat, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_walk_waits_while_enough_is_pending(bench: SweeperBench, monkeypatch: pytest.MonkeyPatch) -> None:
     """Memory holds no list of a million sources; finished work lets it go on."""
     monkeypatch.setattr(module, "_ENOUGH_PENDING", 3)
-    beat.save(*(f"n{number}" for number in range(9)))
-    beat.walk()
-    assert len(beat.desk.pending) == 3
-    assert beat.rounds.next_due() == math.inf
-    assert not beat.rounds.is_busy(beat.now)
-    beat.walk()
-    assert len(beat.desk.pending) == 3
-    beat.sweep()
-    assert beat.sums()[0] == {"rendered": 18}
+    bench.save(*(f"n{number}" for number in range(9)))
+    bench.walk()
+    assert len(bench.scheduler.queue) == 3
+    assert bench.sweeper.next_due() == math.inf
+    assert not bench.sweeper.is_busy(bench.now)
+    bench.walk()
+    assert len(bench.scheduler.queue) == 3
+    bench.sweep()
+    assert bench.sums()[0] == {"rendered": 18}
 
 
-def test_new_directories_obey_the_limit_too(beat: Beat, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_new_directories_obey_the_limit_too(bench: SweeperBench, monkeypatch: pytest.MonkeyPatch) -> None:
     """A tree of a million sources that is moved in comes in by portions."""
-    beat.sweep()
+    bench.sweep()
     monkeypatch.setattr(module, "_ENOUGH_PENDING", 3)
-    beat.save(*(f"d/n{number}" for number in range(9)))
-    beat.rounds.ask_branch(str(beat.root), ("d",), beat.now, 0.5)
-    beat.rounds.step(beat.now, 0.0, PERIOD)
-    assert beat.rounds.next_due() == 0.0
-    beat.walk()
-    assert len(beat.desk.pending) == 3
-    assert not beat.rounds.is_busy(beat.now)
+    bench.save(*(f"d/n{number}" for number in range(9)))
+    bench.sweeper.ask_branch(str(bench.root), ("d",), bench.now, 0.5)
+    bench.sweeper.step(bench.now, 0.0, PERIOD)
+    assert bench.sweeper.next_due() == 0.0
+    bench.walk()
+    assert len(bench.scheduler.queue) == 3
+    assert not bench.sweeper.is_busy(bench.now)
     for _ in range(20):
-        beat.go(0.1)
-    assert len(beat.crew.worked) == 9
+        bench.go(0.1)
+    assert len(bench.crew.worked) == 9
 
 
-def test_a_settled_source_is_counted_and_not_worked_on(beat: Beat) -> None:
+def test_a_settled_source_is_counted_and_not_worked_on(bench: SweeperBench) -> None:
     """Token ids are skipped by every sweep, without opening them again."""
-    save(beat.root / "ids_completions.npy", np.arange(3), time_ns=SECOND_NS)
-    beat.sweep()
-    beat.sweep()
-    assert beat.sums() == [{"skipped": 2}, {"skipped": 2}]
-    assert len(beat.crew.worked) == 1
+    save(bench.root / "ids_completions.npy", np.arange(3), time_ns=SECOND_NS)
+    bench.sweep()
+    bench.sweep()
+    assert bench.sums() == [{"skipped": 2}, {"skipped": 2}]
+    assert len(bench.crew.worked) == 1
 
 
-def test_what_is_gone_is_forgotten_by_the_next_sweep(beat: Beat) -> None:
+def test_what_is_gone_is_forgotten_by_the_next_sweep(bench: SweeperBench) -> None:
     """A failure whose file was deleted is no failure; one that was settled during the sweep stays."""
-    save(beat.root / "ids_completions.npy", np.arange(3), time_ns=SECOND_NS)
-    save(beat.root / "more_completions.npy", np.arange(3), time_ns=SECOND_NS)
-    beat.sweep()
-    assert len(beat.desk.settled) == 2
-    (beat.root / "ids_completions.npy").unlink()
-    beat.sweep()
-    assert [task.name for task in beat.desk.settled] == ["more_completions.npy"]
+    save(bench.root / "ids_completions.npy", np.arange(3), time_ns=SECOND_NS)
+    save(bench.root / "more_completions.npy", np.arange(3), time_ns=SECOND_NS)
+    bench.sweep()
+    assert len(bench.scheduler.settled) == 2
+    (bench.root / "ids_completions.npy").unlink()
+    bench.sweep()
+    assert [task.name for task in bench.scheduler.settled] == ["more_completions.npy"]
 
 
-def test_a_failure_that_somebody_else_mended_is_over(beat: Beat) -> None:
+def test_a_failure_that_somebody_else_mended_is_over(bench: SweeperBench) -> None:
     """The sweep sees it fresh: one line, and it is off the list."""
-    beat.save("a")
-    beat.crew.errors["a_completions.npy"] = Storage("full")
-    beat.sweep()
-    other = Beat(beat.root)
+    bench.save("a")
+    bench.crew.errors["a_completions.npy"] = Storage("full")
+    bench.sweep()
+    other = SweeperBench(bench.root)
     other.sweep()
-    beat.sweep()
-    assert beat.log.names.count("source.recovered") == 1
-    assert beat.desk.retrying == {}
+    bench.sweep()
+    assert bench.log.names.count("source.recovered") == 1
+    assert bench.scheduler.retrying == {}
 
 
-def test_a_source_that_vanishes_ends_the_sweep_too(beat: Beat) -> None:
+def test_a_source_that_vanishes_ends_the_sweep_too(bench: SweeperBench) -> None:
     """Deleted between walk and work: nothing waits for it."""
-    beat.save("a")
-    beat.walk()
-    (beat.root / "a_completions.npy").unlink()
-    beat.go()
-    assert beat.sums() == [{}]
+    bench.save("a")
+    bench.walk()
+    (bench.root / "a_completions.npy").unlink()
+    bench.go()
+    assert bench.sums() == [{}]
 
 
-def test_sources_are_counted_once(beat: Beat) -> None:
+def test_sources_are_counted_once(bench: SweeperBench) -> None:
     """Those of the sweep by the sweep, new ones when they are made, retried ones not again."""
-    beat.save("a", "bad")
-    beat.crew.errors["bad_completions.npy"] = Storage("full")
-    beat.sweep()
-    assert beat.rounds.sources == 2
-    beat.save("new")
-    beat.desk.hint(task_of(beat.root / "new_completions.npy"), beat.now, closed=True)
-    beat.crew.errors.clear()
+    bench.save("a", "bad")
+    bench.crew.errors["bad_completions.npy"] = Storage("full")
+    bench.sweep()
+    assert bench.sweeper.sources == 2
+    bench.save("new")
+    bench.scheduler.hint(task_of(bench.root / "new_completions.npy"), bench.now, closed=True)
+    bench.crew.errors.clear()
     for _ in range(20):
-        beat.go(1.0)
-    assert beat.rounds.sources == 3
-    assert beat.log.names.count("source.recovered") == 1
+        bench.go(1.0)
+    assert bench.sweeper.sources == 3
+    assert bench.log.names.count("source.recovered") == 1
 
 
-def test_inodes_of_all_directories_are_given_once(beat: Beat) -> None:
+def test_inodes_of_all_directories_are_given_once(bench: SweeperBench) -> None:
     """They tell the watch what it must cover, roots included, after each sweep."""
-    beat.save("a", "d/e/b", ".git/x")
-    assert beat.rounds.take_directories() is None
-    beat.sweep()
-    expected = {inode_of(beat.root / place) for place in (".", "d", "d/e")}
-    assert set(beat.rounds.take_directories() or ()) == expected
-    assert beat.rounds.take_directories() is None
+    bench.save("a", "d/e/b", ".git/x")
+    assert bench.sweeper.take_directories() is None
+    bench.sweep()
+    expected = {inode_of(bench.root / place) for place in (".", "d", "d/e")}
+    assert set(bench.sweeper.take_directories() or ()) == expected
+    assert bench.sweeper.take_directories() is None
 
 
-def test_a_new_directory_is_looked_into_at_once_and_when_it_has_settled(beat: Beat) -> None:
+def test_a_new_directory_is_looked_into_at_once_and_when_it_has_settled(bench: SweeperBench) -> None:
     """What is written before the watch stands over it is found, and what came a little later."""
-    beat.sweep()
-    beat.save("d/a")
-    beat.rounds.ask_branch(str(beat.root), ("d",), beat.now, 0.5)
-    assert beat.rounds.is_busy(beat.now)
-    beat.go(0.0)
-    beat.save("d/b")
-    beat.go(0.1)
-    beat.go(0.1)
-    assert beat.crew.worked == ["a_completions.npy"]
-    beat.go(0.4)
-    beat.go(0.1)
-    beat.go(0.1)
-    assert beat.crew.worked == ["a_completions.npy", "b_completions.npy"]
-    assert beat.rounds.directories == 2
-    assert beat.log.names.count("sweep.started") == 1
+    bench.sweep()
+    bench.save("d/a")
+    bench.sweeper.ask_branch(str(bench.root), ("d",), bench.now, 0.5)
+    assert bench.sweeper.is_busy(bench.now)
+    bench.go(0.0)
+    bench.save("d/b")
+    bench.go(0.1)
+    bench.go(0.1)
+    assert bench.crew.worked == ["a_completions.npy"]
+    bench.go(0.4)
+    bench.go(0.1)
+    bench.go(0.1)
+    assert bench.crew.worked == ["a_completions.npy", "b_completions.npy"]
+    assert bench.sweeper.directories == 2
+    assert bench.log.names.count("sweep.started") == 1
 
 
-def test_a_directory_that_is_named_often_is_looked_into_twice(beat: Beat) -> None:
+def test_a_directory_that_is_named_often_is_looked_into_twice(bench: SweeperBench) -> None:
     """Its second look waits until it is named no more."""
-    beat.sweep()
+    bench.sweep()
     for _ in range(10):
-        beat.rounds.ask_branch(str(beat.root), (), beat.now, 0.5)
-    beat.walk()
-    assert beat.rounds.next_due() == pytest.approx(beat.now + 0.5)
-    beat.go(0.6)
-    assert beat.rounds.next_due() > beat.now + 100
+        bench.sweeper.ask_branch(str(bench.root), (), bench.now, 0.5)
+    bench.walk()
+    assert bench.sweeper.next_due() == pytest.approx(bench.now + 0.5)
+    bench.go(0.6)
+    assert bench.sweeper.next_due() > bench.now + 100
 
 
-def test_a_directory_that_went_is_no_trouble(beat: Beat) -> None:
+def test_a_directory_that_went_is_no_trouble(bench: SweeperBench) -> None:
     """Deleted before it was looked into."""
-    beat.sweep()
-    beat.rounds.ask_branch(str(beat.root), ("gone",), beat.now, 0.5)
-    beat.go()
-    assert beat.rounds.problems == {}
+    bench.sweep()
+    bench.sweeper.ask_branch(str(bench.root), ("gone",), bench.now, 0.5)
+    bench.go()
+    assert bench.sweeper.problems == {}
 
 
 def test_a_flood_of_directories_makes_sweeps_of_everything(
-    beat: Beat, monkeypatch: pytest.MonkeyPatch
+    bench: SweeperBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One at once, and one more when the last that was named has settled."""
-    beat.sweep()
+    bench.sweep()
     monkeypatch.setattr(module, "_BRANCHES_LIMIT", 2)
     for number in range(50):
-        beat.rounds.ask_branch(str(beat.root), (f"d{number}",), beat.now, 0.5)
-    beat.go(0.1)
-    beat.go(0.1)
-    assert beat.log.names.count("sweep.started") == 2
-    beat.save("d40/late")
-    beat.go(0.5)
-    beat.go(0.1)
-    beat.go(0.1)
-    assert beat.log.names.count("sweep.started") == 3
-    assert beat.crew.worked == ["late_completions.npy"]
-    assert beat.rounds.next_due() > beat.now + 100
+        bench.sweeper.ask_branch(str(bench.root), (f"d{number}",), bench.now, 0.5)
+    bench.go(0.1)
+    bench.go(0.1)
+    assert bench.log.names.count("sweep.started") == 2
+    bench.save("d40/late")
+    bench.go(0.5)
+    bench.go(0.1)
+    bench.go(0.1)
+    assert bench.log.names.count("sweep.started") == 3
+    assert bench.crew.worked == ["late_completions.npy"]
+    assert bench.sweeper.next_due() > bench.now + 100
 
 
-def test_a_path_that_cannot_be_looked_at_is_said_once_and_kept(beat: Beat) -> None:
+def test_a_path_that_cannot_be_looked_at_is_said_once_and_kept(bench: SweeperBench) -> None:
     """Its reason and its beginning stay for the status, until a sweep finds it mended."""
     name = ("y" * 240 + "_full_texts.npy")[-255:]  # its sidecar's name is too long
-    source = save(beat.root / name, ["text"], time_ns=SECOND_NS)
-    beat.sweep()
-    beat.sweep()
-    assert beat.log.names.count("source.failed") == 1
-    assert beat.sums() == [{"failed": 1}, {"failed": 1}]
-    [(path, problem)] = beat.rounds.problems.items()
+    source = save(bench.root / name, ["text"], time_ns=SECOND_NS)
+    bench.sweep()
+    bench.sweep()
+    assert bench.log.names.count("source.failed") == 1
+    assert bench.sums() == [{"failed": 1}, {"failed": 1}]
+    [(path, problem)] = bench.sweeper.problems.items()
     assert path == str(source)
     assert "shorten" in problem.error.hint
     assert problem.since <= time.time() - 0.0
     source.unlink()
-    beat.sweep()
-    assert beat.rounds.problems == {}
+    bench.sweep()
+    assert bench.sweeper.problems == {}
     save(source, ["text"], time_ns=SECOND_NS)
-    beat.rounds.ask_branch(str(beat.root), (), beat.now, 0.5)
-    beat.go()
-    assert beat.log.names.count("source.failed") == 2
+    bench.sweeper.ask_branch(str(bench.root), (), bench.now, 0.5)
+    bench.go()
+    assert bench.log.names.count("source.failed") == 2
 
 
-def test_a_missing_root_is_left_to_whoever_keeps_the_roots(beat: Beat) -> None:
+def test_a_missing_root_is_left_to_whoever_keeps_the_roots(bench: SweeperBench) -> None:
     """The sweep ends; its directory is named by another event."""
-    os.rmdir(beat.root)
-    assert beat.sweep()["failed"] == 1
-    assert "source.failed" not in beat.log.names
-    assert beat.rounds.problems == {}
+    os.rmdir(bench.root)
+    assert bench.sweep()["failed"] == 1
+    assert "source.failed" not in bench.log.names
+    assert bench.sweeper.problems == {}
 
 
-def test_a_shorter_period_counts_at_once(beat: Beat) -> None:
+def test_a_shorter_period_counts_at_once(bench: SweeperBench) -> None:
     """When the watch is lost sweeps come more often from then on, not after the next one."""
-    beat.sweep()
-    beat.rounds.step(beat.now, NEVER, 30.0)
-    assert beat.rounds.next_due() <= beat.now + 33.0
+    bench.sweep()
+    bench.sweeper.step(bench.now, NEVER, 30.0)
+    assert bench.sweeper.next_due() <= bench.now + 33.0

@@ -8,7 +8,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import pytest
-from doubles import FedWatch, Log
+from doubles import FakeWatch, Log
 
 from daemon.watch.protocol import Hint
 from daemon.watch.roots import Root
@@ -24,15 +24,15 @@ class Post:
 
     def __init__(self, *paths: Path) -> None:
         self.log, self.now = Log(), 1000.0
-        self.watches: list[FedWatch] = []
+        self.watches: list[FakeWatch] = []
         self.refusal: OSError | None = None
         self.ready = True
         self.guard = Guard([Root(str(path)) for path in paths], self._make, self.log)
 
-    def _make(self, roots: list[str]) -> FedWatch:
+    def _make(self, roots: list[str]) -> FakeWatch:
         if self.refusal:
             raise self.refusal
-        watch = FedWatch(roots)
+        watch = FakeWatch(roots)
         watch.ready = self.ready
         self.watches.append(watch)
         return watch
