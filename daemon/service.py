@@ -116,7 +116,7 @@ class Service:
     def _build(self) -> None:
         config = self._config
         options = options_of(config)
-        jobs = config.work.jobs
+        jobs = config.work.jobs or 1
         quick, long = (Crew(lambda: local_processes(jobs), jobs) for _ in range(2))
         self._crew = Lanes(quick, long)
         self._scheduler = Scheduler(self._crew, options, config.watch.settle_seconds, self._log)
@@ -188,10 +188,10 @@ class Service:
 
     def _take_path(self, hint: Hint, now: float) -> None:
         root, parts = self._place(hint.path)
-        if root is None or self._sweeper.ignore.intersection(parts[:-1]):
+        if root is None or self._ignores(parts[:-1]):
             return
         if hint.kind == "directory":
-            if not self._sweeper.ignore.intersection(parts):
+            if not self._ignores(parts[-1:]):
                 self._sweeper.ask_branch(root.path, parts, now, self._scheduler.settle_seconds)
             return
         if not parts:
@@ -199,6 +199,10 @@ class Service:
         for source in sources_concerned(parts[-1], pairs=self._scheduler.options.extras.pairs):
             if not self._scheduler.hint(Task(root.path, parts[:-1], source), now, closed=hint.kind != "seen"):
                 self._sweeper.ask()
+
+    def _ignores(self, parts: tuple[str, ...]) -> bool:
+        """Tell whether one of these directories is never entered: ignored, or hidden by a leading dot."""
+        return any(part in self._sweeper.ignore or part.startswith(".") for part in parts)
 
     def _place(self, path: str) -> tuple[Root | None, tuple[str, ...]]:
         for root in self._roots:

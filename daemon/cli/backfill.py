@@ -121,7 +121,8 @@ def _crew(config: Config, scheduler: str | None) -> AbstractContextManager[Crew]
     from daemon.workers.pool import Crew, local_processes
 
     if scheduler is None:
-        return contextlib.closing(Crew(lambda: local_processes(config.work.jobs), config.work.jobs))
+        jobs = config.work.jobs or 1
+        return contextlib.closing(Crew(lambda: local_processes(jobs), jobs))
     from daemon.workers.dask import cluster_crew
 
     return cluster_crew(scheduler)

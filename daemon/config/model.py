@@ -59,14 +59,14 @@ class Watch:
 
     settle_seconds: float = 0.5
     sweep_seconds: float = 300.0
-    ignore: tuple[str, ...] = (".git", ".venv", "__pycache__", "node_modules", "wandb")
+    ignore: tuple[str, ...] = ("__pycache__", "lost+found", "node_modules", "wandb")
 
 
 @dataclass(frozen=True, slots=True)
 class Work:
     """How much the work may take."""
 
-    jobs: int = 1
+    jobs: int | None = None
     max_output_bytes: int = 16 << 30
 
 

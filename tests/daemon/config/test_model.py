@@ -63,10 +63,11 @@ def test_the_table_of_keys_and_the_dataclasses_name_the_same_keys() -> None:
 
 def test_the_example_holds_every_key_with_its_default() -> None:
     """Uncommented, the example names each key once, and every value is the default where there is one."""
-    text = re.sub(r"(?m)^# ((limit|page_bytes|textfile) = )", r"\1", EXAMPLE.read_text(encoding="utf-8"))
+    text = re.sub(r"(?m)^# ((limit|page_bytes|jobs|textfile) = )", r"\1", EXAMPLE.read_text(encoding="utf-8"))
     unset = {
         "sidecars.limit": 10,
         "sidecars.page_bytes": 2_000_000,
+        "work.jobs": 1,
         "metrics.textfile": "/var/lib/node_exporter/generation_sidecars.prom",
     }
     assert flattened(tomli.loads(text)) == as_toml_types(Config()) | unset
@@ -329,7 +330,7 @@ CONFIGS = st.builds(
         sweep_seconds=st.floats(min_value=1, max_value=1e7),
         ignore=st.lists(NAMES.filter(lambda name: not set(name) & set("/*?.")), unique=True).map(tuple),
     ),
-    work=st.builds(Work, jobs=st.integers(1, 256), max_output_bytes=st.integers(min_value=1)),
+    work=st.builds(Work, jobs=st.none() | st.integers(1, 256), max_output_bytes=st.integers(min_value=1)),
 )
 
 
