@@ -74,3 +74,31 @@ def _first(blocks: Iterator[list[Any]], limit: int | None) -> Iterator[list[Any]
             left -= len(block)
             if left <= 0:
                 return
+
+
+def read_whole(source: Bytes, header: Header | None = None) -> Any:
+    """Return what ``np.load(..., allow_pickle=True).tolist()`` would: the array as a nested list.
+
+    What is one object in the file is one object in the result.  Bytes stay bytes, tuples stay tuples; numpy's
+    scalars and arrays inside items are numbers and lists.  A 0-d array gives its value.  Nothing but memory
+    limits the size of what is read.
+
+    :raises SourceFault: NotText, Corrupt or Unsafe say what is wrong with the file.
+    :raises Unfinished: it ends too early.
+    """
+    header = header or read_header(source)
+    rows = [_as_lists(item) for block in read_items(source, header) for item in block]
+    return rows if header.shape else rows[0]
+
+
+def _as_lists(value: Any) -> Any:
+    from lib.npy.fixed_width import nest
+    from lib.npy.pickle_globals import Array
+
+    if type(value) is Array and value.shape is not None:
+        return nest([_as_lists(item) for item in value.items], value.shape)
+    if type(value) is list or type(value) is tuple:
+        return type(value)(_as_lists(item) for item in value)
+    if type(value) is dict:
+        return {key: _as_lists(item) for key, item in value.items()}
+    return value
