@@ -3,81 +3,13 @@
 See DECODE_GENERATIONS.md.
 """
 
-from __future__ import annotations
-
-import argparse
+import os
 import sys
-from pathlib import Path
-from typing import TYPE_CHECKING, Final
 
-from daemon.cli.backfill import backfill
-from daemon.cli.completion import PrintCompletion
-from daemon.cli.flags import Parser, Version, add_options, add_sweep_flags, effective_config, guarded
+if __name__ == "__main__":
+    sys.path.insert(0, os.path.dirname(os.path.realpath(__file__)))  # PYTHONSAFEPATH leaves it out
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-
-_EPILOG: Final = """\
-examples:
-  decode-generations                             everything below ./experiments
-  decode-generations --model gemma               only experiments/gemma/generations
-  decode-generations --dry-run runs/             say what would be done below ./runs
-  decode-generations --force n1_completions.npy  make the sidecars of one file again
-
-exit status:
-  0  all is well
-  1  some file failed
-  2  wrong usage or configuration
-"""
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run ``decode-generations``; return the exit status (0 well, 1 some file failed, 2 wrong usage)."""
-    parser = _parser()
-    given = parser.parse_args(arguments)
-    if given.model is not None and given.paths:
-        parser.error("--model names a directory already: leave PATH out")
-    if given.model is not None and (given.model in {"", ".."} or Path(given.model).name != given.model):
-        parser.error("--model is the name of one directory below the base directory")
-    return guarded(lambda: _run(given))
-
-
-def _run(given: argparse.Namespace) -> int:
-    return backfill(
-        _paths(given),
-        effective_config(given),
-        force=given.force,
-        dry_run=given.dry_run,
-        progress=not given.no_progress,
-    )
-
-
-def _paths(given: argparse.Namespace) -> list[str]:
-    if given.model:
-        return [str(Path(given.base_dir, given.model, "generations"))]
-    return given.paths or [given.base_dir]
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = Parser(
-        prog="decode-generations",
-        usage="%(prog)s [--base-dir DIR] [--model M] [--dry-run] [--force] [options] [PATH ...]",
-        description="Make a readable .json and .md beside every cached generation that lacks a fresh one.",
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("paths", nargs="*", metavar="PATH", help="directories or single .npy (default: DIR)")
-    parser.add_argument(
-        "--base-dir", default="experiments", metavar="DIR", help="where models are (default: experiments)"
-    )
-    parser.add_argument("--model", metavar="M", help="only DIR/M/generations")
-    add_sweep_flags(parser)
-    parser.add_argument("--version", action=Version)
-    parser.add_argument("--print-completion", action=PrintCompletion)
-    add_options(parser.add_argument_group("configuration (over the file)"))
-    return parser
-
+from generation_sidecars import decode as main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from support import LONG_AGO_NS, processes_with, save, unmeasured, wait_for
 
-import decode_generations
+import generation_sidecars
 from daemon.cli import main as cli
 from daemon.config.model import Config, parse, to_toml
 
@@ -33,7 +33,7 @@ PROGRAMS: Final = {
 }
 MAINS: Final[dict[str, Callable[[Sequence[str]], int]]] = {
     "generation-sidecars": cli.main,
-    "decode-generations": decode_generations.main,
+    "decode-generations": generation_sidecars.decode,
 }
 GONE: Final = "is not there; check the path, or from where it is meant"
 sweeping = pytest.mark.parametrize("sweep", [BACKFILL, DECODE], ids=["backfill", "decode-generations"])

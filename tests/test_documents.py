@@ -30,7 +30,7 @@ import pytest
 from markdown_it import MarkdownIt
 from support import wait_for
 
-import decode_generations
+from daemon.cli import decode
 from daemon.cli import main as cli
 from daemon.config import refusals
 from daemon.config.model import KEYS, Config, parse
@@ -336,7 +336,7 @@ def test_what_would_change_the_machine_is_sound(line: str) -> None:
 
 def help_of(program: str) -> str:
     """Return a program's help as on a terminal of 80 columns."""
-    parsers = {"generation-sidecars": cli._parser, "decode-generations": decode_generations._parser}
+    parsers = {"generation-sidecars": cli._parser, "decode-generations": decode._parser}
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("COLUMNS", "80")
         return parsers[program]().format_help()

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 import pytest
 from support import save, unmeasured, wait_for
 
-import decode_generations
+from daemon.cli import decode
 from daemon.cli import main as cli
 from daemon.cli.completion import SHELLS, script
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 REPOSITORY: Final = Path(__file__).resolve().parents[1]
 BACKFILL: Final = ("-m", "daemon", "--backfill")
 DECODE: Final = (str(REPOSITORY / "decode_generations.py"),)
-PARSERS: Final = {"generation-sidecars": cli._parser, "decode-generations": decode_generations._parser}
+PARSERS: Final = {"generation-sidecars": cli._parser, "decode-generations": decode._parser}
 sweeping = pytest.mark.parametrize("sweep", [BACKFILL, DECODE], ids=["backfill", "decode-generations"])
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 from typing import TYPE_CHECKING, Final
 
 from daemon.cli.backfill import backfill
@@ -180,7 +179,3 @@ def _watch(config: Config, given: argparse.Namespace) -> int:
         make_default_root=config.roots == Config().roots and not given.paths,
     )
     return service.run()
-
-
-if __name__ == "__main__":
-    sys.exit(main())

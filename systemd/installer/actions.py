@@ -17,7 +17,16 @@ if TYPE_CHECKING:
     from installer.pythons import Interpreter
 
 COMPLETE = "complete"
-_SOURCES = ("pyproject.toml", "README.md", "LICENSE", "decode_generations.py", "lib", "daemon", "systemd/man")
+_SOURCES = (
+    "pyproject.toml",
+    "README.md",
+    "LICENSE",
+    "decode_generations.py",
+    "generation_sidecars.py",
+    "lib",
+    "daemon",
+    "systemd/man",
+)
 _EXTRAS = "[metrics]"  # a key of the configuration asks for it, and who sets it should not have to install
 _PATIENCE_SECONDS = 420  # more than the unit's TimeoutStartSec and the stop of an older version before it
 
@@ -194,5 +203,5 @@ def copy_sources(clone: Path, target: Path) -> None:
 
 def source_files(clone: Path) -> list[Path]:
     """List what a wheel is made from, in a lasting order."""
-    trees = [path for name in _SOURCES for path in sorted((clone / name).glob("*")) or [clone / name]]
-    return [path for path in trees if path.is_file()]
+    trees = [path for name in _SOURCES for path in sorted((clone / name).rglob("*")) or [clone / name]]
+    return [path for path in trees if path.is_file() and path.parent.name != "__pycache__"]

@@ -1,0 +1,41 @@
+"""The commands' way in: they find their own packages first, and say in one line what is missing.
+
+``lib`` and ``daemon`` are names that other projects use too, and ``PYTHONPATH`` may lead to those.  The
+syntax of this file is that of Python 3.6, so that one that is too old for the rest can say so.
+"""
+
+import importlib
+import os
+import sys
+
+_HOME = os.path.dirname(os.path.realpath(__file__))
+_NEEDED = ("shtab", "structlog", "tomli", "tqdm", "watchdog")
+
+
+def main(arguments: "list[str] | None" = None) -> int:
+    """Run ``generation-sidecars``; return the exit status."""
+    return _run("daemon.cli.main", arguments)
+
+
+def decode(arguments: "list[str] | None" = None) -> int:
+    """Run ``decode-generations``; return the exit status."""
+    return _run("daemon.cli.decode", arguments)
+
+
+def _run(module: str, arguments: "list[str] | None") -> int:
+    """Run a module's ``main`` with this folder first in the import path, which child processes take over."""
+    sys.path[:] = [_HOME, *(path for path in sys.path if path != _HOME)]
+    try:
+        from lib import require
+
+        require(_NEEDED)
+        command = importlib.import_module(module).main
+    except ImportError as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    status: int = command(arguments)
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())
