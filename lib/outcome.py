@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Literal
 
-from lib.errors import NotText, Passing
+from lib.errors import NotText, Passing, SidecarError
 from lib.names import Format, Kind, kind_of
 
 if TYPE_CHECKING:
-    from lib.errors import SidecarError
     from lib.options import Options
 
 Result = Literal["rendered", "adopted", "fresh", "kept", "skipped", "failed"]
-
-ABSENT: Final = "absent"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,20 +31,20 @@ class Figures:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What became of one sidecar."""
+    """The result for one sidecar; ``is_new``: there was none before."""
 
     fmt: Format
     result: Result
     reason: str
     hint: str = ""
+    is_new: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one source: its sidecars' verdicts, figures of what was read, and the trouble if any.
+    """The result for one source: its sidecars' verdicts, figures of what was read, and the trouble if any.
 
-    ``passing`` says that time can mend the failure, ``error`` names its class in :mod:`lib.errors`; ``bytes``
-    counts what was written.
+    ``error`` is the class of the failure; ``bytes`` counts what was written.
     """
 
     name: str
@@ -55,27 +52,31 @@ class Outcome:
     verdicts: tuple[Verdict, ...]
     figures: Figures | None = None
     bytes: int = 0
-    passing: bool = False
-    error: str = ""
+    error: type[SidecarError] | None = None
     trouble: str = ""
     hint: str = ""
     warnings: tuple[str, ...] = ()
 
     @property
     def result(self) -> Result:
-        """The one word for the whole source: the gravest of its sidecars' results."""
+        """The result for the source as a whole: the gravest of its sidecars' results."""
         results = {verdict.result for verdict in self.verdicts}
         gravity: tuple[Result, ...] = ("failed", "skipped", "kept", "rendered", "adopted")
         return next((result for result in gravity if result in results), "fresh")
 
     @property
+    def passing(self) -> bool:
+        """Tell whether time can mend the failure."""
+        return self.error is not None and issubclass(self.error, Passing)
+
+    @property
     def is_new(self) -> bool:
         """Tell whether the source had no sidecars before."""
-        return all(verdict.result == "rendered" and verdict.reason == ABSENT for verdict in self.verdicts)
+        return all(verdict.is_new for verdict in self.verdicts)
 
     @property
     def reason_and_hint(self) -> tuple[str, str]:
-        """Say why the result is what it is, and what a person can do."""
+        """Return why the result is what it is, and what a person can do."""
         grave = [verdict for verdict in self.verdicts if verdict.result == self.result]
         reason = grave[0].reason
         if self.result == "kept":  # the path that goes with it is the source's
@@ -85,18 +86,11 @@ class Outcome:
 
 
 def failure(name: str, options: Options, error: SidecarError) -> Outcome:
-    """Say that all sidecars of a source failed, or were skipped, for one reason."""
+    """Return the outcome of a source whose sidecars all failed, or were skipped, for one reason."""
     result: Result = "skipped" if isinstance(error, NotText) else "failed"
     verdicts = tuple(Verdict(fmt, result, error.reason, error.hint) for fmt in options.formats)
-    passing = isinstance(error, Passing)
     return Outcome(
-        name,
-        source_kind(name),
-        verdicts,
-        passing=passing,
-        error=type(error).__name__,
-        trouble=error.reason,
-        hint=error.hint,
+        name, source_kind(name), verdicts, error=type(error), trouble=error.reason, hint=error.hint
     )
 
 

@@ -15,7 +15,7 @@ from daemon.report.logging import SWEEP_FINISHED, SWEEP_STARTED
 from daemon.report.outcomes import log_outcome, log_trouble
 from daemon.report.terminal import escaped
 from daemon.workers.worker import convert
-from lib.errors import Passing
+from lib.errors import Changed, Passing, Vanished
 from lib.names import kind_of, sidecar_name
 from lib.outcome import failure
 from lib.sync.walk import Folder, Found, Step, Task, Trouble, look, names_below, walk
@@ -157,13 +157,13 @@ class Sweep:
             self._count(task, outcome)
 
     def _count(self, task: Task, outcome: Outcome) -> None:
-        if outcome.error == "Changed" and self._attempts[task] < _QUICK_ATTEMPTS and not self._stop():
+        if outcome.error is Changed and self._attempts[task] < _QUICK_ATTEMPTS and not self._stop():
             self._attempts[task] += 1  # a writer, or a service that does the same work
             self._crew.submit(task, self._options, self._started[task].size)
             return
         self._progress.advance()
         seconds = time.monotonic() - self._started.pop(task).moment
-        if outcome.error == "Vanished":
+        if outcome.error is Vanished:
             if isinstance(look(task, self._options), Trouble):
                 return  # deleted since it was listed
             outcome = failure(task.name, self._options, _UNSEEN)

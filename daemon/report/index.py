@@ -195,7 +195,7 @@ def _about(task: Task) -> tuple[str, str]:
     """Return model and time as a set's metadata has them, "" for what it does not say."""
     try:
         with open_directory(task.root, task.parts) as directory:
-            known, _, _ = read_metadata(directory, metadata_name(task.name, source_kind(task.name)))
+            known, _ = read_metadata(directory, metadata_name(task.name, source_kind(task.name)))
     except SidecarError:
         known = None
     values = [(known or {}).get(key) for key in ("model_name", "timestamp")]

@@ -16,6 +16,7 @@ from daemon.report.outcomes import log_outcome
 from daemon.schedule.queue import Queue, QueueEntry
 from daemon.schedule.readiness import seconds_to_wait, signature_of
 from daemon.workers.worker import TICK_SECONDS
+from lib.errors import Changed, Interrupted, Unfinished, Vanished
 from lib.outcome import failure
 from lib.sync.walk import Found, Trouble, look
 
@@ -147,7 +148,7 @@ class Scheduler:
 
     def _conclude(self, task: Task, entry: QueueEntry, outcome: Outcome, now: float) -> None:
         """Decide what follows: another attempt, or none before something changes."""
-        if outcome.error in {"Vanished", "Interrupted"}:
+        if outcome.error in {Vanished, Interrupted}:
             self._forget_failure(task)
             self._pass_over(task)
         elif outcome.result == "failed" and outcome.passing and not self._is_final(task, outcome):
@@ -168,7 +169,7 @@ class Scheduler:
 
     def _retry(self, task: Task, entry: QueueEntry, outcome: Outcome, now: float) -> None:
         wait = self.queue.retry(task, now)
-        if outcome.error == "Changed" and entry.attempts <= _QUIET_ATTEMPTS:
+        if outcome.error is Changed and entry.attempts <= _QUIET_ATTEMPTS:
             self.on_finished(task, None)
             return
         since = known.since if (known := self._forget_failure(task)) else time.time()
@@ -189,7 +190,7 @@ class Scheduler:
 
     def _is_final(self, task: Task, outcome: Outcome) -> bool:
         """Tell whether a file that is too short is truncated rather than still being written."""
-        if outcome.error != "Unfinished":
+        if outcome.error is not Unfinished:
             return False
         seen = look(task, self.options)
         return isinstance(seen, Found) and time.time() - seen.status.st_mtime > YOUNG_SECONDS

@@ -1,59 +1,59 @@
-"""Bringing the sidecars of sources up to date: look, decide, convert.
+"""The engine: brings the sidecars of sources up to date.
 
-The one engine behind the library's save, the sweep, the script and the daemon.
+The library, the sweep, the script and the daemon all use it.  A source is planned from file times alone; one
+that needs work is read once, and what is read is rendered into every sidecar that needs it.
 """
 
 from __future__ import annotations
 
-from contextlib import closing
-from typing import TYPE_CHECKING
+from contextlib import ExitStack, closing
+from typing import TYPE_CHECKING, Any, Final
 
-from lib.errors import Passing, SidecarError, SourceFault, Unfinished, Unsafe
+from lib.errors import (
+    Changed,
+    Corrupt,
+    Interrupted,
+    Passing,
+    SidecarError,
+    SourceFault,
+    Unfinished,
+    Unsafe,
+    Vanished,
+)
 from lib.files.atomic import flush_directory
-from lib.files.reader import FileBytes, check_same, open_file, status_of, storage_error
-from lib.names import metadata_name, partner_name, sidecar_name
+from lib.files.reader import check_same, open_file, status_of, storage_error
+from lib.names import Format, sidecar_name
 from lib.npy.array_reader import read_items
 from lib.npy.header import read_header
 from lib.outcome import Outcome, Verdict, failure, source_kind
-from lib.sync.conversion import Conversion, check_output, untouched
-from lib.sync.plan import Plan, follow_json, plan_sidecar
+from lib.render.statistics import Tally
+from lib.sync.inputs import Inputs
+from lib.sync.plan import Plan, plan_source
+from lib.sync.sinks import PageSink, Sink, make_sink
 
 if TYPE_CHECKING:
-    import os
-    from collections.abc import Callable, Generator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
+    from lib.files.reader import FileBytes
+    from lib.npy.header import Header
     from lib.options import Options
     from lib.outcome import Figures
+    from lib.render.page import Page
+
+_SMALLEST_ITEM: Final[dict[Format, int]] = {"json": 3, "md": 26}
 
 
 def never() -> bool:
-    """Say that nobody asks to stop."""
+    """Return False: the ``stop`` of work that nobody interrupts."""
     return False
-
-
-def plan_source(directory: int, name: str, source: os.stat_result, options: Options) -> list[Plan]:
-    """Decide about every sidecar of a source, from file times alone.
-
-    :raises Storage: the system refuses to say.
-    """
-    kind = source_kind(name)
-    metadata = full_texts = None
-    if "md" in options.formats:
-        metadata = status_of(directory, metadata_name(name, kind))
-        partner = partner_name(name, kind) if options.extras.pairs else None
-        full_texts = status_of(directory, partner) if partner else None
-    plans = []
-    for fmt in options.formats:
-        sidecar = status_of(directory, sidecar_name(name, fmt))
-        plans.append(plan_sidecar(fmt, source, metadata, sidecar, full_texts=full_texts, force=options.force))
-    return follow_json(plans, source)
 
 
 def sync_source(directory: int, name: str, options: Options, stop: Callable[[], bool] = never) -> Outcome:
     """Bring the sidecars of the source ``name`` in an open directory up to date.
 
-    Nothing is raised for what can be wrong with a file: the outcome says it.  May be called any number of
-    times, by any number of processes: each sidecar is always whole.  ``stop`` is asked between two blocks.
+    Nothing is raised for what can be wrong with a file: the outcome has the reason.  May be called any
+    number of times, by any number of processes: each sidecar is always whole.  ``stop`` is asked between two
+    blocks.
     """
     (outcome,) = sync_sources([(directory, name)], options, stop)
     return outcome
@@ -65,100 +65,267 @@ def sync_sources(
     """Bring the sidecars of several sources, each ``(directory, name)``, up to date in step.
 
     The sidecars of all are written, then those of all are flushed to disk, then all appear, and last each
-    directory is flushed: so the disk is waited for a few times, not a few times a source.
+    directory is flushed: the disk is waited for a few times, not a few times a source.
     """
-    folders = _Folders()
-    runs = [_run(source, options, stop, folders) for source in sources]
-    outcomes: list[Outcome | None] = [None] * len(runs)
+    jobs = [_Job(directory, name, options, stop) for directory, name in sources]
+    phases = (_Job.write, _Job.flush, _Job.publish, _Directories().flush)
     try:
-        while None in outcomes:
-            for place, run in enumerate(runs):
-                outcomes[place] = outcomes[place] or _next(run)
-    finally:  # whatever happens, drafts go while their directories are open
-        for run in runs:
-            run.close()
-    return [outcome for outcome in outcomes if outcome is not None]
+        for phase in phases:
+            for job in jobs:
+                job.attempt(phase)
+    finally:  # temporary files are removed while their directories are open
+        for job in jobs:
+            job.close()
+    return [job.outcome for job in jobs]
 
 
-def _next(run: Generator[None, None, Outcome]) -> Outcome | None:
-    """Let one source take its next step; its outcome when that was the last."""
-    try:
-        next(run)
-    except StopIteration as end:
-        outcome: Outcome = end.value
-        return outcome
-    return None
+class _Job:
+    """One source in work.  Each phase is attempted once; the first failure is the outcome, and the last."""
+
+    def __init__(self, directory: int, name: str, options: Options, stop: Callable[[], bool]) -> None:
+        self.directory = directory
+        self.outcome = Outcome(name, source_kind(name), ())
+        self._name = name
+        self._options = options
+        self._stop = stop
+        self._stack = ExitStack()
+        self._source: FileBytes | None = None
+        self._conversion: Conversion | None = None
+        self._has_failed = False
+
+    @property
+    def has_published(self) -> bool:
+        """Tell whether a sidecar appeared."""
+        is_rendered = any(verdict.result == "rendered" for verdict in self.outcome.verdicts)
+        return is_rendered and not self._options.dry_run
+
+    def attempt(self, phase: Callable[[_Job], None]) -> None:
+        """Carry out one phase, unless an earlier one failed; what goes wrong becomes the outcome."""
+        if self._has_failed:
+            return
+        try:
+            phase(self)
+        except (SidecarError, OSError, MemoryError, RecursionError) as error:
+            self._has_failed = True
+            self.outcome = failure(self._name, self._options, self._explained(error))
+            self.close()  # a full disk gets its room back at once
+
+    def write(self) -> None:
+        """Plan the sidecars, and write those that need it under temporary names."""
+        options = self._options
+        self._source = source = self._stack.enter_context(open_file(self.directory, self._name))
+        plans = plan_source(self.directory, self._name, source.status, options)
+        if all(plan.action == "fresh" for plan in plans):
+            figures = _counted(source, options) if options.count else None
+            self._conclude(plans, figures)
+            return
+        header = read_header(source)
+        _check_output(header, options)
+        if options.dry_run and not any(plan.action == "compare" for plan in plans):
+            self._conclude(plans)
+            return
+        conversion = Conversion(self.directory, self._name, source, plans, options)
+        self._conversion = self._stack.enter_context(closing(conversion))
+        conversion.write(header, self._stop)
+
+    def flush(self) -> None:
+        """Wait until what was written is on disk."""
+        if self._conversion is not None:
+            self._conversion.flush()
+
+    def publish(self) -> None:
+        """Let the sidecars appear; their directory is not flushed yet."""
+        if self._conversion is not None:
+            self.outcome = self._conversion.publish()
+
+    def close(self) -> None:
+        """Remove what was not published, and close the source; may be called twice."""
+        self._stack.close()
+
+    def _conclude(self, plans: list[Plan], figures: Figures | None = None) -> None:
+        verdicts = tuple(_untouched(plan) for plan in plans)
+        self.outcome = Outcome(self._name, source_kind(self._name), verdicts, figures=figures)
+        self.close()
+
+    def _explained(self, error: Exception) -> SidecarError:
+        """Return the reason of a failure, which may lie in a change during the work."""
+        if isinstance(error, MemoryError):
+            return Passing("there is not enough memory for it")
+        if isinstance(error, RecursionError):
+            return Unsafe("it nests too deep")
+        if isinstance(error, OSError):
+            error = storage_error(error, "cannot be handled")
+        try:
+            if isinstance(error, (SourceFault, Unfinished)) and self._source is not None:
+                # The file may have been replaced while it was read.
+                check_same(self.directory, self._name, self._source)
+            elif isinstance(error, Vanished) and status_of(self.directory, self._name) is not None:
+                return Changed("a file beside it was removed while it was in work")
+        except SidecarError as cause:
+            return cause
+        return error if isinstance(error, SidecarError) else Corrupt(repr(error))
 
 
-class _Folders:
-    """Flushes each directory once for all whose sidecars appeared in it."""
+class _Directories:
+    """Flushes each directory once for all jobs that published something in it."""
 
     def __init__(self) -> None:
         self._results: dict[int, SidecarError | None] = {}
 
-    def flush(self, directory: int) -> None:
-        if directory not in self._results:
-            self._results[directory] = None
+    def flush(self, job: _Job) -> None:
+        """Make what a job published durable."""
+        if not job.has_published:
+            return
+        if job.directory not in self._results:
+            self._results[job.directory] = None
             try:
-                flush_directory(directory)
-            except SidecarError as error:  # the system tells of a lost write only once
-                self._results[directory] = error
-        lost = self._results[directory]
+                flush_directory(job.directory)
+            except SidecarError as error:  # the system reports a lost write only once
+                self._results[job.directory] = error
+        lost = self._results[job.directory]
         if lost is not None:
             raise lost
 
 
-def _run(
-    place: tuple[int, str], options: Options, stop: Callable[[], bool], folders: _Folders
-) -> Generator[None, None, Outcome]:
-    """Bring one source up to date; yields where it waits until the others have come as far."""
-    directory, name = place
-    try:
-        with open_file(directory, name) as source:
-            try:
-                outcome = yield from _sync(directory, name, source, options, stop)
-            except (SourceFault, Unfinished):
-                # half of one version and half of another is nobody's fault
-                check_same(directory, name, source)
-                raise
-            if any(verdict.result == "rendered" for verdict in outcome.verdicts) and not options.dry_run:
-                folders.flush(directory)
-            return outcome
-    except SidecarError as error:
-        return failure(name, options, error)
-    except OSError as error:
-        return failure(name, options, storage_error(error, "cannot be handled"))
-    except MemoryError:
-        return failure(
-            name, options, Passing("there is not enough memory for it", hint="It is tried again later.")
+class Conversion:
+    """The part of a job that renders: a sink for every sidecar that is written or compared."""
+
+    def __init__(
+        self, directory: int, name: str, source: FileBytes, plans: list[Plan], options: Options
+    ) -> None:
+        self._directory = directory
+        self._name = name
+        self._plans = plans
+        self._options = options
+        self._inputs = Inputs(directory, name, source)
+        self._sinks: list[Sink] = []
+        self._page_sink: PageSink | None = None
+        self._figures: Figures | None = None
+
+    def write(self, header: Header, stop: Callable[[], bool]) -> None:
+        """Feed every sidecar that needs it from one pass over the source."""
+        from lib.render.stream import rendered  # 30 ms that a sweep over fresh sidecars does without
+
+        self._open_sinks(header)
+        page = self._page(header, stop)
+        tally = Tally()
+        formats = tuple(sink.plan.fmt for sink in self._sinks)
+        blocks = read_items(self._inputs.source, header, self._options.limit)
+        for pieces in rendered(page, blocks, formats, tally, self._inputs.prompts()):
+            _heed(stop)
+            self._feed(pieces)
+        self._figures = tally.figures()
+        if self._figures.records != page.shown:
+            raise Corrupt("it holds another number of items than its header says")
+        for sink in self._sinks:
+            sink.seal(self._inputs.check())
+
+    def flush(self) -> None:
+        """Wait until what was written is on disk."""
+        for sink in self._sinks:
+            sink.flush()
+
+    def publish(self) -> Outcome:
+        """Let the sidecars appear; their directory is not flushed yet."""
+        done = {sink.plan.fmt: sink.publish() for sink in self._sinks}
+        verdicts = tuple(done.get(plan.fmt) or _untouched(plan) for plan in self._plans)
+        failed = next((verdict for verdict in verdicts if verdict.result == "failed"), None)
+        return Outcome(
+            self._name,
+            source_kind(self._name),
+            verdicts,
+            figures=self._figures,
+            bytes=sum(sink.bytes_taken for sink in self._sinks),
+            trouble=failed.reason if failed else "",
+            hint=failed.hint if failed else "",
+            warnings=self._inputs.warnings,
         )
-    except RecursionError:
-        return failure(name, options, Unsafe("it nests too deep"))
+
+    def close(self) -> None:
+        """Remove everything that was not published."""
+        for sink in self._sinks:
+            sink.close()
+        self._inputs.close()
+
+    def _open_sinks(self, header: Header) -> None:
+        for plan in self._plans:
+            if plan.action != "compare" and (plan.action != "render" or self._options.dry_run):
+                continue
+            name = sidecar_name(self._name, plan.fmt)
+            if plan.fmt == "md":
+                self._page_sink = PageSink(plan, self._directory, name, self._options, self._inputs.check)
+                self._sinks.append(self._page_sink)
+                if self._options.extras.pairs:
+                    self._inputs.open_full_texts(header.count)
+            else:
+                self._sinks.append(make_sink(plan, self._directory, name, self._options))
+
+    def _page(self, header: Header, stop: Callable[[], bool]) -> Page:
+        """Gather what a page shows besides its items, from all items where its first lines need them."""
+        from lib.render.page import Page  # as for the rest of rendering
+
+        options, extras = self._options, self._options.extras
+        page = Page(
+            kind=source_kind(self._name),
+            metadata=self._inputs.metadata() if self._page_sink is not None else None,
+            count=header.count,
+            shown=min(header.count, options.limit or header.count),
+            scalar=not header.shape,
+            style=options.markdown,
+            extras=extras,
+            name=sidecar_name(self._name, "md"),
+        )
+        if self._page_sink is None or not extras.look_ahead:
+            return page
+        from lib.render.pagination import survey  # as for the rest of rendering
+
+        blocks = read_items(self._inputs.source, header, options.limit)
+        return survey(page, _heeding(stop, blocks), self._inputs.prompts())
+
+    def _feed(self, pieces: tuple[bytes | None, ...]) -> None:
+        for sink, piece in zip(self._sinks, pieces, strict=True):
+            if piece is not None:
+                sink.write(piece)
+            elif self._page_sink is not None:
+                self._page_sink.next_part()
+        if sum(sink.bytes_taken for sink in self._sinks) > self._options.max_output_bytes:
+            raise Unsafe(
+                "its sidecars would take more than max_output_bytes",
+                hint="Raise max_output_bytes if it is meant.",
+            )
 
 
-def _sync(
-    directory: int, name: str, source: FileBytes, options: Options, stop: Callable[[], bool]
-) -> Generator[None, None, Outcome]:
-    plans = plan_source(directory, name, source.status, options)
-    if all(plan.action == "fresh" for plan in plans):
-        verdicts = tuple(Verdict(plan.fmt, "fresh", plan.reason) for plan in plans)
-        figures = _counted(source, options) if options.count else None
-        return Outcome(name, source_kind(name), verdicts, figures=figures)
-    header = read_header(source)
-    check_output(header, options)
-    if options.dry_run and not any(plan.action == "compare" for plan in plans):
-        return Outcome(name, source_kind(name), tuple(untouched(plan) for plan in plans))
-    with closing(Conversion(directory, name, source, options)) as conversion:
-        conversion.write(plans, header, stop)
-        yield
-        conversion.flush()
-        yield
-        outcome = conversion.publish(plans)
-        yield
-        return outcome
+def _untouched(plan: Plan) -> Verdict:
+    """Return the verdict for a plan that needs no rendering, or whose rendering a dry run leaves out."""
+    if plan.action == "blocked":
+        return Verdict(plan.fmt, "failed", plan.reason, "Move it away; the next sweep makes the sidecar.")
+    if plan.action == "render":
+        return Verdict(plan.fmt, "rendered", plan.reason, is_new=plan.seen is None)
+    return Verdict(plan.fmt, "fresh", plan.reason)
+
+
+def _check_output(header: Header, options: Options) -> None:
+    """Check that as many items as the header says can be rendered within ``max_output_bytes``.
+
+    :raises Unsafe: they cannot.
+    """
+    count = min(header.count, options.limit or header.count)
+    if sum(_SMALLEST_ITEM[fmt] for fmt in options.formats) * count > options.max_output_bytes:
+        raise Unsafe(f"its {count:,} items would make more than max_output_bytes")
 
 
 def _counted(source: FileBytes, options: Options) -> Figures:
     from lib.render.pagination import count  # for an index that meets a source for the first time
 
     return count(read_items(source, None, options.limit))
+
+
+def _heed(stop: Callable[[], bool]) -> None:
+    if stop():
+        raise Interrupted("the work was stopped")
+
+
+def _heeding(stop: Callable[[], bool], blocks: Iterator[list[Any]]) -> Iterator[list[Any]]:
+    for block in blocks:
+        _heed(stop)
+        yield block

@@ -10,13 +10,15 @@ import stat
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Literal
 
-from lib.files.reader import file_type
-from lib.outcome import ABSENT
+from lib.files.reader import file_type, status_of
+from lib.names import metadata_name, partner_name, sidecar_name
+from lib.outcome import source_kind
 
 if TYPE_CHECKING:
     import os
 
     from lib.names import Format
+    from lib.options import Options
 
 Action = Literal["render", "fresh", "compare", "blocked"]
 
@@ -36,6 +38,24 @@ class Plan:
     reason: str
     stamp_ns: int
     seen: os.stat_result | None
+
+
+def plan_source(directory: int, name: str, source: os.stat_result, options: Options) -> list[Plan]:
+    """Plan every sidecar of a source from file times alone.
+
+    :raises Storage: the system refuses to look a file up.
+    """
+    kind = source_kind(name)
+    metadata = full_texts = None
+    if "md" in options.formats:
+        metadata = status_of(directory, metadata_name(name, kind))
+        partner = partner_name(name, kind) if options.extras.pairs else None
+        full_texts = status_of(directory, partner) if partner else None
+    plans = []
+    for fmt in options.formats:
+        sidecar = status_of(directory, sidecar_name(name, fmt))
+        plans.append(plan_sidecar(fmt, source, metadata, sidecar, full_texts=full_texts, force=options.force))
+    return follow_json(plans, source)
 
 
 def stamp_of(fmt: Format, source: os.stat_result, *others: os.stat_result | None) -> int:
@@ -65,7 +85,7 @@ def plan_sidecar(
 def plan_by_stamp(fmt: Format, stamp: int, sidecar: os.stat_result | None, *, force: bool) -> Plan:
     """Decide about one sidecar that is to carry this stamp (nanoseconds)."""
     if sidecar is None:
-        return Plan(fmt, "render", ABSENT, stamp, None)
+        return Plan(fmt, "render", "absent", stamp, None)
     if not stat.S_ISREG(sidecar.st_mode):
         reason = f"{file_type(sidecar.st_mode)} stands where the sidecar belongs"
         return Plan(fmt, "blocked", reason, stamp, sidecar)

@@ -1,43 +1,66 @@
-"""The two places where a sidecar's bytes can go: onto disk, or against a file that somebody else wrote."""
+"""Where the bytes of a sidecar go: into a new file, or against a file that somebody else wrote.
+
+A page may have several parts, ``…_completions.md``, ``…_completions.2.md`` and so on.  Each further part
+appears as soon as it is written, the page itself last: its time says what is fresh, so that interrupted work
+is done again.
+"""
 
 from __future__ import annotations
 
+import itertools
+import stat
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
-from lib.errors import Changed
-from lib.files.atomic import Draft, set_stamp
+from lib.errors import Changed, SidecarError, Unsafe
+from lib.files.atomic import Draft, remove_file, set_stamp
 from lib.files.reader import open_file, status_of
+from lib.names import part_name
 from lib.outcome import Verdict
+from lib.render.navigation import PART_LABEL
+from lib.sync.plan import plan_by_stamp
 
 if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable
+
     from lib.files.reader import FileBytes
+    from lib.options import Options
     from lib.sync.plan import Plan
+
+_HEADER_BYTES: Final = 1 << 14
 
 
 class Sink(Protocol):
-    """Where the bytes of one sidecar go: write, seal, flush, publish; close whatever happened."""
+    """Takes the bytes of one sidecar: write, seal, flush, publish; close whatever happened."""
 
     plan: Plan
 
     @property
     def bytes_taken(self) -> int:
-        """How many bytes came."""
+        """Number of bytes written to it."""
 
     def write(self, data: bytes) -> None:
         """Take the next bytes."""
 
     def seal(self, like: FileBytes) -> None:
-        """Say that all was written, for a sidecar of this source."""
+        """End the writing of a sidecar of this source."""
 
     def flush(self) -> None:
         """Make durable what was written."""
 
     def publish(self) -> Verdict:
-        """Finish, and say what became of the sidecar."""
+        """Let the sidecar appear, and return its verdict."""
 
     def close(self) -> None:
-        """Let go."""
+        """Remove what was not published."""
+
+
+def make_sink(plan: Plan, directory: int, name: str, options: Options) -> Sink:
+    """Make the sink for a sidecar that is to be rendered or compared."""
+    if plan.action == "compare":
+        return CompareSink(plan, directory, name, adopt=not options.dry_run)
+    return DraftSink(plan, directory, name)
 
 
 class DraftSink:
@@ -64,14 +87,15 @@ class DraftSink:
 
     def publish(self) -> Verdict:
         """Rename the draft into place, unless another sweep has made the same sidecar meanwhile."""
+        plan = self.plan
         try:
-            self._draft.publish(self._name, self.plan.seen)
+            self._draft.publish(self._name, plan.seen)
         except Changed:
             now = status_of(self._directory, self._name)
-            if now is None or now.st_mtime_ns != self.plan.stamp_ns:
+            if now is None or now.st_mtime_ns != plan.stamp_ns:
                 raise
-            return Verdict(self.plan.fmt, "fresh", "made meanwhile by another sweep")
-        return Verdict(self.plan.fmt, "rendered", self.plan.reason)
+            return Verdict(plan.fmt, "fresh", "made meanwhile by another sweep")
+        return Verdict(plan.fmt, "rendered", plan.reason, is_new=plan.seen is None)
 
     def close(self) -> None:
         """Remove the draft unless it was published."""
@@ -79,7 +103,7 @@ class DraftSink:
 
 
 class CompareSink:
-    """Compares what we would write with a sidecar that somebody wrote after us."""
+    """Compares what would be written with a sidecar that somebody else wrote."""
 
     def __init__(self, plan: Plan, directory: int, name: str, *, adopt: bool) -> None:
         self.plan = plan
@@ -115,3 +139,111 @@ class CompareSink:
     def close(self) -> None:
         """Close the file."""
         self._stack.close()
+
+
+class PageSink:
+    """Takes a page, part by part; :meth:`next_part` between them.
+
+    ``check`` raises when the source is no longer what was read: no part of it may appear then.
+    """
+
+    def __init__(
+        self, plan: Plan, directory: int, name: str, options: Options, check: Callable[[], FileBytes]
+    ) -> None:
+        self.plan = plan
+        self._directory, self._name = directory, name
+        self._options = options
+        self._check = check
+        self._number = 1
+        self._page = make_sink(plan, directory, name, options)
+        self._part: Sink | None = None
+        self._kept: list[Verdict] = []
+        self._earlier_bytes = 0
+
+    @property
+    def bytes_taken(self) -> int:
+        """Number of bytes written to all parts."""
+        return self._earlier_bytes + sum(sink.bytes_taken for sink in (self._page, self._part) if sink)
+
+    def write(self, data: bytes) -> None:
+        """Take the next bytes of the present part."""
+        if self._number == 1:
+            self._page.write(data)
+        elif self._part is not None:
+            self._part.write(data)
+
+    def next_part(self) -> None:
+        """Finish a part, which appears unless it is the first, and begin the next."""
+        self._finish_part()
+        self._number += 1
+        if self._options.dry_run:
+            return
+        name = part_name(self._name, self._number)
+        seen = status_of(self._directory, name)
+        plan = plan_by_stamp("md", self.plan.stamp_ns, seen, force=self._options.force)
+        if plan.action == "blocked":
+            raise Unsafe(f"{name}: {plan.reason}", hint="Move it away; the next sweep makes the part.")
+        self._part = make_sink(plan, self._directory, name, self._options)
+
+    def seal(self, like: FileBytes) -> None:
+        """End the writing of a page of this source."""
+        self._finish_part()
+        self._page.seal(like)
+
+    def flush(self) -> None:
+        """Wait until the page is on disk."""
+        self._page.flush()
+
+    def publish(self) -> Verdict:
+        """Remove the parts that the page no longer has, then let it appear."""
+        if self.plan.action == "render":
+            seen = self.plan.seen
+            self._remove_old_parts(self.plan.stamp_ns if seen is None else seen.st_mtime_ns)
+        verdict = self._page.publish()
+        return self._kept[0] if self._kept else verdict
+
+    def close(self) -> None:
+        """Remove what was not published."""
+        for sink in (self._page, self._part):
+            if sink is not None:
+                sink.close()
+
+    def _finish_part(self) -> None:
+        part, self._part = self._part, None
+        if part is None:
+            return
+        try:
+            part.seal(self._check())
+            part.flush()
+            verdict = part.publish()
+        finally:
+            part.close()
+        self._earlier_bytes += part.bytes_taken
+        if verdict.result == "kept":
+            name = part_name(self._name, self._number)
+            self._kept.append(Verdict("md", "kept", f"{name}: {verdict.reason}", verdict.hint))
+
+    def _remove_old_parts(self, old_stamp_ns: int) -> None:
+        for number in itertools.count(self._number + 1):
+            name = part_name(self._name, number)
+            seen = self._seen(name)
+            if seen is None:
+                return
+            # Only a part of the page has the page's own time and its own words.
+            same_time = stat.S_ISREG(seen.st_mode) and seen.st_mtime_ns == old_stamp_ns
+            if same_time and self._is_part(name, number):
+                remove_file(self._directory, name, seen)
+
+    def _seen(self, name: str) -> os.stat_result | None:
+        """Look a part up; None also when its name is too long for the file system."""
+        try:
+            return status_of(self._directory, name)
+        except SidecarError:
+            return None
+
+    def _is_part(self, name: str, number: int) -> bool:
+        try:
+            with open_file(self._directory, name) as file:
+                return f"\n{PART_LABEL} {number} of ".encode() in file.read_at(0, _HEADER_BYTES)
+        except SidecarError:
+            return False

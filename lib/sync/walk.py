@@ -11,7 +11,7 @@ from lib.errors import SidecarError, Vanished
 from lib.files.atomic import remove_litter
 from lib.files.reader import open_directory, status_of, storage_error
 from lib.names import is_temporary, kind_of
-from lib.sync.engine import plan_source
+from lib.sync.plan import plan_source
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -20,6 +20,7 @@ from support import sync
 
 from daemon.cli.sweep import Scope, Sweep
 from daemon.workers.pool import Crew
+from lib.errors import Unsafe
 from lib.options import Options
 from lib.sync.walk import Folder, walk
 
@@ -119,7 +120,7 @@ def test_fault_36_a_source_that_is_no_file_is_refused_at_once(
     began = time.monotonic()
     for options in ({}, {"force": True}, {"dry_run": True}):
         outcome = sync(source, **options)
-        assert (outcome.result, outcome.error, outcome.passing) == ("failed", "Unsafe", False)
+        assert (outcome.result, outcome.error, outcome.passing) == ("failed", Unsafe, False)
         assert "not a file" in outcome.trouble
     assert time.monotonic() - began < AT_ONCE_SECONDS
     assert contents(outside) | contents(root) == before

@@ -15,7 +15,7 @@ from daemon.schedule import queue as pending
 from daemon.schedule import scheduler as module
 from daemon.schedule.readiness import seconds_to_wait
 from daemon.schedule.scheduler import Scheduler
-from lib.errors import Changed, Corrupt, Interrupted, Storage, Unfinished, Vanished
+from lib.errors import Changed, Corrupt, Interrupted, Storage, Unfinished, Unsafe, Vanished
 from lib.options import Options
 from lib.sync.walk import Found, look
 
@@ -385,7 +385,7 @@ def test_a_directory_swapped_for_a_link_is_reported_once(tmp_path: Path) -> None
     bench.hint()
     bench.go()
     assert bench.log.names == ["source.failed"]
-    assert bench.scheduler.settled[bench.task].outcome.error == "Unsafe"
+    assert bench.scheduler.settled[bench.task].outcome.error is Unsafe
     bench.scheduler.forget([bench.task, task_of(tmp_path / "other" / NAME)])
     assert bench.scheduler.settled == {}
 

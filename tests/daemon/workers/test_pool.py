@@ -16,6 +16,7 @@ from doubles import Inline, moody_processes, task_of
 from support import save, wait_for
 
 from daemon.workers.pool import Crew, local_processes
+from lib.errors import Interrupted
 from lib.options import Options
 from lib.sync.walk import walk
 
@@ -163,7 +164,7 @@ def test_a_killed_crew_starts_nothing_again(crew: Crew, tmp_path: Path) -> None:
     wait_for(lambda: len(list(tmp_path.glob("*.pid"))) == 2)
     crew.kill()
     outcomes = collect(crew)
-    assert {outcome.error for outcome in outcomes.values()} == {"Interrupted"}
+    assert {outcome.error for outcome in outcomes.values()} == {Interrupted}
     assert set(outcomes) == {"endless", "endless2", "a", "b"}  # twice as many as workers were handed on
     assert list(tmp_path.glob("*.md")) == []
 
@@ -174,7 +175,7 @@ def test_workers_stop_when_asked(tmp_path: Path) -> None:
     submit(crew, tmp_path, *NAMES)
     crew.ask_to_stop()
     assert len(crew) <= 2
-    assert {outcome.error for outcome in collect(crew).values()} <= {"", "Interrupted"}
+    assert {outcome.error for outcome in collect(crew).values()} <= {None, Interrupted}
     crew.close()
     crew.close()
     crew.kill()

@@ -17,10 +17,11 @@ from support import SECOND_NS, save, wait_for
 from daemon.report.status import process_start
 from daemon.workers import worker as work
 from daemon.workers.worker import convert, prepare
+from lib.errors import Corrupt, Vanished
 from lib.files.reader import open_directory
 from lib.names import is_temporary
 from lib.options import Options
-from lib.sync.conversion import Conversion
+from lib.sync.engine import Conversion
 from lib.sync.walk import Task
 
 if TYPE_CHECKING:
@@ -56,12 +57,12 @@ def test_a_source_is_brought_up_to_date(tmp_path: Path) -> None:
 def test_a_directory_that_is_gone_is_an_outcome(tmp_path: Path) -> None:
     """Nothing is raised."""
     outcome = convert_one(Task(str(tmp_path / "gone"), (), NAME))
-    assert (outcome.result, outcome.error, outcome.passing) == ("failed", "Vanished", True)
+    assert (outcome.result, outcome.error, outcome.passing) == ("failed", Vanished, True)
 
 
 def test_a_source_that_is_gone_is_an_outcome(tmp_path: Path) -> None:
     """Nothing is raised."""
-    assert convert_one(Task(str(tmp_path), (), NAME)).error == "Vanished"
+    assert convert_one(Task(str(tmp_path), (), NAME)).error is Vanished
 
 
 def test_a_fault_of_this_program_is_an_outcome(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -87,7 +88,7 @@ def test_one_bad_source_does_not_spoil_the_others(tmp_path: Path) -> None:
     gone = Task(str(tmp_path / "gone"), (), NAME)
     outcomes = convert([good[0], gone, task_of(broken), good[1]], Options())
     assert [outcome.result for outcome in outcomes] == ["rendered", "failed", "failed", "rendered"]
-    assert [outcome.error for outcome in outcomes] == ["", "Vanished", "Corrupt", ""]
+    assert [outcome.error for outcome in outcomes] == [None, Vanished, Corrupt, None]
 
 
 def test_a_directory_is_opened_once_for_all_its_sources(

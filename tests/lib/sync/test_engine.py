@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import stat
 import threading
 from typing import TYPE_CHECKING, Any
@@ -25,11 +26,22 @@ from support import (
     sync,
 )
 
+from lib.errors import (
+    Changed,
+    Corrupt,
+    Interrupted,
+    NotText,
+    SidecarError,
+    Storage,
+    Unfinished,
+    Unsafe,
+    Vanished,
+)
 from lib.files.reader import open_directory
-from lib.names import FORMATS, sidecar_name
+from lib.names import FORMATS, is_temporary, sidecar_name
 from lib.options import Options
 from lib.outcome import source_kind
-from lib.sync.engine import plan_source
+from lib.sync.plan import plan_source
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -365,7 +377,7 @@ def test_a_source_that_changes_while_it_is_read_is_not_published(source: Path) -
     for change in changes:
         save(source, TEXTS, time_ns=LONG_AGO_NS)
         outcome = sync(source, stop=rewriting(change))
-        assert (outcome.result, outcome.error, outcome.passing) == ("failed", "Changed", True)
+        assert (outcome.result, outcome.error, outcome.passing) == ("failed", Changed, True)
         assert nothing_published(source)
     outcome = sync(source, stop=rewriting(source.unlink))
     assert outcome.passing
@@ -377,12 +389,43 @@ def test_a_source_that_is_deleted_while_it_is_read_leaves_nothing(source: Path) 
     assert os.listdir(source.parent) == []
 
 
+def remove_temporary(directory: Path) -> None:
+    """Remove the engine's temporary files, as a cleaner of old files would."""
+    for path in directory.iterdir():
+        if is_temporary(path.name):
+            path.unlink()
+
+
+def test_a_temporary_file_that_somebody_removes_is_not_a_source_that_vanished(source: Path) -> None:
+    """The source is still there, so the work starts over."""
+    outcome = sync(source, stop=rewriting(lambda: remove_temporary(source.parent)))
+    assert (outcome.error, outcome.passing) == (Changed, True)
+    assert nothing_published(source)
+    assert sync(source).result == "rendered"
+
+
+def test_a_sidecar_that_is_removed_while_it_is_compared_is_not_a_source_that_vanished(source: Path) -> None:
+    """Its own ENOENT starts the work over, too."""
+    sync(source)
+    sidecar(source, "json").write_bytes(JSON)
+    outcome = sync(source, stop=rewriting(sidecar(source, "json").unlink))
+    assert outcome.error is Changed
+    assert sync(source).result == "rendered"
+
+
+def test_a_directory_that_is_removed_meanwhile_is_not_brought_back(source: Path) -> None:
+    """The next look finds that the source has vanished."""
+    outcome = sync(source, stop=rewriting(lambda: shutil.rmtree(source.parent)))
+    assert outcome.error in {Changed, Vanished}
+    assert not source.parent.exists()
+
+
 def test_metadata_that_changes_meanwhile_starts_over(source: Path) -> None:
     """A page is made from one version of both."""
     metadata = write_metadata(source, {"model_name": "a"}, LONG_AGO_NS)
     for change in (lambda: write_metadata(source, {"model_name": "b"}, LONG_AGO_NS + 5), metadata.unlink):
         outcome = sync(source, stop=rewriting(change))
-        assert outcome.error == "Changed"
+        assert outcome.error is Changed
         assert outcome.reason_and_hint[0] == "its metadata changed while it was read"
         assert nothing_published(source)
 
@@ -391,7 +434,7 @@ def test_a_sidecar_written_meanwhile_stays(source: Path) -> None:
     """Between plan and publication somebody wrote it: the next look decides."""
     mine = sidecar(source, "json")
     outcome = sync(source, stop=rewriting(lambda: mine.write_text("theirs")))
-    assert (outcome.error, outcome.passing) == ("Changed", True)
+    assert (outcome.error, outcome.passing) == (Changed, True)
     assert mine.read_text() == "theirs"
     assert results(sync(source))["json"] == "kept"
 
@@ -399,7 +442,7 @@ def test_a_sidecar_written_meanwhile_stays(source: Path) -> None:
 def test_work_that_is_stopped_leaves_nothing(source: Path) -> None:
     """Ending is no failure of the file."""
     outcome = sync(source, stop=lambda: True)
-    assert (outcome.error, outcome.passing) == ("Interrupted", True)
+    assert (outcome.error, outcome.passing) == (Interrupted, True)
     assert nothing_published(source)
 
 
@@ -412,7 +455,7 @@ def test_two_at_once_are_harmless(source: Path) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    assert {outcome.error for outcome in outcomes} <= {"", "Changed"}
+    assert {outcome.error for outcome in outcomes} <= {None, Changed}
     assert any(outcome.result == "rendered" for outcome in outcomes)
     assert len(json.loads(sidecar(source, "json").read_bytes())) == 3000
     assert len(os.listdir(source.parent)) == 3
@@ -424,16 +467,16 @@ def test_two_at_once_are_harmless(source: Path) -> None:
 @pytest.mark.parametrize(
     ("data", "result", "error", "passing"),
     [
-        (hostile.npy(bytes(24), descr="'<i8'"), "skipped", "NotText", False),
-        (b"no array at all", "failed", "Corrupt", False),
-        (hostile.good_u_file()[:-1], "failed", "Unfinished", True),
-        (b"", "failed", "Unfinished", True),
-        (hostile.inside(hostile.name("os", "system")), "failed", "Unsafe", False),
-        (hostile.inside(b"}]Ns"), "failed", "Corrupt", False),
+        (hostile.npy(bytes(24), descr="'<i8'"), "skipped", NotText, False),
+        (b"no array at all", "failed", Corrupt, False),
+        (hostile.good_u_file()[:-1], "failed", Unfinished, True),
+        (b"", "failed", Unfinished, True),
+        (hostile.inside(hostile.name("os", "system")), "failed", Unsafe, False),
+        (hostile.inside(b"}]Ns"), "failed", Corrupt, False),
     ],
 )
 def test_a_bad_source_leaves_older_sidecars_alone(
-    source: Path, data: bytes, result: str, error: str, *, passing: bool
+    source: Path, data: bytes, result: str, error: type[SidecarError], *, passing: bool
 ) -> None:
     """Refused or skipped with a reason; what was made from the last good version stays."""
     sync(source)
@@ -453,7 +496,7 @@ def test_a_bomb_is_stopped_and_leaves_nothing(source: Path, case: hostile.Case) 
     """Small files that mean gigabytes stop at ``max_output_bytes``, and what was written goes."""
     source.write_bytes(case[1]())
     outcome = sync(source, max_output_bytes=1 << 24)
-    assert (outcome.result, outcome.error) == ("failed", "Unsafe")
+    assert (outcome.result, outcome.error) == ("failed", Unsafe)
     assert nothing_published(source)
 
 
@@ -496,14 +539,14 @@ def test_a_source_that_is_no_file_is_refused(tmp_path: Path, kind: str) -> None:
     save(tmp_path / "victim", TEXTS)
     KINDS[kind](tmp_path / SOURCE)
     outcome = sync(tmp_path / SOURCE)
-    assert (outcome.result, outcome.error) == ("failed", "Unsafe")
+    assert (outcome.result, outcome.error) == ("failed", Unsafe)
     assert sorted(os.listdir(tmp_path)) == sorted([SOURCE, "victim"])
 
 
 def test_a_source_that_is_gone_may_be_tried_again(tmp_path: Path) -> None:
     """A deleted source is no storm of errors."""
     outcome = sync(tmp_path / SOURCE)
-    assert (outcome.result, outcome.error, outcome.passing) == ("failed", "Vanished", True)
+    assert (outcome.result, outcome.error, outcome.passing) == ("failed", Vanished, True)
 
 
 @needs_root
@@ -521,7 +564,7 @@ def test_permissions_are_told_and_the_old_sidecar_stays(source: Path) -> None:
         os.fchmod(directory, 0o755)
         with as_nobody():
             unwritable = sync_source(directory, SOURCE, Options())
-    assert (refused.error, refused.passing) == ("Storage", True)
+    assert (refused.error, refused.passing) == (Storage, True)
     assert refused.trouble == "cannot be opened: Permission denied"
     assert unwritable.trouble == "no file can be made in its directory: Permission denied"
     assert "permission" in unwritable.hint
@@ -544,7 +587,7 @@ def test_a_full_disk_keeps_the_old_sidecars_and_leaves_no_litter(tmp_path: Path)
         with pytest.raises(OSError, match="No space"):
             fill(disk / "ballast")
         outcome = sync(source)
-        assert (outcome.result, outcome.error, outcome.passing) == ("failed", "Storage", True)
+        assert (outcome.result, outcome.error, outcome.passing) == ("failed", Storage, True)
         assert "No space left on device" in outcome.trouble
         assert sidecar(source, "json").read_bytes() == JSON
         assert len(os.listdir(disk)) == 4
@@ -559,7 +602,7 @@ def test_a_name_of_255_bytes_is_served_or_told(tmp_path: Path) -> None:
     assert sync(fits).result == "rendered"
     full = save(tmp_path / ("y" * 239 + "_completions.npy"), TEXTS)
     outcome = sync(full)
-    assert (outcome.result, outcome.error) == ("failed", "Storage")
+    assert (outcome.result, outcome.error) == ("failed", Storage)
     assert "File name too long" in outcome.trouble
     assert "shorten" in outcome.hint
     assert results(sync(full, formats=("md",))) == {"md": "rendered"}
