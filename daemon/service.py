@@ -13,7 +13,6 @@ import selectors
 import time
 from typing import TYPE_CHECKING, Any, Final
 
-from daemon.config.options import options_of
 from daemon.report.logging import (
     CONFIG_REJECTED,
     CONFIG_RELOADED,
@@ -115,7 +114,7 @@ class Service:
 
     def _build(self) -> None:
         config = self._config
-        options = options_of(config)
+        options = config.options()
         jobs = config.work.jobs or 1
         quick, long = (Crew(lambda: local_processes(jobs), jobs) for _ in range(2))
         self._crew = Lanes(quick, long)

@@ -32,7 +32,7 @@ from support import wait_for
 
 from daemon.cli import decode
 from daemon.cli import main as cli
-from daemon.config import refusals
+from daemon.config import validation
 from daemon.config.model import KEYS, Config, parse
 from daemon.report import logging as log
 from daemon.report import status
@@ -381,7 +381,7 @@ def test_every_event_is_documented_and_every_documented_event_exists() -> None:
 
 def test_the_exit_statuses_in_the_documents_are_the_programs() -> None:
     """0, 1, 2 and 3 mean the same in the code and in the documents."""
-    meant = (refusals.ALL_IS_WELL, refusals.SOMETHING_FAILED, refusals.WRONG_USAGE, status.NOT_RUNNING)
+    meant = (validation.ALL_IS_WELL, validation.SOMETHING_FAILED, validation.WRONG_USAGE, status.NOT_RUNNING)
     assert meant == (0, 1, 2, 3)
     for name, statuses in (("docs/COMMANDS.md", "0123"), ("DECODE_GENERATIONS.md", "012")):
         assert re.findall(r"^  (\d)  \S", text_of(name), re.MULTILINE) == list(statuses)

@@ -79,7 +79,7 @@ ROWS: Final = (
     Row("no number", "generation-sidecars --jobs two", 2,
         ("--jobs", "'two' is not a whole number", "--help")),
     Row("unknown flag", "decode-generations --nonsense", 2,
-        ("--nonsense", "decode-generations --help tells more")),
+        ("--nonsense", "see decode-generations --help")),
     Row("flag without its command", "generation-sidecars --dry-run", 2, ("--dry-run goes with --backfill",)),
     Row("model and path", "decode-generations --model m a", 2, ("--model", "leave PATH out")),
     Row("model is a path", "decode-generations --model a/b", 2, ("--model is the name of one directory",)),

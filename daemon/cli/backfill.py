@@ -9,7 +9,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from daemon.cli.flags import refuse
-from daemon.config.refusals import ALL_IS_WELL, SOMETHING_FAILED, WRONG_USAGE
+from daemon.config.validation import ALL_IS_WELL, SOMETHING_FAILED, WRONG_USAGE
 from lib.names import KINDS
 
 if TYPE_CHECKING:
@@ -36,7 +36,6 @@ def backfill(
 ) -> int:
     """Sweep once, with the workers of a Dask ``scheduler`` if one is given; return the exit status."""
     from daemon.cli.sweep import Scope, missing, not_sources
-    from daemon.config.options import options_of
 
     if wrong := not_sources(paths):
         endings = " or ".join(f"_{kind}.npy" for kind in KINDS)
@@ -45,7 +44,7 @@ def backfill(
     if gone := missing(paths):
         refuse(gone, "is not there; check the path, or from where it is meant")
         return SOMETHING_FAILED
-    ignore, options = frozenset(config.watch.ignore), options_of(config, force=force)
+    ignore, options = frozenset(config.watch.ignore), config.options(force=force)
     if dry_run:
         from daemon.cli.sweep import dry_run as show_plans
 

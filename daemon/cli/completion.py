@@ -1,9 +1,11 @@
-"""``--print-completion``: a script that lets a shell complete a program's words, made from its own parser."""
+"""``--print-completion``: a shell completion script, made from a program's own parser."""
 
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING, Any, Final, get_args
+from typing import TYPE_CHECKING, Any, Final
+
+from daemon.config.model import FLAGS, KEYS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -13,7 +15,7 @@ _FILES: Final = {"paths", "config", "base_dir"}
 
 
 class PrintCompletion(argparse.Action):
-    """Prints the script and ends."""
+    """Prints the script and exits."""
 
     def __init__(self, option_strings: Sequence[str], dest: str) -> None:
         super().__init__(
@@ -21,31 +23,24 @@ class PrintCompletion(argparse.Action):
             dest,
             choices=SHELLS,
             metavar="SHELL",
-            help="print what makes bash, zsh or fish complete these words, and exit",
+            help="print a shell completion script (bash, zsh or fish) and exit",
         )
 
     def __call__(self, parser: argparse.ArgumentParser, _namespace: Any, shell: Any, *_: Any) -> None:
-        """Print it, and end."""
+        """Print it and exit."""
         print(script(parser, shell))
         parser.exit()
 
 
 def script(parser: argparse.ArgumentParser, shell: str) -> str:
     """Return the script for one of :data:`SHELLS`."""
-    import shtab  # for this alone, as is the configuration
+    import shtab  # for this alone
 
-    from daemon.config.model import Level, LogFormat, Markdown
-
-    words = {
-        "markdown": get_args(Markdown),
-        "formats": ("json", "md", "json,md"),
-        "log_level": get_args(Level),
-        "log_format": get_args(LogFormat),
-    }
+    words = {name: KEYS[key].check.words for name, key in FLAGS.items()}
     for action in parser._actions:  # noqa: SLF001 -- what the library asks for is set on each of them
         if action.dest in _FILES:
             action.complete = shtab.FILE  # type: ignore[attr-defined]
-        if action.dest in words:
+        if words.get(action.dest):
             action.choices = words[action.dest]
     text: str = shtab.complete(parser, shell)
     return text

@@ -18,7 +18,7 @@ _EPILOG: Final = """\
 examples:
   decode-generations                             everything below ./experiments
   decode-generations --model gemma               only experiments/gemma/generations
-  decode-generations --dry-run runs/             say what would be done below ./runs
+  decode-generations --dry-run runs/             show what would be done below ./runs
   decode-generations --force n1_completions.npy  make the sidecars of one file again
 
 exit status:
@@ -65,11 +65,14 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("paths", nargs="*", metavar="PATH", help="directories or single .npy (default: DIR)")
     parser.add_argument(
-        "--base-dir", default="experiments", metavar="DIR", help="where models are (default: experiments)"
+        "--base-dir",
+        default="experiments",
+        metavar="DIR",
+        help="the directory of all models (default: experiments)",
     )
     parser.add_argument("--model", metavar="M", help="only DIR/M/generations")
     add_sweep_flags(parser)
     parser.add_argument("--version", action=Version)
     parser.add_argument("--print-completion", action=PrintCompletion)
-    add_options(parser.add_argument_group("configuration (over the file)"))
+    add_options(parser.add_argument_group("configuration (takes precedence over the file)"))
     return parser

@@ -1,4 +1,4 @@
-"""What the command lines of both programs share: flags, exit statuses, and how they end early."""
+"""What both command lines share: flags, the effective configuration, and how a command ends early."""
 
 from __future__ import annotations
 
@@ -9,51 +9,43 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
-from daemon.config.refusals import ALL_IS_WELL, SOMETHING_FAILED, RefusedError
-from lib.names import FORMATS
+from daemon.config.model import FLAGS, KEYS, Config, load, with_overrides
+from daemon.config.validation import ALL_IS_WELL, SOMETHING_FAILED, RefusedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from daemon.config.model import Config
+    from daemon.config.validation import Check
 
 PROGRAM: Final = "generation-sidecars"
 
 
 class Parser(argparse.ArgumentParser):
-    """Says with each mistake where help is."""
+    """Points to ``--help`` with every mistake."""
 
     def error(self, message: str) -> NoReturn:
-        """Say what is wrong with the command line, and end with status 2."""
-        super().error(f"{message}; {self.prog} --help tells more")
+        """Print what is wrong with the command line, and exit with status 2."""
+        super().error(f"{message}; see {self.prog} --help")
 
 
 def add_options(group: Any) -> None:
-    """Add the flags that lie over the configuration file."""
+    """Add ``--config``, and the flag of each key that has one: they take precedence over the file."""
     group.add_argument("--config", type=_file, metavar="FILE", help="a TOML file; see config.example.toml")
-    group.add_argument(
-        "--limit", type=_whole_number, metavar="N", help="keep the first N items in both formats"
-    )
-    group.add_argument("--jobs", type=_whole_number, metavar="N", help="worker processes (default: 1)")
-    group.add_argument(
-        "--formats", type=_names, metavar="json,md", help=f"which sidecars (default: {','.join(FORMATS)})"
-    )
-    group.add_argument("--markdown", metavar="STYLE", help="auto, plain or fenced (default: auto)")
-    group.add_argument("--log-level", metavar="LEVEL", help="debug, info, warning or error (default: info)")
-    group.add_argument("--log-format", metavar="FORMAT", help="auto, console or json (default: auto)")
+    for name in FLAGS:
+        row = KEYS[FLAGS[name]]
+        if row.flag.startswith("--"):
+            group.add_argument(row.flag, type=_reader(row.check), metavar=row.metavar, help=row.help)
 
 
 def add_sweep_flags(group: Any) -> None:
     """Add the flags of a sweep."""
     group.add_argument(
-        "--dry-run", action="store_true", help="print PLAN, path and reason for each sidecar; write nothing"
+        "--dry-run", action="store_true", help="print plan, path and reason of each sidecar; write nothing"
     )
     group.add_argument(
         "--force", action="store_true", help="render everything again, edited sidecars included"
     )
-    group.add_argument(
-        "--no-progress", action="store_true", help="on a terminal, show lines of the log and no bar"
-    )
+    group.add_argument("--no-progress", action="store_true", help="show log lines instead of a progress bar")
 
 
 def _file(text: str) -> str:
@@ -62,39 +54,31 @@ def _file(text: str) -> str:
     return text
 
 
-def _whole_number(text: str) -> int:
-    if not text.isascii() or not text.isdigit():
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number")
-    return int(text)
+def _reader(check: Check) -> Callable[[str], Any]:
+    """Return what reads a flag's value; what is wrong with it is reported with the file's problems."""
 
+    def read(text: str) -> Any:
+        try:
+            return check.read(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
 
-def _names(text: str) -> list[str]:
-    return text.split(",")
+    return read
 
 
 def effective_config(given: argparse.Namespace, roots: Sequence[str] | None = None) -> Config:
-    """Lay the flags of :func:`add_options`, and roots if there are any, over the file over the defaults.
+    """Return the configuration: defaults, the file over them, the flags and ``roots`` over both.
 
-    :raises ConfigError: with all that is wrong at once.
+    :raises ConfigError: with every problem at once.
     """
-    from daemon.config.model import Config, load, with_overrides  # takes as long as the rest of --help
-
-    return with_overrides(
-        Config() if given.config is None else load(given.config),
-        roots=roots,
-        limit=given.limit,
-        jobs=given.jobs,
-        formats=given.formats,
-        markdown=given.markdown,
-        log_level=given.log_level,
-        log_format=given.log_format,
-    )
+    config = Config() if given.config is None else load(given.config)
+    return with_overrides(config, **{name: getattr(given, name, roots) for name in FLAGS})
 
 
 def guarded(command: Callable[[], int]) -> int:
-    """Run a command and return its exit status; what ends it early becomes a sentence and a status."""
+    """Run a command; return its exit status, also when it ends early: then one line on stderr says why."""
     try:
-        if isinstance(sys.stdout, io.TextIOWrapper):  # not when it is closed, or somebody else's
+        if isinstance(sys.stdout, io.TextIOWrapper):  # not when it is closed or replaced
             sys.stdout.reconfigure(errors="backslashreplace")
         status = command()
         if sys.stdout is not None:
@@ -106,7 +90,7 @@ def guarded(command: Callable[[], int]) -> int:
         print("Stopped.", file=sys.stderr)
         return SOMETHING_FAILED
     except BrokenPipeError:
-        _drop_output()  # its reader (head, less) has gone: nothing is left to say
+        _drop_output()  # its reader (head, less) has gone
         return ALL_IS_WELL
     except OSError as error:
         _drop_output()
@@ -116,13 +100,13 @@ def guarded(command: Callable[[], int]) -> int:
 
 
 def _drop_output() -> None:
-    """Have Python's own flush at the end succeed, which would complain once more."""
+    """Let Python's own flush at exit succeed, which would report the same error once more."""
     with contextlib.suppress(OSError, AttributeError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def refuse(paths: Sequence[str], reason: str) -> None:
-    """Say of each path why nothing is done about it."""
+    """Print for each path why it is refused."""
     from daemon.report.terminal import escaped
 
     for path in paths:
@@ -130,13 +114,13 @@ def refuse(paths: Sequence[str], reason: str) -> None:
 
 
 class Version(argparse.Action):
-    """``--version``: finds the version out only when it is asked for, which takes a while."""
+    """``--version``: looks the version up only when it is asked for, which takes a while."""
 
     def __init__(self, option_strings: Sequence[str], dest: str) -> None:
         super().__init__(option_strings, dest, nargs=0, help="show program's version number and exit")
 
     def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
-        """Print it, and end."""
+        """Print it and exit."""
         print(f"{parser.prog} {version()}")
         parser.exit()
 

@@ -1,4 +1,4 @@
-"""The command line: words in, an exit status out.  Heavy imports wait until a command needs them."""
+"""``generation-sidecars``: arguments in, an exit status out.  Heavy imports wait for the command."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from daemon.cli.flags import (
     refuse,
     version,
 )
-from daemon.config.refusals import ALL_IS_WELL, WRONG_USAGE, RefusedError
+from daemon.config.validation import ALL_IS_WELL, WRONG_USAGE, RefusedError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,12 +36,13 @@ examples:
   generation-sidecars                                watch ./experiments until Ctrl-C
   generation-sidecars /data/experiments              watch another directory
   generation-sidecars --backfill /data/experiments   make what is missing, once
-  generation-sidecars --backfill --dry-run runs/     say what that would do
-  generation-sidecars --status                       ask the running service how it is
+  generation-sidecars --backfill --dry-run runs/     show what that would do
+  generation-sidecars --status                       show what the running service is doing
 
 exit status:
   0  all is well
-  1  some file failed, or the service could not run
+  1  some file failed, a path is missing, the service could not run, or its
+     configuration was rejected
   2  wrong usage or configuration
   3  --status found no service
 """
@@ -86,16 +87,16 @@ def _parser() -> argparse.ArgumentParser:
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    paths = "what to watch or to sweep (default: experiments)"
+    paths = "what to watch or sweep (default: experiments)"
     parser.add_argument("paths", nargs="*", metavar="PATH", help=paths)
     commands = parser.add_argument_group("instead of watching").add_mutually_exclusive_group()
     commands.add_argument(
         "--backfill", action="store_true", help="sweep once and exit; PATH: a directory or one .npy"
     )
     commands.add_argument(
-        "--check-config", action="store_true", help="show the effective configuration, or what is wrong"
+        "--check-config", action="store_true", help="print the effective configuration, or every problem"
     )
-    commands.add_argument("--status", action="store_true", help="say what the running service is doing")
+    commands.add_argument("--status", action="store_true", help="show what the running service is doing")
     commands.add_argument("--version", action=Version)
     commands.add_argument("--print-completion", action=PrintCompletion)
     sweep = parser.add_argument_group("with --backfill")
@@ -103,10 +104,10 @@ def _parser() -> argparse.ArgumentParser:
     sweep.add_argument(
         "--scheduler",
         metavar="ADDRESS",
-        help="have the workers of this Dask scheduler do the work, such as tcp://host:8786",
+        help="run conversions on this Dask cluster, such as tcp://host:8786",
     )
     parser.add_argument_group("with --status").add_argument("--json", action="store_true", help="for scripts")
-    add_options(parser.add_argument_group("configuration (over the file)"))
+    add_options(parser.add_argument_group("configuration (takes precedence over the file)"))
     return parser
 
 
@@ -117,7 +118,7 @@ def _check_combinations(parser: argparse.ArgumentParser, given: argparse.Namespa
     if given.json and not given.status:
         parser.error("--json goes with --status")
     if given.status and given.paths:
-        parser.error("--status takes no PATH: it tells of every service of this user")
+        parser.error("--status takes no PATH: it shows every service of this user")
 
 
 def _config(given: argparse.Namespace) -> Config:

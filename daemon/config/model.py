@@ -1,17 +1,21 @@
 """The configuration: text in, a frozen value out, or every problem at once.
 
-One table (:data:`KEYS`) says which keys there are and what each may hold; the dataclasses hold the defaults.
+Each dataclass field carries its key's check, and its flag where the command line has one (:class:`Key`).
 """
 
 from __future__ import annotations
 
+import errno
+import os
 import re
-from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
+import stat
+from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, get_args
 
-from daemon.config.refusals import WRONG_USAGE, RefusedError
 from daemon.config.validation import (
+    Check,
+    ConfigError,
+    Problem,
     directory_names,
     directory_roots,
     file_path,
@@ -25,13 +29,12 @@ from daemon.config.validation import (
     whole_number,
 )
 from lib.names import FORMATS, Format
+from lib.options import MAX_OUTPUT_BYTES, Extras, Options, Style
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from pathlib import Path
 
-    from daemon.config.validation import Check
-
-Markdown: TypeAlias = Literal["auto", "plain", "fenced"]
 Level: TypeAlias = Literal["debug", "info", "warning", "error"]
 LogFormat: TypeAlias = Literal["auto", "console", "json"]
 
@@ -41,62 +44,104 @@ _BARE_KEY: Final = re.compile(r"[A-Za-z0-9_-]+")
 
 
 @dataclass(frozen=True, slots=True)
-class Sidecars:
-    """What is made: which formats, how many items, in which style, and what a page has besides."""
+class Key:
+    """What a field may hold, and how the command line sets it: flag, placeholder, help."""
 
-    formats: tuple[Format, ...] = FORMATS
-    limit: int | None = None
-    markdown: Markdown = "auto"
-    summary: bool = False
-    links: bool = False
-    pairs: bool = False
-    page_bytes: int | None = None
+    check: Check
+    flag: str = ""
+    metavar: str = ""
+    help: str = ""
+
+
+def _key(default: Any, check: Check, *cli: str) -> Any:
+    return field(default=default, metadata={"key": Key(check, *cli)})
+
+
+@dataclass(frozen=True, slots=True)
+class Sidecars:
+    """What is made: which formats, how many items, in which style, and the extras of a page."""
+
+    formats: tuple[Format, ...] = _key(
+        FORMATS, some_of(*FORMATS), "--formats", "json,md", f"which sidecars (default: {','.join(FORMATS)})"
+    )
+    limit: int | None = _key(
+        None, whole_number(1), "--limit", "N", "keep the first N items in both formats (default: all)"
+    )
+    markdown: Style = _key(
+        "auto", one_of(*get_args(Style)), "--markdown", "STYLE", "auto, plain or fenced (default: auto)"
+    )
+    summary: bool = _key(False, flag())
+    links: bool = _key(False, flag())
+    pairs: bool = _key(False, flag())
+    page_bytes: int | None = _key(None, whole_number(1000))
 
 
 @dataclass(frozen=True, slots=True)
 class Watch:
-    """When it is made, and where nobody looks."""
+    """When sidecars are made, and which directories are never entered."""
 
-    settle_seconds: float = 0.5
-    sweep_seconds: float = 300.0
-    ignore: tuple[str, ...] = ("__pycache__", "lost+found", "node_modules", "wandb")
+    settle_seconds: float = _key(
+        0.5, seconds("a number of seconds above 0, up to 3600", lambda it: 0 < it <= 3600)
+    )
+    sweep_seconds: float = _key(
+        300.0, seconds("a number of seconds from 1 up to a year", lambda it: 1 <= it <= _YEAR)
+    )
+    ignore: tuple[str, ...] = _key(("__pycache__", "lost+found", "node_modules", "wandb"), directory_names())
 
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """How much the work may take."""
+    """How much the work may take; without ``jobs`` each command chooses."""
 
-    jobs: int | None = None
-    max_output_bytes: int = 16 << 30
+    jobs: int | None = _key(
+        None,
+        whole_number(1, 256),
+        "--jobs",
+        "N",
+        "sources at a time (default: 1 to watch; to sweep, one a processor, at most 8)",
+    )
+    max_output_bytes: int = _key(MAX_OUTPUT_BYTES, whole_number(1))
 
 
 @dataclass(frozen=True, slots=True)
 class Index:
     """Whether each root has a list of all its sets."""
 
-    enabled: bool = False
+    enabled: bool = _key(False, flag())
 
 
 @dataclass(frozen=True, slots=True)
 class Metrics:
     """Where the service's figures are written for Prometheus, if anywhere."""
 
-    textfile: str | None = None
+    textfile: str | None = _key(None, file_path(".prom"))
 
 
 @dataclass(frozen=True, slots=True)
 class Log:
     """What is logged, and how."""
 
-    level: Level = "info"
-    format: LogFormat = "auto"
+    level: Level = _key(
+        "info",
+        one_of(*get_args(Level)),
+        "--log-level",
+        "LEVEL",
+        "debug, info, warning or error (default: info)",
+    )
+    format: LogFormat = _key(
+        "auto",
+        one_of(*get_args(LogFormat)),
+        "--log-format",
+        "FORMAT",
+        "auto, console or json (default: auto)",
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class Config:
     """The whole configuration; ``Config()`` is the default.  Roots are as given, with ``~`` expanded."""
 
-    roots: tuple[str, ...] = ("experiments",)
+    roots: tuple[str, ...] = _key(("experiments",), directory_roots(), "ROOT")
     sidecars: Sidecars = field(default_factory=Sidecars)
     watch: Watch = field(default_factory=Watch)
     work: Work = field(default_factory=Work)
@@ -104,77 +149,45 @@ class Config:
     metrics: Metrics = field(default_factory=Metrics)
     log: Log = field(default_factory=Log)
 
+    def options(self, *, force: bool = False) -> Options:
+        """Return how sidecars are made under this configuration."""
+        extras = {entry.name: getattr(self.sidecars, entry.name) for entry in fields(Extras)}
+        return Options(
+            self.sidecars.formats,
+            self.sidecars.limit,
+            self.sidecars.markdown,
+            self.work.max_output_bytes,
+            force,
+            extras=Extras(**extras),
+            count=self.index.enabled,
+        )
 
-KEYS: Final[Mapping[str, Check]] = {
-    "roots": directory_roots(),
-    "sidecars.formats": some_of(*FORMATS),
-    "sidecars.limit": whole_number(1),
-    "sidecars.markdown": one_of(*get_args(Markdown)),
-    "sidecars.summary": flag(),
-    "sidecars.links": flag(),
-    "sidecars.pairs": flag(),
-    "sidecars.page_bytes": whole_number(1000),
-    "watch.settle_seconds": seconds("a number of seconds above 0, up to 3600", lambda it: 0 < it <= 3600),
-    "watch.sweep_seconds": seconds("a number of seconds from 1 up to a year", lambda it: 1 <= it <= _YEAR),
-    "watch.ignore": directory_names(),
-    "work.jobs": whole_number(1, 256),
-    "work.max_output_bytes": whole_number(1),
-    "index.enabled": flag(),
-    "metrics.textfile": file_path(".prom"),
-    "log.level": one_of(*get_args(Level)),
-    "log.format": one_of(*get_args(LogFormat)),
-}
+
+def _keys(section: Any, prefix: str = "") -> Iterator[tuple[str, Key]]:
+    for entry in fields(section):
+        value = getattr(section, entry.name)
+        if is_dataclass(value):
+            yield from _keys(value, f"{entry.name}.")
+        else:
+            yield prefix + entry.name, entry.metadata["key"]
+
+
+KEYS: Final[Mapping[str, Key]] = dict(_keys(Config()))
 SECTIONS: Final = tuple(dict.fromkeys(key.partition(".")[0] for key in KEYS if "." in key))
-
-_OVERRIDES: Final[Mapping[str, tuple[str, str]]] = {
-    "roots": ("roots", "ROOT"),
-    "limit": ("sidecars.limit", "--limit"),
-    "formats": ("sidecars.formats", "--formats"),
-    "markdown": ("sidecars.markdown", "--markdown"),
-    "jobs": ("work.jobs", "--jobs"),
-    "log_level": ("log.level", "--log-level"),
-    "log_format": ("log.format", "--log-format"),
+FLAGS: Final[Mapping[str, str]] = {
+    "roots": "roots",
+    **{row.flag[2:].replace("-", "_"): key for key, row in KEYS.items() if row.flag.startswith("--")},
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """One thing that is wrong: where, what was found, what is allowed, which known key may be meant."""
-
-    key: str
-    found: str
-    allowed: str = ""
-    nearest: str = ""
-
-    def __str__(self) -> str:
-        where = f"{self.key}: " if self.key else ""
-        allowed = f"; allowed: {self.allowed}" if self.allowed else ""
-        nearest = f"; did you mean {self.nearest}?" if self.nearest else ""
-        return f"{where}{self.found}{allowed}{nearest}"
-
-
-class ConfigError(RefusedError):
-    """The configuration cannot be used; prints as one line a problem, with the file's path in front."""
-
-    status = WRONG_USAGE
-
-    def __init__(self, problems: tuple[Problem, ...], path: str = "") -> None:
-        super().__init__(problems, path)
-        self.problems = problems
-        self.path = path
-
-    def __str__(self) -> str:
-        where = f"{toml(self.path)[1:-1]}: " if self.path else ""
-        return "\n".join(f"{where}{problem}" for problem in self.problems)
+"""The key that each destination of the command line sets."""
 
 
 def load(path: str | Path) -> Config:
     """Read a configuration file.
 
-    Raises :class:`ConfigError` with the path, also when the file cannot be read or is not UTF-8.
+    :raises ConfigError: with the path, also when the file cannot be read, is not a file or is not UTF-8.
     """
     try:
-        return parse(_read(Path(path)))
+        return parse(_read(os.fspath(path)))
     except ConfigError as error:
         raise ConfigError(error.problems, str(path)) from error
 
@@ -182,7 +195,7 @@ def load(path: str | Path) -> Config:
 def parse(text: str) -> Config:
     """Make a configuration from TOML (v1.0.0); keys that are absent have their default.
 
-    Raises :class:`ConfigError` with every problem of the text.  Only a syntax error hides the ones after it.
+    :raises ConfigError: with every problem of the text; only a syntax error hides those after it.
     """
     return _checked({}, list(_flattened(_parsed(text))), {})
 
@@ -190,13 +203,15 @@ def parse(text: str) -> Config:
 def with_overrides(config: Config, **given: object) -> Config:
     """Put the command line over a configuration; None means not given.
 
-    Names: ``roots``, ``limit``, ``formats``, ``markdown``, ``jobs``, ``log_level``, ``log_format``.  Raises
-    :class:`ConfigError` whose problems name the flag; ``TypeError`` for another name.
+    The names are those of :data:`FLAGS`.
+
+    :raises ConfigError: its problems name the flag.
+    :raises TypeError: there is no such name.
     """
-    if unknown := given.keys() - _OVERRIDES.keys():
+    if unknown := given.keys() - FLAGS.keys():
         raise TypeError(f"no such override: {', '.join(sorted(unknown))}")
-    entries = [(_OVERRIDES[name][0], value) for name, value in given.items() if value is not None]
-    return _checked(dict(_values(config)), entries, dict(_OVERRIDES.values()))
+    entries = [(FLAGS[name], value) for name, value in given.items() if value is not None]
+    return _checked(dict(_values(config)), entries, {key: KEYS[key].flag for key, _ in entries})
 
 
 def to_toml(config: Config) -> str:
@@ -221,10 +236,9 @@ def _toml_line(name: str, value: object) -> str:
     return f"{name} = {toml(value)}{'  # holds bytes that are not UTF-8' if lossy else ''}"
 
 
-def _read(path: Path) -> str:
+def _read(path: str) -> str:
     try:
-        with path.open("rb") as file:
-            content = file.read(_SIZE_LIMIT + 1)
+        content = _content(path)
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         reason = getattr(error, "strerror", None) or str(error)
         fault = f"cannot be read: {reason}; check the path, or leave --config out"
@@ -237,6 +251,22 @@ def _read(path: Path) -> str:
         line = content.count(b"\n", 0, error.start) + 1
         fault = f"is not UTF-8 (at line {line}, byte {error.start + 1}); save it as UTF-8"
         raise ConfigError((Problem("", fault),)) from error
+
+
+def _content(path: str) -> bytes:
+    """Read a regular file; what is none is not even waited for, and a device is not opened."""
+    _check_regular(os.stat(path))
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    with open(descriptor, "rb") as file:
+        _check_regular(os.fstat(descriptor))
+        return file.read(_SIZE_LIMIT + 1)
+
+
+def _check_regular(status: os.stat_result) -> None:
+    if stat.S_ISDIR(status.st_mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError(errno.EINVAL, "Not a regular file")
 
 
 def _parsed(text: str) -> dict[str, Any]:
@@ -258,12 +288,12 @@ def _flattened(document: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     for head, value in document.items():
         if head in SECTIONS and isinstance(value, dict):
             for name, inner in value.items():
-                yield f"{head}.{_key(name)}", inner
+                yield f"{head}.{_written(name)}", inner
         else:
-            yield _key(head), value
+            yield _written(head), value
 
 
-def _key(name: str) -> str:
+def _written(name: str) -> str:
     return name if _BARE_KEY.fullmatch(name) else toml(name)
 
 
@@ -271,13 +301,13 @@ def _checked(values: dict[str, Any], entries: list[tuple[str, Any]], names: Mapp
     """Lay entries over values and build the configuration, or raise every problem, under the given names."""
     problems: list[Problem] = []
     for key, value in entries:
-        check = KEYS.get(key)
-        if check is None:
+        row = KEYS.get(key)
+        if row is None:
             problems.append(_unknown(key, value))
-        elif faults := check.faults(value):
-            problems += [Problem(names.get(key, key), fault, check.allowed) for fault in faults]
+        elif faults := row.check.faults(value):
+            problems += [Problem(names.get(key, key), fault, row.check.allowed) for fault in faults]
         else:
-            values[key] = check.convert(value)
+            values[key] = row.check.convert(value)
     if problems:
         raise ConfigError(tuple(problems))
     return _built(values)

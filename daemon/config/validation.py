@@ -1,7 +1,6 @@
-"""What a value of the configuration may be, and how a value is written as TOML.
+"""What a key of the configuration may hold, and what is said when it holds something else.
 
-A :class:`Check` is a row's half of the table in :mod:`daemon.config.model`: it never raises, it lists what is
-wrong, so that every problem of a file can be told at once.
+A :class:`Check` never raises: it lists what is wrong, so that all problems of a file are reported at once.
 """
 
 from __future__ import annotations
@@ -19,24 +18,76 @@ _SHOWN_LIMIT: Final = 70
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 _ESCAPES: Final = {'"': '\\"', "\\": "\\\\", "\b": "\\b", "\t": "\\t", "\n": "\\n", "\f": "\\f", "\r": "\\r"}
 
+ALL_IS_WELL, SOMETHING_FAILED, WRONG_USAGE = 0, 1, 2
+"""Exit statuses of the commands."""
+
+
+class RefusedError(Exception):
+    """A command cannot be carried out; prints as a sentence.  ``status``: the exit status."""
+
+    status = SOMETHING_FAILED
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is wrong: where, what was found, what is allowed, which known key may be meant."""
+
+    key: str
+    found: str
+    allowed: str = ""
+    nearest: str = ""
+
+    def __str__(self) -> str:
+        where = f"{self.key}: " if self.key else ""
+        allowed = f"; allowed: {self.allowed}" if self.allowed else ""
+        nearest = f"; did you mean {self.nearest}?" if self.nearest else ""
+        return f"{where}{self.found}{allowed}{nearest}"
+
+
+class ConfigError(RefusedError):
+    """The configuration cannot be used; prints as one line a problem, with the file's path in front."""
+
+    status = WRONG_USAGE
+
+    def __init__(self, problems: tuple[Problem, ...], path: str = "") -> None:
+        super().__init__(problems, path)
+        self.problems = problems
+        self.path = path
+
+    def __str__(self) -> str:
+        where = f"{toml(self.path)[1:-1]}: " if self.path else ""
+        return "\n".join(f"{where}{problem}" for problem in self.problems)
+
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """``faults`` lists what is wrong with a value; ``convert`` gives a faultless one its final form."""
+    """The rule for one key.
+
+    ``faults`` lists what is wrong with a value; ``convert`` gives a faultless one its final form.  ``read``
+    makes a value from a word of the command line, or raises ValueError; ``words``: what a shell may complete.
+    """
 
     allowed: str
     faults: Callable[[Any], list[str]]
     convert: Callable[[Any], Any]
+    read: Callable[[str], Any] = str
+    words: tuple[str, ...] = ()
 
 
 def whole_number(least: int, most: int | None = None) -> Check:
-    """Allow an int; a bool is none, although Python thinks so."""
+    """Allow an int, and no bool, although that is an int to Python."""
     allowed = f"a whole number from {least} to {most}" if most else f"a whole number of at least {least}"
 
     def is_good(value: object) -> bool:
         return type(value) is int and value >= least and (most is None or value <= most)
 
-    return Check(allowed, lambda value: [] if is_good(value) else [found(value)], int)
+    return Check(allowed, lambda value: [] if is_good(value) else [found(value)], int, _int)
+
+
+def _int(word: str) -> int:
+    if not word.isascii() or not word.isdigit():
+        raise ValueError(f"{word!r} is not a whole number")
+    return int(word)
 
 
 def seconds(allowed: str, is_good: Callable[[float], bool]) -> Check:
@@ -52,7 +103,7 @@ def seconds(allowed: str, is_good: Callable[[float], bool]) -> Check:
 def one_of(*names: str) -> Check:
     """Allow one of a few words."""
     allowed = " or ".join(toml(name) for name in names)
-    return Check(allowed, lambda value: [] if value in names else [found(value)], str)
+    return Check(allowed, lambda value: [] if value in names else [found(value)], str, words=names)
 
 
 def flag() -> Check:
@@ -61,7 +112,7 @@ def flag() -> Check:
 
 
 def file_path(suffix: str) -> Check:
-    """Allow the absolute path of a file with this suffix; a relative one would depend on who starts us."""
+    """Allow the absolute path of a file with this suffix; a relative one would depend on the start."""
 
     def is_good(value: object) -> bool:
         return (
@@ -75,7 +126,13 @@ def file_path(suffix: str) -> Check:
 def some_of(*names: str) -> Check:
     """Allow a list of one or more of a few words, none of them twice."""
     allowed = f"a list with one or more of {', '.join(toml(name) for name in names)}, each once"
-    return Check(allowed, lambda value: _list_faults(value, lambda entry: entry in names), tuple)
+    return Check(
+        allowed,
+        lambda value: _list_faults(value, lambda entry: entry in names),
+        tuple,
+        lambda word: word.split(","),
+        (*names, ",".join(names)),
+    )
 
 
 def directory_names() -> Check:

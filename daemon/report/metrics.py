@@ -9,7 +9,7 @@ import time
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from daemon.config.refusals import RefusedError
+from daemon.config.validation import RefusedError
 from daemon.report.logging import METRICS_FAILED
 from daemon.report.observers import Observer
 from lib.names import KINDS

@@ -9,7 +9,7 @@ import re
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
-from daemon.config.refusals import RefusedError
+from daemon.config.validation import RefusedError
 from daemon.workers.pool import Crew
 
 if TYPE_CHECKING:

@@ -15,7 +15,6 @@ from support import SECOND_NS, save
 
 from daemon import service as module
 from daemon.config.model import Config, Index, Metrics, Sidecars, Watch, Work
-from daemon.config.options import options_of
 from daemon.report import status
 from daemon.service import Service
 from daemon.watch.protocol import Hint
@@ -376,12 +375,12 @@ def test_a_second_signal_is_impatient(house: House, monkeypatch: pytest.MonkeyPa
 def test_options_follow_the_configuration() -> None:
     """Every key of the table, and force from the command line."""
     config = Config(sidecars=Sidecars(("md",), 3, "plain"), work=Work(max_output_bytes=77))
-    options = options_of(config, force=True)
+    options = config.options(force=True)
     assert (options.formats, options.limit, options.markdown) == (("md",), 3, "plain")
     assert (options.max_output_bytes, options.force, options.dry_run) == (77, True, False)
     assert (options.extras, options.count) == (Extras(), False)
     pages = Sidecars(summary=True, links=True, pairs=True, page_bytes=5000)
-    options = options_of(Config(sidecars=pages, index=Index(enabled=True)))
+    options = Config(sidecars=pages, index=Index(enabled=True)).options()
     assert (options.extras, options.count) == (Extras(True, True, True, 5000), True)
 
 

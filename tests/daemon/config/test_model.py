@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import os
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import tomli
@@ -13,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from daemon.config.model import (
+    FLAGS,
     KEYS,
     Config,
     ConfigError,
@@ -25,6 +28,9 @@ from daemon.config.model import (
     to_toml,
     with_overrides,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 EXAMPLE = Path(__file__).parents[3] / "config.example.toml"
 
@@ -352,3 +358,30 @@ def test_no_text_raises_anything_else(text: str) -> None:
     """Whatever a file holds, its reader gets a configuration or a list of problems."""
     with contextlib.suppress(ConfigError):
         assert isinstance(parse(text), Config)
+
+
+@pytest.mark.parametrize(
+    ("make", "reason"),
+    [
+        (os.mkfifo, "Not a regular file"),
+        (lambda path: path.symlink_to("/dev/zero"), "Not a regular file"),
+        (lambda path: path.symlink_to("/dev/tty"), "Not a regular file"),
+        (lambda path: path.mkdir(), "Is a directory"),
+    ],
+    ids=["fifo", "device", "terminal", "directory"],
+)
+def test_what_is_no_file_is_refused_without_waiting(
+    make: Callable[[Path], object], reason: str, tmp_path: Path
+) -> None:
+    """A service that opened a FIFO at SIGHUP would stand still until somebody wrote into it."""
+    path = tmp_path / "c.toml"
+    make(path)
+    with pytest.raises(ConfigError, match=f"cannot be read: {reason}"):
+        load(path)
+
+
+def test_every_flag_sets_the_key_that_carries_it() -> None:
+    """The command line, its completion and the file share one row a key."""
+    assert set(FLAGS.values()) <= set(KEYS)
+    assert {KEYS[key].flag for key in FLAGS.values()} == {row.flag for row in KEYS.values() if row.flag}
+    assert all(row.help for row in KEYS.values() if row.flag.startswith("--"))

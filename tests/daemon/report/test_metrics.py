@@ -10,7 +10,7 @@ import pytest
 from doubles import Log
 from prometheus_client.parser import text_string_to_metric_families
 
-from daemon.config.refusals import RefusedError
+from daemon.config.validation import RefusedError
 from daemon.report.metrics import Metrics, require_library
 from daemon.report.status import Status, Trouble
 from lib.outcome import Figures, Outcome, Verdict
