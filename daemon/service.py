@@ -27,7 +27,7 @@ from daemon.schedule.scheduler import Scheduler
 from daemon.schedule.sweeper import Sweeper
 from daemon.signals import Signals
 from daemon.watch.roots import Root
-from daemon.watch.supervisor import Guard
+from daemon.watch.supervisor import Supervisor
 from daemon.workers.lanes import Lanes
 from daemon.workers.pool import Crew, local_processes
 from lib.errors import SidecarError
@@ -101,14 +101,12 @@ class Service:
                 except SidecarError as error:
                     self._log.error(SERVICE_STOPPED, root=root.path, reason=error.reason, hint=error.hint)
                     return False
-            if not _lock_soon(root):
-                reason = f"another service watches {root.path} already"
-                self._log.error(
-                    SERVICE_STOPPED,
-                    root=root.path,
-                    reason=reason,
-                    hint="One is enough: leave it to that one.",
-                )
+        for root in self._roots:
+            reason = root.overlap(self._roots)
+            if reason or not _is_locked_soon(root):
+                hint = "Name one of the two." if reason else "One is enough: leave it to that one."
+                reason = reason or f"another service watches {root.path} already"
+                self._log.error(SERVICE_STOPPED, root=root.path, reason=reason, hint=hint)
                 return False
         return True
 
@@ -123,9 +121,10 @@ class Service:
             list(config.roots), self._scheduler, frozenset(config.watch.ignore), self._log
         )
         self._scheduler.on_finished = self._finished
-        self._guard = Guard(self._roots, self._make_watch, self._log)
+        self._supervisor = Supervisor(self._roots, self._make_watch, self._log)
         self._observers = observers_of(config, options, self._version, self._log)
         self._scheduler.wants = self._wants
+        self._sweeper.on_changed = self._supervisor.found_changed
 
     def _wants(self, found: Found) -> bool:
         answers = [observer.wants(found) for observer in self._observers]  # each is told of each source
@@ -149,21 +148,22 @@ class Service:
             self._last_work = now
         until = time.monotonic() + _SLICE_SECONDS
         self._scheduler.work(now, until)
-        seen = self._sweeper.take_directories()
-        if self._guard.check(now, seen):
+        if self._supervisor.check(now):
+            self._sweeper.roots = self._supervisor.paths_to_sweep
             self._sweeper.ask()
+        has_walked = self._sweeper.take_end()
         for observer in self._observers:
-            if seen is not None:
+            if has_walked:
                 observer.end_walk(now)
             observer.write_if_due(now)
         self._sweeper.step(now, until, self._sweep_seconds())
         self._rest(now)
-        self._teller.tell(now, self._guard, self._scheduler, self._sweeper, self._observers)
+        self._teller.tell(now, self._supervisor, self._scheduler, self._sweeper, self._observers)
 
     def _wait(self) -> None:
         """Sleep until something happens or is due."""
         now = time.monotonic()
-        due = [part.next_due() for part in (self._guard, self._sweeper, self._teller)]
+        due = [part.next_due() for part in (self._supervisor, self._sweeper, self._teller)]
         due += [observer.next_due() for observer in self._observers]
         pending = self._scheduler.queue.next_due()
         if pending is not None and self._crew.has_room():
@@ -172,13 +172,13 @@ class Service:
         with selectors.PollSelector() as selector:
             selector.register(self._signals, selectors.EVENT_READ)
             selector.register(self._crew, selectors.EVENT_READ)
-            if self._guard.watch is not None:
-                selector.register(self._guard.watch, selectors.EVENT_READ)
+            if self._supervisor.watch is not None:
+                selector.register(self._supervisor.watch, selectors.EVENT_READ)
             selector.select(timeout)
         self._signals.drain()
 
     def _take_hints(self, now: float) -> None:
-        for hint in self._guard.read():
+        for hint in self._supervisor.read():
             if hint.kind == "overflow":
                 self._log.warning(WATCH_OVERFLOW, hint="A sweep follows; nothing is lost.")
                 self._sweeper.ask()
@@ -196,7 +196,9 @@ class Service:
         if not parts:
             return
         for source in sources_concerned(parts[-1], pairs=self._scheduler.options.extras.pairs):
-            if not self._scheduler.hint(Task(root.path, parts[:-1], source), now, closed=hint.kind != "seen"):
+            task = Task(root.path, parts[:-1], source)
+            self._supervisor.announced(task)
+            if not self._scheduler.hint(task, now, closed=hint.kind != "seen"):
                 self._sweeper.ask()
 
     def _ignores(self, parts: tuple[str, ...]) -> bool:
@@ -213,7 +215,8 @@ class Service:
     def _sweep_seconds(self) -> float:
         """Sweep more often when events cannot be relied on."""
         configured = self._config.watch.sweep_seconds
-        return min(configured, _DEGRADED_SWEEP_SECONDS) if self._guard.unheard else configured
+        is_reliable = self._supervisor.is_ready and not self._supervisor.unheard
+        return configured if is_reliable else min(configured, _DEGRADED_SWEEP_SECONDS)
 
     def _rest(self, now: float) -> None:
         """Let idle workers go: they hold numpy's memory."""
@@ -240,14 +243,21 @@ class Service:
     def _apply_roots(self, config: Config) -> bool:
         kept = {root.path: root for root in self._roots}
         fresh = {path: Root(path) for path in config.roots if path not in kept}
-        for root in fresh.values():
-            if not root.lock():
-                self._log.error(CONFIG_REJECTED, reason=f"another service watches {root.path} already")
+        dropped = [root for path, root in kept.items() if path not in config.roots]
+        roots = [kept.get(path) or fresh[path] for path in config.roots]
+        for root in roots:
+            root.look(dropped)
+            reason = root.overlap(roots)
+            if reason or root.is_taken:
+                reason = reason or f"another service watches {root.path} already"
+                self._log.error(CONFIG_REJECTED, reason=reason)
+                for old in dropped:
+                    old.look(fresh.values())
                 _unlock(fresh.values())
                 return False
         self._close_parts()
-        _unlock(root for path, root in kept.items() if path not in config.roots)
-        self._roots = [kept.get(path) or fresh[path] for path in config.roots]
+        _unlock(dropped)
+        self._roots = roots
         self._config = config
         self._build()
         return True
@@ -271,22 +281,22 @@ class Service:
     def _close_parts(self) -> None:
         self._crew.ask_to_stop()
         self._crew.close()
-        self._guard.close_watch()
+        self._supervisor.close_watch()
 
     def _close(self) -> None:
         self._crew.close()
-        self._guard.close()
+        self._supervisor.close()
         self._teller.close()
 
 
-def _lock_soon(root: Root) -> bool:
-    """Lock a root, waiting a moment: workers of a service that was just killed may hold it still."""
+def _is_locked_soon(root: Root) -> bool:
+    """Lock a root, waiting a moment: workers of a service that was just killed may still hold it."""
     deadline = time.monotonic() + _LOCK_SECONDS
-    while not root.lock():
-        if time.monotonic() > deadline:
-            return False
+    root.look()
+    while root.is_taken and time.monotonic() < deadline:
         time.sleep(0.05)
-    return True
+        root.look()
+    return not root.is_taken
 
 
 def _unlock(roots: Iterable[Root]) -> None:

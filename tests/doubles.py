@@ -17,7 +17,7 @@ from lib.outcome import Outcome, failure
 from lib.sync.walk import Task
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable
 
     from daemon.watch.protocol import Hint
     from lib.errors import SidecarError
@@ -112,11 +112,9 @@ class FakeWatch:
     def __init__(self, roots: list[str]) -> None:
         self.roots = roots
         self.ready = True
-        self.doubtful = False
         self.ended = False
         self.reason: str | None = None
-        self.pings = 0
-        self.looks: list[Collection[int] | None] = []
+        self.looks = 0
         self.closed = False
         self._hints: list[Hint] = []
         self._read, self._write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
@@ -139,20 +137,12 @@ class FakeWatch:
         hints, self._hints = self._hints, []
         return hints
 
-    def ping(self) -> None:
-        """Count."""
-        self.pings += 1
-
-    def trouble(
-        self,
-        now: float,  # noqa: ARG002 (protocol)
-        directories: Collection[int] | None = None,
-    ) -> str | None:
+    def trouble(self, now: float) -> str | None:  # noqa: ARG002 (protocol)
         """Say what the test wants to be wrong."""
-        self.looks.append(directories)
+        self.looks += 1
         return self.reason
 
-    def close(self, timeout: float = 2.0) -> None:  # noqa: ARG002 (protocol)
+    def close(self) -> None:
         """End."""
         if not self.closed:
             os.close(self._read)

@@ -144,8 +144,6 @@ def _status(*, as_json: bool) -> int:
 
 
 def _watch(config: Config, given: argparse.Namespace) -> int:
-    from pathlib import Path
-
     from daemon.config.model import Config
     from daemon.report.logging import CONFIG_REJECTED, configure, get_logger
     from daemon.service import Service
@@ -175,7 +173,7 @@ def _watch(config: Config, given: argparse.Namespace) -> int:
         config,
         version=version(),
         log=log,
-        make_watch=lambda roots: Watch.open([Path(root) for root in roots]),
+        make_watch=Watch.open,
         reload=reload,
         make_default_root=config.roots == Config().roots and not given.paths,
     )

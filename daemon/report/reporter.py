@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from daemon.report.observers import Observer
     from daemon.schedule.scheduler import Scheduler
     from daemon.schedule.sweeper import Sweeper
-    from daemon.watch.supervisor import Guard
+    from daemon.watch.supervisor import Supervisor
 
 _LOOK_SECONDS: Final = 2.0
 _WRITE_SECONDS: Final = 10.0
@@ -49,7 +49,7 @@ class Teller:
     def tell(
         self,
         now: float,
-        guard: Guard,
+        supervisor: Supervisor,
         scheduler: Scheduler,
         sweeper: Sweeper,
         observers: Sequence[Observer],
@@ -58,14 +58,14 @@ class Teller:
         if self._alive_every is not None and now >= self._alive_due:
             self._alive_due = now + self._alive_every
             self._notifier.send("WATCHDOG=1")
-        if not self._ready and guard.is_settled:
+        if not self._ready and supervisor.is_settled:
             self._ready = True
-            self._log.info(SERVICE_READY, mode=guard.mode)
+            self._log.info(SERVICE_READY, mode=supervisor.mode)
             self._notifier.send("READY=1")
             self._look_due = now
         if now >= self._look_due:
             self._look_due = now + _LOOK_SECONDS
-            self._write(now, self._status(guard, scheduler, sweeper), observers)
+            self._write(now, self._status(supervisor, scheduler, sweeper), observers)
 
     def reloading(self) -> None:
         """Tell that the configuration is being read again."""
@@ -101,7 +101,7 @@ class Teller:
         )
         self._notifier.send(f"STATUS={words}")
 
-    def _status(self, guard: Guard, scheduler: Scheduler, sweeper: Sweeper) -> status.Status:
+    def _status(self, supervisor: Supervisor, scheduler: Scheduler, sweeper: Sweeper) -> status.Status:
         troubles = [
             status.Trouble(path, "failed", it.error.reason, it.error.hint, _iso(it.since))
             for path, it in sweeper.problems.items()
@@ -116,9 +116,9 @@ class Teller:
             pid=os.getpid(),
             since=self._since,
             updated="",
-            roots=tuple(os.path.abspath(root.path) for root in guard.roots),
-            mode=guard.mode,
-            unheard=guard.unheard,
+            roots=tuple(os.path.abspath(root.path) for root in supervisor.roots),
+            mode=supervisor.mode,
+            unheard=supervisor.unheard,
             directories=sweeper.directories,
             sources=sweeper.sources,
             pending=len(scheduler.queue),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import random
 import time
-from array import array
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -15,7 +14,7 @@ from lib.errors import Vanished
 from lib.sync.walk import Folder, Found, Step, Trouble, walk
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from daemon.schedule.scheduler import Scheduler
     from lib.errors import SidecarError
@@ -56,8 +55,8 @@ class Sweeper:
         self._patience_ends = 0.0
         self._sums = Sums()
         self._sources = 0
-        self._inodes = array("Q")
-        self._seen: array[int] | None = None
+        self._folders = 0
+        self._has_walked = False
         self._waiting: set[Task] = set()
         self._unmade: set[Task] = set()
         self._gone: set[Task] = set()
@@ -65,6 +64,7 @@ class Sweeper:
         self._branches: dict[tuple[str, tuple[str, ...], bool], float] = {}
         self._branch: Iterator[Step] | None = None
         self._branch_is_known = False
+        self.on_changed: Callable[[Found, float], None] = lambda _found, _now: None
         self.problems: dict[str, PathFailure] = {}
         self.directories = 0
         self.sources = 0
@@ -86,10 +86,10 @@ class Sweeper:
         self._branches.setdefault((root, parts, False), now)
         self._branches[root, parts, True] = now + settle_seconds
 
-    def take_directories(self) -> array[int] | None:
-        """Return the inodes of all directories that the last sweep saw; None when they were taken."""
-        seen, self._seen = self._seen, None
-        return seen
+    def take_end(self) -> bool:
+        """Tell once that the walk of a sweep has ended."""
+        has_walked, self._has_walked = self._has_walked, False
+        return has_walked
 
     def is_busy(self, now: float) -> bool:
         """Tell whether there is walking to do right now."""
@@ -146,7 +146,7 @@ class Sweeper:
             self._once_more = math.inf
         self._log.info(SWEEP_STARTED, paths=self.roots)
         self._sums, self._began, self._sources = Sums(), now, 0
-        self._inodes, self._problems = array("Q"), {}
+        self._folders, self._problems = 0, {}
         self._waiting.clear()
         self._unmade.clear()
         self._gone = set(self._scheduler.settled)
@@ -157,7 +157,7 @@ class Sweeper:
     def _sweep_on(self, steps: Iterator[Step], now: float) -> None:
         step = next(steps, None)
         if isinstance(step, Folder):
-            self._inodes.append(step.inode)
+            self._folders += 1
         elif isinstance(step, Trouble):
             self._sums.add("failed")
             self._take_trouble(step)
@@ -176,7 +176,10 @@ class Sweeper:
             return
         if not found.is_fresh:
             self._unmade.add(found.task)
+        is_known = found.is_fresh or found.task in self._scheduler.queue
         outcome = self._scheduler.take(found, now)
+        if outcome is None and not is_known:
+            self.on_changed(found, now)
         if outcome is not None:
             self._sums.add_outcome(outcome)
         elif found.task in self._scheduler.queue:
@@ -198,7 +201,7 @@ class Sweeper:
         self._scheduler.forget(self._gone)
         self._gone.clear()
         self.problems = self._problems
-        self.directories, self._seen = len(self._inodes), self._inodes
+        self.directories, self._has_walked = self._folders, True
         self.sources = self._sources
         self._finish_if_done(now)
 

@@ -1,7 +1,7 @@
-"""Which roots lie on a file system that others can write to unseen.
+"""Which file systems a root lies on and has below it, and which of them others can write to unseen.
 
-inotify(7) reports what goes through this machine's own kernel.  What another host writes to a network file
-system, or a FUSE file system's own program to what it shows, no event tells.
+inotify(7) reports what goes through this machine's own kernel.  No event tells what another host writes to a
+network file system, or a FUSE file system's own program to what it shows; nor that something was mounted.
 """
 
 from __future__ import annotations
@@ -13,45 +13,57 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 MOUNTINFO: Final = Path("/proc/self/mountinfo")
-_SHARED: Final = frozenset(
-    {"9p", "afs", "beegfs", "ceph", "cifs", "coda", "fuse", "gfs2", "gpfs", "lustre", "nfs", "nfs4"}
-    | {"ocfs2", "orangefs", "panfs", "smb3", "smbfs", "vboxsf", "virtiofs"}
+UNKNOWN: Final = "an unknown file system"
+_LOCAL: Final = frozenset(
+    # disks of this machine, and of its virtual machine's host
+    {"bcachefs", "btrfs", "ecryptfs", "erofs", "exfat", "ext2", "ext3", "ext4", "f2fs", "fuseblk", "hfs"}
+    | {"hfsplus", "iso9660", "jfs", "msdos", "nilfs2", "ntfs", "ntfs3", "reiserfs", "squashfs", "udf", "ufs"}
+    | {"vfat", "xfs", "zfs"}
+    # memory, and layers over those
+    | {"aufs", "devtmpfs", "fuse.fuse-overlayfs", "hugetlbfs", "overlay", "ramfs", "rootfs", "tmpfs"}
+    # the kernel's own, which no experiment lies on, but which are below the root "/"
+    | {"autofs", "binfmt_misc", "bpf", "cgroup", "cgroup2", "configfs", "debugfs", "devpts", "efivarfs"}
+    | {"fusectl", "fuse.lxcfs", "mqueue", "nsfs", "proc", "pstore", "securityfs", "sysfs", "tracefs"}
 )
-_LOCAL_FUSE: Final = frozenset({"fuse.fuse-overlayfs"})
 _ESCAPED: Final = re.compile(r"\\([0-7]{3})")
 
 
 @dataclass(frozen=True, slots=True)
 class Mount:
-    """A line of ``/proc/self/mountinfo``, proc_pid_mountinfo(5): where what is mounted, and its device."""
+    """A line of ``/proc/self/mountinfo``, proc_pid_mountinfo(5): where, of which type, on which device."""
 
     path: str
     kind: str
-    device: int
+    device: str
 
 
-def shared_with_others(directory: str, mountinfo: Path = MOUNTINFO) -> str:
-    """Name the type of a file system at or below a directory that others can write to unseen; "" if none."""
+def mounts_of(directory: str, mountinfo: Path = MOUNTINFO) -> tuple[Mount, ...]:
+    """Return the mount that a directory lies on, then those below it.
+
+    Paths decide: the device that stat(2) reports is not the mount's on btrfs.
+    """
+    here = os.path.join(os.path.realpath(directory), "")
     try:
-        device = os.stat(directory).st_dev
-        mounts = list(_mounts(mountinfo.read_text(errors="surrogateescape")))
+        mounts = list(_parse(mountinfo.read_text(errors="surrogateescape")))
     except OSError:
-        return ""
-    below = os.path.join(os.path.realpath(directory), "")
-    here = (mount for mount in mounts if mount.device == device or mount.path.startswith(below))
-    return next((mount.kind for mount in here if _is_shared(mount.kind)), "")
+        mounts = []
+    above = [mount for mount in mounts if here.startswith(os.path.join(mount.path, ""))]
+    # of two at one place the later one covers the earlier
+    own = max(reversed(above), key=lambda mount: len(mount.path), default=Mount(here, UNKNOWN, ""))
+    below = (mount for mount in mounts if mount.path.startswith(here) and mount not in above)
+    return (own, *below)
 
 
-def _is_shared(kind: str) -> bool:
-    return kind in _SHARED or (kind.startswith("fuse.") and kind not in _LOCAL_FUSE)
+def shared_kind(mounts: Iterable[Mount]) -> str:
+    """Return the type of the first mount that is not known to be local; "" if all are."""
+    return next((mount.kind for mount in mounts if mount.kind not in _LOCAL), "")
 
 
-def _mounts(text: str) -> Iterator[Mount]:
+def _parse(text: str) -> Iterator[Mount]:
     for line in text.splitlines():
         fields = line.split(" ")
-        major, _, minor = fields[2].partition(":")
         path = _ESCAPED.sub(lambda match: chr(int(match[1], 8)), fields[4])
-        yield Mount(path, fields[fields.index("-") + 1], os.makedev(int(major), int(minor)))
+        yield Mount(path, fields[fields.index("-") + 1], fields[2])

@@ -1,9 +1,8 @@
-"""The watcher: a process that turns watchdog's events into records, and is thrown away when it ails.
+"""The watcher: a process that turns watchdog's events into records, and is replaced when anything goes wrong.
 
 watchdog's threads can die, spin or fall silent while its observer looks alive, and rebuilding one inside a
-process leaks descriptors.  A process of its own is ended by the kernel, wholly, and replaced.  So this
-program mends nothing: any exception in any thread ends it, with its reason as the last record.  It lives as
-long as its standard input and its parent.
+process leaks descriptors.  So this program repairs nothing: an exception in any thread, an overflow and a
+refused watch end it, with the reason as the last record.  It ends with its standard input, or its parent.
 """
 
 from __future__ import annotations
@@ -12,80 +11,107 @@ import ctypes
 import errno
 import logging
 import os
-import select
+import signal
 import sys
 import threading
+import time
 import warnings
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from watchdog import events
+from watchdog.observers import inotify_c
 from watchdog.observers.api import BaseObserver
 from watchdog.observers.inotify import InotifyFullEmitter, InotifyObserver
-from watchdog.observers.inotify_c import InotifyConstants, InotifyEvent
 
-from daemon.watch.handlers import FENCE, QUEUE_DEFAULT, Burst, Canary, Handler, LogReader, Out
-from daemon.watch.protocol import OVERFLOW, READY
+from daemon.watch.handlers import Handler, LogReader, Out
+from daemon.watch.protocol import PONG, READY
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 EVENTS: Final[list[type[events.FileSystemEvent]]] = [
     events.FileClosedEvent,
     events.FileCreatedEvent,
     events.FileMovedEvent,
-    events.FileDeletedEvent,  # no hint, but counts in a burst; the kernel sends them anyway
     events.DirCreatedEvent,
     events.DirMovedEvent,
     events.DirDeletedEvent,
 ]
 """Becomes the kernel's mask.  With none, watchdog 7 drowns in the events of its own walk."""
 
-SAYS_OVERFLOW: Final = hasattr(InotifyEvent, "is_queue_overflow")
-"""watchdog 7.1 logs that the kernel's queue overflowed; before it nobody is told."""
+LOGS_OVERFLOW: Final = hasattr(inotify_c.InotifyEvent, "is_queue_overflow")
+"""True for watchdog 7, false for watchdog 6, which drops the kernel's report of an overflow."""
+
+_PROBE_SECONDS: Final = 1.0
+_PR_SET_PDEATHSIG: Final = 1
+_IN_CLOSE_WRITE: Final = 8
 
 
-class UnlinkedEmitter(InotifyFullEmitter):
-    """For watchdog 6, which lacks what 7 does: never put a watch on what a symbolic link leads to.
-
-    It would report that directory's events under the link's path, and no longer under its own.
-    """
+class Watchdog6Emitter(InotifyFullEmitter):
+    """Does for watchdog 6 what watchdog 7 does by itself."""
 
     def get_event_mask_from_filter(self) -> Any:
-        """Have the kernel refuse links; typed Any because 6 and 7 type this integer apart."""
+        """Have the kernel refuse symbolic links; typed Any because 6 and 7 type this integer apart.
+
+        Otherwise the target's events are reported under the link's path, and no longer under its own.
+        """
         mask = super().get_event_mask_from_filter() or 0
-        return mask | InotifyConstants.IN_DONT_FOLLOW | InotifyConstants.IN_ONLYDIR
+        return mask | inotify_c.InotifyConstants.IN_DONT_FOLLOW | inotify_c.InotifyConstants.IN_ONLYDIR
+
+    def queue_event(self, event: events.FileSystemEvent) -> None:
+        """Watch a directory that was moved in from outside of the root."""
+        if event.is_directory and event.event_type == events.EVENT_TYPE_MOVED and not event.src_path:
+            inotify: Any = self._inotify._inotify  # type: ignore[union-attr]  # noqa: SLF001  # no other way
+            for path, _, _ in os.walk(os.fsencode(event.dest_path)):
+                with suppress(OSError):  # it went meanwhile, or is a link; the probe finds a limit
+                    inotify.add_watch(path)
+        super().queue_event(event)
 
 
-def new_observer() -> BaseObserver:
-    """Make an observer that follows no symbolic links, from either line of watchdog.
+def new_observer(out: Out) -> BaseObserver:
+    """Make an observer that follows no symbolic links and reports overflows, from either line of watchdog.
 
     Its events are "full": what is renamed from outside of the root is moved too, not created.
     """
-    return InotifyObserver(generate_full_events=True) if SAYS_OVERFLOW else BaseObserver(UnlinkedEmitter)
+    if LOGS_OVERFLOW:
+        return InotifyObserver(generate_full_events=True)
+    inotify: Any = vars(inotify_c)["Inotify"]
+    inotify._parse_event_buffer = staticmethod(  # noqa: SLF001  # the last place where watchdog 6 has it
+        overflows_reported(inotify._parse_event_buffer, out.overflowed)  # noqa: SLF001  # as above
+    )
+    return BaseObserver(Watchdog6Emitter)
 
 
-def watch(roots: Sequence[str], canary: str, out: Out, lost: threading.Event) -> NoReturn:
-    """Watch the roots for ever; ``lost`` is set when events were.  Raises OSError when the kernel refuses."""
-    burst = Burst(limit("max_queued_events") or QUEUE_DEFAULT)
-    observer = new_observer()
+def overflows_reported(
+    parse: Callable[[bytes], Iterator[tuple[int, int, int, bytes]]], report: Callable[[], object]
+) -> Callable[[bytes], Iterator[tuple[int, int, int, bytes]]]:
+    """Wrap watchdog 6's parser of the kernel's events: call ``report`` for an overflow."""
+
+    def parse_and_report(buffer: bytes) -> Iterator[tuple[int, int, int, bytes]]:
+        for event in parse(buffer):
+            if event[1] & inotify_c.InotifyConstants.IN_Q_OVERFLOW:
+                report()
+            yield event
+
+    return parse_and_report
+
+
+def watch(roots: Sequence[str], out: Out) -> NoReturn:
+    """Watch the roots for ever.  Raises OSError when the kernel refuses."""
+    directory_came = threading.Event()
+    observer = new_observer(out)
     observer.start()
-    observer.schedule(Canary(out), canary, event_filter=[events.FileClosedEvent])
-    handler = Handler(out, burst)
     for root in roots:
-        schedule(observer, handler, root)
-    if watch_limit_reached(canary):  # watchdog 7 keeps this to itself
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        schedule(observer, Handler(out, root, directory_came.set), root)
+    refuse_at_watch_limit(roots[0])
     out.send(READY)
     while True:
-        if SAYS_OVERFLOW:
-            lost.wait()
-            lost.clear()
-            fence(canary, out)
-        else:
-            burst.wait()
-            out.send(OVERFLOW)
+        directory_came.wait()
+        directory_came.clear()
+        refuse_at_watch_limit(roots[0])
+        time.sleep(_PROBE_SECONDS)
 
 
 def schedule(observer: BaseObserver, handler: Handler, root: str) -> None:
@@ -96,19 +122,21 @@ def schedule(observer: BaseObserver, handler: Handler, root: str) -> None:
         raise OSError(error.errno, error.strerror, root) from error
 
 
-def fence(canary: str, out: Out) -> None:
-    """Have an overflow reported when watchdog 7's reader is through with it.
+def refuse_at_watch_limit(directory: str) -> None:
+    """Raise OSError when this user can have no further watch: watchdog keeps that to itself.
 
-    The reader removes and makes all watches anew, and a file that is saved meanwhile is seen by no event; a
-    sweep that began before might have passed it by.  This event waits in the kernel's queue until the reader
-    is back.  Should it be lost too, there is another overflow behind it.
+    Asking for one is the only way to know, as the limit counts all processes of the user.
     """
-    path = Path(canary, FENCE)
+    libc = ctypes.CDLL(None, use_errno=True)
+    fd = libc.inotify_init1(os.O_CLOEXEC)
+    if fd == -1:
+        return
     try:
-        path.touch()
-        path.unlink()
-    except OSError:
-        out.send(OVERFLOW)
+        refused = libc.inotify_add_watch(fd, os.fsencode(directory), _IN_CLOSE_WRITE) == -1
+        if refused and ctypes.get_errno() == errno.ENOSPC:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    finally:
+        os.close(fd)
 
 
 def limit(name: str) -> int | None:
@@ -116,22 +144,6 @@ def limit(name: str) -> int | None:
     with suppress(OSError, ValueError):
         return int(Path("/proc/sys/fs/inotify", name).read_text(encoding="ascii"))
     return None
-
-
-def watch_limit_reached(directory: str) -> bool:
-    """Tell whether this user can have no further watch, by asking for one on ``directory``.
-
-    Counting does not tell: the limit is the user's, over all of their processes.
-    """
-    libc = ctypes.CDLL(None, use_errno=True)
-    fd = libc.inotify_init1(os.O_CLOEXEC)
-    if fd == -1:
-        return False
-    try:
-        refused = libc.inotify_add_watch(fd, os.fsencode(directory), InotifyConstants.IN_CLOSE_WRITE) == -1
-        return refused and ctypes.get_errno() == errno.ENOSPC
-    finally:
-        os.close(fd)
 
 
 def in_words(error: OSError) -> str:
@@ -152,33 +164,27 @@ def died(thread: str, fault: BaseException | None) -> str:
     return f"{thread} died of {type(fault).__name__}: {fault}"
 
 
-def live_with(parent: int, canary: str) -> None:
-    """End this process when standard input ends or the parent does, and take the canary's directory along.
+def answer(parent: int, out: Out) -> None:
+    """Answer every byte on standard input; end this process with it, or with the parent.
 
-    Both are needed: a worker that the parent forked may hold the pipe open after the parent was killed.
+    A worker that the parent forked may hold the pipe open after the parent was killed.
     """
-    watched = [sys.stdin.fileno()]
-    with suppress(OSError):  # no pidfd on old kernels and in some sandboxes: the pipe must do
-        watched.append(os.pidfd_open(parent))
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() == parent:
-        select.select(watched, [], [])
-    with suppress(OSError):
-        for path in Path(canary).iterdir():
-            path.unlink()
-        Path(canary).rmdir()
+        while os.read(sys.stdin.fileno(), 64):
+            out.send(PONG)
     os._exit(0)
 
 
-def main(parent: int, canary: str, roots: Sequence[str]) -> NoReturn:
+def main(parent: int, roots: Sequence[str]) -> NoReturn:
     """Run the watcher: records on standard output until ``parent`` goes or standard input ends."""
     out = Out(sys.stdout.fileno())
     warnings.simplefilter("ignore")  # one of watchdog 7's prints its whole map of watches, megabytes of it
-    lost = threading.Event()
-    logging.getLogger("watchdog").addHandler(LogReader(out, lost))
+    logging.getLogger("watchdog").addHandler(LogReader(out))
     threading.excepthook = lambda fault: out.give_up(died(type(fault.thread).__name__, fault.exc_value))
     sys.excepthook = lambda _type, fault, _traceback: out.give_up(died("the main thread", fault))
-    threading.Thread(target=live_with, args=(parent, canary), name="lifeline", daemon=True).start()
+    threading.Thread(target=answer, args=(parent, out), name="answer", daemon=True).start()
     try:
-        watch(roots, canary, out, lost)
+        watch(roots, out)
     except OSError as error:
         out.give_up(in_words(error))

@@ -1,17 +1,14 @@
-"""What passes between the watcher process and the service: hints, and the records that carry them.
+"""The protocol between the watcher process and the service: hints, and the records that carry them.
 
-A record is one letter, a payload of bytes without NUL, and a NUL: paths hold every other byte, newlines too,
-so nothing needs to be quoted.  Letters are a private matter of one version's two ends of one pipe.
+A record is one letter, a payload of bytes without NUL, and a NUL.  Paths hold every other byte, newlines too,
+so nothing needs quoting.  The letters are private to the two ends of one pipe.
 """
 
 from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal, Protocol
-
-if TYPE_CHECKING:
-    from collections.abc import Collection
+from typing import Final, Literal, Protocol
 
 HintKind = Literal["closed", "moved", "seen", "directory", "overflow"]
 
@@ -24,13 +21,11 @@ HINTS: Final[dict[bytes, HintKind]] = {
 }
 CLOSED, MOVED, SEEN, DIRECTORY, OVERFLOW = (bytes(letter) for letter in HINTS)
 READY: Final = b"r"
-"""Every watch stands: what happens from here on is reported."""
+"""Every watch is in place: what happens from now on is reported."""
 PONG: Final = b"p"
-"""The canary's file N was closed; the payload is N."""
-BUSY: Final = b"b"
-"""Events arrive, but none that would make a hint: alive, not spinning."""
+"""The answer to a byte on standard input."""
 FATAL: Final = b"f"
-"""The last record of a watcher that gives up; the payload is the reason in words."""
+"""The last record of a watcher that ends by itself; the payload is the reason."""
 END: Final = b"\0"
 
 
@@ -38,10 +33,9 @@ END: Final = b"\0"
 class Hint:
     """Something may have happened at ``path``; only the disk knows.
 
-    ``closed``: a source or metadata file was closed after writing · ``moved``: renamed to ``path``, from
-    wherever · ``seen``: it appeared (created, linked) · ``directory``: a directory appeared, moved to
-    ``path`` or went · ``overflow``: events were lost, or may have been; ``path`` is empty and only a sweep
-    helps.
+    ``closed``: a source or metadata file was closed after writing · ``moved``: it was renamed to ``path`` ·
+    ``seen``: it appeared (created, linked) · ``directory``: a directory appeared, moved to ``path`` or went ·
+    ``overflow``: events were lost, and only a sweep helps; ``path`` is empty.
     """
 
     kind: HintKind
@@ -49,31 +43,26 @@ class Hint:
 
 
 class Hints(Protocol):
-    """A source of hints, as the service sees it; tests bring one that is fed with lists.
+    """A source of hints, as the supervisor sees it.
 
-    All calls come from one thread.  None of them blocks but ``close``, and none raises because the watch
-    broke: that is what ``trouble`` says.
+    All calls come from one thread.  None of them waits, and none raises because the watch broke: ``trouble``
+    reports that.
     """
 
     @property
     def ready(self) -> bool:
-        """True once whatever happens in the roots is reported.  Sweep after this, not before."""
-        ...
-
-    @property
-    def doubtful(self) -> bool:
-        """True while directories that a sweep saw seem unwatched: sweep again in seconds to make sure."""
+        """True once everything that happens in the roots is reported.  Sweep after this, not before."""
         ...
 
     @property
     def ended(self) -> bool:
-        """True once a read found that no hint will ever come again: ask ``trouble`` why."""
+        """True once a read found that no hint will come any more; ``trouble`` has the reason."""
         ...
 
     def fileno(self) -> int:
         """Return the descriptor to select on for reading; valid until ``close``.
 
-        After the watch ended it stays readable.
+        It stays readable after the watch ended.
         """
         ...
 
@@ -81,20 +70,15 @@ class Hints(Protocol):
         """Return the hints that have arrived, oldest first; may be empty."""
         ...
 
-    def ping(self) -> None:
-        """Ask for a sign of life.  Call it every two to four seconds."""
-        ...
+    def trouble(self, now: float) -> str | None:
+        """Return why the watch must be replaced, or None while it seems sound.
 
-    def trouble(self, now: float, directories: Collection[int] | None = None) -> str | None:
-        """Say why the watch must be replaced, or None while it seems sound.
-
-        ``now`` is monotonic, in seconds.  ``directories`` are inode numbers of the directories below the
-        roots, roots included, that a sweep which has just ended could list.
+        Call it every few seconds; ``now`` is monotonic, in seconds.
         """
         ...
 
-    def close(self, timeout: float = 2.0) -> None:
-        """End the watch and leave nothing behind.  May be called twice."""
+    def close(self) -> None:
+        """End the watch.  May be called twice."""
         ...
 
 

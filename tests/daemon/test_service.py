@@ -109,6 +109,12 @@ def is_made(source: Path) -> bool:
     return all(source.with_suffix(suffix).exists() for suffix in (".json", ".md"))
 
 
+def is_locked_by(root: Root) -> bool:
+    """Look at a root, and tell whether its lock was to be had."""
+    root.look()
+    return root.is_usable
+
+
 def test_it_runs_from_start_to_stop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is there is made; SIGTERM ends it; nothing is left but the sidecars."""
     monkeypatch.setenv("RUNTIME_DIRECTORY", str(tmp_path))
@@ -213,16 +219,16 @@ def test_a_watch_that_ended_is_replaced_and_a_sweep_follows(house: House) -> Non
     assert "mode='watching'" in repr(house.status())
 
 
-def test_an_answer_to_a_ping_asks_for_no_other(house: House) -> None:
-    """Each turn that it woke pinged once more, and the loop spun as fast as the watcher answered."""
+def test_an_answer_of_the_watch_asks_for_no_other(house: House) -> None:
+    """Each turn that it woke would ask once more, and the loop spin as fast as the watcher answers."""
     house.open()
     house.turn_until(lambda: house.is_quiet)
     [watch] = house.watches
-    before = watch.pings
+    before = watch.looks
     for _ in range(20):
         os.write(watch._write, b".")
         house.service._turn()
-    assert watch.pings <= before + 3
+    assert watch.looks <= before + 3
 
 
 def test_a_reload_takes_effect_on_what_comes(house: House) -> None:
@@ -263,9 +269,9 @@ def test_a_reload_may_change_the_roots(house: House, tmp_path: Path) -> None:
     house.turn_until(lambda: source and is_made(source))
     assert house.watches[-1].roots == [str(came), str(kept)]
     other = Root(str(gone))
-    assert other.lock()
+    assert is_locked_by(other)
     other.unlock()
-    assert not Root(str(kept)).lock()
+    assert not is_locked_by(Root(str(kept)))
 
 
 def test_a_reload_onto_somebody_elses_root_is_rejected(house: House, tmp_path: Path) -> None:
@@ -273,18 +279,52 @@ def test_a_reload_onto_somebody_elses_root_is_rejected(house: House, tmp_path: P
     (tmp_path / "theirs").mkdir()
     (tmp_path / "free").mkdir()
     theirs, free = Root(str(tmp_path / "theirs")), Root(str(tmp_path / "free"))
-    assert theirs.lock()
+    assert is_locked_by(theirs)
     house.open()
     house.fresh = replace(house.config, roots=(free.path, theirs.path))
     os.kill(os.getpid(), signal.SIGHUP)
     house.turn_until(lambda: "config.rejected" in house.log.names)
     assert "config.reloaded" not in house.log.names
-    assert free.lock()
+    assert is_locked_by(free)
     free.unlock()
     theirs.unlock()
     source = house.put()
     house.feed("closed", source)
     house.turn_until(lambda: is_made(source))
+
+
+def test_a_reload_may_call_a_root_by_another_name(house: House, tmp_path: Path) -> None:
+    """A link to it, say: its lock is kept all the while."""
+    link = tmp_path / "link"
+    link.symlink_to("root")
+    house.open()
+    house.fresh = replace(house.config, roots=(str(link),))
+    os.kill(os.getpid(), signal.SIGHUP)
+    house.turn_until(lambda: "config.reloaded" in house.log.names)
+    assert not is_locked_by(Root(str(house.root)))
+    source = house.put()
+    house.feed("closed", link / source.name)
+    house.turn_until(lambda: is_made(source))
+
+
+@pytest.mark.parametrize("inner", ["", "inner"])
+def test_two_names_of_a_root_are_told_as_that(house: House, tmp_path: Path, inner: str) -> None:
+    """At the start and by a reload; not as another service, and the old roots stay in force."""
+    (house.root / inner).mkdir(exist_ok=True)
+    link = tmp_path / "link"
+    link.symlink_to(house.root / inner)
+    both = replace(house.config, roots=(str(link), str(house.root)))
+    house.open()
+    house.fresh = both
+    os.kill(os.getpid(), signal.SIGHUP)
+    house.turn_until(lambda: "config.rejected" in house.log.names)
+    house.config = both
+    service = house.make()
+    assert service.run() == 1
+    relation = "lies inside" if inner else "is the same directory as"
+    reasons = [house.log.of(name)[-1]["reason"] for name in ("config.rejected", "service.stopped")]
+    assert reasons == [f"{link} {relation} {house.root}"] * 2
+    assert not is_locked_by(Root(str(house.root)))
 
 
 def test_the_status_tells_how_it_is(house: House) -> None:
@@ -338,7 +378,7 @@ def test_a_second_service_says_so_and_ends(house: House, monkeypatch: pytest.Mon
     """One a root."""
     monkeypatch.setattr(module, "_LOCK_SECONDS", 0.1)
     first = Root(str(house.root))
-    assert first.lock()
+    assert is_locked_by(first)
     assert house.service.run() == 1
     first.unlock()
     [stopped] = house.log.of("service.stopped")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from doubles import NEVER, FakePool, Log, inode_of, task_of
+from doubles import NEVER, FakePool, Log, task_of
 from support import SECOND_NS, save
 
 from daemon.schedule import sweeper as module
@@ -287,14 +287,26 @@ def test_sources_are_counted_once(bench: SweeperBench) -> None:
     assert bench.log.names.count("source.recovered") == 1
 
 
-def test_inodes_of_all_directories_are_given_once(bench: SweeperBench) -> None:
-    """They tell the watch what it must cover, roots included, after each sweep."""
+def test_the_end_of_a_walk_is_told_once(bench: SweeperBench) -> None:
+    """With the number of directories that it went through, the root included."""
     bench.save("a", "d/e/b", ".git/x")
-    assert bench.sweeper.take_directories() is None
+    assert not bench.sweeper.take_end()
     bench.sweep()
-    expected = {inode_of(bench.root / place) for place in (".", "d", "d/e")}
-    assert set(bench.sweeper.take_directories() or ()) == expected
-    assert bench.sweeper.take_directories() is None
+    assert bench.sweeper.take_end()
+    assert not bench.sweeper.take_end()
+    assert bench.sweeper.directories == 3
+
+
+def test_a_change_that_nothing_was_known_about_is_told(bench: SweeperBench) -> None:
+    """Not what a hint named, what is fresh, or what failed before and is still the same."""
+    told: list[str] = []
+    bench.sweeper.on_changed = lambda found, _now: told.append(found.task.name)
+    bench.save("hinted", "unhinted")
+    bench.scheduler.hint(task_of(bench.root / "hinted_completions.npy"), bench.now, closed=True)
+    bench.walk()
+    assert told == ["unhinted_completions.npy"]
+    bench.sweep()
+    assert told == ["unhinted_completions.npy"]
 
 
 def test_a_new_directory_is_looked_into_at_once_and_when_it_has_settled(bench: SweeperBench) -> None:

@@ -1,113 +1,108 @@
-"""The judges of the watcher, with a clock that is passed in, and the readings from /proc they go by."""
+"""The sweep judges the watch: a change that no hint announced proves that it is incomplete."""
 
 from __future__ import annotations
 
 import os
-import time
+
+import pytest
 
 from daemon.watch import health
+from daemon.watch.health import Announcements
+from lib.sync.walk import Found, Task
+
+SINCE = 1_000_000.0
+"""When the watch stood, on the files' clock; the monotonic one says 0 then."""
 
 
-def test_silence_without_a_question_is_not_deafness() -> None:
-    """Nobody asked, nobody answers."""
-    judge = health.Deafness()
-    assert not any(judge.look(float(now), asked=False, heard=False) for now in range(100))
+class Court:
+    """Announcements since a watch stood."""
+
+    def __init__(self) -> None:
+        self.announcements = Announcements()
+        self.announcements.begin(SINCE)
+
+    def finds(self, name: str, changed: float, now: float) -> None:
+        """Have a sweep find a source out of date, ``changed`` and ``now`` in seconds after the start."""
+        times = (0, 0, 0, 0, 0, 0, 0, 0, 0, SINCE + changed)
+        self.announcements.found(Found(task(name), os.stat_result(times), ()), now, SINCE + now)
+
+    def hears(self, name: str, now: float) -> None:
+        """Have a hint arrive."""
+        self.announcements.announced(task(name), SINCE + now)
 
 
-def test_an_open_question_is_deafness_after_ten_seconds_of_silence() -> None:
-    """Not before, and counted from when it was first seen open."""
-    judge = health.Deafness()
-    assert judge.look(5.0, asked=True, heard=False) is None
-    assert judge.look(14.9, asked=True, heard=False) is None
-    assert judge.look(15.0, asked=True, heard=False) == "it did not answer for 10 s"
+def task(name: str) -> Task:
+    """Name a source."""
+    return Task("/r", ("d",), name)
 
 
-def test_any_record_counts_as_a_sign_of_life() -> None:
-    """An answer may stand in line behind a thousand hints."""
-    judge = health.Deafness()
-    judge.look(0.0, asked=True, heard=False)
-    assert judge.look(20.0, asked=True, heard=True) is None
-    assert judge.look(29.0, asked=True, heard=False) is None
-    assert judge.look(30.0, asked=True, heard=False) is not None
+@pytest.fixture
+def court() -> Court:
+    """Begin with a watch that stands."""
+    return Court()
 
 
-def test_an_answer_closes_the_question() -> None:
-    """The next question has ten seconds of its own."""
-    judge = health.Deafness()
-    judge.look(0.0, asked=True, heard=False)
-    judge.look(9.0, asked=False, heard=True)
-    assert judge.look(11.0, asked=True, heard=False) is None
+def test_a_change_that_no_hint_announced_is_proof_two_seconds_later(court: Court) -> None:
+    """The hint may still be on its way; the reason names the source."""
+    court.finds("a_completions.npy", changed=10.0, now=20.0)
+    assert court.announcements.verdict(21.9) is None
+    assert court.announcements.verdict(22.0) == "no event announced /r/d/a_completions.npy"
+    assert court.announcements.verdict(23.0) is None
 
 
-def test_working_all_the_time_for_nothing_is_spinning() -> None:
-    """Nine tenths of a processor over five seconds and no event."""
-    judge = health.Spin()
-    assert judge.look(0.0, 1.0, eventful=False) is None
-    assert judge.look(4.0, 5.0, eventful=False) is None
-    assert judge.look(5.0, 5.5, eventful=False) == "it burns a processor without events"
+@pytest.mark.parametrize("heard", [10.0, 15.0, 21.0])
+def test_a_hint_before_or_soon_after_clears_the_watch(court: Court, heard: float) -> None:
+    """It arrived at any moment since the change."""
+    if heard < 20.0:
+        court.hears("a", heard)
+    court.finds("a", changed=10.0, now=20.0)
+    if heard >= 20.0:
+        court.hears("a", heard)
+    assert court.announcements.verdict(30.0) is None
 
 
-def test_working_on_events_is_not_spinning() -> None:
-    """However much."""
-    judge = health.Spin()
-    assert not any(judge.look(float(now), float(now), eventful=now % 4 == 0) for now in range(60))
+def test_a_hint_of_an_earlier_change_does_not(court: Court) -> None:
+    """The source was saved again since."""
+    court.hears("a", 5.0)
+    court.finds("a", changed=10.0, now=20.0)
+    assert court.announcements.verdict(30.0) is not None
 
 
-def test_a_moment_of_work_in_a_quiet_while_is_not_spinning() -> None:
-    """Every five seconds are judged by themselves: old rest excuses nothing, old work is forgiven."""
-    judge = health.Spin()
-    judge.look(0.0, 0.0, eventful=False)
-    assert judge.look(5.0, 4.0, eventful=False) is None
-    assert judge.look(10.0, 4.1, eventful=False) is None
-    assert judge.look(15.0, 9.1, eventful=False) is not None
+@pytest.mark.parametrize("changed", [-5.0, 0.0, 18.5, 30.0])
+def test_changes_before_the_watch_and_changes_of_this_moment_prove_nothing(
+    court: Court, changed: float
+) -> None:
+    """Nor do those in the future, when a clock was set back."""
+    court.finds("a", changed=changed, now=20.0)
+    assert court.announcements.verdict(30.0) is None
 
 
-def test_growth_is_measured_from_the_first_look() -> None:
-    """A big tree needs much memory and may have it; a small one that grows big does not."""
-    judge = health.Growth()
-    assert judge.look(20 * 2**20) is None
-    assert judge.look(250 * 2**20) is None
-    assert judge.look(300 * 2**20) == "it has grown by 280 MiB"
-    big = health.Growth()
-    big.look(1000 * 2**20)
-    assert big.look(2000 * 2**20) is None
+def test_it_is_said_at_most_once_in_ten_minutes(court: Court) -> None:
+    """A memory-mapped writer changes its file without an event, again and again."""
+    verdicts = []
+    for now in range(20, 2000, 10):
+        court.finds("a", changed=now - 5.0, now=float(now))
+        verdicts += [now + 2.0] if court.announcements.verdict(now + 2.0) else []
+    assert verdicts == [22.0, 622.0, 1222.0, 1822.0]
 
 
-def test_a_gap_counts_when_it_is_there_twice_seconds_apart() -> None:
-    """Once is doubt, twice at once is too, later it is trouble."""
-    judge = health.Gaps()
-    assert judge.look(0.0, {1, 2, 3, 4}, {1, 2}) is None
-    assert judge.suspects == {3, 4}
-    assert judge.look(1.0, {1, 2, 3, 4}, {1, 2}) is None
-    assert judge.look(3.0, {1, 2, 3, 4}, {1, 2}) == "2 directories are not watched"
+def test_a_watch_that_was_replaced_begins_anew(court: Court) -> None:
+    """What changed before it stood is not its fault, nor the suspicion of the old one."""
+    court.finds("a", changed=10.0, now=20.0)
+    court.announcements.end()
+    assert court.announcements.verdict(30.0) is None
+    court.finds("b", changed=25.0, now=30.0)
+    court.announcements.begin(SINCE + 40.0)
+    court.finds("c", changed=35.0, now=50.0)
+    assert court.announcements.verdict(60.0) is None
 
 
-def test_gaps_that_come_and_go_are_no_trouble() -> None:
-    """Directories that are made and removed all the time are sometimes ahead of their events."""
-    judge = health.Gaps()
-    assert not any(judge.look(float(now), {0, now}, {0}) for now in range(1, 60, 4))
-    assert judge.look(99.0, {0}, {0}) is None
-    assert not judge.suspects
-
-
-def test_where_no_number_agrees_only_counts_are_compared() -> None:
-    """Stacked filesystems number their directories twice."""
-    assert health.unwatched({1, 2}, {11, 12}) == frozenset()
-    assert health.unwatched({1, 2, 3}, {11, 12}) == {1, 2, 3}
-    assert health.unwatched(set(), set()) == frozenset()
-
-
-def test_the_readings_are_those_of_the_process() -> None:
-    """Against what the process knows of itself."""
-    used = time.process_time()
-    assert abs((health.cpu_seconds(os.getpid()) or 0.0) - used) < 0.5
-    assert 2**20 < (health.resident_bytes(os.getpid()) or 0) < 2**32
-    assert health.watched_inodes(os.getpid()) == []
-
-
-def test_a_process_that_is_not_there_reads_as_unknown() -> None:
-    """It may end between a look and the next."""
-    nobody = 2**22 + 1
-    assert health.cpu_seconds(nobody) is None
-    assert health.resident_bytes(nobody) is None
-    assert health.watched_inodes(nobody) is None
+def test_what_was_forgotten_proves_nothing(court: Court) -> None:
+    """Of more hints than are remembered the oldest go, and with them what happened before."""
+    for number in range(health.REMEMBERED + 1):
+        court.hears(str(number), 1.0 + number)
+    now = 10.0 + health.REMEMBERED
+    court.finds("0", changed=0.5, now=now)
+    assert court.announcements.verdict(now + 5.0) is None
+    court.finds("unheard", changed=now - 5.0, now=now)
+    assert court.announcements.verdict(now + 5.0) is not None

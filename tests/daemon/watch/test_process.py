@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import logging
 import os
-import threading
-import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 from watchdog import events
@@ -73,62 +72,55 @@ def test_every_kind_of_hint_has_its_letter() -> None:
     assert len(set(HINTS.values())) == len(HINTS)
 
 
-def test_the_handler_tells_once_a_second_that_it_is_busy_with_other_things(pipe: tuple[int, int]) -> None:
-    """So that work on foreign files is not taken for spinning, and costs no record each."""
-    handler = watch_events.Handler(watch_events.Out(pipe[1]), watch_events.Burst(16384))
-    for n in range(100):
-        handler.dispatch(events.FileClosedEvent(f"r/{n}.txt"))
-    assert os.read(pipe[0], 1000) == b"b\0"
+def test_a_handler_reports_no_hidden_name_below_its_root(pipe: tuple[int, int]) -> None:
+    """Neither files nor directories; dots above the root, and inside of names, do not count."""
+    told: list[str] = []
+    handler = watch_events.Handler(watch_events.Out(pipe[1]), "/home/.x/r/", lambda: told.append("directory"))
+    for path in ("/home/.x/r/.n_completions.npy", "/home/.x/r/.git/n_completions.npy"):
+        handler.dispatch(events.FileClosedEvent(path))
+    handler.dispatch(events.DirCreatedEvent("/home/.x/r/a/.b"))
+    assert told == []
+    handler.dispatch(events.FileClosedEvent("/home/.x/r/a.b_completions.npy"))
+    handler.dispatch(events.DirCreatedEvent("/home/.x/r/a"))
+    assert told == ["directory"]
+    assert os.read(pipe[0], 1000) == b"c/home/.x/r/a.b_completions.npy\0d/home/.x/r/a\0"
 
 
-def test_a_burst_is_suspect_from_a_quarter_of_the_queue_on() -> None:
-    """Events without a second of rest between them."""
-    burst = watch_events.Burst(400)
-    for n in range(99):
-        burst.add(n * 0.01)
-    assert not burst.suspected.is_set()
-    burst.add(1.0)
-    assert burst.suspected.is_set()
+class Ended(BaseException):
+    """The end of a process that is not to end."""
 
 
-def test_a_big_queue_does_not_make_bursts_rare() -> None:
-    """A machine may allow millions; what a burst may lose is then little, what it may hide is not."""
-    burst = watch_events.Burst(10**7)
-    for _ in range(4096):
-        burst.add(0.0)
-    assert burst.suspected.is_set()
+@pytest.mark.parametrize(
+    ("level", "text", "expected"),
+    [
+        (logging.WARNING, "something else", b""),
+        (logging.WARNING, "Inotify queue overflowed; filesystem events were lost", b"o\0f"),
+        (logging.ERROR, "Unable to rebuild", b"fwatchdog logged an error: Unable to rebuild\0"),
+    ],
+)
+def test_what_watchdog_logs_of_lost_events_and_errors_ends_the_process(
+    pipe: tuple[int, int], monkeypatch: pytest.MonkeyPatch, level: int, text: str, expected: bytes
+) -> None:
+    """The words are those of watchdog 7.1; other warnings are ignored."""
+
+    def end(_status: int) -> NoReturn:
+        raise Ended
+
+    monkeypatch.setattr(os, "_exit", end)
+    reader = watch_events.LogReader(watch_events.Out(pipe[1]))
+    with contextlib.suppress(Ended):
+        reader.emit(logging.LogRecord("watchdog", level, "", 0, text, (), None))
+    os.write(pipe[1], b"END")
+    assert os.read(pipe[0], 1000).startswith(expected or b"END")
 
 
-def test_rests_and_minutes_end_a_burst() -> None:
-    """A tree where something always happens is not suspect for that."""
-    burst = watch_events.Burst(400)
-    for n in range(1000):
-        burst.add(n * 1.5)
-    for n in range(1000):
-        burst.add(2000 + n * 0.9)
-    assert not burst.suspected.is_set()
-
-
-def test_a_suspect_burst_is_reported_when_it_is_over() -> None:
-    """The wait ends after a rest, and the next wait is for the next burst."""
-    burst = watch_events.Burst(4)
-    burst.add(time.monotonic() - 5)
-    burst.wait()
-    assert not burst.suspected.is_set()
-
-
-def test_watchdogs_word_of_an_overflow_is_noted_and_other_warnings_are_not(pipe: tuple[int, int]) -> None:
-    """The words are those of watchdog 7.1."""
-    lost = threading.Event()
-    reader = watch_events.LogReader(watch_events.Out(pipe[1]), lost)
-
-    def say(text: str) -> None:
-        reader.emit(logging.LogRecord("watchdog", logging.WARNING, "", 0, text, (), None))
-
-    say("something else")
-    assert not lost.is_set()
-    say("Inotify queue overflowed; filesystem events were lost")
-    assert lost.is_set()
+def test_an_overflow_is_reported_from_the_events_of_watchdog_6() -> None:
+    """It comes with the watch -1, which watchdog 6 passes over."""
+    reported: list[str] = []
+    rows = [(1, 8, 0, b"a"), (-1, 0x4000, 0, b""), (2, 8, 0, b"b")]
+    parse = watcher.overflows_reported(lambda _buffer: iter(rows), lambda: reported.append("lost"))
+    assert list(parse(b"")) == rows
+    assert reported == ["lost"]
 
 
 @pytest.mark.parametrize(

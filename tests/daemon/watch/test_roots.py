@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 from typing import TYPE_CHECKING
 
@@ -52,21 +54,29 @@ def test_paths_are_split_where_there_is_no_working_directory(
     assert Root("exp").parts_of("exp/a") == ("a",)
 
 
-def test_a_look_tells_what_changed(tmp_path: Path) -> None:
-    """The first look, coming, going, being replaced, becoming a file; and nothing in between."""
+def looked_at(root: Root) -> tuple[bool, bool]:
+    """Look, and tell whether the root is usable, and taken."""
+    root.look()
+    return root.is_usable, root.is_taken
+
+
+def test_a_look_finds_which_directory_stands_there(tmp_path: Path) -> None:
+    """None, one, another one, none, a file."""
     path = tmp_path / "root"
     root = Root(str(path))
-    assert root.look()
-    assert (root.look(), root.is_there) == (False, False)
+    assert looked_at(root) == (False, False)
     path.mkdir()
-    assert root.look()
-    assert (root.look(), root.is_there) == (False, True)
+    assert looked_at(root) == (True, False)
+    before = root.identity
     path.rename(tmp_path / "old")
     path.mkdir()
-    assert (root.look(), root.is_there) == (True, True)
+    assert looked_at(root) == (True, False)
+    assert root.identity != before
     path.rmdir()
+    assert looked_at(root) == (False, False)
     path.touch()
-    assert (root.look(), root.is_there) == (True, False)
+    assert looked_at(root) == (False, False)
+    root.unlock()
 
 
 def test_a_root_may_be_a_link(tmp_path: Path) -> None:
@@ -77,9 +87,12 @@ def test_a_root_may_be_a_link(tmp_path: Path) -> None:
     link.symlink_to("one")
     root = Root(str(link))
     root.look()
+    before = root.identity
     link.unlink()
     link.symlink_to("two")
-    assert (root.look(), root.is_there) == (True, True)
+    root.look()
+    assert root.identity not in {before, None}
+    root.unlock()
 
 
 def test_a_root_is_made_with_its_parents(tmp_path: Path) -> None:
@@ -94,20 +107,100 @@ def test_a_root_is_made_with_its_parents(tmp_path: Path) -> None:
 
 
 def test_one_service_a_root(tmp_path: Path) -> None:
-    """The second one is refused until the first one lets go; no file is left."""
+    """The second one is refused until the first one lets go, and tries again; no file is left."""
     first, second = Root(str(tmp_path)), Root(str(tmp_path))
-    assert first.lock()
-    assert first.lock()
-    assert not second.lock()
+    assert looked_at(first) == (True, False)
+    assert looked_at(second) == (False, True)
     first.unlock()
     first.unlock()
-    assert second.lock()
+    assert looked_at(second) == (True, False)
     second.unlock()
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_root_that_is_not_there_needs_no_lock(tmp_path: Path) -> None:
-    """There is nothing to share."""
-    root = Root(str(tmp_path / "missing"))
-    assert root.lock()
+def test_a_lock_is_never_let_go_while_its_directory_stands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No system call of a second look is about the lock, so nobody can slip in."""
+    root = Root(str(tmp_path))
+    root.look()
+    monkeypatch.setattr(fcntl, "flock", None)
+    monkeypatch.setattr(os, "close", None)
+    for _ in range(3):
+        assert looked_at(root) == (True, False)
+    monkeypatch.undo()
     root.unlock()
+
+
+def test_a_replaced_root_is_locked_before_the_old_one_is_let_go(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At every moment the service holds one of the two."""
+    path = tmp_path / "root"
+    path.mkdir()
+    root = Root(str(path))
+    root.look()
+    old = tmp_path / "old"
+    path.rename(old)
+    path.mkdir()
+    free: list[bool] = []
+    flock = fcntl.flock
+
+    def observe(descriptor: int, operation: int) -> None:
+        other = os.open(old, os.O_RDONLY)
+        try:
+            flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            free.append(True)
+        except BlockingIOError:
+            free.append(False)
+        finally:
+            os.close(other)
+        flock(descriptor, operation)
+
+    monkeypatch.setattr(fcntl, "flock", observe)
+    assert looked_at(root) == (True, False)
+    assert free == [False]
+    assert looked_at(Root(str(path))) == (False, True)
+    root.unlock()
+
+
+def test_where_directories_cannot_be_locked_it_does_without(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """NFS wants a writable descriptor for an exclusive lock, which a directory never has."""
+
+    def refuse(_descriptor: int, _operation: int) -> None:
+        raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    root = Root(str(tmp_path))
+    assert looked_at(root) == (True, False)
+    root.unlock()
+
+
+def test_another_name_of_a_root_takes_its_lock_over(tmp_path: Path) -> None:
+    """When the configuration calls the directory by another path from now on."""
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real")
+    old, new = Root(str(tmp_path / "real")), Root(str(tmp_path / "link"))
+    old.look()
+    new.look([old])
+    assert (new.is_usable, new.is_taken) == (True, False)
+    old.unlock()
+    assert looked_at(Root(str(tmp_path / "real"))) == (False, True)
+    new.unlock()
+
+
+def test_two_names_of_one_directory_and_nested_roots_are_told_as_that(tmp_path: Path) -> None:
+    """Through links too; what merely begins alike is apart, and so is what is not there."""
+    (tmp_path / "real" / "inner").mkdir(parents=True)
+    (tmp_path / "real-2").mkdir()
+    (tmp_path / "link").symlink_to("real")
+    (tmp_path / "deep").symlink_to("real/inner")
+    real, link, deep, apart, gone, gone_too = (
+        Root(str(tmp_path / name)) for name in ("real", "link", "deep", "real-2", "gone", "gone-2")
+    )
+    assert link.overlap([real, link]) == f"{link.path} is the same directory as {real.path}"
+    assert deep.overlap([real, deep]) == f"{deep.path} lies inside {real.path}"
+    for root in (real, apart, gone, gone_too):
+        assert root.overlap([real, deep, apart, gone, gone_too]) == ""

@@ -1,4 +1,4 @@
-"""The guard: the watch is judged and replaced, roots come and go, sweeps follow; a fed watch plays along."""
+"""The supervisor: a fed watch is judged and replaced, roots come and go, sweeps follow."""
 
 from __future__ import annotations
 
@@ -10,24 +10,37 @@ from typing import TYPE_CHECKING
 import pytest
 from doubles import FakeWatch, Log
 
+from daemon.watch.mounts import Mount
 from daemon.watch.protocol import Hint
 from daemon.watch.roots import Root
-from daemon.watch.supervisor import CALM_CHECK_SECONDS, CHECK_SECONDS, Guard
+from daemon.watch.supervisor import CALM_CHECK_SECONDS, CHECK_SECONDS, Supervisor
+from lib.sync.walk import Found, Task
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
 
+EPOCH = 1_000_000.0
+DISK = Mount("/", "ext4", "8:1")
+
+
 class Post:
-    """A guard over one root, and the watches it had made."""
+    """A supervisor over roots, and the watches it had made."""
 
     def __init__(self, *paths: Path) -> None:
         self.log, self.now = Log(), 1000.0
         self.watches: list[FakeWatch] = []
         self.refusal: OSError | None = None
         self.ready = True
-        self.guard = Guard([Root(str(path)) for path in paths], self._make, self.log)
+        self.mounts: tuple[Mount, ...] = (DISK,)
+        self.supervisor = Supervisor(
+            [Root(str(path)) for path in paths],
+            self._make,
+            self.log,
+            clock=lambda: EPOCH + self.now,
+            mounts=lambda _root: self.mounts,
+        )
 
     def _make(self, roots: list[str]) -> FakeWatch:
         if self.refusal:
@@ -37,35 +50,35 @@ class Post:
         self.watches.append(watch)
         return watch
 
-    def check(self, seconds: float = 2.0, directories: list[int] | None = None) -> bool:
+    def check(self, seconds: float = 2.0) -> bool:
         """Let time pass and check."""
         self.now += seconds
-        return self.guard.check(self.now, directories)
+        return self.supervisor.check(self.now)
 
 
 @pytest.fixture
 def post(tmp_path: Path) -> Iterator[Post]:
-    """Set a guard over a root that is there."""
+    """Set a supervisor over a root that is there."""
     (tmp_path / "root").mkdir()
     post = Post(tmp_path / "root")
     yield post
-    post.guard.close()
-    post.guard.close()
+    post.supervisor.close()
+    post.supervisor.close()
     assert all(watch.closed for watch in post.watches)
 
 
 def test_the_first_check_makes_a_watch_and_asks_for_a_sweep(post: Post) -> None:
     """Watch first, then sweep; then all is quiet."""
-    assert not post.guard.is_ready
-    assert post.guard.next_due() <= 0.0
+    assert not post.supervisor.is_ready
+    assert post.supervisor.next_due() <= 0.0
     post.check()
-    assert [watch.roots for watch in post.watches] == [[post.guard.roots[0].path]]
-    assert post.guard.is_ready
+    assert [watch.roots for watch in post.watches] == [[post.supervisor.roots[0].path]]
+    assert post.supervisor.is_ready
     assert post.check(0.1)
     assert not post.check(0.1)
     assert not post.check()
     assert post.log.events == []
-    assert post.guard.mode == "watching"
+    assert post.supervisor.mode == "watching"
 
 
 def test_a_watch_that_becomes_ready_asks_for_a_sweep_once(post: Post) -> None:
@@ -73,40 +86,31 @@ def test_a_watch_that_becomes_ready_asks_for_a_sweep_once(post: Post) -> None:
     post.ready = False
     post.check()
     post.check(0.1)
-    assert not post.guard.is_ready
-    assert not post.guard.is_settled
-    assert post.guard.mode == "sweeping only"
+    assert not post.supervisor.is_ready
+    assert not post.supervisor.is_settled
+    assert post.supervisor.mode == "sweeping only"
     post.watches[0].ready = True
     assert post.check(0.1)
     assert not post.check(0.1)
-    assert post.guard.is_settled
+    assert post.supervisor.is_settled
 
 
-def test_the_watch_is_asked_for_a_sign_of_life_every_two_seconds(post: Post) -> None:
+def test_the_watch_is_judged_every_two_seconds(post: Post) -> None:
     """Not more often, however often the loop turns."""
     for _ in range(100):
         post.check(0.1)
-    assert 4 <= post.watches[0].pings <= 6
-    assert len(post.watches[0].looks) == post.watches[0].pings
+    assert 4 <= post.watches[0].looks <= 6
 
 
 def test_a_watch_that_hears_nothing_is_looked_at_less_often(post: Post) -> None:
     """After a calm minute every five seconds; the first hint ends the calm."""
     for _ in range(20):
         post.check(5.0)
-    assert post.guard.next_due() == post.now + CALM_CHECK_SECONDS
+    assert post.supervisor.next_due() == post.now + CALM_CHECK_SECONDS
     post.watches[0].feed(Hint("closed", "/r/a_completions.npy"))
-    post.guard.read()
+    post.supervisor.read()
     post.check(5.0)
-    assert post.guard.next_due() == post.now + CHECK_SECONDS
-
-
-def test_directories_of_a_sweep_are_shown_to_the_watch_at_once(post: Post) -> None:
-    """Fresh from the walk."""
-    post.check()
-    post.check(0.1)
-    post.check(0.1, [1, 2, 3])
-    assert post.watches[0].looks == [[1, 2, 3]]
+    assert post.supervisor.next_due() == post.now + CHECK_SECONDS
 
 
 def test_a_watch_in_trouble_is_replaced_at_once(post: Post) -> None:
@@ -120,7 +124,7 @@ def test_a_watch_in_trouble_is_replaced_at_once(post: Post) -> None:
     assert post.check(0.1)
     [degraded] = post.log.of("watch.degraded")
     assert degraded["reason"] == "it fell silent"
-    assert post.guard.degraded == "it fell silent"
+    assert post.supervisor.degraded == "it fell silent"
 
 
 def test_a_watch_that_ended_is_checked_at_once(post: Post) -> None:
@@ -129,8 +133,8 @@ def test_a_watch_that_ended_is_checked_at_once(post: Post) -> None:
     post.watches[0].ended, post.watches[0].reason = True, "it ended"
     post.check(0.1)
     assert len(post.watches) == 1
-    post.guard.read()
-    assert post.guard.next_due() <= post.now
+    post.supervisor.read()
+    assert post.supervisor.next_due() <= post.now
     post.check(0.0)
     assert len(post.watches) == 2
 
@@ -158,7 +162,7 @@ def test_a_watch_that_stays_sound_ends_the_alarm(post: Post) -> None:
     for _ in range(20):
         post.check()
     assert post.log.names == ["watch.degraded", "watch.restored"]
-    assert post.guard.degraded == ""
+    assert post.supervisor.degraded == ""
     post.watches[-1].reason = "it died"
     post.check()
     assert not post.watches[-1].closed
@@ -179,10 +183,10 @@ def test_a_watch_that_cannot_be_made_leaves_the_work_to_sweeps(post: Post) -> No
     """No process, no descriptor: said with the system's words, tried again later."""
     post.refusal = OSError(errno.EMFILE, os.strerror(errno.EMFILE))
     post.check()
-    assert post.guard.watch is None
-    assert post.guard.read() == []
-    assert post.guard.mode == "sweeping only"
-    assert post.guard.is_settled
+    assert post.supervisor.watch is None
+    assert post.supervisor.read() == []
+    assert post.supervisor.mode == "sweeping only"
+    assert post.supervisor.is_settled
     [degraded] = post.log.of("watch.degraded")
     assert "Too many open files" in degraded["reason"]
     post.refusal = OSError("odd")
@@ -191,28 +195,110 @@ def test_a_watch_that_cannot_be_made_leaves_the_work_to_sweeps(post: Post) -> No
     assert post.log.events[-1][2]["reason"].endswith("odd")
     post.refusal = None
     post.check(200.0)
-    assert post.guard.is_ready
+    assert post.supervisor.is_ready
 
 
-def test_a_doubtful_watch_has_another_sweep_tell(post: Post) -> None:
-    """Not the sweep that has just ended, and not at every check."""
+def test_a_watch_is_replaced_once_a_day(post: Post) -> None:
+    """Without a word: watchdog 6 keeps something of every rename for ever."""
     post.check()
     post.check(0.1)
-    post.watches[0].doubtful = True
-    assert not post.check(2.0, [1])
-    assert [post.check() for _ in range(4)] == [False, True, False, True]
-    post.watches[0].doubtful = False
-    assert not post.check(10.0)
+    post.check(86_000.0)
+    assert not post.watches[0].closed
+    post.check(401.0)
+    assert [watch.closed for watch in post.watches] == [True, False]
+    assert post.check(0.1)
+    assert post.log.events == []
+
+
+def test_an_overflow_replaces_the_watch_and_is_no_alarm(post: Post) -> None:
+    """The service logs it by its name; one after another are an alarm."""
+    post.check()
+    for number in range(2):
+        watch = post.watches[-1]
+        watch.feed(Hint("overflow", ""))
+        watch.ended, watch.reason = True, "events came faster than they could be read"
+        post.supervisor.read()
+        assert post.supervisor.next_due() <= post.now
+        post.check(0.1)
+        assert watch.closed
+        assert len(post.log.events) == number
+        post.check()
+    assert len(post.watches) == 3
+
+
+def test_a_change_that_no_hint_announced_replaces_the_watch(post: Post) -> None:
+    """Once what a sweep found was given two more seconds; the next such change waits for ten minutes."""
+    post.check()
+    post.check(0.1)
+
+    def found(name: str) -> Found:
+        times = (0, 0, 0, 0, 0, 0, 0, 0, 0, EPOCH + post.now)
+        return Found(Task(post.supervisor.roots[0].path, (), name), os.stat_result(times), ())
+
+    post.check(0.1)
+    announced, missed = found("a_completions.npy"), found("b_completions.npy")
+    post.supervisor.announced(announced.task)
+    post.now += 10.0
+    for each in (announced, missed):
+        post.supervisor.found_changed(each, post.now)
+    post.check(0.0)
+    assert len(post.watches) == 1
+    post.check()
+    assert [watch.closed for watch in post.watches] == [True, False]
+    [degraded] = post.log.of("watch.degraded")
+    assert degraded["reason"] == f"no event announced {missed.task.path}"
+    post.check(60.0)
+    again = found("c_completions.npy")
+    post.now += 10.0
+    post.supervisor.found_changed(again, post.now)
+    post.check(10.0)
+    assert len(post.watches) == 2
+
+
+def test_a_mount_below_a_root_gives_a_new_watch_and_a_sweep(post: Post) -> None:
+    """No event tells of it; an unmount likewise."""
+    post.check()
+    post.check(0.1)
+    assert not post.check()
+    post.mounts = (DISK, Mount("/root/disk", "ext4", "7:0"))
+    assert post.check()
+    assert [watch.closed for watch in post.watches] == [True, False]
+    post.check(0.1)
+    assert not post.check()
+    post.mounts = (DISK,)
+    assert post.check()
+    assert post.log.events == []
+
+
+def test_a_shared_file_system_is_not_relied_on_and_proves_nothing(post: Post) -> None:
+    """Said once; changes without a hint are what it is known for; when it goes, that is said."""
+    post.mounts = (DISK, Mount("/root/team", "nfs4", "0:50"))
+    post.check()
+    post.check(0.1)
+    root = post.supervisor.roots[0].path
+    reason = f"what other hosts write there gives no event: nfs4 is mounted in {root}"
+    assert post.supervisor.unheard == reason
+    assert post.supervisor.mode == "watching"
+    status = os.stat_result((0, 0, 0, 0, 0, 0, 0, 0, 0, EPOCH + post.now + 1.0))
+    post.now += 10.0
+    post.supervisor.found_changed(Found(Task(root, (), "a_completions.npy"), status, ()), post.now)
+    post.check(10.0)
+    assert len(post.watches) == 1
+    assert [fields["reason"] for fields in post.log.of("watch.degraded")] == [reason]
+    post.mounts = (DISK,)
+    post.check()
+    assert post.supervisor.unheard == ""
+    assert post.log.names == ["watch.degraded", "watch.restored"]
 
 
 def test_hints_come_through(post: Post) -> None:
     """Oldest first."""
-    assert post.guard.read() == []
+    assert post.supervisor.read() == []
     post.check()
     hints = [Hint("closed", "a"), Hint("overflow", "")]
     post.watches[0].feed(*hints)
-    assert post.guard.read() == hints
-    assert post.guard.read() == []
+    assert post.supervisor.read() == hints
+    assert post.supervisor.read() == []
 
 
 def test_a_root_that_is_missing_is_waited_for(tmp_path: Path) -> None:
@@ -221,14 +307,14 @@ def test_a_root_that_is_missing_is_waited_for(tmp_path: Path) -> None:
     post.check()
     post.check()
     assert post.watches == []
-    assert post.guard.mode == "waiting for root"
-    assert post.guard.is_settled
+    assert post.supervisor.mode == "waiting for root"
+    assert post.supervisor.is_settled
     assert [fields["root"] for fields in post.log.of("watch.degraded")] == [str(tmp_path / "late")]
     (tmp_path / "late").mkdir()
     assert post.check()
     assert len(post.watches) == 1
     assert post.log.names == ["watch.degraded", "watch.restored"]
-    post.guard.close()
+    post.supervisor.close()
 
 
 def test_a_root_that_is_replaced_gets_a_new_watch(post: Post, tmp_path: Path) -> None:
@@ -251,17 +337,44 @@ def test_a_root_that_goes_leaves_the_others_watched(post: Post, tmp_path: Path) 
         [str(tmp_path / "root"), str(tmp_path / "other")],
         [str(tmp_path / "root")],
     ]
-    assert both.guard.mode == "watching"
-    both.guard.close()
+    assert both.supervisor.mode == "watching"
+    both.supervisor.close()
 
 
-def test_a_root_that_another_service_took_is_said(post: Post, tmp_path: Path) -> None:
+def test_a_root_that_another_service_took_is_neither_watched_nor_swept_and_is_tried_again(
+    post: Post, tmp_path: Path
+) -> None:
     """It came while nobody held it."""
     (tmp_path / "root").rmdir()
     post.check()
     (tmp_path / "root").mkdir()
     other = Root(str(tmp_path / "root"))
-    assert other.lock()
-    post.check()
+    other.look()
+    for _ in range(3):
+        post.check()
+    assert post.supervisor.watch is None
+    assert post.supervisor.paths_to_sweep == []
+    assert post.supervisor.mode == "waiting for root"
+    reasons = [fields["reason"] for fields in post.log.of("watch.degraded")]
+    assert reasons == ["no such directory", "another service watches it"]
     other.unlock()
-    assert post.log.events[-1][2]["reason"] == "another service watches it"
+    assert post.check()
+    assert post.supervisor.watch is not None
+    assert post.supervisor.paths_to_sweep == [str(tmp_path / "root")]
+    assert post.log.names[-1] == "watch.restored"
+
+
+def test_a_link_that_comes_to_lead_to_another_root_is_told_as_that(tmp_path: Path) -> None:
+    """Not as another service."""
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "link").symlink_to("two")
+    post = Post(tmp_path / "one", tmp_path / "link")
+    post.check()
+    (tmp_path / "link").unlink()
+    (tmp_path / "link").symlink_to("one")
+    post.check()
+    [degraded] = post.log.of("watch.degraded")
+    assert degraded["reason"] == f"{tmp_path / 'link'} is the same directory as {tmp_path / 'one'}"
+    assert post.watches[-1].roots == [str(tmp_path / "one")]
+    post.supervisor.close()
