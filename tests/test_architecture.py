@@ -42,8 +42,6 @@ WRITERS = {
     "lib.generation",  # np.save, into a draft
     "daemon.cli.flags",  # /dev/null in the place of a closed stream
     "daemon.report.status",  # the status, in a directory of its own
-    "daemon.watch.client",  # the canary's directory
-    "daemon.watch.process",  # the canary
 }
 """The modules that may create, change, move or remove files, and what."""
 SYSTEM_WRITERS = frozenset(
