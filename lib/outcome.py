@@ -31,13 +31,18 @@ class Figures:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """The result for one sidecar; ``is_new``: there was none before."""
+    """The result for one sidecar.
+
+    ``is_new``: there was none before.  ``unstamped``: it was compared and is right, but does not keep its
+    stamp, so that only another comparison can tell.
+    """
 
     fmt: Format
     result: Result
     reason: str
     hint: str = ""
     is_new: bool = False
+    unstamped: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +78,11 @@ class Outcome:
     def is_new(self) -> bool:
         """Tell whether the source had no sidecars before."""
         return all(verdict.is_new for verdict in self.verdicts)
+
+    @property
+    def unstamped(self) -> bool:
+        """Tell whether a sidecar was compared, and will have to be again."""
+        return any(verdict.unstamped for verdict in self.verdicts)
 
     @property
     def reason_and_hint(self) -> tuple[str, str]:

@@ -85,6 +85,13 @@ def log_outcome(
         )
 
 
+def log_unstamped(log: Any, task: Task, outcome: Outcome) -> None:
+    """Log, for the first such source, that sidecars are right and do not keep their stamp."""
+    verdict = next(verdict for verdict in outcome.verdicts if verdict.unstamped)
+    hint = "Such sidecars are compared instead: once by the service, in every sweep by --backfill."
+    log.warning(SIDECAR_ADOPTED, source=task.path, format=verdict.fmt, reason=verdict.reason, hint=hint)
+
+
 def log_trouble(log: Any, path: str, error: SidecarError) -> None:
     """Log a path that could not even be looked at."""
     log.error(SOURCE_FAILED, source=path, reason=error.reason, hint=error.hint, attempt=1, retry_seconds=None)

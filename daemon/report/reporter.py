@@ -110,6 +110,7 @@ class Teller:
             status.Trouble(task.path, it.outcome.result, *it.outcome.reason_and_hint, _iso(it.since))
             for table in (scheduler.retrying, scheduler.settled)
             for task, it in table.items()
+            if it.outcome.result != "fresh"
         )
         return status.Status(
             version=self._version,

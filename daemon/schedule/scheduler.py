@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from daemon.report.logging import SOURCE_RECOVERED
-from daemon.report.outcomes import log_outcome
+from daemon.report.outcomes import log_outcome, log_unstamped
 from daemon.schedule.queue import Queue, QueueEntry
 from daemon.schedule.readiness import seconds_to_wait, signature_of
 from daemon.workers.worker import TICK_SECONDS
@@ -61,6 +61,7 @@ class Scheduler:
         self.queue = Queue()
         self.settled: dict[Task, Known] = {}
         self.retrying: dict[Task, Known] = {}
+        self._has_reported_unstamped = False
         self.on_finished: Callable[[Task, Outcome | None], None] = lambda _task, _outcome: None
         self.wants: Callable[[Found], bool] = lambda _found: False
         self._log = log
@@ -159,7 +160,11 @@ class Scheduler:
     def _settle(self, task: Task, entry: QueueEntry, outcome: Outcome, now: float) -> None:
         failed = self._forget_failure(task)
         log_outcome(self._log, task, outcome, now - entry.began, attempt=entry.attempts + 1)
-        if outcome.result in {"failed", "skipped", "kept"} and len(self.settled) < _SETTLED_LIMIT:
+        stays = outcome.unstamped or outcome.result in {"failed", "skipped", "kept"}
+        if outcome.unstamped and not self._has_reported_unstamped:
+            self._has_reported_unstamped = True
+            log_unstamped(self._log, task, outcome)
+        if stays and len(self.settled) < _SETTLED_LIMIT:
             since = failed.since if failed and outcome.result == "failed" else time.time()
             self.settled[task] = Known(entry.signature, outcome, since)
         if failed and outcome.result != "failed":

@@ -1,7 +1,8 @@
-"""Deciding what a sidecar needs, from file times alone: no database, and the same answer on every host.
+"""What a sidecar needs, decided from file times alone: no database, and the same answer on every host.
 
-A sidecar carries its stamp as its own modification time: the newest time, in nanoseconds, of what it was made
-from.
+A sidecar carries its stamp as its own modification time: the newest time, in nanoseconds, of what it was
+made from.  Change times (ctime) tell apart what the stamp alone does not: a clock that was ahead, and a file
+system that keeps fewer digits.
 """
 
 from __future__ import annotations
@@ -23,21 +24,30 @@ if TYPE_CHECKING:
 Action = Literal["render", "fresh", "compare", "blocked"]
 
 OLDER: Final = "older than what it is made from"
+_TICKS_NS: Final = (100, 1_000, 1_000_000, 10_000_000, 1_000_000_000, 2_000_000_000)
+"""What file systems keep of a time: NTFS, ..., ext3 and HFS+, FAT."""
+_COARSE_CTIME_NS: Final = 2_000_000_000
+"""A change time may have fewer digits than a modification time, and a slower clock."""
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
     """What to do about one sidecar, and why.
 
-    ``compare``: it is newer than its stamp, so somebody wrote it after us; its bytes decide.
-    ``blocked``: something that is no file stands at its name.
+    ``compare``: somebody wrote it after us, so its bytes decide.  ``blocked``: its name belongs to something
+    that is not a file.  ``inputs``: the files it is made from, as they were seen; ``seen``: the sidecar.
     """
 
     fmt: Format
     action: Action
     reason: str
-    stamp_ns: int
+    inputs: tuple[os.stat_result, ...]
     seen: os.stat_result | None
+
+    @property
+    def stamp_ns(self) -> int:
+        """The time that the sidecar is to carry, in nanoseconds."""
+        return max(file.st_mtime_ns for file in self.inputs)
 
 
 def plan_source(directory: int, name: str, source: os.stat_result, options: Options) -> list[Plan]:
@@ -54,52 +64,83 @@ def plan_source(directory: int, name: str, source: os.stat_result, options: Opti
     plans = []
     for fmt in options.formats:
         sidecar = status_of(directory, sidecar_name(name, fmt))
-        plans.append(plan_sidecar(fmt, source, metadata, sidecar, full_texts=full_texts, force=options.force))
-    return follow_json(plans, source)
+        inputs = inputs_of(fmt, source, metadata, full_texts)
+        plans.append(plan_sidecar(fmt, inputs, sidecar, force=options.force))
+    return _follow_json(plans, source)
+
+
+def inputs_of(
+    fmt: Format, source: os.stat_result, *others: os.stat_result | None
+) -> tuple[os.stat_result, ...]:
+    """Return the files that a sidecar is made from, the source first.
+
+    For a page these are also the metadata, and the full texts when the page shows their prompts.
+    """
+    if fmt != "md":
+        return (source,)
+    return (source, *(other for other in others if other is not None and stat.S_ISREG(other.st_mode)))
 
 
 def stamp_of(fmt: Format, source: os.stat_result, *others: os.stat_result | None) -> int:
-    """Return the stamp in nanoseconds: the source's time, for a page the newest of it and ``others``.
-
-    The others are the metadata, and the full texts when the page shows their prompts.
-    """
-    if fmt != "md":
-        return source.st_mtime_ns
-    files = [other for other in others if other is not None and stat.S_ISREG(other.st_mode)]
-    return max(file.st_mtime_ns for file in (source, *files))
+    """Return the stamp in nanoseconds of a sidecar that is made from these files."""
+    return max(file.st_mtime_ns for file in inputs_of(fmt, source, *others))
 
 
 def plan_sidecar(
-    fmt: Format,
-    source: os.stat_result,
-    metadata: os.stat_result | None,
-    sidecar: os.stat_result | None,
-    *,
-    full_texts: os.stat_result | None = None,
-    force: bool = False,
+    fmt: Format, inputs: tuple[os.stat_result, ...], sidecar: os.stat_result | None, *, force: bool = False
 ) -> Plan:
-    """Decide about one sidecar from what was seen of the files."""
-    return plan_by_stamp(fmt, stamp_of(fmt, source, metadata, full_texts), sidecar, force=force)
+    """Plan one sidecar from what was seen of it, and of the files it is made from."""
+    action, reason = _action(inputs, sidecar, force=force)
+    return Plan(fmt, action, reason, inputs, sidecar)
 
 
-def plan_by_stamp(fmt: Format, stamp: int, sidecar: os.stat_result | None, *, force: bool) -> Plan:
-    """Decide about one sidecar that is to carry this stamp (nanoseconds)."""
+def _action(
+    inputs: tuple[os.stat_result, ...], sidecar: os.stat_result | None, *, force: bool
+) -> tuple[Action, str]:
     if sidecar is None:
-        return Plan(fmt, "render", "absent", stamp, None)
+        return "render", "absent"
     if not stat.S_ISREG(sidecar.st_mode):
-        reason = f"{file_type(sidecar.st_mode)} stands where the sidecar belongs"
-        return Plan(fmt, "blocked", reason, stamp, sidecar)
+        return "blocked", f"{file_type(sidecar.st_mode)} stands where the sidecar belongs"
     if force:
-        return Plan(fmt, "render", "forced", stamp, sidecar)
-    if sidecar.st_mtime_ns == stamp:
-        return Plan(fmt, "fresh", "up to date", stamp, sidecar)
-    if sidecar.st_mtime_ns < stamp:
-        return Plan(fmt, "render", OLDER, stamp, sidecar)
-    return Plan(fmt, "compare", "newer than what it is made from", stamp, sidecar)
+        return "render", "forced"
+    stamp, time = max(file.st_mtime_ns for file in inputs), sidecar.st_mtime_ns
+    if time == stamp or _is_cut_stamp(sidecar, inputs, stamp):
+        return "fresh", "up to date"
+    if time > stamp:
+        if _was_stamped(sidecar):
+            return "render", "stamped for another version of what it is made from"
+        return "compare", "newer than what it is made from"
+    if _was_edited_behind(sidecar, inputs):
+        return "compare", "changed after what it is made from, whose time lies ahead"
+    return "render", OLDER
 
 
-def follow_json(plans: list[Plan], source: os.stat_result) -> list[Plan]:
-    """Render a page anew whose metadata's time hides that its source changed, when the JSON beside it tells.
+def _was_stamped(sidecar: os.stat_result) -> bool:
+    """Tell whether a file's time was set: nothing that is written is younger than its last change.
+
+    A file system that keeps no change times (0) tells nothing.
+    """
+    return sidecar.st_ctime_ns > 0 and sidecar.st_mtime_ns > sidecar.st_ctime_ns + _COARSE_CTIME_NS
+
+
+def _is_cut_stamp(sidecar: os.stat_result, inputs: tuple[os.stat_result, ...], stamp: int) -> bool:
+    """Tell whether a sidecar was made from these inputs, and its file system keeps fewer digits of a time."""
+    changed = max(file.st_ctime_ns for file in inputs)
+    return sidecar.st_ctime_ns > changed and any(
+        sidecar.st_mtime_ns == stamp - stamp % tick for tick in _TICKS_NS
+    )
+
+
+def _was_edited_behind(sidecar: os.stat_result, inputs: tuple[os.stat_result, ...]) -> bool:
+    """Tell whether a sidecar was written after inputs whose times lie ahead of their own last change."""
+    ahead = [file for file in inputs if file.st_mtime_ns > sidecar.st_mtime_ns]
+    return not _was_stamped(sidecar) and all(
+        file.st_mtime_ns > file.st_ctime_ns and sidecar.st_ctime_ns > file.st_ctime_ns for file in ahead
+    )
+
+
+def _follow_json(plans: list[Plan], source: os.stat_result) -> list[Plan]:
+    """Render a page again whose metadata's time hides that its source changed, when the JSON shows that.
 
     A source that was replaced by a version older than the metadata (rsync, mv) does not move a page's stamp.
     """

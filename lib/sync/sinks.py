@@ -7,28 +7,32 @@ is done again.
 
 from __future__ import annotations
 
+import errno
 import itertools
 import stat
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Final, Protocol
 
-from lib.errors import Changed, SidecarError, Unsafe
+from lib.errors import Changed, SidecarError, Storage, Unsafe
 from lib.files.atomic import Draft, remove_file, set_stamp
-from lib.files.reader import open_file, status_of
+from lib.files.reader import FileBytes, open_file, same_version, status_of
 from lib.names import part_name
 from lib.outcome import Verdict
 from lib.render.navigation import PART_LABEL
-from lib.sync.plan import plan_by_stamp
+from lib.sync.plan import plan_sidecar
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Callable
 
-    from lib.files.reader import FileBytes
     from lib.options import Options
     from lib.sync.plan import Plan
 
 _HEADER_BYTES: Final = 1 << 14
+_COMPARED_BYTES: Final = 1 << 20
+_REFUSED: Final = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
+_SAME: Final = "the same as what would be written"
+_UNSTAMPED: Final = f"{_SAME}; its file system does not keep its time"
 
 
 class Sink(Protocol):
@@ -60,14 +64,15 @@ def make_sink(plan: Plan, directory: int, name: str, options: Options) -> Sink:
     """Make the sink for a sidecar that is to be rendered or compared."""
     if plan.action == "compare":
         return CompareSink(plan, directory, name, adopt=not options.dry_run)
-    return DraftSink(plan, directory, name)
+    return DraftSink(plan, directory, name, options)
 
 
 class DraftSink:
     """Writes a sidecar that is to be rendered."""
 
-    def __init__(self, plan: Plan, directory: int, name: str) -> None:
+    def __init__(self, plan: Plan, directory: int, name: str, options: Options) -> None:
         self.plan = plan
+        self._options = options
         self._directory, self._name = directory, name
         self.bytes_taken = 0
         self._draft = Draft(directory)
@@ -86,16 +91,29 @@ class DraftSink:
         self._draft.flush()
 
     def publish(self) -> Verdict:
-        """Rename the draft into place, unless another sweep has made the same sidecar meanwhile."""
+        """Rename the draft into place, unless the same sidecar is there already.
+
+        Another sweep may have made it meanwhile; or no sidecar keeps its stamp in this file system.
+        """
         plan = self.plan
+        if plan.seen is not None and not self._options.force and self._is_there_without_stamp(plan.seen):
+            return Verdict(plan.fmt, "fresh", _UNSTAMPED, unstamped=True)
         try:
             self._draft.publish(self._name, plan.seen)
         except Changed:
             now = status_of(self._directory, self._name)
-            if now is None or now.st_mtime_ns != plan.stamp_ns:
+            if now is None or plan_sidecar(plan.fmt, plan.inputs, now).action != "fresh":
                 raise
             return Verdict(plan.fmt, "fresh", "made meanwhile by another sweep")
         return Verdict(plan.fmt, "rendered", plan.reason, is_new=plan.seen is None)
+
+    def _is_there_without_stamp(self, seen: os.stat_result) -> bool:
+        """Tell whether a draft does not keep its stamp, and the file in its place is the same otherwise."""
+        draft, plan = self._draft.as_source(), self.plan
+        if plan_sidecar(plan.fmt, plan.inputs, draft.status).action == "fresh" or seen.st_size != draft.size:
+            return False
+        with open_file(self._directory, self._name) as there:
+            return same_version(there.status, seen) and _same_bytes(there, draft)
 
     def close(self) -> None:
         """Remove the draft unless it was published."""
@@ -131,10 +149,24 @@ class CompareSink:
         """Adopt a file of the same bytes by setting its time; keep any other."""
         if self._same and self._file.size == self._offset:
             if self._adopt:
-                set_stamp(self._directory, self._name, self._file.status, self.plan.stamp_ns)
-            return Verdict(self.plan.fmt, "adopted", "the same as what would be written")
+                return self._adopted()
+            return Verdict(self.plan.fmt, "adopted", _SAME)
         hint = "Use --force to write it again from its source, or delete it."
         return Verdict(self.plan.fmt, "kept", "edited after it was written", hint)
+
+    def _adopted(self) -> Verdict:
+        """Set the time of a sidecar, which may be another user's or in a file system that keeps no times."""
+        plan = self.plan
+        try:
+            set_stamp(self._directory, self._name, self._file.status, plan.stamp_ns)
+        except Storage as error:
+            if not _is_refusal(error):
+                raise
+            return Verdict(plan.fmt, "fresh", f"{_SAME}; {error.reason}", unstamped=True)
+        now = status_of(self._directory, self._name)
+        if now is not None and plan_sidecar(plan.fmt, plan.inputs, now).action == "fresh":
+            return Verdict(plan.fmt, "adopted", _SAME)
+        return Verdict(plan.fmt, "fresh", _UNSTAMPED, unstamped=True)
 
     def close(self) -> None:
         """Close the file."""
@@ -180,7 +212,7 @@ class PageSink:
             return
         name = part_name(self._name, self._number)
         seen = status_of(self._directory, name)
-        plan = plan_by_stamp("md", self.plan.stamp_ns, seen, force=self._options.force)
+        plan = plan_sidecar("md", self.plan.inputs, seen, force=self._options.force)
         if plan.action == "blocked":
             raise Unsafe(f"{name}: {plan.reason}", hint="Move it away; the next sweep makes the part.")
         self._part = make_sink(plan, self._directory, name, self._options)
@@ -247,3 +279,14 @@ class PageSink:
                 return f"\n{PART_LABEL} {number} of ".encode() in file.read_at(0, _HEADER_BYTES)
         except SidecarError:
             return False
+
+
+def _is_refusal(error: Storage) -> bool:
+    """Tell whether the system refuses for good: the file is another user's, or the file system read-only."""
+    return isinstance(error.__cause__, OSError) and error.__cause__.errno in _REFUSED
+
+
+def _same_bytes(one: FileBytes, other: FileBytes) -> bool:
+    """Compare two files of one size."""
+    offsets = range(0, one.size, _COMPARED_BYTES)
+    return all(one.read_at(at, _COMPARED_BYTES) == other.read_at(at, _COMPARED_BYTES) for at in offsets)

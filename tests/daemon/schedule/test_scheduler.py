@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import time
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 from doubles import NEVER, FakePool, Log, task_of
-from support import SECOND_NS, save
+from support import SECOND_NS, results, save, small_disk, sync
 
 from daemon.schedule import queue as pending
 from daemon.schedule import scheduler as module
@@ -444,6 +445,30 @@ def test_a_full_table_takes_no_new_source(bench: SchedulerBench, monkeypatch: py
     bench.save()
     assert bench.take() is None
     assert bench.task not in bench.scheduler.queue
+
+
+def test_sidecars_that_cannot_be_stamped_are_compared_once_and_reported_once(tmp_path: Path) -> None:
+    """On a disk that is read-only, say: they are right, and wait for a change of their file."""
+    with small_disk(tmp_path / "disk", "size=1m") as disk:
+        bench = SchedulerBench(disk)
+        bench.save()
+        sync(bench.path)
+        for suffix in (".json", ".md"):
+            os.utime(bench.path.with_suffix(suffix), (time.time() - 50,) * 2)
+        subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
+        assert bench.take() is None
+        bench.go()
+        (outcome,) = [outcome for _, outcome in bench.turns]
+        assert outcome is not None
+        assert results(outcome) == {"json": "fresh", "md": "fresh"}
+        assert bench.take() is outcome
+        assert bench.log.names == ["sidecar.adopted"]
+        (event,) = bench.log.of("sidecar.adopted")
+        assert "cannot be set: Read-only file system" in event["reason"]
+        bench.scheduler.forget([bench.task])
+        bench.take()
+        bench.go()
+        assert bench.log.names == ["sidecar.adopted"]
 
 
 def test_settled_sources_have_a_limit(bench: SchedulerBench, monkeypatch: pytest.MonkeyPatch) -> None:

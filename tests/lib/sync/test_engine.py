@@ -7,6 +7,7 @@ import os
 import shutil
 import stat
 import threading
+import time
 from typing import TYPE_CHECKING, Any
 
 import hostile
@@ -41,6 +42,7 @@ from lib.files.reader import open_directory
 from lib.names import FORMATS, is_temporary, sidecar_name
 from lib.options import Options
 from lib.outcome import source_kind
+from lib.sync.engine import sync_source
 from lib.sync.plan import plan_source
 
 if TYPE_CHECKING:
@@ -281,6 +283,64 @@ def test_times_far_away_are_times(source: Path, time_ns: int) -> None:
     assert sync(source).result == "rendered"
     assert time_of(sidecar(source, "json")) == time_ns
     assert sync(source).result == "fresh"
+
+
+def later(source: Path, seconds: int) -> None:
+    """Move a file's time away from the clock's."""
+    set_time(source, time.time_ns() + seconds * SECOND_NS)
+
+
+@pytest.mark.parametrize("name", [SOURCE, METADATA])
+def test_an_edit_is_kept_although_the_page_is_made_from_a_time_that_lies_ahead(
+    source: Path, name: str
+) -> None:
+    """Of the source, or of its metadata; the same page, written again by a copy, is adopted."""
+    write_metadata(source, {"model_name": "m"}, LONG_AGO_NS)
+    later(source.with_name(name), 3600)
+    assert sync(source).result == "rendered"
+    assert sync(source).result == "fresh"
+    page = sidecar(source, "md")
+    whole = page.read_bytes()
+    page.write_bytes(whole)
+    assert results(sync(source)) == {"json": "fresh", "md": "adopted"}
+    page.write_text("edited")
+    for _ in range(2):
+        assert results(sync(source)) == {"json": "fresh", "md": "kept"}
+    assert page.read_text() == "edited"
+
+
+def test_sidecars_from_the_future_are_stale_once_the_source_is_saved_with_a_right_clock(source: Path) -> None:
+    """Nobody edited them: they were stamped."""
+    later(source, 3600)
+    sync(source)
+    save(source, ["Four."])
+    assert results(sync(source)) == {"json": "rendered", "md": "rendered"}
+    assert json.loads(sidecar(source, "json").read_bytes()) == ["Four."]
+
+
+def test_a_source_from_the_future_makes_older_sidecars_stale(source: Path) -> None:
+    """Sidecars from before it are no edits of it."""
+    sync(source)
+    save(source, ["Four."])
+    later(source, 3600)
+    assert results(sync(source)) == {"json": "rendered", "md": "rendered"}
+
+
+@needs_root
+def test_identical_sidecars_of_a_colleague_are_fresh(source: Path) -> None:
+    """Their time cannot be set, and need not be; stale ones are replaced."""
+    sync(source)
+    for fmt in FORMATS:
+        os.utime(sidecar(source, fmt))
+    source.parent.chmod(0o777)
+    with open_directory(str(source.parent)) as directory, as_nobody():
+        for _ in range(2):
+            outcome = sync_source(directory, SOURCE, Options())
+            assert results(outcome) == {"json": "fresh", "md": "fresh"}
+            assert outcome.unstamped
+    save(source, ["Four."])
+    with open_directory(str(source.parent)) as directory, as_nobody():
+        assert results(sync_source(directory, SOURCE, Options())) == {"json": "rendered", "md": "rendered"}
 
 
 # --- metadata
@@ -553,8 +613,6 @@ def test_a_source_that_is_gone_may_be_tried_again(tmp_path: Path) -> None:
 def test_permissions_are_told_and_the_old_sidecar_stays(source: Path) -> None:
     """A source that may not be read, then a directory that may not be written."""
     with open_directory(str(source.parent)) as directory:
-        from lib.sync.engine import sync_source
-
         sync_source(directory, SOURCE, Options())
         save(source, ["Four."])
         source.chmod(0o600)
