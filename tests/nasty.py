@@ -1,6 +1,7 @@
 """Texts that a page must survive: an example or more for each construct of CommonMark and GFM.
 
-``HARMLESS`` texts are ordinary Markdown that must stay as it is; ``HARMFUL`` texts must be put into a fence.
+``HARMLESS`` texts are ordinary Markdown that stands as it is but for line breaks; ``HARMFUL`` texts must be
+put into a quote or a fence.
 Definitions in harmful texts name ``leak`` and ``/leaked``; ``PROBE`` uses them, and shows if one is left.
 """
 
@@ -54,6 +55,9 @@ _LISTS: Final = (
     "- loose\n\n- list\n",
     "-not a list\n*nor this\n1.nor this",
     "  - indented\n      deeper",
+    "- a\n    - b\n        - c\n            - d",
+    "- a\n  - b\n    - c\n      - d",
+    "> - 1. > four",
     "- > quote in a list",
     "- item\nlazy continuation",
     "-5 degrees\n+5 degrees",
@@ -174,6 +178,7 @@ _HEADINGS: Final = (
     "text\n#",
     "##\ttab",
     "##\u00a0no-break space",
+    "#\ufeffa byte order mark",
     "#\u3000wide space",
     "## \r\nx",
     "   ## three spaces",
@@ -220,6 +225,10 @@ _BREAKS: Final = (
     "- \n  text",
     "- one\n-\n- three",
     "1. -",
+    "---\u00a0",
+    "a\n---\u3000",
+    "***\ufeff \u3000",
+    "- - -\u2003",
 )
 _DEFINITIONS: Final = (
     "[leak]: /leaked",
@@ -313,6 +322,12 @@ _OTHERS: Final = (
     "separator\u2028# heading",
     "separator\u2029```",
     "> " * 101 + "deep",
+    "- " * 5 + "deep",
+    ">>>>> deep",
+    "> - 1. > * deep",
+    "- a\n  - b\n    - c\n      - d\n        - e",
+    "- a\n\t- b\n\t\t- c\n\t\t\t- d\n\t\t\t\t- e",
+    "> > a\n> > - b\n> >   - c\n> >     - d",
     ">" * 300,
     "- " * 300 + "x",
     "1. " * 200 + "x",

@@ -17,13 +17,16 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import TYPE_CHECKING, Final
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+from lib.render.blocks import is_nested_too_deep
 
-JOINT: Final = b" \n"
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+JOINT: Final = b" \n\n"
 """What stands between texts that are tested as one.
 
-No danger spans it, and it hides none: a mere line break would make a CRLF of a text's last carriage return.
+No danger spans it, it hides none, and folds no line: a mere line break would make a CRLF of a text's last
+carriage return.
 """
 
 _END: Final = rb"[ \t]*\r?(?:\n|\Z)"
@@ -31,13 +34,22 @@ _CONTAINER: Final = rb">|(?:[-+*]|[0-9]{1,9}[.)])[ \t](?!%b)" % _END
 # What a line may begin with before its own content: indentation, quotes, list markers.  The look-ahead with a
 # back reference makes the run atomic, its bound keeps memory small: the search is linear in any text.
 _RUN: Final = rb"(?=((?:[ \t]+|%b){0,100}))\1" % _CONTAINER
-_SPACES: Final = (
-    rb"[\t-\r\x1c-\x20]|\xc2[\x85\xa0]|\xe1\x9a\x80|\xe2\x80[\x80-\x8a\xa8\xa9\xaf]|\xe2\x81\x9f|\xe3\x80\x80"
+_WIDE_SPACES: Final = (
+    rb"\xc2[\x85\xa0]|\xe1\x9a\x80|\xe2\x80[\x80-\x8a\xa8\xa9\xaf]|\xe2\x81\x9f|\xe3\x80\x80|\xef\xbb\xbf"
+)
+SPACES: Final = rb"[\t\x0b-\r\x1c-\x20]|" + _WIDE_SPACES
+"""White space for Python or JavaScript, other than a line feed: a regular expression of bytes."""
+_MARKS: Final = rb"[-_*=+ \t\r]|" + _WIDE_SPACES
+# a setext underline ("- " is one), a thematic break, an empty item; its bound keeps memory small
+_RULE: Final = rb"[-_*=+][-_*=+ \t\r]*(?:\n|\Z|(?=%b)(?:(?:%b){1,98}(?:\n|\Z)|(?:%b){99}))" % (
+    _WIDE_SPACES,
+    _MARKS,
+    _MARKS,
 )
 _BLOCKS: Final = (
     rb"```|~~~",  # a fence opens or closes
-    rb"#{1,6}(?:%b|\Z)" % _SPACES,  # a heading; some readers take any space of Unicode after it
-    rb"[-_*=+][-_*=+ \t\r]*(?:\n|\Z)",  # a setext underline ("- " is one), a thematic break, an empty item
+    rb"#{1,6}(?:%b|\n|\Z)" % SPACES,  # a heading; some readers take any space of Unicode after it
+    _RULE,
     rb"[ \t]*(?:%b)" % _CONTAINER,  # nested deeper than readers agree on
 )
 # Patterns begin with one literal character, which `re` finds quickly; the look-ahead after it drops most
@@ -49,6 +61,11 @@ _LINE: Final = re.compile(
 _IS_SUSPECT: Final = bytes(code in b" \t>0123456789`~#*+_=-" for code in range(256))
 """For each byte, 1 if a line that begins with it may open or close a block."""
 _DEFINITION: Final = re.compile(rb"\n(?=[ \t]*[>0-9*+\[-])%b\*?\[" % _RUN)
+# a quote or list item that may stand in four others, each of which takes a mark, a tab or two spaces of a line
+_DEEP: Final = re.compile(
+    rb"\n(?=[ \t>0-9*+-])(?:(?:[ ]|%b)?\t|  |[ ]?(?:%b)){4,100}[ ]?(?:%b)"
+    % (_CONTAINER, _CONTAINER, _CONTAINER)
+)
 _CONTROLS: Final = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\xc2](?:(?<!\xc2)|(?<=\xc2)[\x80-\x9f])")
 _LAYOUT: Final = b"\t\n\r"
 _FEW: Final = 200
@@ -62,12 +79,14 @@ class Danger:
     """One way in which a text could act beyond itself.
 
     ``pattern`` finds it, and is searched only when all ``needles`` are there.  A needle of one byte costs
-    some 15 µs a megabyte, one of two 800 µs: it stands after those that make it needless.
+    some 15 µs a megabyte, one of two 800 µs: it stands after those that make it needless.  Where the pattern
+    only raises a suspicion, ``confirm`` decides about the text.
     """
 
     name: str
     needles: tuple[bytes, ...]
     pattern: re.Pattern[bytes]
+    confirm: Callable[[bytes], bool] | None = None
 
     def found_in(self, lines: bytes) -> bool:
         """Tell whether the danger is in ``lines``: a text with a line break put before it."""
@@ -81,17 +100,21 @@ LINE: Final = Danger("a line that opens or closes a block", (), _LINE)
 CONTROL: Final = Danger("a control character", (), _CONTROLS)
 LONE_RETURN: Final = Danger("a carriage return without a newline", (b"\r",), re.compile(rb"\r(?!\n)"))
 
+# no line breaks for CommonMark, but they are for the regular expressions of readers written in JavaScript
+_LINE_SEPARATOR: Final = Danger("a line separator", (b"\xe2", b"\xa8"), re.compile(rb"\xe2(?=\x80\xa8)"))
+_PARAGRAPH_SEPARATOR: Final = Danger(
+    "a paragraph separator", (b"\xe2", b"\xa9"), re.compile(rb"\xe2(?=\x80\xa9)")
+)
+UNQUOTABLE: Final = (_LINE_SEPARATOR, _PARAGRAPH_SEPARATOR, LONE_RETURN, CONTROL)
+"""What would act in a quote, too, and cannot be escaped."""
 DANGERS: Final[tuple[Danger, ...]] = (
     LINE,
+    Danger("containers nested too deep", (), _DEEP, confirm=is_nested_too_deep),
     Danger("a definition", (b"[", b"]", b"]:"), _DEFINITION),
     Danger("raw HTML", (b"<",), re.compile(rb"<[A-Za-z/!?]")),
     Danger("an image", (b"!", b"["), re.compile(rb"!(?=\[)")),
     Danger("a block of mathematics", (b"$",), re.compile(rb"\$(?=\$)")),
-    # no line breaks for CommonMark, but they are for the regular expressions of readers written in JavaScript
-    Danger("a line separator", (b"\xe2", b"\xa8"), re.compile(rb"\xe2(?=\x80\xa8)")),
-    Danger("a paragraph separator", (b"\xe2", b"\xa9"), re.compile(rb"\xe2(?=\x80\xa9)")),
-    LONE_RETURN,
-    CONTROL,
+    *UNQUOTABLE,
 )
 
 
@@ -99,6 +122,7 @@ class _Layout:
     """What numpy sees of a block at a glance: its control characters, and how its lines begin.
 
     ``hits``: where a line begins that opens or closes a block; None when there are too many to try.
+    ``folds``: the line breaks between two lines that are not empty.
     """
 
     def __init__(self, lines: bytes) -> None:
@@ -111,6 +135,7 @@ class _Layout:
         breaks = places[low == 0x0A][:-1]
         suspects = breaks[np.frombuffer(_IS_SUSPECT, dtype=bool)[codes[breaks + 1]]]
         has_c0 = bool(low.tobytes().translate(None, _LAYOUT))
+        self.folds = breaks[(codes[breaks - 1] != 0x0A) & (codes[breaks + 1] != 0x0A)]
         self.may_hold_controls = has_c0 or b"\x7f" in lines or b"\xc2" in lines
         self.hits: list[int] | None = None
         if suspects.size * _FEW <= len(lines):
@@ -141,10 +166,19 @@ class Block:
         """Return the indexes of the texts that hold one of these dangers: those that are not inert."""
         if not dangers:
             return []
-        lengths = map(len(JOINT).__add__, map(len, self._texts))
-        begins = list(accumulate(lengths, initial=0))
+        begins = self._begins()
         suspects = {index for danger in dangers for index in self._suspects(danger, begins)}
         return sorted(index for index in suspects if not is_inert(self._texts[index], dangers))
+
+    def folded(self) -> Iterable[int]:
+        """Return the indexes of the texts that may have a paragraph of several lines."""
+        if self._layout is None:
+            return range(len(self._texts))
+        return sorted({bisect_right(self._begins(), place) - 1 for place in self._layout.folds.tolist()})
+
+    def _begins(self) -> list[int]:
+        """Return where the line break before each text stands."""
+        return list(accumulate(map(len(JOINT).__add__, map(len, self._texts)), initial=0))
 
     def _suspects(self, danger: Danger, begins: list[int]) -> Iterator[int]:
         """Yield the indexes of the texts in which the danger's pattern is found."""
@@ -165,4 +199,6 @@ def is_inert(text: bytes, among: Iterable[Danger] = DANGERS) -> bool:
     (True, False)
     """
     lines = b"\n" + text
-    return not any(danger.found_in(lines) for danger in among)
+    return not any(
+        danger.found_in(lines) and (danger.confirm is None or danger.confirm(text)) for danger in among
+    )

@@ -9,8 +9,9 @@ import json
 import re
 from typing import TYPE_CHECKING, Any, Final
 
-from lib.render.inert import CONTROL, DANGERS, LONE_RETURN, Block, Danger
+from lib.render.inert import CONTROL, DANGERS, LONE_RETURN, UNQUOTABLE, Block, Danger, is_inert
 from lib.render.json_writer import dumps
+from lib.render.quoted import lines_kept, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -28,6 +29,7 @@ _LOOKED_FOR: Final[dict[Style, tuple[Danger, ...]]] = {
     "fenced": (LONE_RETURN, CONTROL),
     "plain": (),
 }
+_BLANK: Final = b"*(blank)*"
 _UNKNOWN: Final = "unknown"
 _VALUE_CHARACTERS: Final = 1000
 # The header's lines are one paragraph: only markup that pairs up with more than its own line, hides what it
@@ -119,11 +121,33 @@ def _texts(texts: Sequence[str], style: Style) -> Sequence[bytes]:
         return shown
     block = Block(shown)
     dangers = block.dangers(_LOOKED_FOR[style])
+    if style == "auto":
+        _show_each_safely(shown, block, dangers)
+        return _with_blank_ones(texts, shown)
     drives = CONTROL in dangers or LONE_RETURN in dangers
-    for index in block.active(dangers) if style == "auto" else range(len(shown)):
-        text = pictured(shown[index].decode()).encode() if drives else shown[index]
-        shown[index] = fenced(text, b"text")
+    return [_fenced_text(text, pictures=drives) for text in shown]
+
+
+def _show_each_safely(shown: list[bytes], block: Block, dangers: Sequence[Danger]) -> None:
+    """Show each text of a block in the first way that is safe for it."""
+    unquotable = tuple(danger for danger in dangers if danger in UNQUOTABLE)
+    active = block.active(dangers)
+    for index in sorted({*block.folded()}.difference(active)):
+        shown[index] = lines_kept(shown[index])
+    for index in active:
+        text = shown[index]
+        quote = quoted(text) if is_inert(text, unquotable) else None
+        shown[index] = _fenced_text(text, pictures=bool(unquotable)) if quote is None else quote
+
+
+def _with_blank_ones(texts: Sequence[str], shown: list[bytes]) -> list[bytes]:
+    if "" in texts or any(map(str.isspace, texts)):
+        return [_BLANK if not text or text.isspace() else way for text, way in zip(texts, shown, strict=True)]
     return shown
+
+
+def _fenced_text(text: bytes, *, pictures: bool) -> bytes:
+    return fenced(pictured(text.decode()).encode() if pictures else text, b"text")
 
 
 def _utf8(texts: Sequence[str]) -> list[bytes]:

@@ -35,6 +35,9 @@ VALUES = st.recursive(
     lambda inner: st.lists(inner) | st.dictionaries(TEXTS, inner),
 )
 HEADER_TAGS = {"h1", "h2", "hr", "p", "strong", "code", "a", "em", "del", "br"}
+LIST_TAGS = {"ul", "ol", "li", "blockquote", "pre", "input"}
+TABLE_TAGS = {"table", "thead", "tbody", "tr", "th", "td"}
+MARKDOWN_TAGS = {*HEADER_TAGS, *LIST_TAGS, *TABLE_TAGS, "h3", "h4", "h5", "h6"}
 LONG_HTML = re.compile(r"<(/?)(blockquote|ul|ol|li|table|section|div|pre|hr|h[1-6])\b[^>]*>([^<]*)")
 
 
@@ -75,26 +78,30 @@ def seen_by_markdown_it(parser: MarkdownIt, page: str) -> list[Heading]:
     env: dict[str, Any] = {}
     tokens = parser.parse(page, env)
     assert not env.get("references")
+    parts = [part for token in tokens for part in (token, *(token.children or ()))]
+    assert not [part.content for part in parts if part.type in {"html_block", "html_inline", "image"}]
     return [
         Heading(token.tag, token.level, tokens[at + 1].content if token.tag != "hr" else "")
         for at, token in enumerate(tokens)
-        if token.type in {"heading_open", "hr"}
+        if token.type in {"heading_open", "hr"} and token.level == 0
     ]
 
 
 class _Outline(HTMLParser):
-    """Reads headings and rules, and how deep they stand, off HTML."""
+    """Reads headings and rules at top level off HTML."""
 
     def __init__(self) -> None:
         super().__init__()
         self.outline: list[Heading] = []
+        self.tags: set[str] = set()
         self._open: list[str] = []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         values = dict(attrs)
+        self.tags.add(tag)
         assert "footnote" not in (values.get("class") or "")
         assert not (values.get("href") or values.get("src") or "").startswith(LEAK)
-        if tag == "hr" or re.fullmatch("h[1-6]", tag):
+        if not self._open and (tag == "hr" or re.fullmatch("h[1-6]", tag)):
             self.outline.append(Heading(tag, len(self._open), ""))
         if tag not in {"hr", "br", "img", "input"}:
             self._open.append(tag)
@@ -105,17 +112,18 @@ class _Outline(HTMLParser):
                 pass
 
     def handle_data(self, data: str) -> None:
-        if self._open and re.fullmatch("h[1-6]", self._open[-1]):
+        if len(self._open) == 1 and re.fullmatch("h[1-6]", self._open[0]):
             last = self.outline[-1]
             self.outline[-1] = last._replace(text=last.text + data)
 
 
 def seen_in_html(html: str) -> list[Heading]:
-    """Read headings and rules off HTML; nothing may be defined."""
+    """Read headings and rules off HTML; nothing may be defined, and no tag may be the text's own."""
     parser = _Outline()
     parser.feed(html)
     parser.close()
-    return parser.outline
+    own = parser.tags - MARKDOWN_TAGS
+    return [*parser.outline, *(Heading(tag, 0, "a tag") for tag in own)]
 
 
 def seen_in_long_html(html: str) -> list[Heading]:
@@ -129,7 +137,7 @@ def _long_outline(html: str) -> Iterator[Heading]:
     depth = 0
     for closing, tag, text in LONG_HTML.findall(html):
         if tag == "hr" or tag[1:].isdigit():
-            if not closing:
+            if not closing and not depth:
                 yield Heading(tag, depth, "" if tag == "hr" else text)
         else:
             depth += -1 if closing else 1
@@ -294,7 +302,7 @@ def test_a_page_of_inert_texts_byte_for_byte() -> None:
         b"# Completions Only\n\n**Model:** google/gemma-2-27b-it\n**Generated:** 2025-11-13 02:52:15\n"
         b"**Count:** 1374\n\n---\n\n"
         b"## Completion 1\n\n first\n\n\n---\n\n"
-        b"## Completion 2\n\n\n\n---\n\n"
+        b"## Completion 2\n\n*(blank)*\n\n---\n\n"
         b"## Completion 3\n\nx\n\n---\n\n"
     )
 
@@ -391,15 +399,27 @@ def test_a_page_takes_time_in_proportion_to_its_texts(style: Style, unit: str) -
 
 
 @pytest.mark.parametrize("text", HARMLESS)
-def test_an_inert_text_is_verbatim_in_auto(text: str) -> None:
-    """It is never stripped, never changed."""
-    assert only_item(text) == text
+def test_an_inert_text_is_as_it_is_in_auto_but_for_line_breaks(text: str) -> None:
+    """It is never stripped, and changed nowhere but at the ends of lines."""
+    shown = only_item(text)
+    assert shown in {text, "*(blank)*"} or re.sub("  (\r?\n)", r"\1", shown) == re.sub(
+        "  (\r?\n)", r"\1", text
+    )
 
 
 @pytest.mark.parametrize("text", HARMFUL)
-def test_any_other_text_is_fenced_in_auto_and_verbatim_in_plain(text: str) -> None:
-    """The fence is the one of the fenced style; plain pastes what it is given."""
-    assert only_item(text) == only_item(text, "fenced")
+def test_any_other_text_is_quoted_or_fenced_in_auto_and_verbatim_in_plain(text: str) -> None:
+    """Every line of a quote has its mark; the fence is the one of the fenced style."""
+    shown = only_item(text)
+    quote = all(line == ">" or line.startswith("> ") for line in shown.replace("\r\n", "\n").split("\n"))
+    assert quote or shown == only_item(text, "fenced")
+    assert only_item(text, "plain") == text
+
+
+@pytest.mark.parametrize("text", ["", " ", "\n", " \n\t \r\n", "\u3000", "\x0c"])
+def test_a_text_of_white_space_only_says_so(text: str) -> None:
+    """Nothing to see is hard to tell from a page that is broken."""
+    assert only_item(text) == "*(blank)*"
     assert only_item(text, "plain") == text
 
 
@@ -462,7 +482,7 @@ def test_json_is_written_by_whom_the_caller_names() -> None:
 def test_texts_among_other_values_are_shown_as_texts() -> None:
     """A block of both kinds shows each as it would be shown alone."""
     page = items("completions", ["a", None, "```"], 1, all_text=False).decode()
-    for shown in ("1\n\na\n", "2\n\n```json\nnull\n```\n", "3\n\n````text\n```\n````\n"):
+    for shown in ("1\n\na\n", "2\n\n```json\nnull\n```\n", "3\n\n> ```\n"):
         assert f"## Completion {shown}" in page
 
 

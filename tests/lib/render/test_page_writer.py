@@ -48,12 +48,12 @@ def parts_of(texts: Sequence[Any], extras: Extras, prompts: Sequence[str] = (), 
 
 
 def headings(page: str) -> list[tuple[str, int, str]]:
-    """Return every heading that CommonMark sees: its tag, its depth, its text."""
+    """Return every heading at top level that CommonMark sees: its tag, its depth, its text."""
     tokens = MarkdownIt("commonmark").parse(page)
     return [
         (token.tag, token.level, tokens[at + 1].content)
         for at, token in enumerate(tokens)
-        if token.type == "heading_open"
+        if token.type == "heading_open" and token.level == 0
     ]
 
 
