@@ -61,7 +61,7 @@ _LINE: Final = re.compile(
 _IS_SUSPECT: Final = bytes(code in b" \t>0123456789`~#*+_=-" for code in range(256))
 """For each byte, 1 if a line that begins with it may open or close a block."""
 _DEFINITION: Final = re.compile(rb"\n(?=[ \t]*[>0-9*+\[-])%b\*?\[" % _RUN)
-# a quote or list item that may stand in four others, each of which takes a mark, a tab or two spaces of a line
+# a quote or list item that may stand in four others, each of which takes a mark, a tab or two spaces
 _DEEP: Final = re.compile(
     rb"\n(?=[ \t>0-9*+-])(?:(?:[ ]|%b)?\t|  |[ ]?(?:%b)){4,100}[ ]?(?:%b)"
     % (_CONTAINER, _CONTAINER, _CONTAINER)
@@ -174,7 +174,8 @@ class Block:
         """Return the indexes of the texts that may have a paragraph of several lines."""
         if self._layout is None:
             return range(len(self._texts))
-        return sorted({bisect_right(self._begins(), place) - 1 for place in self._layout.folds.tolist()})
+        begins = self._begins()
+        return {bisect_right(begins, place) - 1 for place in self._layout.folds.tolist()}
 
     def _begins(self) -> list[int]:
         """Return where the line break before each text stands."""

@@ -132,7 +132,7 @@ def _show_each_safely(shown: list[bytes], block: Block, dangers: Sequence[Danger
     """Show each text of a block in the first way that is safe for it."""
     unquotable = tuple(danger for danger in dangers if danger in UNQUOTABLE)
     active = block.active(dangers)
-    for index in sorted({*block.folded()}.difference(active)):
+    for index in set(block.folded()).difference(active):
         shown[index] = lines_kept(shown[index])
     for index in active:
         text = shown[index]
