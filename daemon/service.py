@@ -1,7 +1,7 @@
 """The service: one loop that owns all state, and does nothing slow.
 
 Hints from the watch and finished work wake it; between them it walks a slice of a sweep, hands out what is
-due, checks the watch, and tells how it is.  Conversions run in worker processes, the watch in a process of
+due, checks the watch, and reports its state.  Conversions run in worker processes, the watch in a process of
 its own.
 """
 
@@ -28,8 +28,7 @@ from daemon.schedule.sweeper import Sweeper
 from daemon.signals import Signals
 from daemon.watch.roots import Root
 from daemon.watch.supervisor import Supervisor
-from daemon.workers.lanes import Lanes
-from daemon.workers.pool import Crew, local_processes
+from daemon.workers.pool import Pool, ProcessPool
 from lib.errors import SidecarError
 from lib.names import sources_concerned
 from lib.sync.walk import Task
@@ -39,14 +38,12 @@ if TYPE_CHECKING:
 
     from daemon.config.model import Config
     from daemon.watch.protocol import Hint, Hints
-    from lib.outcome import Outcome
-    from lib.sync.walk import Found
 
 _SLICE_SECONDS: Final = 0.02
 _LONGEST_WAIT_SECONDS: Final = 2.0
 _REST_AFTER_SECONDS: Final = 60.0
 _DEGRADED_SWEEP_SECONDS: Final = 30.0
-_STOP_SECONDS: Final = 60.0
+_STOP_SECONDS: Final = 10.0
 _STOP_LOOK_SECONDS: Final = 0.2
 _LOCK_SECONDS: Final = 3.0
 
@@ -63,12 +60,14 @@ class Service:
         make_watch: Callable[[list[str]], Hints],
         reload: Callable[[], Config | None],
         make_default_root: bool = False,
+        make_pool: Callable[[int], Pool] = ProcessPool,
     ) -> None:
         self._config = config
         self._version = version
         self._log = log
         self._reload = reload
         self._make_watch = make_watch
+        self._make_pool = make_pool
         self._make_default_root = make_default_root
         self._signals = Signals(reloads=True)
         self._teller = Teller(version, log)
@@ -113,28 +112,15 @@ class Service:
     def _build(self) -> None:
         config = self._config
         options = config.options()
-        jobs = config.work.jobs or 1
-        quick, long = (Crew(lambda: local_processes(jobs), jobs) for _ in range(2))
-        self._crew = Lanes(quick, long)
-        self._scheduler = Scheduler(self._crew, options, config.watch.settle_seconds, self._log)
+        self._pool = self._make_pool(config.work.jobs or 1)
+        self._scheduler = Scheduler(self._pool, options, config.watch.settle_seconds, self._log)
         self._sweeper = Sweeper(
             list(config.roots), self._scheduler, frozenset(config.watch.ignore), self._log
         )
-        self._scheduler.on_finished = self._finished
         self._supervisor = Supervisor(self._roots, self._make_watch, self._log)
         self._observers = observers_of(config, options, self._version, self._log)
-        self._scheduler.wants = self._wants
+        self._scheduler.observers = [self._sweeper, *self._observers]
         self._sweeper.on_changed = self._supervisor.found_changed
-
-    def _wants(self, found: Found) -> bool:
-        answers = [observer.wants(found) for observer in self._observers]  # each is told of each source
-        return any(answers)
-
-    def _finished(self, task: Task, outcome: Outcome | None) -> None:
-        """Pass on that a source had its turn."""
-        self._sweeper.finished(task, outcome)
-        for observer in self._observers:
-            observer.finished(task, outcome, time.monotonic())
 
     def _turn(self) -> None:
         """Go round the loop once."""
@@ -144,17 +130,14 @@ class Service:
             self._signals.reloads = 0
             self._reload_config()
         self._take_hints(now)
-        if self._scheduler.finish(now):
-            self._last_work = now
         until = time.monotonic() + _SLICE_SECONDS
         self._scheduler.work(now, until)
+        if self._scheduler.finish(now):
+            self._last_work = now
         if self._supervisor.check(now):
             self._sweeper.roots = self._supervisor.paths_to_sweep
             self._sweeper.ask()
-        has_walked = self._sweeper.take_end()
         for observer in self._observers:
-            if has_walked:
-                observer.end_walk(now)
             observer.write_if_due(now)
         self._sweeper.step(now, until, self._sweep_seconds())
         self._rest(now)
@@ -166,12 +149,12 @@ class Service:
         due = [part.next_due() for part in (self._supervisor, self._sweeper, self._teller)]
         due += [observer.next_due() for observer in self._observers]
         pending = self._scheduler.queue.next_due()
-        if pending is not None and self._crew.has_room():
+        if pending is not None and self._pool.has_room():
             due.append(pending)
         timeout = 0.0 if self._sweeper.is_busy(now) else min(max(0.0, min(due) - now), _LONGEST_WAIT_SECONDS)
         with selectors.PollSelector() as selector:
             selector.register(self._signals, selectors.EVENT_READ)
-            selector.register(self._crew, selectors.EVENT_READ)
+            selector.register(self._pool, selectors.EVENT_READ)
             if self._supervisor.watch is not None:
                 selector.register(self._supervisor.watch, selectors.EVENT_READ)
             selector.select(timeout)
@@ -220,8 +203,8 @@ class Service:
 
     def _rest(self, now: float) -> None:
         """Let idle workers go: they hold numpy's memory."""
-        if not len(self._crew) and now - self._last_work > _REST_AFTER_SECONDS:
-            self._crew.rest()
+        if not len(self._pool) and now - self._last_work > _REST_AFTER_SECONDS:
+            self._pool.rest()
             self._last_work = now
 
     def _reload_config(self) -> None:
@@ -263,28 +246,26 @@ class Service:
         return True
 
     def _stop(self) -> None:
-        """End what is in work at the end of its block; a second signal, or a minute, is impatient."""
+        """End what is in work at the end of its block, or at once: after a second signal, or ten seconds."""
         self._log.info(SERVICE_STOPPING)
         self._teller.stopping()
-        self._crew.ask_to_stop()
+        self._pool.stop()
         deadline = time.monotonic() + _STOP_SECONDS
-        while len(self._crew):
-            if self._signals.stops > 1 or time.monotonic() > deadline:
-                self._crew.kill()
+        while len(self._pool) and self._signals.stops < 2 and time.monotonic() < deadline:
             with selectors.PollSelector() as selector:
-                selector.register(self._crew, selectors.EVENT_READ)
+                selector.register(self._pool, selectors.EVENT_READ)
                 selector.register(self._signals, selectors.EVENT_READ)
                 selector.select(_STOP_LOOK_SECONDS)
             self._signals.drain()
             self._scheduler.finish(time.monotonic())
+        self._pool.kill()
 
     def _close_parts(self) -> None:
-        self._crew.ask_to_stop()
-        self._crew.close()
+        self._pool.close()
         self._supervisor.close_watch()
 
     def _close(self) -> None:
-        self._crew.close()
+        self._pool.close()
         self._supervisor.close()
         self._teller.close()
 

@@ -16,10 +16,14 @@ _STOPS: Final = (signal.SIGTERM, signal.SIGINT)
 
 
 class Signals:
-    """While entered: counts SIGTERM and SIGINT in ``stops``, SIGHUP in ``reloads``.  Main thread only."""
+    """While entered: counts SIGTERM and SIGINT in ``stops``, SIGHUP in ``reloads``.  Main thread only.
+
+    ``last_stop``: the number of the signal that was counted last in ``stops``.
+    """
 
     def __init__(self, *, reloads: bool = False) -> None:
         self.stops = 0
+        self.last_stop = 0
         self.reloads = 0
         self._numbers = (*_STOPS, signal.SIGHUP) if reloads else _STOPS
 
@@ -45,7 +49,7 @@ class Signals:
         return self._read
 
     def drain(self) -> None:
-        """Let the descriptor rest."""
+        """Drain the wake-up pipe."""
         with contextlib.suppress(BlockingIOError):
             os.read(self._read, 4096)
 
@@ -54,3 +58,4 @@ class Signals:
             self.reloads += 1
         else:
             self.stops += 1
+            self.last_stop = number

@@ -79,3 +79,9 @@ class Interrupted(Passing):
     """Work was stopped between two blocks because the program is ending."""
 
     hint_default = "The next sweep does it."
+
+
+class ProgramFault(Passing):
+    """A part of the program could not be loaded: its package was replaced, say, or memory is short."""
+
+    hint_default = "If the package was updated, restart the service; it is tried again by itself."

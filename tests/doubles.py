@@ -1,4 +1,4 @@
-"""Stand-ins for what surrounds the parts of the service: log, executors, crew, and a watch fed with lists."""
+"""Stand-ins for what surrounds the parts of the service: the log, pools, and a watch fed with lists."""
 
 from __future__ import annotations
 
@@ -6,22 +6,29 @@ import contextlib
 import os
 import signal
 import threading
-from concurrent.futures import Executor, Future, ProcessPoolExecutor
+import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from daemon.workers.pool import local_processes
+from daemon.cli.backfill import Sweep
+from daemon.signals import Signals
+from daemon.workers import worker
+from daemon.workers.pool import ProcessPool
 from daemon.workers.worker import convert
+from lib.errors import Interrupted
 from lib.files.reader import open_directory
+from lib.options import Options
 from lib.outcome import Outcome, failure
 from lib.sync.walk import Task
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
+    from multiprocessing.connection import Connection
 
+    from daemon.report.observers import Observer
     from daemon.watch.protocol import Hint
+    from daemon.workers.pool import Pool
     from lib.errors import SidecarError
-    from lib.options import Options
 
 NEVER = float("inf")
 """An end of a slice that never comes."""
@@ -60,29 +67,31 @@ class Log:
         return [fields for _, name, fields in self.events if name == event]
 
 
-class Inline(Executor):
-    """Does the work in ``submit``, in this thread."""
-
-    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        """Call it now."""
-        future: Future[Any] = Future()
-        future.set_result(fn(*args, **kwargs))
-        return future
-
-
 class FakePool:
-    """A crew whose work is done when ``done`` is called, or as ``errors`` says; ``busy``: not yet."""
+    """A pool without processes: the work is done when :meth:`done` is called, or fails as ``errors`` says.
+
+    ``errors``: of a name, an error for every attempt, or a list of one for each attempt, after which it is
+    done.  ``busy``: nothing is finished yet.
+    """
 
     def __init__(self, width: int = 1) -> None:
         self.width = width
         self.submitted: list[tuple[Task, Options]] = []
         self.sizes: dict[str, int] = {}
-        self.errors: dict[str, SidecarError] = {}
+        self.errors: dict[str, SidecarError | list[SidecarError]] = {}
         self.busy = False
+        self.stopped = False
         self.worked: list[str] = []
+        self.before: Callable[[Task], object] = lambda _task: None
+        self._read, self._write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        weakref.finalize(self, _close, self._read, self._write)
 
     def __len__(self) -> int:
         return len(self.submitted)
+
+    def fileno(self) -> int:
+        """Return a descriptor that is readable while there is work."""
+        return self._read
 
     def has_room(self) -> bool:
         """Tell whether it takes more: three a worker."""
@@ -92,18 +101,75 @@ class FakePool:
         """Take a task on."""
         self.submitted.append((task, options))
         self.sizes[task.name] = size
+        os.write(self._write, b".")
 
     def done(self) -> list[tuple[Task, Outcome]]:
         """Do all the work there is."""
         if self.busy:
             return []
+        with contextlib.suppress(BlockingIOError):
+            os.read(self._read, 4096)
         given, self.submitted = self.submitted, []
         self.worked += [task.name for task, _ in given]
         return [(task, self._outcome(task, options)) for task, options in given]
 
+    def rest(self) -> None:
+        """Nothing rests."""
+
+    def stop(self) -> None:
+        """Fail what is still to be done as interrupted."""
+        self.stopped = True
+
+    kill = stop
+
+    def close(self, patience_seconds: float = 5.0) -> None:
+        """Nothing is open."""
+
     def _outcome(self, task: Task, options: Options) -> Outcome:
+        self.before(task)
         error = self.errors.get(task.name)
+        if isinstance(error, list):
+            error = error.pop(0) if error else None
+        if self.stopped:
+            error = Interrupted("stopped")
         return convert([task], options)[0] if error is None else failure(task.name, options, error)
+
+
+class NoSignals(Signals):
+    """Signals that nobody sends; ``stops`` counts what ``stop`` says instead."""
+
+    def __init__(self, stop: Callable[[], bool] = lambda: False) -> None:
+        self._stop = stop
+        self.last_stop = signal.SIGTERM
+        self._read, self._write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        weakref.finalize(self, _close, self._read, self._write)
+
+    @property
+    def stops(self) -> int:  # type: ignore[override]  # asked, not counted
+        """One if it is to stop."""
+        return int(self._stop())
+
+
+def sweep_once(
+    root: Path,
+    log: Log,
+    *,
+    pool: Pool | None = None,
+    stop: Callable[[], bool] = lambda: False,
+    observers: Sequence[Observer] = (),
+    **options: Any,
+) -> dict[str, int]:
+    """Sweep a tree in this process, without workers; return the sums."""
+    sweep = Sweep(
+        [str(root)], Options(**options), pool if pool is not None else FakePool(10), log, observers=observers
+    )
+    sweep.run(NoSignals(stop))
+    return {name: int(count) for name, count in sweep.sums.items() if name != "seconds"}
+
+
+def _close(*descriptors: int) -> None:
+    for descriptor in descriptors:
+        os.close(descriptor)
 
 
 class FakeWatch:
@@ -150,27 +216,30 @@ class FakeWatch:
         self.closed = True
 
 
-class Moody(ProcessPoolExecutor):
-    """Worker processes that die of some tasks, and that never end others, as their names say."""
-
-    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        """Put a mood between the worker and its work."""
-        return super().submit(_moody, fn, *args, **kwargs)
+def moody_serve(connection: Connection) -> None:
+    """Serve as a worker does, that dies of some tasks and never ends others, as their names say."""
+    worker.serve(_Moody(connection))  # type: ignore[arg-type]  # what it needs of a connection
 
 
-def moody_processes(jobs: int) -> ProcessPoolExecutor:
-    """Make what :func:`local_processes` makes, with moods."""
-    executor = local_processes(jobs)
-    executor.__class__ = Moody
-    return executor
+class _Moody:
+    """A connection that has a mood about what it receives."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self.send = connection.send
+
+    def recv(self) -> Any:
+        """Receive a batch, and show a mood about each of its tasks."""
+        batch = self._connection.recv()
+        worker._STOP.is_idle = False
+        for task in batch[0]:
+            _show_mood(task)
+        return batch
 
 
-def _moody(
-    work: Callable[[list[Task], Options], list[Outcome]], tasks: list[Task], options: Options
-) -> list[Outcome]:
-    for task in tasks:
-        _show_mood(task)
-    return work(tasks, options)
+def moody_pool(jobs: int, **more: Any) -> ProcessPool:
+    """Make a pool whose workers have moods."""
+    return ProcessPool(jobs, serve=moody_serve, **more)
 
 
 def _show_mood(task: Task) -> None:

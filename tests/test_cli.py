@@ -35,7 +35,7 @@ MAINS: Final[dict[str, Callable[[Sequence[str]], int]]] = {
     "generation-sidecars": cli.main,
     "decode-generations": generation_sidecars.decode,
 }
-GONE: Final = "is not there; check the path, or from where it is meant"
+GONE: Final = "no such file or directory (relative to the current directory)"
 sweeping = pytest.mark.parametrize("sweep", [BACKFILL, DECODE], ids=["backfill", "decode-generations"])
 either = pytest.mark.parametrize("program", list(PROGRAMS))
 
@@ -496,7 +496,7 @@ def test_closed_streams_hinder_no_sweep(redirection: str, tmp_path: Path) -> Non
 def test_ctrl_c_says_that_what_is_done_is_whole(
     sweep: tuple[str, ...], number: signal.Signals, tmp_path: Path
 ) -> None:
-    """Status 1, a sentence, nothing half, no process; the same command does the rest."""
+    """The signal's status, a sentence, nothing half, no process; the same command does the rest."""
     tree = tmp_path / "tree"
     tree.mkdir()
     large = save(tree / "z_completions.npy", ["text " * 200] * 400_000)  # one text, many references
@@ -511,7 +511,7 @@ def test_ctrl_c_says_that_what_is_done_is_whole(
         wait_for(lambda: small.with_suffix(".md").exists() and list(tree.glob(".generation-sidecars-*")))
     os.killpg(process.pid, number)
     _, said = process.communicate(timeout=60)
-    assert process.returncode == 1
+    assert process.returncode == 128 + number
     assert (
         said.decode().splitlines()[-1] == "Stopped. What was done is whole; the same command does the rest."
     )
@@ -520,6 +520,23 @@ def test_ctrl_c_says_that_what_is_done_is_whole(
     assert finished(types(tmp_path, *sweep, "--limit", "5", tree)) == {
         "rendered": 2, "adopted": 0, "fresh": 2, "kept": 0, "skipped": 0, "failed": 0,
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_sweep_that_is_interrupted_says_so_when_nobody_reads_any_more(
+    number: signal.Signals, tmp_path: Path
+) -> None:
+    """Its reader was the first to end, as in a pipeline: the status is the signal's all the same."""
+    save(tmp_path / "z_completions.npy", ["text " * 200] * 400_000)
+    process = subprocess.Popen(
+        command_of([*BACKFILL, tmp_path]), env=environment_of(tmp_path), stderr=subprocess.PIPE
+    )
+    wait_for(lambda: list(tmp_path.glob(".generation-sidecars-*")))
+    assert process.stderr is not None
+    process.stderr.close()
+    process.send_signal(number)
+    assert process.wait(60) == 128 + number
+    assert not list(tmp_path.glob(".generation-sidecars-*"))
 
 
 def test_ctrl_c_during_a_dry_run_is_a_word(tmp_path: Path) -> None:
@@ -538,7 +555,16 @@ def test_ctrl_c_during_a_dry_run_is_a_word(tmp_path: Path) -> None:
     assert process.stdout.readline()
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=60)
-    assert (process.returncode, said) == (1, b"Stopped.\n")
+    assert (process.returncode, said) == (130, b"Stopped.\n")
+
+
+@sweeping
+def test_of_two_mistakes_the_graver_counts(sweep: tuple[str, ...], tmp_path: Path) -> None:
+    """A path that is missing is 1, one that is no source is 2; both are named."""
+    (tmp_path / "notes.txt").touch()
+    run = types(tmp_path, *sweep, "nowhere", "notes.txt")
+    assert run.returncode == 2
+    assert [line.partition(":")[0] for line in run.stderr.splitlines()] == ["notes.txt", "nowhere"]
 
 
 @sweeping

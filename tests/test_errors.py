@@ -55,8 +55,8 @@ SWEEP: Final = "generation-sidecars --backfill --log-format console"
 HEADER: Final = b"{'descr': '<U5', 'fortran_order': False, 'shape': (3,), }"
 WHOLE: Final = b"\x93NUMPY\x01\x00\x76\x00" + HEADER.ljust(117) + b"\n"
 ROWS: Final = (
-    Row("path missing", f"{SWEEP} nowhere", 1, ("nowhere: is not there", "check the path")),
-    Row("path empty", f"{SWEEP} ''", 1, ("'': is not there", "check the path")),
+    Row("path missing", f"{SWEEP} nowhere", 1, ("nowhere: no such file", "relative to the current")),
+    Row("path empty", f"{SWEEP} ''", 1, ("'': no such file", "relative to the current directory")),
     Row("no source", f"{SWEEP} a.npy", 2, ("a.npy: is not a source", "_completions.npy", "give a directory"),
         text("a.npy", "x")),
     Row("root is a file", "generation-sidecars a.txt", 2, ("a.txt: is not a directory", "--backfill"),

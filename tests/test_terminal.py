@@ -151,7 +151,7 @@ def test_ctrl_c_says_what_was_done(tmp_path: Path) -> None:
     terminal = Terminal([*BACKFILL, tmp_path], tmp_path)
     wait_for(lambda: small.with_suffix(".md").exists() and list(tmp_path.glob(".generation-sidecars-*")))
     os.killpg(terminal.process.pid, signal.SIGINT)
-    assert terminal.end() == 1
+    assert terminal.end() == 130
     assert terminal.lines[-1] == "Stopped. What was done is whole; the same command does the rest."
     [row] = [line for line in terminal.lines if line.startswith("completions")]
     assert row.split()[1] == "2"

@@ -1,28 +1,99 @@
-"""Sweeping once from a command line: checks its paths, sweeps or shows the plan, minds Ctrl-C."""
+"""``--backfill`` and ``decode-generations``: the service's scheduler and sweeper, without a watch, once."""
 
 from __future__ import annotations
 
 import contextlib
 import os
-import signal
+import selectors
 import sys
-from typing import TYPE_CHECKING
+import time
+from typing import TYPE_CHECKING, Any, Final
 
 from daemon.cli.flags import refuse
 from daemon.config.validation import ALL_IS_WELL, SOMETHING_FAILED, WRONG_USAGE
-from lib.names import KINDS
+from daemon.schedule.queue import FEW
+from daemon.schedule.scheduler import Scheduler
+from daemon.schedule.sweeper import Sweeper
+from daemon.signals import Signals
+from lib.names import KINDS, kind_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from contextlib import AbstractContextManager
-    from types import FrameType
+    from collections.abc import Sequence
 
     from daemon.cli.progress import Bar
-    from daemon.cli.sweep import Scope
     from daemon.config.model import Config
-    from daemon.report.index import Catalogue
-    from daemon.workers.pool import Crew
+    from daemon.report.observers import Observer
+    from daemon.workers.pool import Pool
     from lib.options import Options
+
+_SLICE_SECONDS: Final = 0.02
+_LONGEST_WAIT_SECONDS: Final = 0.5
+_STOP_SECONDS: Final = 10.0
+_NEVER: Final = float("inf")
+_INLINE_BYTES: Final = 1 << 20
+"""A source up to this size that is the only one to be converted is not worth a process of its own."""
+
+
+class Sweep:
+    """One pass over trees and single sources, until nothing waits any more."""
+
+    def __init__(
+        self,
+        paths: Sequence[str],
+        options: Options,
+        pool: Pool,
+        log: Any,
+        *,
+        ignore: frozenset[str] = frozenset(),
+        observers: Sequence[Observer] = (),
+    ) -> None:
+        self._pool = pool
+        self._scheduler = Scheduler(pool, options, 0.0, log, retries=FEW)
+        self._sweeper = Sweeper(list(paths), self._scheduler, ignore, log, reports_missing=True)
+        self._scheduler.observers = [self._sweeper, *observers]
+
+    @property
+    def sums(self) -> dict[str, int | float]:
+        """The fields of ``sweep.finished``, once :meth:`run` has returned."""
+        return self._sweeper.last or {}
+
+    def run(self, signals: Signals) -> None:
+        """Sweep to the end, or until SIGINT or SIGTERM; a second signal does not wait for what is in work."""
+        while not signals.stops and not (self._sweeper.last and not len(self._scheduler.queue)):
+            now = time.monotonic()
+            until = now + _SLICE_SECONDS
+            self._sweeper.step(now, until, _NEVER)
+            self._scheduler.work(now, until)
+            self._scheduler.finish(now)
+            self._wait(signals, self._seconds_to_wait())
+        if signals.stops:
+            self._end_early(signals)
+
+    def _seconds_to_wait(self) -> float:
+        now = time.monotonic()
+        if self._sweeper.is_busy(now) and self._sweeper.last is None:
+            return 0.0
+        due = self._scheduler.queue.next_due()
+        if due is None or not self._pool.has_room():
+            return _LONGEST_WAIT_SECONDS if len(self._pool) else 0.0
+        return min(max(0.0, due - now), _LONGEST_WAIT_SECONDS)
+
+    def _wait(self, signals: Signals, seconds: float) -> None:
+        with selectors.PollSelector() as selector:
+            selector.register(self._pool, selectors.EVENT_READ)
+            selector.register(signals, selectors.EVENT_READ)
+            selector.select(seconds)
+        signals.drain()
+
+    def _end_early(self, signals: Signals) -> None:
+        """Take what is finished at the end of the current block; it counts, the rest does not."""
+        deadline = time.monotonic() + _STOP_SECONDS
+        self._pool.stop()
+        while len(self._pool) and signals.stops < 2 and time.monotonic() < deadline:
+            self._wait(signals, _LONGEST_WAIT_SECONDS)
+            self._scheduler.finish(time.monotonic())
+        self._pool.kill()
+        self._sweeper.finish_early(time.monotonic())
 
 
 def backfill(
@@ -35,75 +106,103 @@ def backfill(
     scheduler: str | None = None,
 ) -> int:
     """Sweep once, with the workers of a Dask ``scheduler`` if one is given; return the exit status."""
-    from daemon.cli.sweep import Scope, missing, not_sources
-
-    if wrong := not_sources(paths):
-        endings = " or ".join(f"_{kind}.npy" for kind in KINDS)
-        refuse(wrong, f"is not a source, whose name ends in {endings}; give a directory for all below it")
-        return WRONG_USAGE
-    if gone := missing(paths):
-        refuse(gone, "is not there; check the path, or from where it is meant")
-        return SOMETHING_FAILED
-    ignore, options = frozenset(config.watch.ignore), config.options(force=force)
+    if status := _refused(paths):
+        return status
+    options = config.options(force=force)
     if dry_run:
-        from daemon.cli.sweep import dry_run as show_plans
+        from daemon.cli.dry_run import dry_run as show_plans
 
         _configure(config, None)
-        failed = show_plans(Scope(tuple(paths), ignore), options, sys.stdout)
+        failed = show_plans(paths, frozenset(config.watch.ignore), options, sys.stdout)
         return SOMETHING_FAILED if failed else ALL_IS_WELL
     if scheduler is not None:  # its workers were started elsewhere
         paths = [os.path.abspath(path) for path in paths]
-    scope = Scope(tuple(paths), ignore)
-    return _sweep(scope, options, config, scheduler, _bar(config) if progress else None)
+    return _sweep(paths, options, config, scheduler=scheduler, bar=_bar(config) if progress else None)
 
 
-def _sweep(scope: Scope, options: Options, config: Config, scheduler: str | None, bar: Bar | None) -> int:
-    from daemon.cli.sweep import Sweep, count_sources
+def _refused(paths: Sequence[str]) -> int:
+    """Name the paths that cannot be swept; return the graver status, 0 when there are none."""
+    there = [path for path in paths if os.path.lexists(path)]
+    wrong = [path for path in there if not os.path.isdir(path) and not kind_of(os.path.basename(path))]
+    missing = [path for path in paths if path not in there]
+    endings = " or ".join(f"_{kind}.npy" for kind in KINDS)
+    refuse(wrong, f"is not a source, whose name ends in {endings}; give a directory for all below it")
+    for path in missing:
+        where = "" if os.path.isabs(path) else " (relative to the current directory)"
+        refuse([path], f"no such file or directory{where}")
+    if wrong:
+        return WRONG_USAGE
+    return SOMETHING_FAILED if missing else ALL_IS_WELL
+
+
+def _sweep(
+    paths: Sequence[str], options: Options, config: Config, *, scheduler: str | None, bar: Bar | None
+) -> int:
+    from daemon.cli.summary import Summary
     from daemon.report.logging import get_logger
 
     _configure(config, bar)
-    catalogue = _catalogue(scope, options, config)
-    with _interruptible() as interrupted, _crew(config, scheduler) as crew:
-        sweep = Sweep(scope, options, crew, get_logger(), interrupted, progress=bar, catalogue=catalogue)
+    summary, log, ignore = Summary(), get_logger(), frozenset(config.watch.ignore)
+    observers = [summary, *_indexes(paths, options, config, log), *([bar] if bar else [])]
+    with contextlib.closing(_pool(config, scheduler)) as pool, Signals() as signals:
+        sweep = Sweep(paths, options, pool, log, ignore=ignore, observers=observers)
         if bar is not None:
-            bar.begin(None)
-            bar.begin(count_sources(scope, bar, interrupted))
-        sums = sweep.run()
-        if bar is not None:
-            bar.end()
-    if _wants_to_know(config):
-        print(sweep.summary.text(sweep.seconds), end="", file=sys.stderr)
-    if sweep.stopped:
-        print("Stopped. What was done is whole; the same command does the rest.", file=sys.stderr)
-        return SOMETHING_FAILED
-    return SOMETHING_FAILED if sums.failed else ALL_IS_WELL
+            bar.count(paths, ignore, lambda: signals.stops > 0)
+        sweep.run(signals)
+        for _ in range(sum(observer.finish() for observer in observers)):
+            summary.add(None, "failed")
+    if _reports_to_person(config):
+        _say(summary.text(float(sweep.sums["seconds"])))
+    if signals.stops:
+        _say("Stopped. What was done is whole; the same command does the rest.\n")
+        return 128 + signals.last_stop
+    return SOMETHING_FAILED if summary.total().failed else ALL_IS_WELL
 
 
-def _catalogue(scope: Scope, options: Options, config: Config) -> Catalogue | None:
+def _pool(config: Config, scheduler: str | None) -> Pool:
+    if scheduler is not None:
+        from daemon.workers.dask import DaskPool
+
+        return DaskPool(scheduler)
+    from daemon.workers.capacity import default_jobs, lower_priority
+    from daemon.workers.pool import ProcessPool
+    from daemon.workers.worker import use_one_thread
+
+    lower_priority()
+    use_one_thread()
+    return ProcessPool(config.work.jobs or default_jobs(), inline_bytes=_INLINE_BYTES)
+
+
+def _indexes(paths: Sequence[str], options: Options, config: Config, log: Any) -> list[Observer]:
     """Make the indexes of the directories that are swept; a part of a configured root has none of its own."""
     if not config.index.enabled:
-        return None
+        return []
     from daemon.report.index import Catalogue
-    from daemon.report.logging import get_logger
 
     roots = [os.path.realpath(root) + os.sep for root in config.roots]
-    trees = [path for path in scope.paths if os.path.isdir(path)]
+    trees = [path for path in paths if os.path.isdir(path)]
     whole = [tree for tree in trees if not any(os.path.realpath(tree).startswith(root) for root in roots)]
-    return Catalogue(whole, options, get_logger())
+    return [Catalogue(whole, options, log)]
 
 
-def _wants_to_know(config: Config) -> bool:
-    """Tell whether a person waits at a terminal, and did not ask for lines for machines or for fewer."""
+def _say(text: str) -> None:
+    """Print to standard error; that nobody reads it any more changes nothing about the exit status."""
+    with contextlib.suppress(OSError, ValueError):
+        print(text, end="", file=sys.stderr, flush=True)
+
+
+def _reports_to_person(config: Config) -> bool:
+    """Tell whether a person waits at a terminal, and asked neither for lines for machines nor for fewer."""
     from daemon.cli.progress import on_terminal
 
     return on_terminal() and config.log.format == "auto" and config.log.level in {"debug", "info"}
 
 
 def _bar(config: Config) -> Bar | None:
-    """Make a bar where one can be drawn, and nobody asked to read along."""
+    """Make a bar where one can be drawn, and nobody asked for other lines."""
     from daemon.cli.progress import Bar, can_draw
 
-    return Bar() if can_draw() and _wants_to_know(config) and config.log.level == "info" else None
+    return Bar() if can_draw() and _reports_to_person(config) and config.log.level == "info" else None
 
 
 def _configure(config: Config, bar: Bar | None) -> None:
@@ -114,41 +213,3 @@ def _configure(config: Config, bar: Bar | None) -> None:
         configure(config.log.level, config.log.format)
     else:
         configure("warning", "auto", aside=bar.aside)
-
-
-def _crew(config: Config, scheduler: str | None) -> AbstractContextManager[Crew]:
-    from daemon.workers.pool import Crew, local_processes
-
-    if scheduler is None:
-        jobs = config.work.jobs or 1
-        return contextlib.closing(Crew(lambda: local_processes(jobs), jobs))
-    from daemon.workers.dask import cluster_crew
-
-    return cluster_crew(scheduler)
-
-
-class _Interrupted:
-    """Whether SIGINT or SIGTERM came; the second one ends the program at once."""
-
-    def __init__(self) -> None:
-        self.count = 0
-
-    def __call__(self) -> bool:
-        return self.count > 0
-
-    def on_signal(self, _signal: int, _frame: FrameType | None) -> None:
-        self.count += 1
-        if self.count > 1:
-            os._exit(130)
-
-
-@contextlib.contextmanager
-def _interruptible() -> Iterator[_Interrupted]:
-    interrupted = _Interrupted()
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    before = [signal.signal(number, interrupted.on_signal) for number in numbers]
-    try:
-        yield interrupted
-    finally:
-        for number, handler in zip(numbers, before, strict=True):
-            signal.signal(number, handler)

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from daemon.config.validation import Check
 
 PROGRAM: Final = "generation-sidecars"
+INTERRUPTED: Final = 130
+"""The exit status after SIGINT, as shells have it."""
 
 
 class Parser(argparse.ArgumentParser):
@@ -88,7 +90,7 @@ def guarded(command: Callable[[], int]) -> int:
         return error.status
     except KeyboardInterrupt:
         print("Stopped.", file=sys.stderr)
-        return SOMETHING_FAILED
+        return INTERRUPTED
     except BrokenPipeError:
         _drop_output()  # its reader (head, less) has gone
         return ALL_IS_WELL

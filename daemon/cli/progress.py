@@ -1,81 +1,98 @@
-"""The progress of a sweep on a terminal: a bar with rate and time left, which lines of the log pass by."""
+"""The progress of a sweep on a terminal: a bar with rate and time left, between the lines of the log."""
 
 from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING, Protocol
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from daemon.report.observers import Observer
+from lib.names import kind_of
+from lib.sync.walk import names_below
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
     from contextlib import AbstractContextManager
 
-
-class Progress(Protocol):
-    """Hears how far a sweep is, in sources."""
-
-    def begin(self, total: int | None) -> None:
-        """Begin to count up to ``total``; None while that is being found out."""
-
-    def advance(self) -> None:
-        """Hear of one more."""
-
-    def end(self) -> None:
-        """Leave nothing on the terminal; may be called twice."""
+    from lib.errors import SidecarError
+    from lib.outcome import Outcome
+    from lib.sync.walk import Found, Task
 
 
-class Silent:
-    """Shows nothing."""
-
-    def begin(self, total: int | None) -> None:
-        """Nothing is shown."""
-
-    def advance(self) -> None:
-        """Nothing is shown."""
-
-    def end(self) -> None:
-        """Nothing was shown."""
-
-
-class Bar:
-    """Shows a bar on standard error."""
+class Bar(Observer):
+    """Shows on standard error how many sources are done."""
 
     def __init__(self) -> None:
-        from tqdm import tqdm  # only who waits at a terminal needs it
+        from tqdm import tqdm  # only needed at a terminal
 
         tqdm.monitor_interval = 0  # its thread would be there when workers are forked
         self._tqdm = tqdm
         self._bar: tqdm[None] | None = None
 
-    def begin(self, total: int | None) -> None:
-        """Begin a bar, or a count, in place of the one before."""
-        self.end()
-        label = "looking" if total is None else "sweeping"
-        self._bar = self._tqdm(
-            total=total, desc=label, unit=" sources", file=sys.stderr, dynamic_ncols=True, leave=False
-        )
+    def count(self, paths: Sequence[str], ignore: frozenset[str], stop: Callable[[], bool]) -> None:
+        """Count the sources to come, by their names alone, then begin the bar."""
+        self._begin(None)
+        total = 0
+        for _ in _names(paths, ignore):
+            if stop():
+                break
+            self._advance()
+            total += 1
+        self._begin(total)
 
-    def advance(self) -> None:
-        """Move it on."""
-        if self._bar is not None:
-            self._bar.update()
+    def fresh(self, found: Found) -> None:  # noqa: ARG002 (as declared)
+        """Count a source."""
+        self._advance()
 
-    def end(self) -> None:
-        """Take it away."""
+    def failed_path(self, path: str, error: SidecarError) -> None:  # noqa: ARG002 (as declared)
+        """Count a source, or a directory that stands for its sources."""
+        self._advance()
+
+    def finished(self, task: Task, outcome: Outcome | None, now: float) -> None:  # noqa: ARG002 (as declared)
+        """Count a source."""
+        self._advance()
+
+    def finish(self) -> int:
+        """Leave nothing on the terminal; may be called twice."""
         if self._bar is not None:
-            self._bar.close()
+            with suppress(OSError):  # the terminal is gone
+                self._bar.close()
             self._bar = None
+        return 0
 
     def aside(self) -> AbstractContextManager[object]:
-        """Make room for a line of somebody else's."""
+        """Make room for a line of the log."""
         room: AbstractContextManager[object] = self._tqdm.external_write_mode(file=sys.stderr)
         return room
 
+    def _begin(self, total: int | None) -> None:
+        self.finish()
+        label = "looking" if total is None else "sweeping"
+        with suppress(OSError):
+            self._bar = self._tqdm(
+                total=total, desc=label, unit=" sources", file=sys.stderr, dynamic_ncols=True, leave=False
+            )
+
+    def _advance(self) -> None:
+        if self._bar is not None:
+            with suppress(OSError):
+                self._bar.update()
+
 
 def on_terminal() -> bool:
-    """Tell whether somebody watches standard error."""
+    """Tell whether standard error is a terminal."""
     return sys.stderr is not None and sys.stderr.isatty()
 
 
 def can_draw() -> bool:
     """Tell whether that terminal can draw over what it shows."""
     return on_terminal() and os.environ.get("TERM", "dumb") != "dumb"
+
+
+def _names(paths: Sequence[str], ignore: frozenset[str]) -> Iterator[str]:
+    for path in paths:
+        if kind_of(os.path.basename(path)) and not os.path.isdir(path):
+            yield path
+        else:
+            yield from names_below(path, ignore)

@@ -1,4 +1,4 @@
-"""What a sweep did, for whoever waits for its end: a table, figures, and every file that needs a look."""
+"""The summary of a sweep, for the person who waits for its end: a table, figures, files that need a look."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from daemon.report.observers import Observer
 from daemon.report.outcomes import Sums
 from daemon.report.terminal import escaped
 from lib.names import kind_of, sidecar_name
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from lib.errors import SidecarError
     from lib.names import Kind
     from lib.outcome import Outcome, Result
-    from lib.sync.walk import Task
+    from lib.sync.walk import Found, Task
 
 _ROWS: Final[dict[Kind | None, str]] = {
     "completions": "completions",
@@ -60,7 +61,7 @@ class _Files:
         return lines
 
 
-class Summary:
+class Summary(Observer):
     """Adds up a sweep, kind by kind; one object a sweep."""
 
     def __init__(self) -> None:
@@ -75,8 +76,14 @@ class Summary:
         """Count sidecars of one result."""
         self._sums[kind].add(result, count)
 
-    def add_outcome(self, task: Task, outcome: Outcome) -> None:
+    def fresh(self, found: Found) -> None:
+        """Count the sidecars of a source that is up to date."""
+        self.add(kind_of(found.task.name), "fresh", len(found.plans))
+
+    def finished(self, task: Task, outcome: Outcome | None, now: float) -> None:  # noqa: ARG002 (as declared)
         """Count all sidecars of a source."""
+        if outcome is None:
+            return
         self._sums[outcome.kind].add_outcome(outcome)
         self._bytes[outcome.kind] += outcome.bytes
         if outcome.result == "failed":
@@ -92,8 +99,8 @@ class Summary:
             )
             self._longest = max(self._longest, figures.longest_length or 0)
 
-    def add_trouble(self, path: str, error: SidecarError) -> None:
-        """Count a path that could not even be looked at."""
+    def failed_path(self, path: str, error: SidecarError) -> None:
+        """Count a path that could not be looked at."""
         self._sums[kind_of(os.path.basename(path))].failed += 1
         self._failed.add(path, error.reason, error.hint)
 

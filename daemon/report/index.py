@@ -87,7 +87,7 @@ class Catalogue(Observer):
         """Say when there may be something to write."""
         return self._due
 
-    def write(self) -> int:
+    def finish(self) -> int:
         """Write every index that changed, and those that are missing; return how many could not be."""
         return sum(not self._wrote(book) for book in self._books.values())
 
@@ -95,7 +95,7 @@ class Catalogue(Observer):
         """Write when that is due; a large index, which takes long, is written less often."""
         if now < self._due:
             return
-        failed = self.write()
+        failed = self.finish()
         took = time.monotonic() - now
         self._rest_until = now + max(_PERIOD_SECONDS, _SHARE * took)
         self._due = self._rest_until if failed else math.inf

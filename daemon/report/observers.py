@@ -40,6 +40,10 @@ class Observer:
     def write_if_due(self, now: float) -> None:
         """Write what is due."""
 
+    def finish(self) -> int:
+        """Write everything, as the work is over; return how many files could not be written."""
+        return 0
+
     def report(self, status: Status) -> None:
         """Record the state of the service."""
 

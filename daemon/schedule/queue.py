@@ -1,4 +1,4 @@
-"""The table of sources that wait for their turn: each stands in it once, however many hints name it.
+"""The queue of sources that wait for their turn: each is in it once, however many hints name it.
 
 Time is passed in, in monotonic seconds; nothing here looks at a file.
 """
@@ -13,19 +13,37 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from lib.sync.walk import Task
 
-RETRY_FIRST_SECONDS: Final = 1.0
-RETRY_LAST_SECONDS: Final = 300.0
-FULL: Final = 50_000
-"""So many sources may wait; beyond, hints are dropped and a sweep finds what they named."""
+CAPACITY: Final = 50_000
+
+
+@dataclass(frozen=True, slots=True)
+class Retries:
+    """When to try again what time can mend: after ``first_seconds``, doubling up to ``last_seconds``.
+
+    ``attempts``: how many a file that is being written gets, and nothing else does; None: all get any number.
+    """
+
+    first_seconds: float = 1.0
+    last_seconds: float = 300.0
+    attempts: int | None = None
+
+    def seconds(self, failures: int) -> float:
+        """Return the wait after this many failures, from 1."""
+        return min(self.last_seconds, self.first_seconds * 2.0 ** min(failures - 1, 20))
+
+
+ENDLESS: Final = Retries()
+FEW: Final = Retries(0.1, 0.4, 4)
+"""For a sweep that must end."""
 
 
 @dataclass(slots=True)
 class QueueEntry:
     """One waiting source.
 
-    ``closed``: its writer let go of it, so it need not lie still first.  ``again``: it was named once more
-    while in work.  ``put_off``: it had its turn, and waits for another.  ``signature``: the version last
-    looked at; ``seen``: since when it has been that one.  ``logged``: the failure last logged, and when.
+    ``closed``: its writer closed it, so it need not be watched for a while first.  ``again``: it was named
+    once more while in work.  ``put_off``: it had its turn, and waits for another.  ``signature``: the version
+    last seen; ``seen``: since when it has been that one.  ``logged``: the failure last logged, and when.
     """
 
     due: float
@@ -40,15 +58,17 @@ class QueueEntry:
     logged: tuple[str, float] | None = None
 
     def see(self, signature: Any, now: float) -> None:
-        """Note which version was looked at."""
+        """Note which version was seen."""
         if self.signature != signature:
             self.signature, self.seen = signature, now
 
 
 class Queue:
-    """The table.  Every method is cheap; use from one thread."""
+    """Every method is cheap; use from one thread.  Beyond ``capacity`` hints must be dropped."""
 
-    def __init__(self) -> None:
+    def __init__(self, retries: Retries = ENDLESS, capacity: int = CAPACITY) -> None:
+        self._retries = retries
+        self._capacity = capacity
         self._entries: dict[Task, QueueEntry] = {}
         self._order: list[tuple[float, int, Task]] = []
         self._count = itertools.count()
@@ -66,8 +86,8 @@ class Queue:
         return len(self._entries) - self._put_off
 
     def is_full(self) -> bool:
-        """Tell whether hints must be dropped."""
-        return len(self._entries) >= FULL
+        """Tell whether hints must be dropped: a sweep finds what they named."""
+        return len(self._entries) >= self._capacity
 
     def add(self, task: Task, due: float, *, closed: bool = False) -> None:
         """Put a source in, or bring it forward; one in work is done once more afterwards."""
@@ -89,13 +109,13 @@ class Queue:
         self._move(task, entry, due)
 
     def next_due(self) -> float | None:
-        """Say when the next source is due; None when none waits."""
+        """Return when the next source is due; None when none waits."""
         while self._order and not self._is_current(self._order[0]):
             heapq.heappop(self._order)
         return self._order[0][0] if self._order else None
 
     def take_due(self, now: float) -> tuple[Task, QueueEntry] | None:
-        """Return one source that is due, which stays in the table; None when none is."""
+        """Return one source that is due, which stays in the queue; None when none is."""
         due = self.next_due()
         if due is None or due > now:
             return None
@@ -116,15 +136,15 @@ class Queue:
         return entry
 
     def retry(self, task: Task, now: float) -> float:
-        """Plan the next attempt: from 1 s, doubling, up to 5 min; return the seconds until then."""
+        """Plan the next attempt; return the seconds until then."""
         entry = self._entries[task]
-        seconds = min(RETRY_LAST_SECONDS, RETRY_FIRST_SECONDS * 2.0 ** min(entry.attempts, 20))
         entry.attempts += 1
+        seconds = self._retries.seconds(entry.attempts)
         self.postpone(task, now + seconds)
         return seconds
 
     def remove(self, task: Task) -> None:
-        """Take a source that is not in work out of the table."""
+        """Take a source that is not in work out of the queue."""
         self._put_off -= self._entries.pop(task).put_off
 
     def _move(self, task: Task, entry: QueueEntry, due: float) -> None:

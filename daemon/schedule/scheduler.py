@@ -1,8 +1,8 @@
-"""What is to be done, is being done, and could not be done: hints and sweeps in, tasks for the crew out.
+"""Decides what is worked on when: hints and sweeps name sources, the pool converts those that are ready.
 
-A source is handed to the crew when it is ready: closed or renamed into place and old enough for its time to
-tell a later write apart, or unchanged for a while.  What time can mend is retried, what it cannot waits for
-a change.
+A source is ready when it was closed or renamed into place and is old enough for its time to tell a later
+write apart, or has not changed for a while.  What time can mend is tried again; what it cannot waits for a
+change.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from daemon.report.logging import SOURCE_RECOVERED
 from daemon.report.outcomes import log_outcome, log_unstamped
-from daemon.schedule.queue import Queue, QueueEntry
+from daemon.schedule.queue import CAPACITY, ENDLESS, Queue, QueueEntry, Retries
 from daemon.schedule.readiness import seconds_to_wait, signature_of
 from daemon.workers.worker import TICK_SECONDS
 from lib.errors import Changed, Interrupted, Unfinished, Vanished
@@ -23,23 +23,31 @@ from lib.sync.walk import Found, Trouble, look
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from daemon.workers.lanes import Lanes
-    from daemon.workers.pool import Crew
+    from daemon.report.observers import Observer
+    from daemon.workers.pool import Pool
     from lib.options import Options
     from lib.outcome import Outcome
     from lib.sync.walk import Task
 
 YOUNG_SECONDS: Final = 60.0
 """A file shorter than its header says is being written while it is younger; later it is truncated."""
+_RACES: Final = frozenset({Changed, Vanished})
+"""What others do to a file while it is read: no failure before it has happened more often than this."""
 _QUIET_ATTEMPTS: Final = 3
-"""A file that changes while it is read is no failure before it has done so more often than this."""
 _LOG_AGAIN_SECONDS: Final = 300.0
-_SETTLED_LIMIT: Final = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """The two clocks: one that never jumps, and the time of day that files have (epoch), both in seconds."""
+
+    monotonic: Callable[[], float] = time.monotonic
+    wall: Callable[[], float] = time.time
 
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What became of a source at its last turn, of which version, and since when (epoch, seconds)."""
+    """The outcome of a source's last turn, of which version, and since when it stands (epoch, seconds)."""
 
     signature: Any
     outcome: Outcome
@@ -47,33 +55,51 @@ class Known:
 
 
 class Scheduler:
-    """Owns the pending table; use from one thread.  ``now`` is always monotonic seconds.
+    """Owns the queue; use from one thread.  ``now`` is always monotonic seconds.
 
-    ``settled``: what stays as it is until it changes.  ``retrying``: what failed and is tried again.
-    ``on_finished`` hears of every source that had its turn, with the outcome if it was worked on.  ``wants``
-    says of a source whose sidecars are fresh whether it is to be read all the same.
+    ``settled``: what stays as it is until it changes, at most ``settled_limit`` sources.  ``retrying``: what
+    failed and is tried again.  ``observers`` are told of every source that had its turn.
     """
 
-    def __init__(self, crew: Crew | Lanes, options: Options, settle_seconds: float, log: Any) -> None:
-        self.crew = crew
+    def __init__(
+        self,
+        pool: Pool,
+        options: Options,
+        settle_seconds: float,
+        log: Any,
+        *,
+        retries: Retries = ENDLESS,
+        capacity: int = CAPACITY,
+        settled_limit: int = 100_000,
+        clock: Clock = Clock(),
+    ) -> None:
+        self.pool = pool
         self.options = options
         self.settle_seconds = settle_seconds
-        self.queue = Queue()
+        self.clock = clock
+        self.queue = Queue(retries, capacity)
         self.settled: dict[Task, Known] = {}
         self.retrying: dict[Task, Known] = {}
+        self.observers: list[Observer] = []
+        self._attempts_limit = retries.attempts
+        self._settled_limit = settled_limit
         self._has_reported_unstamped = False
-        self.on_finished: Callable[[Task, Outcome | None], None] = lambda _task, _outcome: None
-        self.wants: Callable[[Found], bool] = lambda _found: False
         self._log = log
 
     def hint(self, task: Task, now: float, *, closed: bool) -> bool:
-        """Take a hint that a source may have changed; False when the table is full and only a sweep helps."""
+        """Take a hint that a source may have changed; False when the queue is full and only a sweep helps."""
         return self._admit(task, now + TICK_SECONDS, closed=closed)
+
+    def wants(self, found: Found) -> bool:
+        """Tell whether a source must be read although its sidecars are fresh; every observer is asked."""
+        answers = [observer.wants(found) for observer in self.observers]
+        return any(answers)
 
     def take(self, found: Found, now: float) -> Outcome | None:
         """Take what a sweep found and is not fresh.
 
-        The outcome that stands when nothing will be done now: it waits for a change, or for its next attempt.
+        Returns the outcome that stands when nothing will be done now: the source waits for a change, or for
+        its next attempt.
         """
         known = self.settled.get(found.task) or self.retrying.get(found.task)
         if known is not None and known.signature == signature_of(found):
@@ -83,7 +109,7 @@ class Scheduler:
         return None
 
     def take_fresh(self, task: Task, attempts: int = 0) -> None:
-        """Hear that nothing is to be done about a source, whoever did it."""
+        """Record that a source is up to date."""
         if self._forget_failure(task):
             self._log_recovered(task, attempts)
 
@@ -93,16 +119,16 @@ class Scheduler:
             self.settled.pop(task, None)
 
     def work(self, now: float, until: float) -> None:
-        """Hand what is due and ready to the crew, as long as it has room and time is left."""
-        while self.crew.has_room() and time.monotonic() < until:
+        """Hand what is due and ready to the pool, as long as it has room and time is left."""
+        while self.pool.has_room() and self.clock.monotonic() < until:
             due = self.queue.take_due(now)
             if due is None:
                 return
             self._consider(*due, now)
 
     def finish(self, now: float) -> int:
-        """Take finished tasks from the crew; return how many there were."""
-        done = self.crew.done()
+        """Take finished tasks from the pool, which starts those that wait; return how many there were."""
+        done = self.pool.done()
         for task, outcome in done:
             self._finish(task, outcome, now)
         return len(done)
@@ -125,20 +151,20 @@ class Scheduler:
         settled = self.settled.get(task)
         if seen.is_fresh and not self.wants(seen):
             self.take_fresh(task, entry.attempts)
-            self._pass_over(task)
+            self._pass_over(task, now)
         elif settled is not None and settled.signature == entry.signature:
-            self._pass_over(task)
+            self._pass_over(task, now)
         elif (wait := self._seconds_to_wait(seen, entry, now)) > 0:
             self.queue.postpone(task, now + wait)
-            self.on_finished(task, None)
+            self._tell(task, None, now)
         else:
             self.queue.start(task, now)
-            self.crew.submit(task, self.options, seen.status.st_size)
+            self.pool.submit(task, self.options, seen.status.st_size)
 
     def _seconds_to_wait(self, found: Found, entry: QueueEntry, now: float) -> float:
-        still = now - entry.seen
+        still, wall = now - entry.seen, self.clock.wall()
         return seconds_to_wait(
-            found, self.settle_seconds, closed=entry.closed, still_seconds=still, clock=time.time()
+            found, self.settle_seconds, closed=entry.closed, still_seconds=still, clock=wall
         )
 
     def _finish(self, task: Task, outcome: Outcome, now: float) -> None:
@@ -149,10 +175,10 @@ class Scheduler:
 
     def _conclude(self, task: Task, entry: QueueEntry, outcome: Outcome, now: float) -> None:
         """Decide what follows: another attempt, or none before something changes."""
-        if outcome.error in {Vanished, Interrupted}:
+        if outcome.error is Interrupted or (outcome.error is Vanished and self._is_gone(task)):
             self._forget_failure(task)
-            self._pass_over(task)
-        elif outcome.result == "failed" and outcome.passing and not self._is_final(task, outcome):
+            self._pass_over(task, now)
+        elif outcome.result == "failed" and outcome.passing and self._is_tried_again(task, entry, outcome):
             self._retry(task, entry, outcome, now)
         else:
             self._settle(task, entry, outcome, now)
@@ -164,41 +190,55 @@ class Scheduler:
         if outcome.unstamped and not self._has_reported_unstamped:
             self._has_reported_unstamped = True
             log_unstamped(self._log, task, outcome)
-        if stays and len(self.settled) < _SETTLED_LIMIT:
-            since = failed.since if failed and outcome.result == "failed" else time.time()
+        if stays and len(self.settled) < self._settled_limit:
+            since = failed.since if failed and outcome.result == "failed" else self.clock.wall()
             self.settled[task] = Known(entry.signature, outcome, since)
         if failed and outcome.result != "failed":
             self._log_recovered(task, entry.attempts)
         self.queue.remove(task)
-        self.on_finished(task, outcome)
+        self._tell(task, outcome, now)
 
     def _retry(self, task: Task, entry: QueueEntry, outcome: Outcome, now: float) -> None:
         wait = self.queue.retry(task, now)
-        if outcome.error is Changed and entry.attempts <= _QUIET_ATTEMPTS:
-            self.on_finished(task, None)
+        if self._attempts_limit is not None:
+            return  # it has not had its turn before the last attempt
+        if outcome.error in _RACES and entry.attempts <= _QUIET_ATTEMPTS:
+            self._tell(task, None, now)
             return
-        since = known.since if (known := self._forget_failure(task)) else time.time()
+        since = known.since if (known := self._forget_failure(task)) else self.clock.wall()
         self.retrying[task] = Known(entry.signature, outcome, since)
-        if (
-            entry.logged is None
-            or entry.logged[0] != outcome.trouble
-            or now - entry.logged[1] >= _LOG_AGAIN_SECONDS
-        ):
+        logged = entry.logged
+        if logged is None or logged[0] != outcome.trouble or now - logged[1] >= _LOG_AGAIN_SECONDS:
             entry.logged = (outcome.trouble, now)
             seconds = now - entry.began
             log_outcome(self._log, task, outcome, seconds, attempt=entry.attempts, retry_seconds=wait)
-        self.on_finished(task, outcome)
+        self._tell(task, outcome, now)
 
-    def _pass_over(self, task: Task) -> None:
-        self.queue.remove(task)
-        self.on_finished(task, None)
+    def _is_tried_again(self, task: Task, entry: QueueEntry, outcome: Outcome) -> bool:
+        """Tell whether a failure that time can mend is tried again: a sweep has no time for a full disk."""
+        if outcome.error is Unfinished and not self._is_young(task):
+            return False  # it is truncated
+        if self._attempts_limit is None:
+            return True
+        is_being_written = outcome.error in _RACES or outcome.error is Unfinished
+        return is_being_written and entry.attempts + 1 < self._attempts_limit
 
-    def _is_final(self, task: Task, outcome: Outcome) -> bool:
-        """Tell whether a file that is too short is truncated rather than still being written."""
-        if outcome.error is not Unfinished:
-            return False
+    def _is_gone(self, task: Task) -> bool:
+        """Tell whether a source is no longer there; a file of ours beside it may have vanished instead."""
         seen = look(task, self.options)
-        return isinstance(seen, Found) and time.time() - seen.status.st_mtime > YOUNG_SECONDS
+        return isinstance(seen, Trouble) and isinstance(seen.error, Vanished)
+
+    def _is_young(self, task: Task) -> bool:
+        seen = look(task, self.options)
+        return not isinstance(seen, Found) or self.clock.wall() - seen.status.st_mtime <= YOUNG_SECONDS
+
+    def _pass_over(self, task: Task, now: float) -> None:
+        self.queue.remove(task)
+        self._tell(task, None, now)
+
+    def _tell(self, task: Task, outcome: Outcome | None, now: float) -> None:
+        for observer in self.observers:
+            observer.finished(task, outcome, now)
 
     def _forget_failure(self, task: Task) -> Known | None:
         """Forget what stood about a source; return it if it was a failure."""

@@ -1,31 +1,31 @@
-"""Sweeps inside the service, cut into slices so that hints, signals and status are served meanwhile."""
+"""Sweeps, cut into slices so that hints, signals and finished work are served between them."""
 
 from __future__ import annotations
 
 import math
+import os
 import random
-import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from daemon.report.logging import SWEEP_FINISHED, SWEEP_STARTED
+from daemon.report.observers import Observer
 from daemon.report.outcomes import Sums, log_trouble
 from lib.errors import Vanished
-from lib.sync.walk import Folder, Found, Step, Trouble, walk
+from lib.names import kind_of
+from lib.sync.walk import Folder, Found, Step, Task, Trouble, look, walk
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from daemon.schedule.scheduler import Scheduler
     from lib.errors import SidecarError
+    from lib.options import Options
     from lib.outcome import Outcome
-    from lib.sync.walk import Task
 
-_ENOUGH_PENDING: Final = 1000
-_BRANCHES_LIMIT: Final = 2000
 _JITTER: Final = 0.1
 _PATIENCE_SECONDS: Final = 10.0
-"""So long the next sweep waits for what the last one handed on; then that is reported as it is."""
+"""How long the next sweep waits for what the last one handed on; then that one is reported as it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,14 +36,39 @@ class PathFailure:
     since: float
 
 
-class Sweeper:
+def steps(paths: Sequence[str], options: Options, ignore: frozenset[str]) -> Iterator[Step]:
+    """Yield every directory and every source of trees, and sources that are named themselves."""
+    for path in paths:
+        directory, name = os.path.split(path)
+        if kind_of(name) and not os.path.isdir(path):
+            yield look(Task(directory or ".", (), name), options)
+        else:
+            yield from walk(path, options, ignore)
+
+
+class Sweeper(Observer):
     """Walks all roots when asked, and new directories as they are named.  ``now`` is monotonic seconds.
 
     A sweep is finished when its walk is, and every source it handed on has had its turn: one that is still
     being written is not waited for, one that waits for its next attempt counts as what it was at the last.
+    ``roots`` may name single sources too.  ``backlog_limit``: how many sources may wait before the walk does.
+    ``reports_missing``: whether a root that is not there is logged, which otherwise its keeper does.
     """
 
-    def __init__(self, roots: list[str], scheduler: Scheduler, ignore: frozenset[str], log: Any) -> None:
+    def __init__(
+        self,
+        roots: list[str],
+        scheduler: Scheduler,
+        ignore: frozenset[str],
+        log: Any,
+        *,
+        backlog_limit: int = 1000,
+        branches_limit: int = 2000,
+        reports_missing: bool = False,
+    ) -> None:
+        self._backlog_limit = backlog_limit
+        self._branches_limit = branches_limit
+        self._reports_missing = reports_missing
         self.roots = roots
         self.ignore = ignore
         self._scheduler = scheduler
@@ -56,7 +81,6 @@ class Sweeper:
         self._sums = Sums()
         self._sources = 0
         self._folders = 0
-        self._has_walked = False
         self._waiting: set[Task] = set()
         self._unmade: set[Task] = set()
         self._gone: set[Task] = set()
@@ -79,24 +103,19 @@ class Sweeper:
 
         When too many are named, sweeps of everything take the place of both looks.
         """
-        if len(self._branches) >= _BRANCHES_LIMIT:
+        if len(self._branches) >= self._branches_limit:
             self.ask()
             self._once_more = now + settle_seconds
             return
         self._branches.setdefault((root, parts, False), now)
         self._branches[root, parts, True] = now + settle_seconds
 
-    def take_end(self) -> bool:
-        """Tell once that the walk of a sweep has ended."""
-        has_walked, self._has_walked = self._has_walked, False
-        return has_walked
-
     def is_busy(self, now: float) -> bool:
         """Tell whether there is walking to do right now."""
         return self.next_due() <= now
 
     def next_due(self) -> float:
-        """Say when there will be walking to do; while enough is pending, finished work says it."""
+        """Return when there will be walking to do; while enough waits, finished work tells."""
         if not self._has_room():
             return math.inf
         if self._walk is not None or self._branch is not None:
@@ -104,22 +123,29 @@ class Sweeper:
         return min([self._sweep_due(), *self._branches.values()])
 
     def step(self, now: float, until: float, period_seconds: float) -> None:
-        """Walk on until the clock says ``until``, or so much is pending that it can wait.
+        """Walk until the clock says ``until``, or until enough waits.
 
-        However many branches there are, and however late it is, a sweep gets on.
+        Always takes at least one step of a running sweep, however many directories were named.
         """
         self._next = min(self._next, now + period_seconds * (1 + _JITTER))  # it may be shorter than it was
-        while self._has_room() and self._look_into_branches(now) and time.monotonic() < until:
+        clock = self._scheduler.clock.monotonic
+        while self._has_room() and self._look_into_branches(now) and clock() < until:
             pass
         if self._walk is None and now >= self._sweep_due():
             self._start(now, period_seconds)
         while self._walk is not None and self._has_room():
             self._sweep_on(self._walk, now)
-            if time.monotonic() >= until:
+            if clock() >= until:
                 return
 
-    def finished(self, task: Task, outcome: Outcome | None) -> None:
-        """Hear that a source had its turn; no outcome when it was not worked on."""
+    def finish_early(self, now: float) -> None:
+        """End a running sweep where it is, and report what it has done."""
+        self._walk = None
+        if self._began is not None:
+            self._finish(now)
+
+    def finished(self, task: Task, outcome: Outcome | None, now: float) -> None:
+        """Record that a source had its turn; no outcome when it was not worked on."""
         if outcome is not None and outcome.is_new:
             self.sources += task not in self._unmade
             self._unmade.discard(task)
@@ -127,13 +153,13 @@ class Sweeper:
             self._waiting.discard(task)
             if outcome is not None:
                 self._sums.add_outcome(outcome)
-            self._finish_if_done(time.monotonic())
+            self._finish_if_done(now)
 
     def _has_room(self) -> bool:
-        return self._scheduler.queue.backlog < _ENOUGH_PENDING
+        return self._scheduler.queue.backlog < self._backlog_limit
 
     def _sweep_due(self) -> float:
-        """Say when the next sweep starts: not before the last one is finished, if that is soon."""
+        """Return when the next sweep starts: not before the last one is finished, if that is soon."""
         due = min(self._next, self._once_more)
         return due if self._began is None else max(due, self._patience_ends)
 
@@ -150,9 +176,7 @@ class Sweeper:
         self._waiting.clear()
         self._unmade.clear()
         self._gone = set(self._scheduler.settled)
-        self._walk = (
-            step for root in self.roots for step in walk(root, self._scheduler.options, self.ignore)
-        )
+        self._walk = steps(self.roots, self._scheduler.options, self.ignore)
 
     def _sweep_on(self, steps: Iterator[Step], now: float) -> None:
         step = next(steps, None)
@@ -173,6 +197,8 @@ class Sweeper:
         if found.is_fresh and not wanted:
             self._sums.add("fresh", len(found.plans))
             self._scheduler.take_fresh(found.task)
+            for observer in self._scheduler.observers:
+                observer.fresh(found)
             return
         if not found.is_fresh:
             self._unmade.add(found.task)
@@ -186,14 +212,16 @@ class Sweeper:
             self._waiting.add(found.task)
 
     def _take_trouble(self, trouble: Trouble) -> None:
-        """Note a path that cannot be looked at; log it the first time, or when the reason changes."""
-        if isinstance(trouble.error, Vanished):  # a root, and whoever keeps the roots tells of that
+        """Record a path that cannot be looked at; log it the first time, or when the reason changes."""
+        if isinstance(trouble.error, Vanished) and not self._reports_missing:
             return
         before = self.problems.get(trouble.path)
-        since = before.since if before else time.time()
+        since = before.since if before else self._scheduler.clock.wall()
         self._problems[trouble.path] = self.problems[trouble.path] = PathFailure(trouble.error, since)
         if before is None or before.error.reason != trouble.error.reason:
             log_trouble(self._log, trouble.path, trouble.error)
+        for observer in self._scheduler.observers:
+            observer.failed_path(trouble.path, trouble.error)
 
     def _end_walk(self, now: float) -> None:
         self._walk = None
@@ -201,8 +229,10 @@ class Sweeper:
         self._scheduler.forget(self._gone)
         self._gone.clear()
         self.problems = self._problems
-        self.directories, self._has_walked = self._folders, True
+        self.directories = self._folders
         self.sources = self._sources
+        for observer in self._scheduler.observers:
+            observer.end_walk(now)
         self._finish_if_done(now)
 
     def _finish_if_done(self, now: float) -> None:

@@ -1,43 +1,182 @@
-"""A cluster's workers in place of local processes: Dask's own executor behind ``concurrent.futures``.
+"""A cluster's workers in place of local processes: a Dask scheduler has the tasks done.
 
 The workers run this package, and see the same paths on a shared file system.
 """
 
 from __future__ import annotations
 
+import logging
+import os
 import re
-from contextlib import contextmanager
+import threading
+from collections import deque
+from concurrent.futures import CancelledError
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from daemon.config.validation import RefusedError
-from daemon.workers.pool import Crew
+from daemon.workers.pool import BATCH_TASKS, STOPPED, Job, all_failed, next_batch
+from daemon.workers.worker import convert
+from lib.errors import Passing, Vanished
+from lib.outcome import failure
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable
+    from concurrent.futures import Future
+
+    from daemon.workers.pool import Done
+    from lib.errors import SidecarError
+    from lib.options import Options
+    from lib.outcome import Outcome
+    from lib.sync.walk import Task
 
 _ADDRESS: Final = re.compile(r"((tcp|tls|ws|wss)://)?[^/\s]+:\d+")
 _ALIVE: Final = frozenset({"running", "connecting"})
 _LEAST_WIDTH: Final = 8
 """An adaptive cluster has no workers before there is work that waits for them."""
+_GOODBYE_SECONDS: Final = 3.0
+
+_GONE: Final = Passing(
+    "its worker does not answer any more: the scheduler is gone",
+    hint="Start the cluster again; the same command does the rest.",
+)
+_UNSEEN: Final = Passing(
+    "it is there, but not for the worker that was to read it",
+    hint="Workers of a cluster must see the same paths as the sweep.",
+)
 
 
-@contextmanager
-def cluster_crew(address: str) -> Iterator[Crew]:
-    """Connect to the Dask scheduler at ``address`` (``tcp://host:8786``) and make a crew of its workers.
+class DaskPool:
+    """A :class:`daemon.workers.pool.Pool` of a cluster's workers.
+
+    Nothing here waits for the cluster: futures are read once they are done, and Dask's own functions for
+    cancelling and closing, which wait, run in threads that may be left behind.
 
     :raises RefusedError: Dask is not installed here, or no scheduler answers.
     """
-    client = _connect(address)
-    try:
-        width = max(_LEAST_WIDTH, sum(client.nthreads().values()))
+
+    def __init__(self, address: str) -> None:
+        self._client = _connect(address)
+        self._width: int = max(_LEAST_WIDTH, sum(self._client.nthreads().values()))
         # pure: two equal calls would be one, and the second look at a source must not be
-        crew = Crew(lambda: client.get_executor(pure=False), width, lambda: client.status in _ALIVE)
+        self._executor = self._client.get_executor(pure=False)
+        self._waiting: deque[Job] = deque()
+        self._running: dict[Future[list[Outcome]], list[Job]] = {}
+        self._results: list[Done] = []
+        self._stopping = False
+        self._read, self._write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+
+    def fileno(self) -> int:
+        """Return a descriptor for ``select``."""
+        return self._read
+
+    def __len__(self) -> int:
+        """Count the tasks that were submitted and not yet returned by :meth:`done`."""
+        return len(self._waiting) + sum(map(len, self._running.values())) + len(self._results)
+
+    def has_room(self) -> bool:
+        """Tell whether another task would start soon."""
+        return len(self) < 2 * BATCH_TASKS * self._width
+
+    def submit(self, task: Task, options: Options, size: int = 0) -> None:
+        """Take a task on; it is sent with the next :meth:`done`."""
+        if not self._stopping:
+            self._waiting.append(Job(task, options, size))
+
+    def done(self) -> list[Done]:
+        """Return what was finished, and send what waits."""
+        with suppress(BlockingIOError):
+            while os.read(self._read, 4096):
+                pass
+        for future in [future for future in self._running if future.done()]:
+            self._finish(future, self._running.pop(future))
+        if self._client.status not in _ALIVE:
+            self._abandon(STOPPED if self._stopping else _GONE)
+        while self._waiting and len(self._running) < 2 * self._width:
+            self._send(next_batch(self._waiting, self._width))
+        results, self._results = self._results, []
+        return results
+
+    def rest(self) -> None:
+        """Do nothing: the workers are the cluster's."""
+
+    def stop(self) -> None:
+        """Drop what waits, and what no worker has begun."""
+        self._stopping = True
+        self._waiting.clear()
+        self._apart(_cancel, list(self._running))
+
+    def kill(self) -> None:
+        """Wait for nothing any more; what workers have begun they finish."""
+        self._stopping = True
+        self._abandon(STOPPED)
+
+    def close(self, patience_seconds: float = _GOODBYE_SECONDS) -> None:
+        """Say goodbye to the scheduler, for this long; may be called twice."""
+        if self._read < 0:
+            return
+        self._apart(self._say_goodbye, patience_seconds).join(patience_seconds + 1.0)
+        os.close(self._read)
+        os.close(self._write)
+        self._read = self._write = -1
+
+    def _say_goodbye(self, seconds: float) -> None:
+        with suppress(Exception):  # whatever became of the scheduler, the work here is over
+            self._client.close(timeout=seconds)
+
+    def _apart(self, act: Callable[..., object], *words: object) -> threading.Thread:
+        thread = threading.Thread(target=act, args=words, daemon=True)
+        thread.start()
+        return thread
+
+    def _send(self, batch: list[Job]) -> None:
         try:
-            yield crew
-        finally:
-            crew.close()
-    finally:
-        client.close()
+            future = self._executor.submit(convert, [job.task for job in batch], batch[0].options)
+        except Exception as error:  # noqa: BLE001 (a client that lost its scheduler has errors of its own)
+            self._results += all_failed(batch, _lost(error))
+            return
+        self._running[future] = batch
+        future.add_done_callback(self._wake)
+
+    def _finish(self, future: Future[list[Outcome]], jobs: list[Job]) -> None:
+        try:
+            outcomes = future.result(0)
+        except (Exception, CancelledError) as error:  # noqa: BLE001 (a cluster has errors of its own)
+            self._results += all_failed(jobs, STOPPED if self._stopping else _lost(error))
+            return
+        self._results += [
+            (job.task, _checked(job, outcome)) for job, outcome in zip(jobs, outcomes, strict=True)
+        ]
+
+    def _abandon(self, error: SidecarError) -> None:
+        """Report everything as failed: those who were to do it will not answer."""
+        jobs = [*(job for batch in self._running.values() for job in batch), *self._waiting]
+        self._running.clear()
+        self._waiting.clear()
+        self._results += all_failed(jobs, error)
+
+    def _wake(self, _future: Future[list[Outcome]]) -> None:
+        with suppress(OSError):  # full: it will be read anyway; closed: nobody waits
+            os.write(self._write, b"\0")
+
+
+def _cancel(futures: list[Future[list[Outcome]]]) -> None:
+    for future in futures:
+        future.cancel()  # Dask's own waits for the scheduler
+
+
+def _checked(job: Job, outcome: Outcome) -> Outcome:
+    """Return a worker's outcome; that it did not find a file that is there is a fault of the cluster."""
+    if outcome.error is Vanished and os.path.lexists(job.task.path):
+        return failure(job.task.name, job.options, _UNSEEN)
+    return outcome
+
+
+def _lost(error: Exception) -> SidecarError:
+    return Passing(
+        f"its worker did not answer: {type(error).__name__}: {error}".partition("\n")[0],
+        hint="See the worker's log; generation-sidecars must be installed there. The next sweep tries again.",
+    )
 
 
 def _connect(address: str) -> Any:
@@ -49,6 +188,7 @@ def _connect(address: str) -> Any:
         ) from None
     if not _ADDRESS.fullmatch(address):  # Dask would say so too, and then wait for a minute at the end
         raise RefusedError(f"{address}: no address of a scheduler, such as tcp://host:8786")
+    logging.disable()  # Dask's loggers: they print tracebacks of what is reported here as a sentence
     try:
         return Client(address, set_as_default=False)
     except (OSError, ValueError) as error:  # a time that ran out is an OSError

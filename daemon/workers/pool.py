@@ -1,251 +1,342 @@
-"""The worker processes, behind ``concurrent.futures``: tasks in, outcomes out.
+"""The pool: tasks in, outcomes out.  Long sources have workers of their own: no short one waits for them.
 
-Small tasks that wait are handed over several at a time, so that they wait for the disk together.
-
-When a worker dies (killed for its memory, say), every task in work is lost with the pool.  They are tried
-again one at a time; a task that is alone when it is lost for the second time is the one at fault.
+Small tasks that wait are handed over several at a time, so that they wait for the disk together.  A worker
+that dies, or does not answer in time, costs only its own batch: each task of it is tried again by itself, and
+one that is by itself when its worker is lost for the second time is the one at fault.
 """
 
 from __future__ import annotations
 
-import contextlib
-import multiprocessing
-import os
-import signal
+import select
+import time
 from collections import deque
-from concurrent.futures import Executor, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final, Protocol
 
-from daemon.workers.worker import convert, prepare
+from daemon.workers.worker import convert
 from lib.errors import Interrupted, Passing
 from lib.outcome import Outcome, failure
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
+    from multiprocessing.connection import Connection
 
+    from daemon.workers.process import WorkerProcess
     from lib.errors import SidecarError
     from lib.options import Options
     from lib.sync.walk import Task
 
+    Done = tuple[Task, Outcome]
+
+LONG_BYTES: Final = 64 << 20
+"""A source of this size takes the better part of a second, and more."""
+BATCH_TASKS: Final = 16
+_BATCH_BYTES: Final = 8 << 20
+_ROOM: Final = 2 * BATCH_TASKS
+_AHEAD: Final = 2
+_FORK_AGAIN_SECONDS: Final = 0.5
+_GAP_SECONDS: Final = 5.0
+_GRACE_SECONDS: Final = 1.0
+_WAIT_SECONDS: Final = 0.002
+_SLOWEST_BYTES: Final = 1 << 20
+"""A worker that handles fewer bytes a second than this is taken for one that hangs."""
+
 _DIED: Final = Passing(
-    "the worker died while it was handled, twice",
+    "the worker died while it was handled, or did not answer in time, twice",
     hint="The system may have been short of memory: see the kernel's log (dmesg).",
 )
-_GONE: Final = Passing(
-    "its worker does not answer any more: the scheduler is gone",
-    hint="Start the cluster again; the same command does the rest.",
-)
-_TOGETHER: Final = 16
-_TOGETHER_BYTES: Final = 8 << 20
-_DEPTH: Final = 2 * _TOGETHER
-_STOPPED: Final = Interrupted("the workers were stopped")
-
-
-def local_processes(jobs: int) -> ProcessPoolExecutor:
-    """Make an executor of ``jobs`` worker processes on this machine; they start with the first task.
-
-    They are forked: no process besides the workers themselves, and what is imported is shared.
-    """
-    context = multiprocessing.get_context("fork")
-    return ProcessPoolExecutor(jobs, mp_context=context, initializer=prepare, initargs=(os.getpid(),))
+STOPPED: Final = Interrupted("the workers were stopped")
 
 
 @dataclass(frozen=True, slots=True)
-class _Job:
-    """A task with how it is to be done, and the size of its source in bytes."""
+class Job:
+    """A task with how it is done, the size of its source in bytes, and how often its worker was lost."""
 
     task: Task
     options: Options
     size: int
+    losses: int = 0
 
 
-class Crew:
-    """Hands tasks to an executor; use from one thread.  :meth:`fileno` is readable when a task is done."""
-
-    def __init__(
-        self, make_executor: Callable[[], Executor], width: int, is_alive: Callable[[], bool] = lambda: True
-    ) -> None:
-        self._make_executor = make_executor
-        self._is_alive = is_alive
-        self.width = width
-        self._executor: Executor | None = None
-        self._waiting: deque[_Job] = deque()
-        self._suspects: deque[_Job] = deque()
-        self._running: dict[Future[list[Outcome]], list[_Job]] = {}
-        self._unstarted: list[tuple[Task, Outcome]] = []
-        self._alone = False
-        self._stopping = False
-        self._read, self._write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+class Pool(Protocol):
+    """What does the work; used from one thread, and no method waits longer than it says."""
 
     def fileno(self) -> int:
-        """Return a descriptor for ``select``."""
-        return self._read
+        """Return a descriptor for ``select``: readable when a task is done."""
 
     def __len__(self) -> int:
-        """Count the tasks that were submitted and not yet taken by :meth:`done`."""
-        running = sum(map(len, self._running.values()))
-        return len(self._waiting) + len(self._suspects) + running + len(self._unstarted)
+        """Count the tasks that were submitted and not yet returned by :meth:`done`."""
 
     def has_room(self) -> bool:
-        """Tell whether another task would start soon; more may be submitted, and wait."""
-        return len(self) < _DEPTH * self.width
+        """Tell whether another short task would start soon; more may be submitted, and wait."""
 
     def submit(self, task: Task, options: Options, size: int = 0) -> None:
         """Take a task on; ``size``: its source's, in bytes."""
-        self._waiting.append(_Job(task, options, size))
-        self._fill()
 
-    def done(self) -> list[tuple[Task, Outcome]]:
-        """Return what was finished since the last call, without waiting."""
-        with contextlib.suppress(BlockingIOError):
-            while os.read(self._read, 4096):
-                pass
-        outcomes, self._unstarted = self._unstarted, []
-        for future in [future for future in self._running if future.done()]:
-            outcomes += self._finish(future)
-        if not self._is_alive():
-            outcomes += self._abandon()
-        self._fill()
-        return outcomes
+    def done(self) -> list[Done]:
+        """Return what was finished since the last call; call it every two seconds at least."""
 
     def rest(self) -> None:
         """Let idle workers go; the next task starts new ones."""
-        if not self._running:
-            self._end_executor()
 
-    def ask_to_stop(self) -> None:
-        """Drop what waits for good, and ask the workers to stop at the end of the current block."""
-        self._drop_waiting()
-        for future in list(self._running):
-            future.cancel()  # what no worker has begun
-        self._signal(signal.SIGTERM)
+    def stop(self) -> None:
+        """Drop what waits, for good, and ask the workers to stop at the end of the current block."""
 
     def kill(self) -> None:
-        """End the workers at once, for good; what they leave behind is removed by the next sweep."""
-        self._drop_waiting()
-        self._signal(signal.SIGKILL)
+        """End the work at once, for good; what it leaves behind is removed by the next sweep."""
 
-    def close(self) -> None:
-        """Wait for the workers and let everything go; may be called twice."""
-        self._drop_waiting()
-        wait([future for future in self._running if not future.cancel()])
-        self._end_executor()
-        if self._read >= 0:
-            os.close(self._read)
-            os.close(self._write)
-            self._read = self._write = -1
+    def close(self, patience_seconds: float = 5.0) -> None:
+        """Stop, wait this long for what is in work, then kill it; may be called twice."""
 
-    def _drop_waiting(self) -> None:
+
+class _Lane:
+    """The workers for one length of source, and the jobs that wait for them."""
+
+    def __init__(self) -> None:
+        self.workers: list[WorkerProcess] = []
+        self.waiting: deque[Job] = deque()
+
+    def __len__(self) -> int:
+        return len(self.waiting) + sum(len(batch) for worker in self.workers for batch in worker.batches)
+
+
+class ProcessPool:
+    """A :class:`Pool` of processes on this machine: at most ``jobs`` for long sources, ``jobs`` for others.
+
+    ``inline_bytes``: a source up to this size that is alone is converted in this process, which is quicker.
+    ``patience_seconds``: how long a worker may take for a batch, besides a second for each MiB.
+    ``start_seconds``: how long the system may refuse to start any worker before tasks fail for that.
+    """
+
+    def __init__(
+        self,
+        jobs: int,
+        *,
+        inline_bytes: int = -1,
+        serve: Callable[[Connection], None] | None = None,
+        patience_seconds: float = 30.0,
+        start_seconds: float = 30.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._jobs = jobs
+        self._inline_bytes = inline_bytes
+        self._serve = serve
+        self._patience = patience_seconds
+        self._start_seconds = start_seconds
+        self._clock = clock
+        self._lanes = (_Lane(), _Lane())
+        self._ready = select.epoll()
+        self._ending: list[WorkerProcess] = []
+        self._results: list[Done] = []
+        self._stopping = False
+        self._looked = clock()
+        self._start_due = 0.0
+        self._refused_since: float | None = None
+
+    def fileno(self) -> int:
+        """Return a descriptor for ``select``."""
+        return self._ready.fileno()
+
+    def __len__(self) -> int:
+        """Count the tasks that were submitted and not yet returned by :meth:`done`."""
+        return sum(map(len, self._lanes)) + len(self._results)
+
+    def has_room(self) -> bool:
+        """Tell whether another short task would start soon."""
+        return len(self._lanes[0]) < _ROOM * self._jobs
+
+    def submit(self, task: Task, options: Options, size: int = 0) -> None:
+        """Take a task on; it starts with the next :meth:`done`."""
+        if not self._stopping:
+            self._lanes[size >= LONG_BYTES].waiting.append(Job(task, options, size))
+
+    def done(self) -> list[Done]:
+        """Return what was finished, start what waits, and end what does not answer."""
+        now = self._clock()
+        self._reap()
+        for lane in self._lanes:
+            for worker in list(lane.workers):
+                self._collect(lane, worker, now)
+            self._check_deadlines(lane, now)
+            self._fill(lane, now)
+        self._looked = now
+        results, self._results = self._results, []
+        return results
+
+    def rest(self) -> None:
+        """Let idle workers go; the next task starts new ones."""
+        for lane in self._lanes:
+            for worker in [worker for worker in lane.workers if not worker.batches]:
+                worker.stop()
+                self._drop(lane, worker)
+
+    def stop(self) -> None:
+        """Drop what waits, and ask the workers to stop."""
         self._stopping = True
-        self._waiting.clear()
-        self._suspects.clear()
+        for lane in self._lanes:
+            lane.waiting.clear()
+            for worker in lane.workers:
+                worker.stop()
 
-    def _fill(self) -> None:
-        """Start what may be started: suspects alone, the others as long as there is room."""
-        if self._suspects and not self._running:
-            self._alone = True
-            self._start([self._suspects.popleft()])
-        while self._waiting and self._is_open():
-            self._start(self._next_jobs())
+    def kill(self) -> None:
+        """Drop what waits, and end the workers."""
+        self._stopping = True
+        for worker in self._workers():
+            worker.kill()
+        for lane in self._lanes:
+            lane.waiting.clear()
 
-    def _is_open(self) -> bool:
-        return not self._suspects and not self._alone and len(self._running) < 2 * self.width
-
-    def _next_jobs(self) -> list[_Job]:
-        """Take one job from those that wait, or a few small ones, leaving as many for every worker."""
-        jobs = [self._waiting.popleft()]
-        fair = min(_TOGETHER, (1 + len(self._waiting)) // self.width)
-        size = jobs[0].size
-        while self._waiting and len(jobs) < fair and self._waiting[0].options == jobs[0].options:
-            size += self._waiting[0].size
-            if size > _TOGETHER_BYTES:
-                break
-            jobs.append(self._waiting.popleft())
-        return jobs
-
-    def _start(self, jobs: list[_Job]) -> None:
-        try:
-            if self._executor is None:
-                self._executor = self._make_executor()
-            future = self._executor.submit(convert, [job.task for job in jobs], jobs[0].options)
-        except BrokenProcessPool:  # by another task, which is found out in its turn
-            future = Future()
-            future.set_exception(BrokenProcessPool())
-        except Exception as error:  # noqa: BLE001 (the system has no process, or the cluster is gone)
-            self._give_up(jobs, error)
+    def close(self, patience_seconds: float = 5.0) -> None:
+        """Stop, wait, kill; a process that the kernel cannot end is left to it."""
+        if self._ready.closed:
             return
-        self._running[future] = jobs
-        future.add_done_callback(self._wake)
+        self.stop()
+        self._wait(lambda: not any(map(len, self._lanes)), patience_seconds)
+        self.rest()
+        self._wait(lambda: not self._ending, _GRACE_SECONDS)
+        for worker in [*self._workers(), *self._ending]:
+            worker.kill()
+        self._wait(lambda: not self._ending and not any(lane.workers for lane in self._lanes), _GRACE_SECONDS)
+        for lane in self._lanes:
+            for worker in list(lane.workers):
+                self._drop(lane, worker)
+        self._ready.close()
 
-    def _abandon(self) -> list[tuple[Task, Outcome]]:
-        """Report everything as failed: those who were to do it will never answer."""
-        jobs = [job for jobs in self._running.values() for job in jobs]
-        jobs += [*self._waiting, *self._suspects]
-        self._running.clear()
-        self._waiting.clear()
-        self._suspects.clear()
-        self._executor = None
-        return _all_failed(jobs, _GONE)
+    def _wait(self, condition: Callable[[], bool], seconds: float) -> None:
+        deadline = self._clock() + seconds
+        while not condition() and self._clock() < deadline:
+            self._ready.poll(_WAIT_SECONDS)
+            self._results += self.done()
 
-    def _give_up(self, jobs: list[_Job], error: Exception) -> None:
-        """Report tasks for which the system had no process; the half-made pool is of no use."""
-        self._end_executor()
-        self._alone = False
-        short = isinstance(error, MemoryError)
-        words = "there is not enough memory" if short else getattr(error, "strerror", None) or str(error)
-        reason = f"no worker could be started for it: {words}"
-        hint = "The system is short of processes, open files or memory; it is tried again by itself."
-        self._unstarted += _all_failed(jobs, Passing(reason, hint=hint))
-        self._wake()
+    def _workers(self) -> Iterator[WorkerProcess]:
+        return (worker for lane in self._lanes for worker in lane.workers)
 
-    def _finish(self, future: Future[list[Outcome]]) -> list[tuple[Task, Outcome]]:
-        jobs = self._running.pop(future)
-        alone, self._alone = self._alone, False
+    def _collect(self, lane: _Lane, worker: WorkerProcess, now: float) -> None:
+        """Take every answer of a worker; one that has ended leaves its batches."""
         try:
-            return [(job.task, outcome) for job, outcome in zip(jobs, future.result(), strict=True)]
-        except BrokenProcessPool:
-            self._end_executor()
-            error: SidecarError = _DIED
-        except Exception as trouble:  # noqa: BLE001 (a cluster's executor has errors of its own)
-            error = _lost(trouble)
-        if self._stopping:
-            return _all_failed(jobs, _STOPPED)
-        if alone:
-            return _all_failed(jobs, error)
-        self._suspects += jobs
-        return []
+            while (outcomes := worker.answer()) is not None:
+                jobs = worker.batches.popleft()
+                self._set_deadline(worker, now)
+                for job, outcome in zip(jobs, outcomes, strict=True):
+                    self._finish(lane, job, outcome)
+        except (EOFError, OSError):
+            self._lose(lane, worker)
 
-    def _end_executor(self) -> None:
-        """End an executor whose workers have nothing left to do.
+    def _finish(self, lane: _Lane, job: Job, outcome: Outcome) -> None:
+        if outcome.error is Interrupted and not self._stopping:
+            lane.waiting.appendleft(job)  # somebody else ended that worker
+        else:
+            self._results.append((job.task, outcome))
 
-        They are killed: a broken pool ends its workers with SIGTERM, which ours take for a wish, and waits.
-        """
-        if self._executor is not None:
-            self._signal(signal.SIGKILL)
-            self._executor.shutdown()
-            self._executor = None
+    def _lose(self, lane: _Lane, worker: WorkerProcess) -> None:
+        """Take back what a lost worker had; its first batch is what it was lost with."""
+        worker.kill()
+        self._drop(lane, worker)
+        for number, batch in reversed(list(enumerate(worker.batches))):
+            jobs = [replace(job, losses=job.losses + 1) for job in batch] if number == 0 else batch
+            if self._stopping:
+                self._results += all_failed(jobs, STOPPED)
+            elif len(jobs) == 1 and jobs[0].losses > 1:
+                self._results += all_failed(jobs, _DIED)
+            else:
+                lane.waiting.extendleft(reversed(jobs))
 
-    def _wake(self, _future: Future[list[Outcome]] | None = None) -> None:
-        with contextlib.suppress(OSError):  # full: it will be read anyway; closed: nobody waits
-            os.write(self._write, b"\0")
+    def _drop(self, lane: _Lane, worker: WorkerProcess) -> None:
+        with suppress(OSError):
+            self._ready.unregister(worker)
+        worker.close()
+        lane.workers.remove(worker)
+        self._ending.append(worker)
 
-    def _signal(self, number: signal.Signals) -> None:
-        """Signal the workers of a pool of processes; an ended one's number may be another's by now."""
-        processes = getattr(self._executor, "_processes", None) or {}
-        for process in list(processes.values()):
-            if process.is_alive():
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(process.pid, number)
+    def _reap(self) -> None:
+        self._ending = [worker for worker in self._ending if not worker.has_ended()]
+
+    def _check_deadlines(self, lane: _Lane, now: float) -> None:
+        """Kill workers that do not answer in time; a while in which nobody looked does not count."""
+        gap = now - self._looked
+        for worker in lane.workers:
+            worker.deadline += gap if gap > _GAP_SECONDS else 0.0
+            if worker.batches and worker.is_usable and now > worker.deadline:
+                worker.kill()  # its place is free once it is gone
+
+    def _set_deadline(self, worker: WorkerProcess, now: float) -> None:
+        size = sum(job.size for job in worker.batches[0]) if worker.batches else 0
+        worker.deadline = now + self._patience + size / _SLOWEST_BYTES
+
+    def _fill(self, lane: _Lane, now: float) -> None:
+        """Hand out what waits, as long as there is a worker for it."""
+        if self._is_for_this_process(lane):
+            job = lane.waiting.popleft()
+            self._results += zip([job.task], convert([job.task], job.options), strict=True)
+        while lane.waiting and (worker := self._free_worker(lane, now)) is not None:
+            batch = next_batch(lane.waiting, self._jobs)
+            try:
+                worker.give(batch)
+            except OSError:  # it has ended, or is stopped, and nobody saw it yet
+                lane.waiting.extendleft(reversed(batch))
+                self._lose(lane, worker)
+                continue
+            if len(worker.batches) == 1:
+                self._set_deadline(worker, now)
+
+    def _is_for_this_process(self, lane: _Lane) -> bool:
+        return len(lane.waiting) == 1 and not lane.workers and lane.waiting[0].size <= self._inline_bytes
+
+    def _free_worker(self, lane: _Lane, now: float) -> WorkerProcess | None:
+        """Return an idle worker, a new one, or one that is nearly done; None when all have enough."""
+        usable = [worker for worker in lane.workers if worker.is_usable]
+        best = min(usable, key=lambda worker: len(worker.batches), default=None)
+        if best is not None and not best.batches:
+            return best
+        if len(lane.workers) < self._jobs and now >= self._start_due:
+            started = self._start(lane, now)
+            if started is not None:
+                return started
+        return best if best is not None and len(best.batches) < _AHEAD else None
+
+    def _start(self, lane: _Lane, now: float) -> WorkerProcess | None:
+        """Start a worker; None when the system refuses, which it may do for a while."""
+        from daemon.workers.process import WorkerProcess  # a sweep with nothing to do needs none
+        from daemon.workers.worker import serve
+
+        try:
+            worker = WorkerProcess(self._serve or serve)
+        except (OSError, MemoryError) as error:
+            self._start_due = now + _FORK_AGAIN_SECONDS
+            self._refused_since = now if self._refused_since is None else self._refused_since
+            if now - self._refused_since >= self._start_seconds and not lane.workers:
+                self._results += all_failed(list(lane.waiting), _not_started(error))
+                lane.waiting.clear()
+            return None
+        self._refused_since = None
+        self._ready.register(worker, select.EPOLLIN)
+        lane.workers.append(worker)
+        return worker
 
 
-def _lost(error: Exception) -> SidecarError:
+def next_batch(waiting: deque[Job], width: int) -> list[Job]:
+    """Take one job from those that wait, or a few small ones, leaving as many for every worker."""
+    jobs = [waiting.popleft()]
+    fair = min(BATCH_TASKS, (1 + len(waiting)) // width)
+    size = jobs[0].size
+    while waiting and len(jobs) < fair and waiting[0].options == jobs[0].options:
+        size += waiting[0].size
+        if size > _BATCH_BYTES or jobs[0].losses or waiting[0].losses:
+            break
+        jobs.append(waiting.popleft())
+    return jobs
+
+
+def _not_started(error: Exception) -> SidecarError:
+    short = isinstance(error, MemoryError)
+    words = "there is not enough memory" if short else getattr(error, "strerror", None) or str(error)
     return Passing(
-        f"its worker did not answer: {type(error).__name__}: {error}".partition("\n")[0],
-        hint="See the worker's log; generation-sidecars must be installed there. The next sweep tries again.",
+        f"no worker could be started for it: {words}",
+        hint="The system is short of processes, open files or memory; it is tried again by itself.",
     )
 
 
-def _all_failed(jobs: list[_Job], error: SidecarError) -> list[tuple[Task, Outcome]]:
+def all_failed(jobs: list[Job], error: SidecarError) -> list[Done]:
+    """Return the failure of each job for one reason."""
     return [(job.task, failure(job.task.name, job.options, error)) for job in jobs]

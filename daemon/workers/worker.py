@@ -1,24 +1,25 @@
-"""What a worker process does: a few sources at a time, and nothing that could hurt the service.
+"""What a worker does: it converts a few sources at a time; whatever goes wrong is an outcome.
 
-A task is a plain value, so that it can travel to any ``concurrent.futures`` executor.
+Tasks and outcomes are plain values, so that they can travel to any process.
 """
 
 from __future__ import annotations
 
-import ctypes
 import os
 import signal
 import time
 from contextlib import ExitStack
+from types import ModuleType
 from typing import TYPE_CHECKING, Final
 
-from lib.errors import Corrupt, SidecarError
+from lib.errors import Corrupt, Passing, ProgramFault, SidecarError
 from lib.files.reader import open_directory, status_of, storage_error
 from lib.outcome import Outcome, failure
 from lib.sync.engine import sync_sources
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from multiprocessing.connection import Connection
     from types import FrameType
 
     from lib.options import Options
@@ -31,35 +32,56 @@ TICK_SECONDS: Final = 0.02
 
 
 class _Stop:
-    """Asked between two blocks; set by SIGTERM."""
+    """Asked between two blocks; set by SIGTERM, which ends a worker at once while it ``is_idle``."""
 
     def __init__(self) -> None:
         self.asked = False
+        self.is_idle = False
 
     def __call__(self) -> bool:
         return self.asked
 
     def ask(self, _signal: int, _frame: FrameType | None) -> None:
         self.asked = True
+        if self.is_idle:
+            raise SystemExit
 
 
 _STOP: Final = _Stop()
 
 
-def prepare(parent: int) -> None:
-    """Make this process a worker: it ends with its parent, and leaves signals of the terminal to it.
-
-    numpy, which it imports later, would start a thread a core for linear algebra; nothing here needs any.
-    """
+def use_one_thread() -> None:
+    """Keep numpy, when it is imported, from starting a thread a core: nothing here does linear algebra."""
     for name in _ONE_THREAD:
         os.environ.setdefault(name, "1")
+
+
+def prepare(parent: int) -> None:
+    """Make this process a worker: it ends with its parent, and leaves signals of the terminal to it."""
+    use_one_thread()
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _STOP.ask)
+    import ctypes  # only workers need it
+
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         os._exit(1)  # the parent died before the line above
+
+
+def serve(connection: Connection) -> None:
+    """Convert the batches that arrive, until the process is asked to stop or its parent is gone."""
+    while True:
+        _STOP.is_idle = True
+        if _STOP.asked:
+            return
+        tasks, options = connection.recv()
+        _STOP.is_idle = False
+        outcomes = convert(tasks, options)
+        connection.send(outcomes)
+        if any(outcome.error is ProgramFault for outcome in outcomes):
+            return  # a module that was half imported stays so; the next worker begins anew
 
 
 def convert(tasks: Sequence[Task], options: Options) -> list[Outcome]:
@@ -76,9 +98,12 @@ def convert(tasks: Sequence[Task], options: Options) -> list[Outcome]:
 def _explained(error: Exception) -> SidecarError:
     if isinstance(error, OSError):
         return storage_error(error, "cannot be handled")
-    return Corrupt(
-        f"it met a fault of this program: {error!r}", hint="Please report it, with the file if you can."
-    )
+    if isinstance(error, MemoryError):
+        return Passing("there is not enough memory for it", hint="It is tried again later.")
+    of_a_module = isinstance(getattr(error, "obj", None), ModuleType)  # "module … has no attribute …"
+    if isinstance(error, (ImportError, SyntaxError)) or of_a_module:
+        return ProgramFault(f"a part of the program could not be loaded: {error}")
+    return Corrupt(f"internal error: {error!r}", hint="Please report it, with the file if you can.")
 
 
 def _converted(tasks: Sequence[Task], options: Options, stack: ExitStack) -> list[Outcome]:

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from doubles import FakeWatch, Log, moody_processes
-from support import SECOND_NS, save
+from doubles import FakeWatch, Log, moody_pool
+from support import SECOND_NS, freeze, save
 
 from daemon import service as module
 from daemon.config.model import Config, Index, Metrics, Sidecars, Watch, Work
@@ -69,7 +69,7 @@ class House:
         """Whether there is nothing to do."""
         service = self.service
         busy = service._sweeper.is_busy(time.monotonic() + 0.2)
-        return not len(service._crew) and not len(service._scheduler.queue) and not busy
+        return not len(service._pool) and not len(service._scheduler.queue) and not busy
 
     def put(self, name: str = "a", items: Any = ("text",)) -> Path:
         """Save a source."""
@@ -98,8 +98,8 @@ def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[House]:
     house = House(tmp_path / "root")
     with house.service._signals:
         yield house
-    if hasattr(house.service, "_crew"):
-        house.service._crew.kill()
+    if hasattr(house.service, "_pool"):
+        house.service._pool.kill()
         house.service._close()
     assert all(watch.closed for watch in house.watches)
 
@@ -195,13 +195,13 @@ def test_an_overflow_brings_a_sweep(house: House) -> None:
     assert "watch.overflow" in house.log.names
 
 
-def test_a_table_that_is_full_brings_a_sweep(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_queue_that_is_full_brings_a_sweep(house: House) -> None:
     """What the dropped hint named is found by it."""
     house.open()
     source = house.put()
-    monkeypatch.setattr("daemon.schedule.queue.FULL", 0)
+    house.service._scheduler.queue._capacity = 0
     house.service._take_path(Hint("closed", str(source)), time.monotonic())
-    monkeypatch.undo()
+    house.service._scheduler.queue._capacity = 100
     house.turn_until(lambda: is_made(source))
     assert house.log.names.count("sweep.started") == 3
 
@@ -390,26 +390,47 @@ def test_idle_workers_are_let_go(house: House, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(module, "_REST_AFTER_SECONDS", 0.05)
     house.put()
     house.open()
-    house.turn_until(lambda: house.service._crew._quick._executor is None)
+    house.turn_until(lambda: not list(house.service._pool._workers()))
     source = house.put("b")
     house.feed("closed", source)
     house.turn_until(lambda: is_made(source))
 
 
-def test_a_second_signal_is_impatient(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_second_signal_is_impatient(house: House) -> None:
     """A worker that does not heed the first one is killed, and nothing is started again."""
-    monkeypatch.setattr(module, "local_processes", moody_processes)
+    house.service = house.make(make_pool=moody_pool)
     mark = Path(str(house.put("endless")) + ".pid")
     assert house.service._open_roots()
     house.service._build()
-    house.turn_until(mark.exists)
-    for _ in range(2):
-        os.kill(os.getpid(), signal.SIGTERM)
-    began = time.monotonic()
-    house.service._stop()
-    assert time.monotonic() - began < 30
+    with house.service._signals:
+        house.turn_until(mark.exists)
+        for _ in range(2):
+            os.kill(os.getpid(), signal.SIGTERM)
+        began = time.monotonic()
+        house.service._stop()
+    house.service._pool.close()
+    assert time.monotonic() - began < 8
     assert not Path("/proc", mark.read_text("ascii")).exists()
     assert "source.failed" not in house.log.names
+
+
+def test_a_worker_that_hangs_delays_no_new_configuration(house: House) -> None:
+    """SIGHUP while it hangs: it is killed after a few seconds, and its source is taken up again."""
+    house.service = house.make(make_pool=moody_pool)
+    mark = Path(str(house.put("endless")) + ".pid")
+    with house.service._signals:
+        assert house.service._open_roots()
+        house.service._build()
+        house.turn_until(lambda: mark.exists() and mark.read_text("ascii"))
+        hung = int(mark.read_text("ascii"))
+        freeze(hung)
+        house.fresh = house.config
+        house.service._signals.reloads = 1
+        began = time.monotonic()
+        house.turn_until(lambda: "config.reloaded" in house.log.names)
+        assert time.monotonic() - began < 12
+        assert not Path(f"/proc/{hung}").exists()
+        house.turn_until(lambda: mark.read_text("ascii") not in {"", str(hung)})
 
 
 def test_options_follow_the_configuration() -> None:

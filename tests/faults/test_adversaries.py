@@ -9,17 +9,14 @@ import stat
 import subprocess
 import sys
 import time
-from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from doubles import Inline, Log
+from doubles import Log, sweep_once
 from faults.service import CHECKOUT, is_right, names_of, need, rounds, save, serving, sidecars
 from support import sync
 
-from daemon.cli.sweep import Scope, Sweep
-from daemon.workers.pool import Crew
 from lib.errors import Unsafe
 from lib.options import Options
 from lib.sync.walk import Folder, walk
@@ -210,8 +207,7 @@ def swap_directories(root: Path, outside: Path, count: int) -> None:
     swapper = subprocess.Popen([sys.executable, "-c", _SWAPPER, root, str(count), outside])
     try:
         while swapper.poll() is None or not sweeps or not is_right(root / "way" / "n1_completions.npy"):
-            with closing(Crew(Inline, 1)) as crew:
-                Sweep(Scope((str(root),)), Options(force=True), crew, log, lambda: False).run()
+            sweep_once(root, log, force=True)
             sweeps += 1
     finally:
         swapper.kill()

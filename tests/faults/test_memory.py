@@ -125,12 +125,11 @@ def test_fault_34_a_hundred_thousand_directories() -> None:
 
 _HINTS: Final = """
 import resource
-from concurrent.futures import ThreadPoolExecutor
-from daemon.workers.pool import Crew
+from daemon.workers.pool import ProcessPool
 from daemon.schedule.scheduler import Scheduler
 from lib.sync.walk import Task
 from lib.options import Options
-scheduler = Scheduler(Crew(lambda: ThreadPoolExecutor(1), 1), Options(), 0.5, None)
+scheduler = Scheduler(ProcessPool(1), Options(), 0.5, None)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 taken = 0
 for number in range(10**6):

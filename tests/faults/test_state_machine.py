@@ -15,15 +15,14 @@ import shutil
 import signal
 import tempfile
 import time
-from concurrent.futures import Executor, Future
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import pytest
-from doubles import Log
+from doubles import FakePool, Log, sweep_once
 from faults.service import rounds
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -37,8 +36,6 @@ from hypothesis.stateful import (
 )
 from support import LONG_AGO_NS, SECOND_NS, save, sync
 
-from daemon.cli.sweep import Scope, Sweep
-from daemon.workers.pool import Crew
 from lib.files.reader import open_directory
 from lib.names import FORMATS, is_temporary, kind_of, metadata_name
 from lib.options import Options
@@ -99,23 +96,23 @@ def as_page(source: str, texts: list[str], model: str) -> bytes:
     return (head + "".join(items)).encode()
 
 
-class Stopping(Executor):
-    """Works in ``submit``, and stops at a given number of blocks, all sources together."""
+class Stopping(FakePool):
+    """Does all that waits together, and stops at a given number of blocks, all sources together."""
 
     def __init__(self, stop: Callable[[], bool]) -> None:
+        super().__init__(5)
         self._stop = stop
 
-    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:  # noqa: ARG002
+    def done(self) -> list[tuple[Task, Outcome]]:
         """Do it now."""
-        future: Future[Any] = Future()
-        future.set_result(self._work(*args))
-        return future
-
-    def _work(self, tasks: list[Task], options: Options) -> list[Outcome]:
+        given, self.submitted = self.submitted, []
         with ExitStack() as stack:
+            tasks = [task for task, _ in given]
             places = [stack.enter_context(open_directory(task.root, task.parts)) for task in tasks]
             names = [task.name for task in tasks]
-            return sync_sources(list(zip(places, names, strict=True)), options, self._stop)
+            options = given[0][1] if given else Options()
+            outcomes = sync_sources(list(zip(places, names, strict=True)), options, self._stop)
+        return list(zip(tasks, outcomes, strict=True))
 
 
 class Countdown:
@@ -338,9 +335,7 @@ class Tree(RuleBasedStateMachine):
 
     def _sweep(self, stop: Callable[[], bool] = never, **options: Any) -> Log:
         log = Log()
-        executor = Stopping(stop)
-        with closing(Crew(lambda: executor, 1)) as crew:
-            Sweep(Scope((str(self.root),)), Options(**options), crew, log, stop).run()
+        sweep_once(self.root, log, pool=Stopping(stop), stop=stop, **options)
         return log
 
     @rule(count=SOON)

@@ -17,13 +17,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
-from doubles import Inline, Log
+from doubles import Log, sweep_once
 from faults.service import CHECKOUT, need
 from support import unmeasured, unmount
-
-from daemon.cli.sweep import Scope, Sweep
-from daemon.workers.pool import Crew
-from lib.options import Options
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -139,12 +135,7 @@ def injected(converted: Converted) -> list[Call]:
 def sweep_here(root: Path, **options: Any) -> tuple[dict[str, int], Log]:
     """Sweep a tree in this process; return the sums and the log."""
     log = Log()
-    crew = Crew(Inline, 1)
-    try:
-        sums = Sweep(Scope((str(root),)), Options(**options), crew, log, lambda: False).run()
-    finally:
-        crew.close()
-    return sums.as_fields(), log
+    return sweep_once(root, log, **options), log
 
 
 def start_sweep(root: Path, *flags: str, **options: Any) -> subprocess.Popen[bytes]:

@@ -47,15 +47,16 @@ def test_a_summary_line_by_line() -> None:
         Verdict("md", "kept", "edited after it was written", "Use --force."),
     )
     figures = Figures(1000, 97, 12, 3.0, 4003)
-    summary.add_outcome(
+    summary.finished(
         Task("x", (), "a_completions.npy"),
         outcome("a_completions.npy", *done, figures=figures, bytes=3_400_000),
+        0.0,
     )
     bad = [Verdict(fmt, "failed", "") for fmt in ("json", "md")]  # type: ignore[arg-type]
     failed = outcome("bad_completions.npy", *bad, trouble="it is cut short", hint="Generate it again.")
-    summary.add_outcome(Task("x", (), "bad_completions.npy"), failed)
+    summary.finished(Task("x", (), "bad_completions.npy"), failed, 0.0)
     denied = Storage("the directory cannot be opened: Permission denied", hint="Ask.")
-    summary.add_trouble("x/\x1blocked", denied)
+    summary.failed_path("x/\x1blocked", denied)
     assert summary.text(125.0) == TEXT
     assert summary.total().failed == 3
 
@@ -78,7 +79,7 @@ def test_very_many_failures_are_counted() -> None:
     """Twenty are shown; each had its line while it happened."""
     summary = Summary()
     for number in range(1005):
-        summary.add_trouble(f"d{number}", Storage("no"))
+        summary.failed_path(f"d{number}", Storage("no"))
     text = summary.text(4000)
     assert "1,005 files failed:" in text
     assert "  d19\n" in text

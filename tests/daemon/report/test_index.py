@@ -8,33 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from doubles import Inline, Log
+from doubles import FakePool, Log, sweep_once
 from support import save
 
-from daemon.cli.sweep import Scope, Sweep
 from daemon.report.index import Catalogue
-from daemon.workers.pool import Crew
 from lib.options import Options
 from lib.render.index import INDEX_NAME, Entry, parse, render
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-    from concurrent.futures import Future
     from pathlib import Path
 
     from lib.names import Format
-
-
-class Counting(Inline):
-    """Does the work, and notes whose it was."""
-
-    def __init__(self) -> None:
-        self.worked: list[str] = []
-
-    def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> Future[Any]:
-        """Note the names, and do it."""
-        self.worked += [task.name for task in args[0]]
-        return super().submit(fn, *args, **kwargs)
 
 
 class Shelf:
@@ -52,16 +37,12 @@ class Shelf:
 
     def sweep(self) -> dict[str, int]:
         """Sweep; return what is not zero."""
-        executor, options = Counting(), Options(count=True)
-        crew = Crew(lambda: executor, 1)
-        try:
-            catalogue = Catalogue([str(self.root)], options, self.log)
-            scope = Scope((str(self.root),))
-            sums = Sweep(scope, options, crew, self.log, lambda: False, catalogue=catalogue).run()
-        finally:
-            crew.close()
-        self.worked = executor.worked
-        return {name: count for name, count in sums.as_fields().items() if count}
+        pool, options = FakePool(10), Options(count=True)
+        catalogue = Catalogue([str(self.root)], options, self.log)
+        sums = sweep_once(self.root, self.log, pool=pool, observers=[catalogue], count=True)
+        sums["failed"] += catalogue.finish()
+        self.worked = pool.worked
+        return {name: count for name, count in sums.items() if count}
 
     @property
     def index(self) -> Path:

@@ -4,162 +4,161 @@ from __future__ import annotations
 
 import pytest
 
-from daemon.schedule import queue as module
 from daemon.schedule.queue import Queue
 from lib.sync.walk import Task
 
 A, B, C = (Task("r", (), f"{letter}_completions.npy") for letter in "abc")
 
 
-def take_all(pending: Queue, now: float) -> list[Task]:
+def take_all(queue: Queue, now: float) -> list[Task]:
     """Take whatever is due, and put it off for good."""
     taken = []
-    while (due := pending.take_due(now)) is not None:
+    while (due := queue.take_due(now)) is not None:
         taken.append(due[0])
-        pending.postpone(due[0], float("inf"))
+        queue.postpone(due[0], float("inf"))
     return taken
 
 
 def test_an_empty_table_has_nothing_due() -> None:
     """Nothing waits, nothing is given."""
-    pending = Queue()
-    assert pending.next_due() is None
-    assert pending.take_due(10.0) is None
-    assert len(pending) == 0
+    queue = Queue()
+    assert queue.next_due() is None
+    assert queue.take_due(10.0) is None
+    assert len(queue) == 0
 
 
 def test_many_hints_make_one_entry() -> None:
     """However often a source is named, it has one turn."""
-    pending = Queue()
+    queue = Queue()
     for now in (1.0, 3.0, 0.5, 2.0):
-        pending.add(A, now)
-    assert len(pending) == 1
-    assert pending.next_due() == 0.5
-    assert take_all(pending, 9.0) == [A]
+        queue.add(A, now)
+    assert len(queue) == 1
+    assert queue.next_due() == 0.5
+    assert take_all(queue, 9.0) == [A]
 
 
 def test_sources_come_in_the_order_in_which_they_are_due() -> None:
     """First due, first served; of two that are due together, the one that came first."""
-    pending = Queue()
-    pending.add(C, 2.0)
-    pending.add(A, 1.0)
-    pending.add(B, 1.0)
-    assert take_all(pending, 2.0) == [A, B, C]
+    queue = Queue()
+    queue.add(C, 2.0)
+    queue.add(A, 1.0)
+    queue.add(B, 1.0)
+    assert take_all(queue, 2.0) == [A, B, C]
 
 
 def test_what_is_not_due_is_not_given() -> None:
     """Time decides."""
-    pending = Queue()
-    pending.add(A, 5.0)
-    assert pending.take_due(4.9) is None
-    assert pending.take_due(5.0) is not None
+    queue = Queue()
+    queue.add(A, 5.0)
+    assert queue.take_due(4.9) is None
+    assert queue.take_due(5.0) is not None
 
 
 def test_a_later_hint_does_not_push_a_source_back() -> None:
     """A source that is named all the time still has its turn."""
-    pending = Queue()
-    pending.add(A, 1.0)
-    pending.add(A, 9.0)
-    assert take_all(pending, 1.0) == [A]
+    queue = Queue()
+    queue.add(A, 1.0)
+    queue.add(A, 9.0)
+    assert take_all(queue, 1.0) == [A]
 
 
 def test_a_hint_brings_a_planned_retry_forward() -> None:
     """What changed is tried at once, whatever the back-off was."""
-    pending = Queue()
-    pending.add(A, 0.0)
-    pending.take_due(0.0)
-    pending.start(A, 0.0)
-    pending.finish(A)
-    pending.retry(A, 100.0)
-    pending.add(A, 100.1)
-    assert take_all(pending, 100.2) == [A]
+    queue = Queue()
+    queue.add(A, 0.0)
+    queue.take_due(0.0)
+    queue.start(A, 0.0)
+    queue.finish(A)
+    queue.retry(A, 100.0)
+    queue.add(A, 100.1)
+    assert take_all(queue, 100.2) == [A]
 
 
 def test_a_source_in_work_is_not_given_twice_but_once_more() -> None:
     """A hint that comes while it is in work is kept as ``again``."""
-    pending = Queue()
-    pending.add(A, 0.0)
-    pending.take_due(0.0)
-    pending.start(A, 0.0)
-    pending.add(A, 0.0, closed=True)
-    assert pending.take_due(100.0) is None
-    entry = pending.finish(A)
+    queue = Queue()
+    queue.add(A, 0.0)
+    queue.take_due(0.0)
+    queue.start(A, 0.0)
+    queue.add(A, 0.0, closed=True)
+    assert queue.take_due(100.0) is None
+    entry = queue.finish(A)
     assert (entry.again, entry.closed, entry.working) == (True, True, False)
 
 
 def test_starting_forgets_what_led_there() -> None:
     """A hint before the work is served by it."""
-    pending = Queue()
-    pending.add(A, 0.0, closed=True)
-    _, entry = pending.take_due(0.0) or pytest.fail("it is due")
-    pending.start(A, 7.0)
+    queue = Queue()
+    queue.add(A, 0.0, closed=True)
+    _, entry = queue.take_due(0.0) or pytest.fail("it is due")
+    queue.start(A, 7.0)
     assert (entry.working, entry.again, entry.closed, entry.began) == (True, False, False, 7.0)
 
 
 def test_closed_stays_known_until_the_work_starts() -> None:
     """An open writer seen later does not take back that the file was closed."""
-    pending = Queue()
-    pending.add(A, 0.0, closed=True)
-    pending.add(A, 0.0, closed=False)
-    _, entry = pending.take_due(0.0) or pytest.fail("it is due")
+    queue = Queue()
+    queue.add(A, 0.0, closed=True)
+    queue.add(A, 0.0, closed=False)
+    _, entry = queue.take_due(0.0) or pytest.fail("it is due")
     assert entry.closed
 
 
 def test_retries_double_from_a_second_to_five_minutes() -> None:
     """1, 2, 4 … 256, 300, 300, however many attempts."""
-    pending = Queue()
-    pending.add(A, 0.0)
-    waits = [pending.retry(A, 0.0) for _ in range(12)]
+    queue = Queue()
+    queue.add(A, 0.0)
+    waits = [queue.retry(A, 0.0) for _ in range(12)]
     assert waits == [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300, 300]
-    assert pending.next_due() == 300.0
+    assert queue.next_due() == 300.0
     for _ in range(2000):
-        assert pending.retry(A, 0.0) == 300.0
+        assert queue.retry(A, 0.0) == 300.0
 
 
 def test_removing_forgets_old_appointments() -> None:
     """What was due for a source that left is nobody's turn."""
-    pending = Queue()
-    pending.add(A, 1.0)
-    pending.add(B, 2.0)
-    pending.remove(A)
-    assert A not in pending
-    assert B in pending
-    assert pending.next_due() == 2.0
-    assert take_all(pending, 5.0) == [B]
+    queue = Queue()
+    queue.add(A, 1.0)
+    queue.add(B, 2.0)
+    queue.remove(A)
+    assert A not in queue
+    assert B in queue
+    assert queue.next_due() == 2.0
+    assert take_all(queue, 5.0) == [B]
 
 
 def test_a_source_that_comes_again_is_not_bound_by_its_past() -> None:
     """Attempts are forgotten with the entry."""
-    pending = Queue()
-    pending.add(A, 1.0)
-    pending.retry(A, 0.0)
-    pending.remove(A)
-    pending.add(A, 50.0)
-    assert pending.next_due() == 50.0
-    assert pending.retry(A, 0.0) == 1.0
+    queue = Queue()
+    queue.add(A, 1.0)
+    queue.retry(A, 0.0)
+    queue.remove(A)
+    queue.add(A, 50.0)
+    assert queue.next_due() == 50.0
+    assert queue.retry(A, 0.0) == 1.0
 
 
 def test_the_backlog_leaves_out_what_was_put_off() -> None:
     """A thousand sources that wait for a full disk do not count as work ahead."""
-    pending = Queue()
+    queue = Queue()
     for task in (A, B, C):
-        pending.add(task, 0.0)
-    assert pending.backlog == 3
-    pending.postpone(A, 5.0)
-    pending.postpone(A, 6.0)
-    pending.retry(B, 0.0)
-    assert (len(pending), pending.backlog) == (3, 1)
-    pending.start(A, 6.0)
-    assert pending.backlog == 2
-    pending.remove(B)
-    assert (len(pending), pending.backlog) == (2, 2)
+        queue.add(task, 0.0)
+    assert queue.backlog == 3
+    queue.postpone(A, 5.0)
+    queue.postpone(A, 6.0)
+    queue.retry(B, 0.0)
+    assert (len(queue), queue.backlog) == (3, 1)
+    queue.start(A, 6.0)
+    assert queue.backlog == 2
+    queue.remove(B)
+    assert (len(queue), queue.backlog) == (2, 2)
 
 
 def test_an_entry_knows_since_when_it_saw_a_version() -> None:
     """The same version again keeps the first time."""
-    pending = Queue()
-    pending.add(A, 0.0)
-    _, entry = pending.take_due(0.0) or pytest.fail("it is due")
+    queue = Queue()
+    queue.add(A, 0.0)
+    _, entry = queue.take_due(0.0) or pytest.fail("it is due")
     entry.see("one", 1.0)
     entry.see("one", 2.0)
     assert entry.seen == 1.0
@@ -167,11 +166,10 @@ def test_an_entry_knows_since_when_it_saw_a_version() -> None:
     assert (entry.signature, entry.seen) == ("two", 3.0)
 
 
-def test_a_full_table_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    """At the limit, not before."""
-    monkeypatch.setattr(module, "FULL", 2)
-    pending = Queue()
-    pending.add(A, 0.0)
-    assert not pending.is_full()
-    pending.add(B, 0.0)
-    assert pending.is_full()
+def test_a_full_queue_says_so() -> None:
+    """At its capacity, not before."""
+    queue = Queue(capacity=2)
+    queue.add(A, 0.0)
+    assert not queue.is_full()
+    queue.add(B, 0.0)
+    assert queue.is_full()

@@ -12,8 +12,8 @@ import pytest
 from doubles import NEVER, FakePool, Log, task_of
 from support import SECOND_NS, results, save, small_disk, sync
 
-from daemon.schedule import queue as pending
-from daemon.schedule import scheduler as module
+from daemon.report.observers import Observer
+from daemon.schedule.queue import FEW
 from daemon.schedule.readiness import seconds_to_wait
 from daemon.schedule.scheduler import Scheduler
 from lib.errors import Changed, Corrupt, Interrupted, Storage, Unfinished, Unsafe, Vanished
@@ -29,16 +29,27 @@ if TYPE_CHECKING:
 NAME = "n1_completions.npy"
 
 
-class SchedulerBench:
-    """A scheduler with its crew and its log, and a clock that is turned by hand."""
+class Turns(Observer):
+    """Keeps which sources had their turn."""
 
-    def __init__(self, folder: Path, settle_seconds: float = 0.5) -> None:
-        self.crew, self.log, self.now = FakePool(), Log(), 1000.0
-        self.scheduler = Scheduler(self.crew, Options(), settle_seconds, self.log)  # type: ignore[arg-type]  # a double
+    def __init__(self, turns: list[tuple[Task, Outcome | None]]) -> None:
+        self._turns = turns
+
+    def finished(self, task: Task, outcome: Outcome | None, now: float) -> None:  # noqa: ARG002 (as declared)
+        """Keep it."""
+        self._turns.append((task, outcome))
+
+
+class SchedulerBench:
+    """A scheduler with its pool and its log, and a clock that is turned by hand."""
+
+    def __init__(self, folder: Path, settle_seconds: float = 0.5, **more: Any) -> None:
+        self.pool, self.log, self.now = FakePool(), Log(), 1000.0
+        self.scheduler = Scheduler(self.pool, Options(), settle_seconds, self.log, **more)
         self.path = folder / NAME
         self.task = task_of(self.path)
         self.turns: list[tuple[Task, Outcome | None]] = []
-        self.scheduler.on_finished = lambda task, outcome: self.turns.append((task, outcome))
+        self.scheduler.observers = [Turns(self.turns)]
 
     def save(self, items: Any = ("text",), age: float = 100.0) -> None:
         """Save the source; ``age``: how old it is to look."""
@@ -94,7 +105,7 @@ def test_many_hints_are_one_piece_of_work(bench: SchedulerBench) -> None:
         bench.hint(closed=closed)
     bench.go()
     bench.go()
-    assert bench.crew.worked == [NAME]
+    assert bench.pool.worked == [NAME]
 
 
 def test_a_fresh_source_is_no_work(bench: SchedulerBench) -> None:
@@ -104,7 +115,7 @@ def test_a_fresh_source_is_no_work(bench: SchedulerBench) -> None:
     bench.go()
     bench.hint()
     bench.go()
-    assert bench.crew.worked == [NAME]
+    assert bench.pool.worked == [NAME]
     assert len(bench.scheduler.queue) == 0
     assert bench.turns[-1] == (bench.task, None)
 
@@ -113,7 +124,7 @@ def test_a_source_that_is_gone_is_forgotten(bench: SchedulerBench) -> None:
     """A hint at nothing leaves nothing."""
     bench.hint()
     bench.go()
-    assert (bench.crew.worked, bench.log.events, len(bench.scheduler.queue)) == ([], [], 0)
+    assert (bench.pool.worked, bench.log.events, len(bench.scheduler.queue)) == ([], [], 0)
 
 
 def test_an_open_file_must_lie_still_first(bench: SchedulerBench) -> None:
@@ -121,12 +132,12 @@ def test_an_open_file_must_lie_still_first(bench: SchedulerBench) -> None:
     bench.save(age=0.0)
     bench.hint(closed=False)
     bench.go(0.05)
-    assert bench.crew.worked == []
+    assert bench.pool.worked == []
     os.utime(bench.path, ns=(time.time_ns(), time.time_ns()))
     bench.go(0.5)
-    assert bench.crew.worked == []
+    assert bench.pool.worked == []
     bench.go(0.6)
-    assert bench.crew.worked == [NAME]
+    assert bench.pool.worked == [NAME]
 
 
 def test_closing_ends_the_wait(bench: SchedulerBench) -> None:
@@ -135,7 +146,7 @@ def test_closing_ends_the_wait(bench: SchedulerBench) -> None:
     bench.save(age=1.0)
     bench.hint(closed=False)
     bench.go()
-    assert bench.crew.worked == []
+    assert bench.pool.worked == []
     bench.hint(closed=True)
     bench.go()
     assert bench.is_made
@@ -156,28 +167,28 @@ def test_a_hint_during_the_work_leads_to_another_look(bench: SchedulerBench) -> 
     """What is written while the worker reads is done afterwards."""
     bench.save(["old"])
     bench.hint()
-    bench.crew.busy = True
+    bench.pool.busy = True
     bench.go()
     bench.hint()
-    bench.crew.busy = False
+    bench.pool.busy = False
     bench.go(0.0)
     bench.save(["new"], age=50.0)
     bench.go(0.1)
-    assert bench.crew.worked == [NAME, NAME]
+    assert bench.pool.worked == [NAME, NAME]
     assert "new" in bench.path.with_suffix(".json").read_text("utf-8")
 
 
 def test_a_hint_during_a_failing_attempt_brings_the_next_one_forward(bench: SchedulerBench) -> None:
     """The retry that was planned does not hold back what is known to have changed."""
     bench.save()
-    bench.crew.errors[NAME] = Storage("full")
+    bench.pool.errors[NAME] = Storage("full")
     bench.hint()
-    bench.crew.busy = True
+    bench.pool.busy = True
     bench.go()
     bench.hint()
-    bench.crew.busy = False
+    bench.pool.busy = False
     bench.go(0.0)
-    bench.crew.errors.clear()
+    bench.pool.errors.clear()
     bench.go(0.03)
     assert bench.is_made
 
@@ -185,13 +196,13 @@ def test_a_hint_during_a_failing_attempt_brings_the_next_one_forward(bench: Sche
 def test_a_hint_during_work_on_what_vanishes_is_kept(bench: SchedulerBench) -> None:
     """Deleted and written anew: the second one is done."""
     bench.save()
-    bench.crew.errors[NAME] = Vanished("gone")
+    bench.pool.errors[NAME] = Vanished("gone")
     bench.hint()
-    bench.crew.busy = True
+    bench.pool.busy = True
     bench.go()
     bench.hint()
-    bench.crew.busy = False
-    bench.crew.errors.clear()
+    bench.pool.busy = False
+    bench.pool.errors.clear()
     bench.go(0.0)
     bench.go(0.1)
     assert bench.is_made
@@ -200,13 +211,13 @@ def test_a_hint_during_work_on_what_vanishes_is_kept(bench: SchedulerBench) -> N
 def test_what_time_can_mend_is_tried_again_with_growing_waits(bench: SchedulerBench) -> None:
     """1, 2, 4 … seconds; the first failure is logged, and then one line on recovery."""
     bench.save()
-    bench.crew.errors[NAME] = Storage("cannot be written: full", hint="Make room.")
+    bench.pool.errors[NAME] = Storage("cannot be written: full", hint="Make room.")
     bench.hint()
     bench.go()
     for wait in (1.0, 2.0, 4.0):
         bench.go(wait - 0.1)
         bench.go(0.2)
-    assert bench.crew.worked == [NAME] * 4
+    assert bench.pool.worked == [NAME] * 4
     [failed] = bench.log.of("source.failed")
     assert failed == {
         "source": str(bench.path),
@@ -217,7 +228,7 @@ def test_what_time_can_mend_is_tried_again_with_growing_waits(bench: SchedulerBe
         "retry_seconds": 1.0,
     }
     assert bench.scheduler.retrying[bench.task].outcome.trouble == "cannot be written: full"
-    bench.crew.errors.clear()
+    bench.pool.errors.clear()
     bench.go(8.0)
     assert bench.log.names == ["source.failed", "sidecars.written", "source.recovered"]
     assert bench.log.of("source.recovered") == [{"source": str(bench.path), "attempts": 5}]
@@ -227,12 +238,12 @@ def test_what_time_can_mend_is_tried_again_with_growing_waits(bench: SchedulerBe
 def test_a_lasting_failure_is_logged_at_most_once_in_five_minutes(bench: SchedulerBench) -> None:
     """Days of a full disk are a line an interval, and another line when the reason changes."""
     bench.save()
-    bench.crew.errors[NAME] = Storage("full")
+    bench.pool.errors[NAME] = Storage("full")
     bench.hint()
     for _ in range(3600):
         bench.go(1.0)
     assert 11 <= len(bench.log.of("source.failed")) <= 13
-    bench.crew.errors[NAME] = Storage("denied")
+    bench.pool.errors[NAME] = Storage("denied")
     bench.go(301.0)
     assert bench.log.events[-1][2]["reason"] == "denied"
 
@@ -240,14 +251,14 @@ def test_a_lasting_failure_is_logged_at_most_once_in_five_minutes(bench: Schedul
 def test_a_failure_keeps_its_beginning(bench: SchedulerBench) -> None:
     """The status says since when it fails, not when it failed last."""
     bench.save()
-    bench.crew.errors[NAME] = Storage("full")
+    bench.pool.errors[NAME] = Storage("full")
     bench.hint()
     bench.go()
     since = bench.scheduler.retrying[bench.task].since
     bench.go(1.0)
     bench.go(2.0)
     assert bench.scheduler.retrying[bench.task].since == since
-    bench.crew.errors[NAME] = Corrupt("broken")
+    bench.pool.errors[NAME] = Corrupt("broken")
     bench.go(4.0)
     assert bench.scheduler.settled[bench.task].since == since
 
@@ -255,7 +266,7 @@ def test_a_failure_keeps_its_beginning(bench: SchedulerBench) -> None:
 def test_recovery_by_somebody_else_is_recovery(bench: SchedulerBench) -> None:
     """A sweep by hand did it meanwhile: the line comes all the same."""
     bench.save()
-    bench.crew.errors[NAME] = Storage("full")
+    bench.pool.errors[NAME] = Storage("full")
     bench.hint()
     bench.go()
     other = SchedulerBench(bench.path.parent)
@@ -278,7 +289,7 @@ def test_what_time_cannot_mend_waits_for_a_change(bench: SchedulerBench) -> None
     bench.go()
     assert bench.take() == bench.scheduler.settled[bench.task].outcome
     bench.go()
-    assert bench.crew.worked == [NAME]
+    assert bench.pool.worked == [NAME]
     [failed] = bench.log.of("source.failed")
     assert (failed["attempt"], failed["retry_seconds"]) == (1, None)
     bench.save()
@@ -292,10 +303,10 @@ def test_what_time_cannot_mend_waits_for_a_change(bench: SchedulerBench) -> None
 def test_numbers_are_skipped_once_and_recover_a_failure(bench: SchedulerBench) -> None:
     """A broken file replaced by token ids is no failure any more."""
     bench.save(np.arange(3))
-    bench.crew.errors[NAME] = Corrupt("broken")
+    bench.pool.errors[NAME] = Corrupt("broken")
     bench.hint()
     bench.go()
-    bench.crew.errors.clear()
+    bench.pool.errors.clear()
     bench.save(np.arange(5))
     bench.hint()
     bench.go()
@@ -314,12 +325,12 @@ def test_an_edited_sidecar_is_kept_after_it_has_lain_still(bench: SchedulerBench
     page.write_text("mine", "utf-8")
     bench.hint()
     bench.go(0.1)
-    assert bench.crew.worked == [NAME]
+    assert bench.pool.worked == [NAME]
     os.utime(page, (time.time() - 1, time.time() - 1))
     bench.go(0.6)
     bench.hint()
     bench.go()
-    assert bench.crew.worked == [NAME, NAME]
+    assert bench.pool.worked == [NAME, NAME]
     assert bench.log.names == ["sidecars.written", "sidecar.kept"]
     assert page.read_text("utf-8") == "mine"
 
@@ -327,7 +338,7 @@ def test_an_edited_sidecar_is_kept_after_it_has_lain_still(bench: SchedulerBench
 def test_a_file_that_changes_while_it_is_read_is_no_failure_at_first(bench: SchedulerBench) -> None:
     """Three quiet attempts, then it is said."""
     bench.save()
-    bench.crew.errors[NAME] = Changed("it changed while it was read")
+    bench.pool.errors[NAME] = Changed("it changed while it was read")
     bench.hint()
     bench.go()
     bench.go(1.0)
@@ -342,7 +353,7 @@ def test_a_file_that_changes_while_it_is_read_is_no_failure_at_first(bench: Sche
 def test_a_short_file_is_retried_while_young_and_truncated_when_old(bench: SchedulerBench) -> None:
     """Its writer may be at it; a minute after its last change it is gone."""
     bench.save(age=1.0)
-    bench.crew.errors[NAME] = Unfinished("it is shorter than its header says")
+    bench.pool.errors[NAME] = Unfinished("it is shorter than its header says")
     bench.hint()
     bench.go()
     assert bench.task in bench.scheduler.retrying
@@ -351,24 +362,71 @@ def test_a_short_file_is_retried_while_young_and_truncated_when_old(bench: Sched
     assert bench.task in bench.scheduler.settled
     assert bench.scheduler.retrying == {}
     bench.go(600.0)
-    assert bench.crew.worked == [NAME, NAME]
+    assert bench.pool.worked == [NAME, NAME]
 
 
 @pytest.mark.parametrize("error", [Vanished("gone"), Interrupted("stopped")])
 def test_what_ended_without_a_fault_is_let_go(bench: SchedulerBench, error: Any) -> None:
     """Deleted meanwhile, or stopped: no event, and nothing is kept."""
     bench.save()
-    bench.crew.errors[NAME] = error
+    bench.pool.errors[NAME] = error
+    if isinstance(error, Vanished):
+        bench.pool.before = lambda _task: bench.path.unlink()
     bench.hint()
     bench.go()
     assert (bench.log.events, bench.scheduler.retrying, bench.scheduler.settled) == ([], {}, {})
     assert bench.turns == [(bench.task, None)]
 
 
+def test_a_source_that_is_still_there_did_not_vanish(bench: SchedulerBench) -> None:
+    """A draft of ours was deleted, say: quiet at first, as with a file that changes, and then a failure."""
+    bench.save()
+    bench.pool.errors[NAME] = Vanished("cannot be written: it is no longer there")
+    bench.hint()
+    for _ in range(3):
+        bench.go(5.0)
+    assert (bench.log.events, bench.pool.worked) == ([], [NAME] * 3)
+    bench.go(5.0)
+    assert bench.log.names == ["source.failed"]
+    bench.pool.errors.clear()
+    bench.go(9.0)
+    assert bench.is_made
+
+
+def test_a_sweep_gives_a_file_that_is_being_written_a_few_quick_attempts(tmp_path: Path) -> None:
+    """Four in less than a second, then it has failed; nothing is left in the queue."""
+    bench = SchedulerBench(tmp_path, 0.0, retries=FEW)
+    for error in (Changed("it changed"), Vanished("a draft vanished"), Unfinished("it is short")):
+        bench.save(age=1.0)
+        bench.pool.errors[NAME] = error
+        bench.pool.worked.clear()
+        bench.take()
+        for _ in range(10):
+            bench.go(0.1)
+        assert bench.pool.worked == [NAME] * 4
+        assert len(bench.scheduler.queue) == 0
+        assert bench.log.events[-1][2]["attempt"] == 4
+        assert bench.log.events[-1][2]["retry_seconds"] is None
+    assert bench.log.names == ["source.failed"] * 3
+
+
+def test_a_sweep_tries_nothing_else_again(tmp_path: Path) -> None:
+    """A full disk and a file that has been short for long are failures at once."""
+    bench = SchedulerBench(tmp_path, 0.0, retries=FEW)
+    for error in (Storage("full"), Unfinished("it is short")):
+        bench.save([str(error)], age=100.0)
+        bench.pool.errors[NAME] = error
+        bench.take()
+        bench.go(0.0)
+        assert len(bench.scheduler.queue) == 0
+    assert bench.pool.worked == [NAME, NAME]
+    assert bench.log.names == ["source.failed"] * 2
+
+
 def test_a_retried_source_that_is_deleted_is_forgotten(bench: SchedulerBench) -> None:
     """Nobody is told of a file that is no longer there."""
     bench.save()
-    bench.crew.errors[NAME] = Storage("full")
+    bench.pool.errors[NAME] = Storage("full")
     bench.hint()
     bench.go()
     bench.path.unlink()
@@ -407,37 +465,37 @@ def test_what_cannot_be_looked_at_for_now_is_retried(tmp_path: Path) -> None:
 def test_a_sweep_leaves_a_failing_source_to_its_retry(bench: SchedulerBench) -> None:
     """Its last outcome stands; only a change makes the sweep hurry it."""
     bench.save()
-    bench.crew.errors[NAME] = Storage("full")
+    bench.pool.errors[NAME] = Storage("full")
     bench.hint()
     bench.go()
     outcome = bench.take()
     assert outcome is not None
     assert outcome.result == "failed"
     bench.go(0.5)
-    assert bench.crew.worked == [NAME]
+    assert bench.pool.worked == [NAME]
     bench.save(["changed"], age=50.0)
     assert bench.take() is None
     bench.go(0.1)
-    assert bench.crew.worked == [NAME, NAME]
+    assert bench.pool.worked == [NAME, NAME]
 
 
 def test_a_sweep_does_not_repeat_what_is_in_work(bench: SchedulerBench) -> None:
     """Found again while a worker has it: once is enough."""
     bench.save()
     bench.hint()
-    bench.crew.busy = True
+    bench.pool.busy = True
     bench.go()
     assert bench.take() is None
-    bench.crew.busy = False
+    bench.pool.busy = False
     bench.go()
     bench.go()
-    assert bench.crew.worked == [NAME]
+    assert bench.pool.worked == [NAME]
     assert len(bench.scheduler.queue) == 0
 
 
-def test_a_full_table_takes_no_new_source(bench: SchedulerBench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_queue_takes_no_new_source(tmp_path: Path) -> None:
     """The hint says that only a sweep helps; sources in the table are still taken, and sweeps add none."""
-    monkeypatch.setattr(pending, "FULL", 1)
+    bench = SchedulerBench(tmp_path, capacity=1)
     other = task_of(bench.path.parent / "other_completions.npy")
     assert bench.scheduler.hint(other, bench.now, closed=True)
     assert bench.scheduler.hint(other, bench.now, closed=True)
@@ -471,9 +529,9 @@ def test_sidecars_that_cannot_be_stamped_are_compared_once_and_reported_once(tmp
         assert bench.log.names == ["sidecar.adopted"]
 
 
-def test_settled_sources_have_a_limit(bench: SchedulerBench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_settled_sources_have_a_limit(tmp_path: Path) -> None:
     """Memory is bounded; what finds no room is looked at by every sweep."""
-    monkeypatch.setattr(module, "_SETTLED_LIMIT", 0)
+    bench = SchedulerBench(tmp_path, settled_limit=0)
     bench.save(np.arange(3))
     bench.hint()
     bench.go()
@@ -481,23 +539,23 @@ def test_settled_sources_have_a_limit(bench: SchedulerBench, monkeypatch: pytest
     assert bench.take() is None
 
 
-def test_the_crew_is_told_how_large_a_source_is(bench: SchedulerBench) -> None:
+def test_the_pool_is_told_how_large_a_source_is(bench: SchedulerBench) -> None:
     """It decides by that who does it."""
     path = save(bench.path, ["text"], time_ns=SECOND_NS)
     bench.scheduler.hint(task_of(path), bench.now, closed=True)
     bench.scheduler.work(bench.now + 1, NEVER)
-    assert bench.crew.sizes == {NAME: path.stat().st_size}
+    assert bench.pool.sizes == {NAME: path.stat().st_size}
 
 
-def test_work_stops_at_the_end_of_its_slice_and_when_the_crew_is_full(bench: SchedulerBench) -> None:
+def test_work_stops_at_the_end_of_its_slice_and_when_the_pool_is_full(bench: SchedulerBench) -> None:
     """No time, no work; and three tasks a worker at the most."""
     for number in range(5):
         path = save(bench.path.parent / f"n{number}_completions.npy", ["text"], time_ns=SECOND_NS)
         bench.scheduler.hint(task_of(path), bench.now, closed=True)
     bench.scheduler.work(bench.now + 1, 0.0)
-    assert len(bench.crew) == 0
+    assert len(bench.pool) == 0
     bench.scheduler.work(bench.now + 1, NEVER)
-    assert len(bench.crew) == 3
+    assert len(bench.pool) == 3
 
 
 def test_a_clock_set_back_a_year_delays_nothing(tmp_path: Path) -> None:

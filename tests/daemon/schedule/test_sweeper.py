@@ -6,33 +6,45 @@ import math
 import os
 import time
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 from doubles import NEVER, FakePool, Log, task_of
 from support import SECOND_NS, save
 
-from daemon.schedule import sweeper as module
+from daemon.report.observers import Observer
 from daemon.schedule.scheduler import Scheduler
 from daemon.schedule.sweeper import Sweeper
 from lib.errors import Storage
 from lib.options import Options
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 PERIOD = 300.0
 
 
-class SweeperBench:
-    """Sweeper over a tree with its scheduler and crew, and a clock that is turned by hand."""
+class Walks(Observer):
+    """Acts when a walk has ended."""
 
-    def __init__(self, root: Path) -> None:
-        self.root, self.log, self.crew, self.now = root, Log(), FakePool(), 1000.0
-        self.scheduler = Scheduler(self.crew, Options(), 0.5, self.log)  # type: ignore[arg-type]  # a double
-        self.sweeper = Sweeper([str(root)], self.scheduler, frozenset({".git"}), self.log)
-        self.scheduler.on_finished = self.sweeper.finished
+    def __init__(self, act: Callable[[], object]) -> None:
+        self._act = act
+
+    def end_walk(self, now: float) -> None:  # noqa: ARG002 (as declared)
+        """Act."""
+        self._act()
+
+
+class SweeperBench:
+    """A sweeper over a tree with its scheduler and pool, and a clock that is turned by hand."""
+
+    def __init__(self, root: Path, **more: Any) -> None:
+        self.root, self.log, self.pool, self.now = root, Log(), FakePool(), 1000.0
+        self.scheduler = Scheduler(self.pool, Options(), 0.5, self.log)
+        self.sweeper = Sweeper([str(root)], self.scheduler, frozenset({".git"}), self.log, **more)
+        self.scheduler.observers = [self.sweeper]
 
     def save(self, *names: str, age: float = 100.0) -> None:
         """Save sources below the root."""
@@ -107,7 +119,7 @@ def test_a_sweep_in_between_finds_everything_fresh(bench: SweeperBench) -> None:
     bench.sweep()
     bench.sweep()
     assert bench.sums() == [{"rendered": 4}, {"fresh": 4}]
-    assert len(bench.crew.worked) == 2
+    assert len(bench.pool.worked) == 2
 
 
 def test_a_walk_is_cut_into_slices(bench: SweeperBench) -> None:
@@ -137,7 +149,7 @@ def test_a_request_during_a_walk_leads_to_another_sweep(bench: SweeperBench) -> 
 def test_a_request_while_sources_are_in_work_waits_ten_seconds_at_most(bench: SweeperBench) -> None:
     """One endless source holds no sweep up: then the earlier one is reported with what it has done."""
     bench.save("a")
-    bench.crew.busy = True
+    bench.pool.busy = True
     bench.go()
     bench.sweeper.ask()
     bench.go(9.9)
@@ -145,7 +157,7 @@ def test_a_request_while_sources_are_in_work_waits_ten_seconds_at_most(bench: Sw
     assert not bench.sweeper.is_busy(bench.now)
     bench.go(0.1)
     assert bench.sums() == [{}]
-    bench.crew.busy = False
+    bench.pool.busy = False
     bench.go()
     assert bench.sums() == [{}, {"rendered": 2}]
 
@@ -165,13 +177,13 @@ def test_every_sweep_that_starts_is_reported(bench: SweeperBench) -> None:
 def test_a_source_that_is_retried_for_hours_holds_no_sweep_up(bench: SweeperBench) -> None:
     """The sweep counts its failure, and so does every later one, without hurrying it."""
     bench.save("bad", "good")
-    bench.crew.errors["bad_completions.npy"] = Storage("full")
+    bench.pool.errors["bad_completions.npy"] = Storage("full")
     bench.sweep()
-    worked = len(bench.crew.worked)
+    worked = len(bench.pool.worked)
     bench.sweeper.ask()
     bench.go(0.01)
     assert bench.sums() == [{"rendered": 2, "failed": 2}, {"fresh": 2, "failed": 2}]
-    assert len(bench.crew.worked) == worked
+    assert len(bench.pool.worked) == worked
 
 
 def test_a_file_that_is_being_written_holds_no_sweep_up(bench: SweeperBench) -> None:
@@ -183,27 +195,27 @@ def test_a_file_that_is_being_written_holds_no_sweep_up(bench: SweeperBench) -> 
     assert bench.sweeper.sources == 1
     bench.go(1.0)
     bench.go(1.0)
-    assert len(bench.crew.worked) == 1
+    assert len(bench.pool.worked) == 1
     assert bench.sweeper.sources == 1
 
 
-def test_a_thousand_failures_do_not_stop_sweeps(bench: SweeperBench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_thousand_failures_do_not_stop_sweeps(tmp_path: Path) -> None:
     """The disk is full: what waits for its retry is no work ahead, and new sources are found."""
-    monkeypatch.setattr(module, "_ENOUGH_PENDING", 3)
+    bench = SweeperBench(tmp_path, backlog_limit=3)
     names = [f"n{number}" for number in range(12)]
     bench.save(*names)
-    bench.crew.errors = {f"{name}_completions.npy": Storage("full") for name in names}
+    bench.pool.errors = {f"{name}_completions.npy": Storage("full") for name in names}
     for _ in range(40):
         bench.go(0.01)
     assert bench.sums() == [{"failed": 24}]
     bench.save("new")
     bench.sweep()
-    assert "new_completions.npy" in bench.crew.worked
+    assert "new_completions.npy" in bench.pool.worked
 
 
-def test_a_walk_waits_while_enough_is_pending(bench: SweeperBench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_walk_waits_while_enough_is_pending(tmp_path: Path) -> None:
     """Memory holds no list of a million sources; finished work lets it go on."""
-    monkeypatch.setattr(module, "_ENOUGH_PENDING", 3)
+    bench = SweeperBench(tmp_path, backlog_limit=3)
     bench.save(*(f"n{number}" for number in range(9)))
     bench.walk()
     assert len(bench.scheduler.queue) == 3
@@ -215,10 +227,10 @@ def test_a_walk_waits_while_enough_is_pending(bench: SweeperBench, monkeypatch: 
     assert bench.sums()[0] == {"rendered": 18}
 
 
-def test_new_directories_obey_the_limit_too(bench: SweeperBench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_new_directories_obey_the_limit_too(tmp_path: Path) -> None:
     """A tree of a million sources that is moved in comes in by portions."""
+    bench = SweeperBench(tmp_path, backlog_limit=3)
     bench.sweep()
-    monkeypatch.setattr(module, "_ENOUGH_PENDING", 3)
     bench.save(*(f"d/n{number}" for number in range(9)))
     bench.sweeper.ask_branch(str(bench.root), ("d",), bench.now, 0.5)
     bench.sweeper.step(bench.now, 0.0, PERIOD)
@@ -228,7 +240,7 @@ def test_new_directories_obey_the_limit_too(bench: SweeperBench, monkeypatch: py
     assert not bench.sweeper.is_busy(bench.now)
     for _ in range(20):
         bench.go(0.1)
-    assert len(bench.crew.worked) == 9
+    assert len(bench.pool.worked) == 9
 
 
 def test_a_settled_source_is_counted_and_not_worked_on(bench: SweeperBench) -> None:
@@ -237,7 +249,7 @@ def test_a_settled_source_is_counted_and_not_worked_on(bench: SweeperBench) -> N
     bench.sweep()
     bench.sweep()
     assert bench.sums() == [{"skipped": 2}, {"skipped": 2}]
-    assert len(bench.crew.worked) == 1
+    assert len(bench.pool.worked) == 1
 
 
 def test_what_is_gone_is_forgotten_by_the_next_sweep(bench: SweeperBench) -> None:
@@ -254,7 +266,7 @@ def test_what_is_gone_is_forgotten_by_the_next_sweep(bench: SweeperBench) -> Non
 def test_a_failure_that_somebody_else_mended_is_over(bench: SweeperBench) -> None:
     """The sweep sees it fresh: one line, and it is off the list."""
     bench.save("a")
-    bench.crew.errors["a_completions.npy"] = Storage("full")
+    bench.pool.errors["a_completions.npy"] = Storage("full")
     bench.sweep()
     other = SweeperBench(bench.root)
     other.sweep()
@@ -275,26 +287,25 @@ def test_a_source_that_vanishes_ends_the_sweep_too(bench: SweeperBench) -> None:
 def test_sources_are_counted_once(bench: SweeperBench) -> None:
     """Those of the sweep by the sweep, new ones when they are made, retried ones not again."""
     bench.save("a", "bad")
-    bench.crew.errors["bad_completions.npy"] = Storage("full")
+    bench.pool.errors["bad_completions.npy"] = Storage("full")
     bench.sweep()
     assert bench.sweeper.sources == 2
     bench.save("new")
     bench.scheduler.hint(task_of(bench.root / "new_completions.npy"), bench.now, closed=True)
-    bench.crew.errors.clear()
+    bench.pool.errors.clear()
     for _ in range(20):
         bench.go(1.0)
     assert bench.sweeper.sources == 3
     assert bench.log.names.count("source.recovered") == 1
 
 
-def test_the_end_of_a_walk_is_told_once(bench: SweeperBench) -> None:
-    """With the number of directories that it went through, the root included."""
+def test_observers_are_told_once_that_a_walk_ended(bench: SweeperBench) -> None:
+    """The number of directories it went through, the root included, is known then."""
+    ends: list[int] = []
     bench.save("a", "d/e/b", ".git/x")
-    assert not bench.sweeper.take_end()
+    bench.scheduler.observers.append(Walks(lambda: ends.append(bench.sweeper.directories)))
     bench.sweep()
-    assert bench.sweeper.take_end()
-    assert not bench.sweeper.take_end()
-    assert bench.sweeper.directories == 3
+    assert ends == [3]
 
 
 def test_a_change_that_nothing_was_known_about_is_told(bench: SweeperBench) -> None:
@@ -319,11 +330,11 @@ def test_a_new_directory_is_looked_into_at_once_and_when_it_has_settled(bench: S
     bench.save("d/b")
     bench.go(0.1)
     bench.go(0.1)
-    assert bench.crew.worked == ["a_completions.npy"]
+    assert bench.pool.worked == ["a_completions.npy"]
     bench.go(0.4)
     bench.go(0.1)
     bench.go(0.1)
-    assert bench.crew.worked == ["a_completions.npy", "b_completions.npy"]
+    assert bench.pool.worked == ["a_completions.npy", "b_completions.npy"]
     assert bench.sweeper.directories == 2
     assert bench.log.names.count("sweep.started") == 1
 
@@ -347,12 +358,10 @@ def test_a_directory_that_went_is_no_trouble(bench: SweeperBench) -> None:
     assert bench.sweeper.problems == {}
 
 
-def test_a_flood_of_directories_makes_sweeps_of_everything(
-    bench: SweeperBench, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_flood_of_directories_makes_sweeps_of_everything(tmp_path: Path) -> None:
     """One at once, and one more when the last that was named has settled."""
+    bench = SweeperBench(tmp_path, branches_limit=2)
     bench.sweep()
-    monkeypatch.setattr(module, "_BRANCHES_LIMIT", 2)
     for number in range(50):
         bench.sweeper.ask_branch(str(bench.root), (f"d{number}",), bench.now, 0.5)
     bench.go(0.1)
@@ -363,7 +372,7 @@ def test_a_flood_of_directories_makes_sweeps_of_everything(
     bench.go(0.1)
     bench.go(0.1)
     assert bench.log.names.count("sweep.started") == 3
-    assert bench.crew.worked == ["late_completions.npy"]
+    assert bench.pool.worked == ["late_completions.npy"]
     assert bench.sweeper.next_due() > bench.now + 100
 
 

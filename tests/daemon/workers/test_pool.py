@@ -1,4 +1,4 @@
-"""The crew: real worker processes, some of which die."""
+"""The pool: real worker processes, some of which die, hang, or cannot be started."""
 
 from __future__ import annotations
 
@@ -7,22 +7,24 @@ import os
 import select
 import signal
 import time
-from concurrent.futures.process import BrokenProcessPool
+from collections import deque
+from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
-from doubles import Inline, moody_processes, task_of
-from support import save, wait_for
+from doubles import moody_pool, task_of
+from support import freeze, save, wait_for
 
-from daemon.workers.pool import Crew, local_processes
-from lib.errors import Interrupted
+from daemon.workers import process
+from daemon.workers.pool import LONG_BYTES, Job, ProcessPool, next_batch
+from lib.errors import Interrupted, ProgramFault
 from lib.options import Options
 from lib.sync.walk import walk
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from concurrent.futures import Executor, Future
+    from collections.abc import Iterator
+    from multiprocessing.connection import Connection
 
     from lib.outcome import Outcome
     from lib.sync.walk import Task
@@ -31,95 +33,120 @@ NAMES = ["a", "b", "c", "d", "e"]
 
 
 @pytest.fixture
-def crew(tmp_path: Path) -> Iterator[Crew]:
-    """Make a crew of two processes that have moods."""
-    crew = Crew(lambda: moody_processes(2), 2)
-    yield crew
-    crew.kill()
-    crew.close()
-    for _ in walk(str(tmp_path), Options(), frozenset()):  # removes what the dead leave behind
+def pool(tmp_path: Path) -> Iterator[ProcessPool]:
+    """Make a pool of two processes that have moods."""
+    pool = moody_pool(2)
+    yield pool
+    end(pool, tmp_path)
+
+
+def end(pool: ProcessPool, folder: Path) -> None:
+    """End a pool at once, and remove what the dead leave behind."""
+    pool.kill()
+    pool.close()
+    for _ in walk(str(folder), Options(), frozenset()):
         pass
 
 
-def submit(crew: Crew, folder: Path, *names: str) -> list[Task]:
-    """Save sources of these names and hand them in."""
+def submit(pool: ProcessPool, folder: Path, *names: str, size: int = 0) -> list[Task]:
+    """Save sources of these names, hand them in, and have them started."""
     tasks = [task_of(save(folder / f"{name}_completions.npy", ["text"])) for name in names]
     for task in tasks:
-        crew.submit(task, Options())
+        pool.submit(task, Options(), size)
+    pool._results += pool.done()
     return tasks
 
 
-def collect(crew: Crew, seconds: float = 60.0) -> dict[str, Outcome]:
-    """Take outcomes as the descriptor announces them, until none is left."""
+def collect(pool: ProcessPool, seconds: float = 60.0) -> dict[str, Outcome]:
+    """Take outcomes until none is left."""
     outcomes: dict[str, Outcome] = {}
     deadline = time.monotonic() + seconds
-    while len(crew):
-        ready, _, _ = select.select([crew], [], [], deadline - time.monotonic())
-        assert ready, "no work was announced"
-        for task, outcome in crew.done():
+    while len(pool):
+        assert time.monotonic() < deadline
+        select.select([pool], [], [], 0.05)
+        for task, outcome in pool.done():
             assert task.name not in outcomes
             outcomes[task.name.removesuffix("_completions.npy")] = outcome
     return outcomes
 
 
 def results(outcomes: dict[str, Outcome]) -> dict[str, str]:
-    """Say what became of each."""
+    """Return the result of each."""
     return {name: outcome.result for name, outcome in outcomes.items()}
 
 
 def fates(outcomes: dict[str, Outcome]) -> dict[str, str]:
-    """Say whether each is done or failed; what was done when its pool broke is fresh at its second turn."""
+    """Return whether each is done or failed; one whose worker died late is fresh at its second turn."""
     return {name: "failed" if outcome.result == "failed" else "done" for name, outcome in outcomes.items()}
 
 
-def test_every_task_comes_back_once(crew: Crew, tmp_path: Path) -> None:
+def pids(pool: ProcessPool) -> list[int]:
+    """List the worker processes."""
+    return [worker._pid for worker in pool._workers()]
+
+
+def busy_pids(folder: Path, count: int) -> list[int]:
+    """Wait until so many workers are in an endless task; list them."""
+    wait_for(lambda: sum(bool(mark.read_text()) for mark in folder.glob("*.pid")) == count)
+    return [int(mark.read_text()) for mark in folder.glob("*.pid")]
+
+
+def is_there(pid: int) -> bool:
+    """Tell whether a process exists."""
+    return Path(f"/proc/{pid}").exists()
+
+
+def test_every_task_comes_back_once(pool: ProcessPool, tmp_path: Path) -> None:
     """More tasks than workers: all are done, and the sidecars are there."""
-    submit(crew, tmp_path, *NAMES)
-    assert len(crew) == 5
-    assert results(collect(crew)) == dict.fromkeys(NAMES, "rendered")
+    submit(pool, tmp_path, *NAMES)
+    assert len(pool) == 5
+    assert results(collect(pool)) == dict.fromkeys(NAMES, "rendered")
     assert len(list(tmp_path.glob("*.md"))) == 5
-    assert crew.done() == []
+    assert pool.done() == []
 
 
 def test_small_tasks_that_wait_go_together_and_large_ones_alone(tmp_path: Path) -> None:
-    """While a worker is busy, what waits is gathered: up to sixteen, up to eight megabytes."""
-    executor = Inline()
-    batches = []
-    crew = Crew(lambda: executor, 1)
-
-    def noting(fn: Callable[..., Any], tasks: list[Task], options: Options) -> Future[Any]:
-        batches.append(len(tasks))
-        return Inline.submit(executor, fn, tasks, options)
-
-    executor.submit = noting  # type: ignore[method-assign]  # listens in
-    tasks = [task_of(save(tmp_path / f"{number}_completions.npy", ["text"])) for number in range(40)]
-    for number, task in enumerate(tasks):
-        crew.submit(task, Options(), size=9 << 20 if number in {30, 31} else 1000)
-    outcomes = collect(crew)
-    crew.close()
-    assert set(results(outcomes).values()) == {"rendered"}
-    assert len(outcomes) == 40
-    assert batches == [1, 1, 16, 12, 1, 1, 8]
+    """Up to sixteen and up to eight megabytes, and no more than every worker's share."""
+    task = task_of(tmp_path / "a_completions.npy")
+    sizes = [1000] * 28 + [9 << 20] * 2 + [1000] * 5
+    waiting = deque(Job(task, Options(), size) for size in sizes)
+    assert [len(next_batch(waiting, 1)) for _ in range(5)] == [16, 12, 1, 1, 5]
+    waiting = deque(Job(task, Options(), 1000) for _ in range(20))
+    assert [len(next_batch(waiting, 4)) for _ in range(4)] == [5, 3, 3, 2]
 
 
-def test_the_descriptor_is_quiet_when_there_is_nothing_to_take(crew: Crew, tmp_path: Path) -> None:
+def test_the_descriptor_is_quiet_when_there_is_nothing_to_take(pool: ProcessPool, tmp_path: Path) -> None:
     """It is readable for finished work only."""
-    submit(crew, tmp_path, "a")
-    collect(crew)
-    assert select.select([crew], [], [], 0) == ([], [], [])
+    submit(pool, tmp_path, "a")
+    collect(pool)
+    assert select.select([pool], [], [], 0) == ([], [], [])
 
 
-def test_a_dying_worker_costs_one_retry(crew: Crew, tmp_path: Path) -> None:
+def test_small_sources_pass_a_long_one(tmp_path: Path) -> None:
+    """A long conversion has a worker of its own, and long ones that wait leave room for small ones."""
+    with closing(moody_pool(1)) as pool:
+        long = submit(pool, tmp_path, "endless", size=LONG_BYTES)
+        for _ in range(1000):
+            pool.submit(long[0], Options(), LONG_BYTES)
+        busy_pids(tmp_path, 1)
+        assert pool.has_room()
+        submit(pool, tmp_path, "a", "b", "c", size=LONG_BYTES - 1)
+        wait_for(lambda: bool(pool.done()) and len(list(tmp_path.glob("*.md"))) == 3)
+        assert len(pids(pool)) == 2
+        end(pool, tmp_path)
+
+
+def test_a_dying_worker_costs_one_retry(pool: ProcessPool, tmp_path: Path) -> None:
     """A task whose worker died once succeeds, as do all that were in work with it."""
-    submit(crew, tmp_path, "a", "mortal", "b", "c")
-    assert fates(collect(crew)) == dict.fromkeys(["a", "mortal", "b", "c"], "done")
+    submit(pool, tmp_path, "a", "mortal", "b", "c")
+    assert fates(collect(pool)) == dict.fromkeys(["a", "mortal", "b", "c"], "done")
     assert len(list(tmp_path.glob("*.md"))) == 4
 
 
-def test_a_poison_task_fails_alone(crew: Crew, tmp_path: Path) -> None:
+def test_a_poison_task_fails_alone(pool: ProcessPool, tmp_path: Path) -> None:
     """The task that kills every worker is reported; its neighbours, before and after, are done."""
-    submit(crew, tmp_path, "a", "poison", "b", "c", "d", "poison2", "e")
-    outcomes = collect(crew)
+    submit(pool, tmp_path, "a", "poison", "b", "c", "d", "poison2", "e")
+    outcomes = collect(pool)
     assert fates(outcomes) == dict.fromkeys(NAMES, "done") | {"poison": "failed", "poison2": "failed"}
     assert len(list(tmp_path.glob("*.md"))) == len(NAMES)
     poison = outcomes["poison"]
@@ -128,130 +155,258 @@ def test_a_poison_task_fails_alone(crew: Crew, tmp_path: Path) -> None:
     assert "memory" in poison.hint
 
 
-def test_idle_workers_go_and_come_back(crew: Crew, tmp_path: Path) -> None:
+@pytest.mark.parametrize("stopped", [False, True])
+def test_a_worker_that_hangs_is_replaced(tmp_path: Path, *, stopped: bool) -> None:
+    """Asleep for ever, or stopped: its task is tried again, and fails in its turn; the others are done."""
+    with closing(moody_pool(1, patience_seconds=0.5)) as pool:
+        submit(pool, tmp_path, "a", "endless", "b")
+        if stopped:
+            freeze(busy_pids(tmp_path, 1)[0])
+        outcomes = collect(pool)
+        end(pool, tmp_path)
+    assert fates(outcomes) == {"a": "done", "b": "done", "endless": "failed"}
+    assert outcomes["endless"].passing
+    assert "did not answer in time" in outcomes["endless"].trouble
+
+
+def test_an_idle_worker_that_is_stopped_is_replaced(tmp_path: Path) -> None:
+    """Nobody sees that before it has work, and then it does not do it."""
+    with closing(ProcessPool(1, patience_seconds=0.5)) as pool:
+        submit(pool, tmp_path, "a")
+        collect(pool)
+        freeze(pids(pool)[0])
+        submit(pool, tmp_path, "b")
+        assert results(collect(pool)) == {"b": "rendered"}
+
+
+def test_a_time_in_which_nobody_looked_does_not_count(tmp_path: Path) -> None:
+    """The whole program was stopped, with its workers, and continued."""
+    now = [0.0]
+    with closing(moody_pool(1, patience_seconds=10.0, clock=lambda: now[0])) as pool:
+        submit(pool, tmp_path, "endless")
+        worker = busy_pids(tmp_path, 1)[0]
+        now[0] += 3600.0
+        pool.done()
+        assert is_there(worker)
+        for _ in range(11):
+            now[0] += 1.0
+            pool.done()
+        wait_for(lambda: not pool.done() and not is_there(worker))
+        pool._clock = time.monotonic
+        end(pool, tmp_path)
+
+
+def test_idle_workers_go_and_come_back(pool: ProcessPool, tmp_path: Path) -> None:
     """Resting ends the processes; the next task starts others."""
-    submit(crew, tmp_path, "a")
-    collect(crew)
-    before = pids(crew)
-    crew.rest()
+    submit(pool, tmp_path, "a")
+    collect(pool)
+    before = pids(pool)
+    pool.rest()
     assert before
-    assert not any(Path(f"/proc/{pid}").exists() for pid in before)
-    submit(crew, tmp_path, "b")
-    assert results(collect(crew)) == {"b": "rendered"}
+    wait_for(lambda: not pool.done() and not any(map(is_there, before)))
+    submit(pool, tmp_path, "b")
+    assert results(collect(pool)) == {"b": "rendered"}
 
 
-def test_a_busy_crew_does_not_rest(crew: Crew, tmp_path: Path) -> None:
+def test_a_busy_pool_does_not_rest(pool: ProcessPool, tmp_path: Path) -> None:
     """Workers with work stay."""
-    submit(crew, tmp_path, "endless")
-    wait_for((tmp_path / "endless_completions.npy.pid").exists)
-    crew.rest()
-    assert pids(crew)
+    submit(pool, tmp_path, "endless")
+    worker = busy_pids(tmp_path, 1)[0]
+    pool.rest()
+    assert pids(pool) == [worker]
 
 
-def test_an_idle_worker_that_dies_harms_nobody(crew: Crew, tmp_path: Path) -> None:
-    """The next task finds a broken pool and is done by a new one."""
-    submit(crew, tmp_path, "a")
-    collect(crew)
-    for pid in pids(crew):
-        os.kill(pid, signal.SIGKILL)
-    submit(crew, tmp_path, "b", "c")
-    assert results(collect(crew)) == {"b": "rendered", "c": "rendered"}
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_an_idle_worker_that_somebody_ends_harms_nobody(
+    pool: ProcessPool, tmp_path: Path, number: signal.Signals
+) -> None:
+    """The next tasks are done by another one."""
+    submit(pool, tmp_path, "a")
+    collect(pool)
+    for pid in pids(pool):
+        os.kill(pid, number)
+    submit(pool, tmp_path, "b", "c")
+    assert results(collect(pool)) == {"b": "rendered", "c": "rendered"}
 
 
-def test_a_killed_crew_starts_nothing_again(crew: Crew, tmp_path: Path) -> None:
-    """Impatience ends at once: what was in work comes back as interrupted, what waited does not."""
-    submit(crew, tmp_path, "endless", "endless2", "a", "b", "c", "d")
-    wait_for(lambda: len(list(tmp_path.glob("*.pid"))) == 2)
-    crew.kill()
-    outcomes = collect(crew)
+def test_work_that_somebody_else_interrupts_is_done_again(tmp_path: Path) -> None:
+    """A signal from outside is not the pool's wish to stop."""
+    with closing(ProcessPool(1, serve=_interrupted_once)) as pool:
+        submit(pool, tmp_path, "a")
+        assert results(collect(pool)) == {"a": "rendered"}
+
+
+def _interrupted_once(connection: Connection) -> None:
+    from lib.outcome import failure
+
+    tasks, options = connection.recv()
+    mark = Path(tasks[0].path + ".interrupted")
+    if mark.exists():
+        from daemon.workers.worker import convert
+
+        connection.send(convert(tasks, options))
+    else:
+        mark.touch()
+        connection.send([failure(task.name, options, Interrupted("stopped")) for task in tasks])
+
+
+def test_a_worker_with_a_broken_program_is_replaced(tmp_path: Path) -> None:
+    """After an import that failed it ends: a module that was half imported would stay so."""
+    with closing(ProcessPool(1, serve=_without_numpy)) as pool:
+        submit(pool, tmp_path, "a")
+        first = pids(pool)
+        outcomes = collect(pool)
+        assert outcomes["a"].error is ProgramFault
+        assert outcomes["a"].passing
+        wait_for(lambda: not pool.done() and not any(map(is_there, first)))
+
+
+def _without_numpy(connection: Connection) -> None:
+    import sys
+
+    from daemon.workers.worker import serve
+
+    for name in [name for name in sys.modules if name.partition(".")[0] == "numpy" or "render" in name]:
+        del sys.modules[name]
+    sys.modules["lib.render.stream"] = None  # type: ignore[assignment]  # an import of it fails
+    sys.modules["lib.render.page"] = None  # type: ignore[assignment]
+    serve(connection)
+
+
+def test_a_killed_pool_starts_nothing_again(pool: ProcessPool, tmp_path: Path) -> None:
+    """What was handed on comes back as interrupted, what waited does not."""
+    for name in ("endless", "endless2", "a", "b", "c", "d"):
+        submit(pool, tmp_path, name)
+    busy_pids(tmp_path, 2)
+    pool.kill()
+    outcomes = collect(pool)
     assert {outcome.error for outcome in outcomes.values()} == {Interrupted}
-    assert set(outcomes) == {"endless", "endless2", "a", "b"}  # twice as many as workers were handed on
     assert list(tmp_path.glob("*.md")) == []
 
 
 def test_workers_stop_when_asked(tmp_path: Path) -> None:
-    """Asking drops what waits and lets what is in work come back, whatever became of it."""
-    crew = Crew(lambda: local_processes(1), 1)
-    submit(crew, tmp_path, *NAMES)
-    crew.ask_to_stop()
-    assert len(crew) <= 2
-    assert {outcome.error for outcome in collect(crew).values()} <= {None, Interrupted}
-    crew.close()
-    crew.close()
-    crew.kill()
+    """What waits is dropped, and what is in work comes back, whatever became of it."""
+    pool = ProcessPool(1)
+    submit(pool, tmp_path, *NAMES)
+    pool.stop()
+    assert {outcome.error for outcome in collect(pool).values()} <= {None, Interrupted}
+    pool.close()
+    pool.close()
+    pool.kill()
 
 
-def test_closing_waits_for_the_workers(tmp_path: Path) -> None:
-    """No process is left, and no descriptor."""
+@pytest.mark.parametrize("stopped", [False, True])
+def test_closing_has_a_deadline(tmp_path: Path, *, stopped: bool) -> None:
+    """A worker that hangs, or is stopped, holds nobody up: no process is left, and no descriptor."""
     before = set(os.listdir("/proc/self/fd"))
-    crew = Crew(lambda: local_processes(2), 2)
-    submit(crew, tmp_path, *NAMES)
-    workers = pids(crew)
-    crew.close()
-    assert not any(Path(f"/proc/{pid}").exists() for pid in workers)
+    pool = moody_pool(2)
+    submit(pool, tmp_path, "endless", "endless2")
+    workers = busy_pids(tmp_path, 2)
+    if stopped:
+        for worker in workers:
+            freeze(worker)
+    began = time.monotonic()
+    pool.close(0.2)
+    assert time.monotonic() - began < 5
+    assert not any(map(is_there, workers))
     assert set(os.listdir("/proc/self/fd")) == before
 
 
-class Refusing(Inline):
-    """Refuses the first task with an error of the system."""
-
-    def __init__(self, errors: list[BaseException]) -> None:
-        self._errors = errors
-
-    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        """Raise what is left to raise, then work."""
-        if self._errors:
-            raise self._errors.pop(0)
-        return super().submit(fn, *args, **kwargs)
+def test_closing_lets_work_in_progress_end(tmp_path: Path) -> None:
+    """It is stopped between two blocks, not killed."""
+    pool = ProcessPool(2)
+    submit(pool, tmp_path, *NAMES)
+    workers = pids(pool)
+    pool.close()
+    assert not any(map(is_there, workers))
 
 
-@pytest.mark.parametrize(
-    ("error", "words"),
-    [
-        (OSError(errno.EAGAIN, os.strerror(errno.EAGAIN)), "temporarily unavailable"),
-        (MemoryError(), "memory"),
-    ],
-)
-@pytest.mark.parametrize("when", ["making", "submitting"])
-def test_a_system_without_processes_fails_the_task_for_now(
-    error: Exception, words: str, when: str, tmp_path: Path
-) -> None:
-    """Fork refused is no crash: that task can be tried again later, the next one works."""
-    errors: list[BaseException] = [error]
+def refusing(monkeypatch: pytest.MonkeyPatch, error: Exception, times: int) -> list[Exception]:
+    """Have the system refuse a process so many times; return the refusals to come."""
+    errors = [error] * times
+    fork = os.fork
 
-    def make() -> Executor:
-        if when == "making" and errors:
+    def refuse() -> int:
+        if errors:
             raise errors.pop()
-        return Refusing(errors)
+        return fork()
 
-    crew = Crew(make, 1)
-    submit(crew, tmp_path, "a", "b")
-    outcomes = collect(crew)
-    crew.close()
-    assert results(outcomes) == {"a": "failed", "b": "rendered"}
+    monkeypatch.setattr(process.os, "fork", refuse)
+    return errors
+
+
+REFUSALS = [(OSError(errno.EAGAIN, os.strerror(errno.EAGAIN)), "unavailable"), (MemoryError(), "memory")]
+
+
+@pytest.mark.parametrize(("error", "words"), REFUSALS, ids=["EAGAIN", "memory"])
+def test_work_waits_for_a_process_to_be_had(
+    error: Exception, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Fork refused for a moment is no failure of any task."""
+    errors = refusing(monkeypatch, error, 2)
+    with closing(ProcessPool(1)) as pool:
+        submit(pool, tmp_path, "a", "b")
+        assert results(collect(pool)) == {"a": "rendered", "b": "rendered"}
+    assert errors == []
+
+
+@pytest.mark.parametrize(("error", "words"), REFUSALS, ids=["EAGAIN", "memory"])
+def test_without_any_process_tasks_fail_for_now(
+    error: Exception, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a while, with the system's reason; they can be tried again later."""
+    refusing(monkeypatch, error, 1000)
+    with closing(ProcessPool(1, start_seconds=0.7)) as pool:
+        submit(pool, tmp_path, "a", "b")
+        outcomes = collect(pool)
+    assert results(outcomes) == {"a": "failed", "b": "failed"}
     assert outcomes["a"].passing
     assert words in outcomes["a"].trouble
 
 
-def test_a_pool_that_breaks_during_submit_is_replaced(tmp_path: Path) -> None:
-    """The task was not at fault, and is done by the next pool."""
-    errors: list[BaseException] = [BrokenProcessPool()]
-    crew = Crew(lambda: Refusing(errors), 1)
-    submit(crew, tmp_path, "a", "b", "c")
-    outcomes = collect(crew)
-    crew.close()
-    assert results(outcomes) == dict.fromkeys("abc", "rendered")
+def test_one_worker_does_the_work_of_two_that_cannot_be_had(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever processes there are go on."""
+    with closing(ProcessPool(2, start_seconds=0.1)) as pool:
+        submit(pool, tmp_path, "a")
+        refusing(monkeypatch, OSError(errno.EAGAIN, "no"), 1000)
+        submit(pool, tmp_path, *NAMES[1:])
+        assert results(collect(pool)) == dict.fromkeys(NAMES, "rendered")
 
 
-def test_a_pool_that_always_breaks_fails_every_task_and_ends(tmp_path: Path) -> None:
-    """No task is tried for ever."""
-    crew = Crew(lambda: Refusing([BrokenProcessPool() for _ in range(9)]), 1)
-    submit(crew, tmp_path, "a", "b", "c")
-    outcomes = collect(crew)
-    crew.close()
-    assert results(outcomes) == dict.fromkeys("abc", "failed")
+def test_a_signal_before_a_worker_is_prepared_is_not_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SIGTERM between fork and the worker's own handler waits for that handler."""
+    prepare = process.prepare
+
+    def slow(parent: int) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        prepare(parent)
+
+    monkeypatch.setattr(process, "prepare", slow)
+    called: list[int] = []
+    before = signal.signal(signal.SIGTERM, lambda number, _frame: called.append(number))
+    try:
+        with closing(ProcessPool(1, start_seconds=0.1)) as pool:
+            pool._results += pool.done()
+            task = task_of(save(tmp_path / "a_completions.npy", ["text"]))
+            pool.submit(task, Options())
+            outcomes = collect(pool)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert fates(outcomes) == {"a": "failed"}  # each of its workers ended before it began
+    assert called == []
 
 
-def pids(crew: Crew) -> list[int]:
-    """List the worker processes."""
-    return list(getattr(crew._executor, "_processes", None) or {})
+def test_a_small_source_that_is_alone_needs_no_process(tmp_path: Path) -> None:
+    """Where that is allowed; two have processes."""
+    with closing(ProcessPool(2, inline_bytes=100)) as pool:
+        submit(pool, tmp_path, "a", size=100)
+        assert pids(pool) == []
+        assert results(collect(pool)) == {"a": "rendered"}
+        submit(pool, tmp_path, "b", size=101)
+        assert len(pids(pool)) == 1
+        submit(pool, tmp_path, "c", "d", size=1)
+        assert set(results(collect(pool))) == {"b", "c", "d"}

@@ -11,13 +11,14 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from doubles import task_of
 from support import SECOND_NS, save, wait_for
 
 from daemon.report.status import process_start
 from daemon.workers import worker as work
 from daemon.workers.worker import convert, prepare
-from lib.errors import Corrupt, Vanished
+from lib.errors import Corrupt, ProgramFault, Vanished
 from lib.files.reader import open_directory
 from lib.names import is_temporary
 from lib.options import Options
@@ -27,8 +28,6 @@ from lib.sync.walk import Task
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-
-    import pytest
 
     from lib.outcome import Outcome
 
@@ -74,8 +73,23 @@ def test_a_fault_of_this_program_is_an_outcome(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(work, "sync_sources", fault)
     outcome = convert_one(task_of(save(tmp_path / NAME, ["text"])))
     assert (outcome.result, outcome.passing) == ("failed", False)
-    assert "ZeroDivisionError('oops')" in outcome.trouble
+    assert outcome.trouble == "internal error: ZeroDivisionError('oops')"
     assert "report" in outcome.hint
+
+
+@pytest.mark.parametrize("code", ["import nowhere_to_be_found", "compile('(', '', 'exec')", "os.nothing"])
+def test_a_program_that_is_not_whole_is_not_the_files_fault(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str
+) -> None:
+    """A package replaced under the service: the file is tried again."""
+
+    def fault(*_: Any) -> Any:
+        exec(code, {"os": os})
+
+    monkeypatch.setattr(work, "sync_sources", fault)
+    outcome = convert_one(task_of(save(tmp_path / NAME, ["text"])))
+    assert (outcome.result, outcome.passing, outcome.error) == ("failed", True, ProgramFault)
+    assert "restart the service" in outcome.hint
 
 
 def test_one_bad_source_does_not_spoil_the_others(tmp_path: Path) -> None:
@@ -183,15 +197,14 @@ def test_a_worker_has_one_thread() -> None:
     program = f"""
         import os, sys
         sys.path[:0] = {sys.path!r}
-        from daemon.workers.pool import local_processes
+        from daemon.workers.process import WorkerProcess
 
-        def threads():
+        def threads(connection):
             import numpy
-            return len(os.listdir("/proc/self/task"))
+            connection.send(len(os.listdir("/proc/self/task")))
 
         assert "numpy" not in sys.modules
-        with local_processes(1) as executor:
-            print(executor.submit(threads).result())
+        print(WorkerProcess(threads)._connection.recv())
     """
     environment = {name: value for name, value in os.environ.items() if not name.endswith("_NUM_THREADS")}
     command = [sys.executable, "-c", textwrap.dedent(program)]
@@ -206,11 +219,11 @@ def test_workers_end_with_a_service_that_is_killed(tmp_path: Path) -> None:
         import sys, threading
         sys.path[:0] = {sys.path!r}
         from pathlib import Path
-        from daemon.workers.pool import Crew
-        from doubles import moody_processes, task_of
+        from doubles import moody_pool, task_of
         from lib.options import Options
-        crew = Crew(lambda: moody_processes(1), 1)
-        crew.submit(task_of(Path({str(tmp_path)!r}, "endless_completions.npy")), Options())
+        pool = moody_pool(1)
+        pool.submit(task_of(Path({str(tmp_path)!r}, "endless_completions.npy")), Options())
+        pool.done()
         threading.Event().wait(60)
     """
     mark = tmp_path / "endless_completions.npy.pid"

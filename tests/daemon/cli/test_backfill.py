@@ -4,59 +4,35 @@ from __future__ import annotations
 
 import io
 import os
-from concurrent.futures import Future
+import signal
+import threading
+import time
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from doubles import Inline, Log
+from doubles import FakePool, Log
 from support import SECOND_NS, save
 
-from daemon.cli.sweep import Scope, Sweep, dry_run, missing, not_sources
-from daemon.workers.pool import Crew
+from daemon.cli.backfill import Sweep
+from daemon.cli.dry_run import dry_run
+from daemon.cli.summary import Summary
+from daemon.signals import Signals
 from lib.errors import Changed, Storage, Vanished
 from lib.options import Options
-from lib.outcome import Outcome, failure
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from lib.sync.walk import Task
-
-
-class Scripted(Inline):
-    """Answers tasks of a name with these errors, one after the other, and then works."""
-
-    def __init__(self, errors: dict[str, list[Any]]) -> None:
-        self.errors = errors
-        self.calls: list[str] = []
-        self.deletes = False
-
-    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        """Fail as the script says, or do it."""
-        tasks: list[Task] = args[0]
-        self.calls += [task.name for task in tasks]
-        future: Future[Any] = Future()
-        future.set_result([self._answer(fn, task, *args[1:], **kwargs) for task in tasks])
-        return future
-
-    def _answer(self, fn: Callable[..., Any], task: Task, options: Options) -> Outcome:
-        if self.errors.get(task.name):
-            if self.deletes:
-                os.unlink(task.path)
-            return failure(task.name, options, self.errors[task.name].pop(0))
-        outcome: Outcome = fn([task], options)[0]
-        return outcome
+    from lib.errors import SidecarError
 
 
 class Yard:
     """A tree to sweep, with everything a sweep needs."""
 
     def __init__(self, root: Path) -> None:
-        self.root, self.log, self.executor = root, Log(), Scripted({})
-        self.crew = Crew(lambda: self.executor, 1)
-        self.stop: Callable[[], bool] = lambda: False
+        self.root, self.log, self.pool, self.signals = root, Log(), FakePool(10), Signals()
+        self.summary = Summary()
 
     def put(self, *names: str) -> None:
         """Save sources."""
@@ -67,17 +43,18 @@ class Yard:
 
     def sweep(self, *paths: str, **options: Any) -> dict[str, int]:
         """Sweep the tree, or these paths in it; return what is not zero."""
-        scope = Scope(tuple(str(self.root / path) for path in paths or ("",)), frozenset({".git"}))
-        self.last = Sweep(scope, Options(**options), self.crew, self.log, self.stop)
-        return {name: count for name, count in self.last.run().as_fields().items() if count}
+        places = [str(self.root / path) for path in paths or ("",)]
+        ignore, observers = frozenset({".git"}), [self.summary]
+        sweep = Sweep(places, Options(**options), self.pool, self.log, ignore=ignore, observers=observers)
+        with self.signals:
+            sweep.run(self.signals)
+        return {name: int(count) for name, count in sweep.sums.items() if count and name != "seconds"}
 
 
 @pytest.fixture
-def yard(tmp_path: Path) -> Iterator[Yard]:
+def yard(tmp_path: Path) -> Yard:
     """Make an empty yard."""
-    yard = Yard(tmp_path)
-    yield yard
-    yard.crew.close()
+    return Yard(tmp_path)
 
 
 def test_a_tree_is_swept_once(yard: Yard) -> None:
@@ -102,7 +79,7 @@ def test_single_sources_are_swept(yard: Yard) -> None:
     """By path; its neighbour is left alone; one that is missing fails."""
     yard.put("a", "b")
     assert yard.sweep("a_completions.npy") == {"rendered": 2}
-    assert yard.executor.calls == ["a_completions.npy"]
+    assert yard.pool.worked == ["a_completions.npy"]
     assert yard.sweep("gone_completions.npy") == {"failed": 1}
 
 
@@ -119,7 +96,7 @@ def test_a_relative_source_is_found_in_the_working_directory(
 def test_a_source_that_is_named_twice_is_done_once(yard: Yard) -> None:
     """While it waits."""
     yard.put("a")
-    yard.executor.errors["a_completions.npy"] = [Changed("changed")]
+    yard.pool.errors["a_completions.npy"] = [Changed("changed")]
     assert yard.sweep("a_completions.npy", "a_completions.npy") == {"rendered": 2}
 
 
@@ -137,63 +114,81 @@ def test_results_of_every_kind_are_summed(yard: Yard) -> None:
 def test_a_file_that_changes_under_the_sweep_is_tried_three_times_more(yard: Yard) -> None:
     """A writer, or a service that does the same work; then it has failed."""
     yard.put("a")
-    yard.executor.errors["a_completions.npy"] = [Changed("changed")] * 3
+    yard.pool.errors["a_completions.npy"] = [Changed("changed")] * 3
     assert yard.sweep() == {"rendered": 2}
     yard.put("b")
-    yard.executor.errors["b_completions.npy"] = [Changed("changed")] * 4
+    yard.pool.errors["b_completions.npy"] = [Changed("changed")] * 4
     assert yard.sweep() == {"fresh": 2, "failed": 2}
 
 
 def test_a_file_that_is_deleted_under_the_sweep_is_no_failure(yard: Yard) -> None:
     """There is nothing left to do for it."""
     yard.put("a")
-    yard.executor.errors["a_completions.npy"] = [Vanished("gone")]
-    yard.executor.deletes = True
+    yard.pool.errors["a_completions.npy"] = [Vanished("gone")]
+    yard.pool.before = lambda task: os.unlink(task.path)
     assert yard.sweep() == {}
     assert "source.failed" not in yard.log.names
 
 
 def test_a_file_that_only_the_worker_does_not_see_is_a_failure(yard: Yard) -> None:
-    """A worker of a cluster, without the file system: no sidecar is made, and no exit status may hide it."""
+    """A draft that somebody deletes each time: no sidecar is made, and no exit status may hide it."""
     yard.put("a")
-    yard.executor.errors["a_completions.npy"] = [Vanished("gone")]
+    yard.pool.errors["a_completions.npy"] = [Vanished("cannot be written: it is no longer there")] * 4
     assert yard.sweep() == {"failed": 2}
     [failed] = yard.log.of("source.failed")
-    assert "not for the worker" in failed["reason"]
-    assert "same paths" in failed["hint"]
+    assert failed["reason"] == "cannot be written: it is no longer there"
+    assert failed["attempt"] == 4
 
 
 def test_other_failures_are_not_tried_again(yard: Yard) -> None:
     """A sweep ends; the service has patience."""
     yard.put("a")
-    yard.executor.errors["a_completions.npy"] = [Storage("full")]
+    yard.pool.errors["a_completions.npy"] = [Storage("full")]
     assert yard.sweep() == {"failed": 2}
-    assert yard.executor.calls == ["a_completions.npy"]
+    assert yard.pool.worked == ["a_completions.npy"]
 
 
-def test_a_sweep_that_is_stopped_says_what_it_did(yard: Yard) -> None:
-    """It takes nothing on any more, and ends with its sums."""
+def test_a_sweep_that_is_stopped_reports_what_it_did(yard: Yard) -> None:
+    """It takes nothing on any more, and ends with its sums; what was interrupted is no failure."""
     yard.put(*(f"n{number}" for number in range(100)))
-    yard.stop = lambda: len(yard.executor.calls) > 3
+    yard.pool.before = lambda _task: len(yard.pool.worked) > 50 and os.kill(os.getpid(), signal.SIGTERM)
     sums = yard.sweep()
-    assert yard.last.stopped
-    assert 0 < sums["rendered"] < 100
+    assert yard.signals.last_stop == signal.SIGTERM
+    assert set(sums) == {"rendered"}
+    assert 0 < sums["rendered"] < 200
     assert yard.log.names[-1] == "sweep.finished"
 
 
-def test_a_change_during_the_stop_is_not_tried_again(yard: Yard) -> None:
-    """Stopping means stopping."""
+@pytest.mark.parametrize("error", [Changed("it changed"), Storage("full")])
+def test_a_sweep_ends_within_seconds_whatever_a_worker_does(yard: Yard, error: SidecarError) -> None:
+    """A second signal does not wait for work that never ends."""
     yard.put("a")
-    yard.executor.errors["a_completions.npy"] = [Changed("changed")] * 9
-    yard.stop = lambda: bool(yard.executor.calls)
-    assert yard.sweep() == {"failed": 2}
-    assert len(yard.executor.calls) == 1
+    yard.pool.errors["a_completions.npy"] = error
+    yard.pool.busy = True
+    threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT)).start()
+    threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
+    began = time.monotonic()
+    assert yard.sweep() == {}
+    assert time.monotonic() - began < 5
+    assert yard.signals.last_stop == signal.SIGINT
+
+
+def test_the_summary_and_the_event_agree(yard: Yard) -> None:
+    """They are added up in two places."""
+    yard.put("a", "b")
+    yard.sweep("a_completions.npy")
+    yard.summary = Summary()
+    save(yard.root / "ids_completions.npy", np.arange(3), time_ns=SECOND_NS)
+    (yard.root / "broken_completions.npy").write_bytes(b"nonsense that is no array" * 9)
+    sums = yard.sweep("", "gone_completions.npy")
+    assert sums == {"rendered": 2, "fresh": 2, "skipped": 2, "failed": 3}
+    assert {name: count for name, count in yard.summary.total().as_fields().items() if count} == sums
 
 
 def lines(yard: Yard, **options: Any) -> list[list[str]]:
     """Return the rows of a dry run, paths relative."""
     out = io.StringIO()
-    yard.failed = dry_run(Scope((str(yard.root),)), Options(**options), out)  # type: ignore[attr-defined]
+    yard.failed = dry_run([str(yard.root)], frozenset(), Options(**options), out)  # type: ignore[attr-defined]
     rows = [line.split("\t") for line in out.getvalue().splitlines()]
     return [[plan, os.path.relpath(path, yard.root), reason] for plan, path, reason in rows]
 
@@ -258,13 +253,3 @@ def test_names_in_a_dry_run_break_no_line(yard: Yard) -> None:
     """Newlines and escapes are shown, not sent."""
     yard.put("a\nb\x1b[2J")
     assert lines(yard)[0][1] == "a\\nb\\x1b[2J_completions.json"
-
-
-def test_paths_that_are_no_sources_are_named(tmp_path: Path) -> None:
-    """Files that do not end in a kind; directories and what is missing are another matter."""
-    (tmp_path / "notes.txt").touch()
-    (tmp_path / "a_completions.npy").touch()
-    (tmp_path / "dangling").symlink_to("nowhere")
-    paths = [str(tmp_path / name) for name in ("notes.txt", "a_completions.npy", "", "gone", "dangling")]
-    assert not_sources(paths) == [paths[0], paths[4]]
-    assert missing(paths) == [paths[3]]

@@ -1,0 +1,81 @@
+"""How much of the machine a sweep takes: as many jobs as it may use processors, at lowered priority."""
+
+from __future__ import annotations
+
+import os
+import platform
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+JOBS_LIMIT: Final = 8
+JOB_BYTES: Final = 600 << 20
+"""What one job takes at the most, its worker for a long source beside the one for short ones."""
+_NICENESS: Final = 10
+_CGROUPS: Final = Path("/sys/fs/cgroup")
+_IOPRIO_SET: Final = {"x86_64": 251, "aarch64": 30}
+_IOPRIO_IDLE: Final = 3 << 13
+_WHO_PROCESS: Final = 1
+
+
+def default_jobs(cgroups: Path = _CGROUPS, membership: Path = Path("/proc/self/cgroup")) -> int:
+    """Return the number of jobs for the processors and the memory that this process may use, 1 to 8."""
+    jobs = min(len(os.sched_getaffinity(0)), JOBS_LIMIT)
+    for folder in _folders(cgroups, membership):
+        if (processors := _quota(folder)) is not None:
+            jobs = min(jobs, int(processors))
+        if (memory := _memory(folder)) is not None:
+            jobs = min(jobs, memory // JOB_BYTES)
+    return max(1, jobs)
+
+
+def lower_priority() -> None:
+    """Let everything else go first, where the system allows it, unless that is set up already.
+
+    Under systemd, ``Nice=`` and ``IOSchedulingClass=`` do it, and the calls are refused.
+    """
+    with suppress(OSError):
+        if os.getpriority(os.PRIO_PROCESS, 0) > 0:
+            return
+        os.setpriority(os.PRIO_PROCESS, 0, _NICENESS)
+    number = _IOPRIO_SET.get(platform.machine())
+    if number is not None:
+        with suppress(OSError, ImportError):
+            import ctypes  # Python has no function for it
+
+            ctypes.CDLL(None).syscall(number, _WHO_PROCESS, 0, _IOPRIO_IDLE)
+
+
+def _folders(cgroups: Path, membership: Path) -> list[Path]:
+    """List the cgroups of this process, v2 and v1, and all above them: each may set a limit."""
+    folders = []
+    for line in _text(membership).splitlines():
+        _, controllers, path = line.split(":", 2)
+        hierarchy = cgroups / controllers if controllers else cgroups
+        own = hierarchy / path.lstrip("/")
+        folders += [folder for folder in (own, *own.parents) if folder.is_relative_to(hierarchy)]
+    return folders
+
+
+def _quota(folder: Path) -> float | None:
+    """Return how many processors a cgroup may use; None: no limit."""
+    words = _text(folder / "cpu.max").split() or [
+        _text(folder / "cpu.cfs_quota_us").strip(),
+        _text(folder / "cpu.cfs_period_us").strip(),
+    ]
+    if len(words) != 2 or not all(word.isdigit() for word in words) or words[1] == "0":
+        return None  # "max" in v2, -1 in v1
+    return int(words[0]) / int(words[1])
+
+
+def _memory(folder: Path) -> int | None:
+    """Return how many bytes a cgroup may use; None: no limit."""
+    word = (_text(folder / "memory.max") or _text(folder / "memory.limit_in_bytes")).strip()
+    return int(word) if word.isdigit() else None
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text("ascii")
+    except (OSError, ValueError):
+        return ""
