@@ -62,7 +62,7 @@ class Unfinished(Passing):
 class Changed(Passing):
     """The source changed while it was read; nothing was published."""
 
-    hint_default = "It is tried again by itself."
+    hint_default = "Try again when nobody writes it."
 
 
 class Vanished(Passing):

@@ -23,6 +23,7 @@ ROOMS = (
     "lib.render",
     "lib.files",
     "lib.sync",
+    "lib.cache",
     "lib.generation",
     "daemon.signals",
     "daemon.config",
@@ -38,8 +39,10 @@ ROOMS = (
 PURE = ("lib.names", "lib.errors", "lib.options", "lib.outcome", "lib.npy", "lib.render")
 WRITERS = {
     "lib.files.atomic",  # sidecars, and the files of a cache: the only one in the library
-    "lib.files.permissions",  # of a draft
-    "lib.generation",  # np.save, into a draft
+    "lib.files.permissions",  # of a sidecar
+    "lib.files.lock",  # the lock of a cache
+    "lib.files.replacing",  # the files of a cache, together
+    "lib.cache.staging",  # np.save, into a hidden file
     "daemon.cli.flags",  # /dev/null in the place of a closed stream
     "daemon.report.status",  # the status, in a directory of its own
 }

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from daemon.report.logging import INDEX_FAILED, INDEX_WRITTEN
 from daemon.report.observers import Observer
 from lib.errors import SidecarError, Unsafe
-from lib.files.atomic import Draft, flush_directory
+from lib.files.atomic import ANY_NEW_FILE, AtomicFile, flush_directory
 from lib.files.reader import open_directory, open_file, status_of
 from lib.names import metadata_name
 from lib.outcome import source_kind
@@ -149,7 +149,7 @@ class _Book:
                 self._changed |= bool(self.entries)
             if not self._changed:
                 return False
-            draft = Draft(directory)
+            draft = AtomicFile(directory, ANY_NEW_FILE)
             try:
                 draft.write(render(self.entries.values(), self._formats))
                 draft.seal(None, None)

@@ -10,15 +10,16 @@ lock was left by a crash.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import secrets
 import stat
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from lib.errors import Changed, Passing
-from lib.files.permissions import take_after, take_defaults
-from lib.files.reader import FileBytes, advise, same_version, status_of, storage_error
+from lib.files.permissions import copy_permissions
+from lib.files.reader import FileBytes, advise, is_not_offered, same_version, status_of, storage_error
 from lib.names import is_temporary
 
 if TYPE_CHECKING:
@@ -30,24 +31,31 @@ _EXCLUSIVE: Final = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CL
 _ATTEMPTS: Final = 100
 _LARGE_BYTES: Final = 16 << 20
 """A sidecar this large leaves the page cache once it is on disk: training jobs need the room more."""
+_PRIVATE: Final = 0o600
+ANY_NEW_FILE: Final = 0o666
+"""The mode that numpy asks for: the kernel narrows it by the umask, or by the directory's default list."""
 
 
-class Draft:
-    """A file that nobody sees yet: :meth:`seal`, then :meth:`publish` or :meth:`discard`, one of the two."""
+class AtomicFile:
+    """A hidden file that gets its name when it is complete: write, :meth:`seal`, then :meth:`publish`.
 
-    def __init__(self, directory: int) -> None:
+    :meth:`discard` removes it if it was not published.  ``mode`` is what the kernel is asked for: private,
+    unless the file is to have the permissions of any new file.
+    """
+
+    def __init__(self, directory: int, mode: int = _PRIVATE) -> None:
         self._directory = directory
         self._unsent = 0
         self._is_flushed = False
         self._lost: SidecarError | None = None
-        self.name, self._descriptor = _create(directory)
+        self.name, self._descriptor = _create(directory, mode)
 
     def write(self, data: bytes) -> None:
         """Append bytes.
 
-        :raises Storage: the disk is full or faulty; the draft is of no more use.
+        :raises Storage: the disk is full or faulty; the file can only be discarded.
         """
-        view = memoryview(data)
+        view = memoryview(data).cast("B")
         try:
             while view:
                 view = view[os.write(self._descriptor, view) :]
@@ -58,47 +66,54 @@ class Draft:
             self._send()
 
     def _send(self) -> None:
-        """Have what was written so far begin its way to the disk, and what is there leave the page cache."""
+        """Start writing what is in memory to the disk, and drop what is there from the page cache."""
         advise(self._descriptor, os.POSIX_FADV_DONTNEED)
         self._unsent = 0
 
-    def file(self) -> Any:
-        """Open the draft as a binary file object for a library that wants one (numpy)."""
-        return os.fdopen(os.dup(self._descriptor), "wb")
+    def identity(self) -> tuple[int, int]:
+        """Return the numbers of its device and inode."""
+        status = os.fstat(self._descriptor)
+        return status.st_dev, status.st_ino
 
     def as_source(self) -> FileBytes:
-        """Return the draft as a file that others take after."""
+        """Return it as a file that can be read, and whose permissions others can copy."""
         return FileBytes(self._descriptor)
 
     def seal(self, like: FileBytes | None, stamp_ns: int | None) -> None:
-        """Give the draft a source's permissions and owner, and its stamp as modification time.
+        """Copy the permissions and owner of the file that it is ``like``; set its modification time.
 
-        Without a source to be ``like``, its permissions are those of any new file.
+        Without ``like`` its permissions stay as the kernel made them.  A mount without permissions or times
+        keeps its own, if no more people can read the file than the one that it is like.
 
         :raises Storage: the system refuses.
         """
         try:
-            if like is None:
-                take_defaults(self._descriptor)
-            else:
-                take_after(self._descriptor, like)
+            if like is not None:
+                copy_permissions(self._descriptor, like)
             if stamp_ns is not None:
-                os.utime(self._descriptor, ns=(stamp_ns, stamp_ns))
+                self._set_time(stamp_ns)
         except OSError as error:
             raise storage_error(error, "cannot be written") from error
         self._send()
 
+    def _set_time(self, stamp_ns: int) -> None:
+        try:
+            os.utime(self._descriptor, ns=(stamp_ns, stamp_ns))
+        except OSError as error:
+            if not is_not_offered(error):
+                raise
+
     def flush(self) -> None:
-        """Wait until the sealed draft is on disk; once is enough.
+        """Wait until the file is on disk, where the mount offers that; may be called twice.
 
         :raises Storage: the disk is full or faulty.
         """
-        if self._lost is not None:  # the system tells of a lost write only once
+        if self._lost is not None:  # the system reports a lost write only once
             raise self._lost
         if self._is_flushed:
             return
         try:
-            os.fsync(self._descriptor)
+            flush_file(self._descriptor)
         except OSError as error:
             self._lost = storage_error(error, "cannot be written")
             raise self._lost from error
@@ -107,7 +122,7 @@ class Draft:
             self._send()
 
     def publish(self, name: str, planned: os.stat_result | None) -> None:
-        """Rename the sealed draft to ``name``, if that still is what it was when the work was planned.
+        """Rename the sealed file to ``name``, if that still is what it was when the work was planned.
 
         :raises Changed: somebody wrote the file meanwhile; theirs stays.
         :raises Storage: the system refuses.
@@ -118,19 +133,19 @@ class Draft:
         self.replace(name)
 
     def replace(self, name: str) -> None:
-        """Rename the sealed draft to ``name``, whatever is there, once it is on disk.
+        """Flush the sealed file and rename it to ``name``, replacing any file of that name.
 
         :raises Storage: the system refuses (a directory of that name, no permission), or the disk does.
         """
         self.flush()
         try:
-            os.rename(self.name, name, src_dir_fd=self._directory, dst_dir_fd=self._directory)
+            _rename(self._directory, self.name, name)
         except OSError as error:
             raise storage_error(error, "cannot be renamed into place") from error
         self._close()
 
     def discard(self) -> None:
-        """Remove the draft unless it was published; may be called twice."""
+        """Remove the file unless it was published; may be called twice."""
         if self._descriptor < 0:
             return
         with contextlib.suppress(OSError):
@@ -143,14 +158,36 @@ class Draft:
             os.close(descriptor)
 
 
+def flush_file(descriptor: int) -> None:
+    """Wait until an open file is on disk, where the mount offers that.
+
+    :raises OSError: the disk is full or faulty.
+    """
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if not is_not_offered(error):
+            raise
+
+
+def _rename(directory: int, old: str, new: str) -> None:
+    try:
+        os.rename(old, new, src_dir_fd=directory, dst_dir_fd=directory)
+    except FileExistsError:  # a mount that renames, but never onto a file
+        os.unlink(new, dir_fd=directory)
+        os.rename(old, new, src_dir_fd=directory, dst_dir_fd=directory)
+
+
 def flush_directory(directory: int) -> None:
-    """Make the renames in a directory durable.
+    """Make the renames in a directory durable, where the mount offers that.
 
     :raises Storage: the disk is faulty.
     """
     try:
-        os.fsync(directory)
+        flush_file(directory)
     except OSError as error:
+        if error.errno == errno.EBADF:  # opened without the right to list it (O_PATH)
+            return
         raise storage_error(error, "the directory cannot be flushed") from error
 
 
@@ -173,7 +210,7 @@ def set_stamp(directory: int, name: str, seen: os.stat_result, stamp_ns: int) ->
 
 
 def remove_file(directory: int, name: str, seen: os.stat_result) -> None:
-    """Remove a file of ours, if it is still the one that was looked at; one that cannot be removed stays."""
+    """Remove a file, if it is still the one that was looked at; one that cannot be removed stays."""
     now = status_of(directory, name)
     if now is not None and same_version(now, seen):
         with contextlib.suppress(OSError):
@@ -196,12 +233,17 @@ def make_directories(path: str) -> None:
         raise storage_error(error, "the directory cannot be made") from error
 
 
-def _create(directory: int) -> tuple[str, int]:
+def temporary_name() -> str:
+    """Return a new hidden name that sweeps know: nothing of that name is a source, and litter is removed."""
+    return f".generation-sidecars-{secrets.token_hex(8)}.tmp"
+
+
+def _create(directory: int, mode: int) -> tuple[str, int]:
     for _ in range(_ATTEMPTS):
-        name = f".generation-sidecars-{secrets.token_hex(8)}.tmp"
+        name = temporary_name()
         with contextlib.suppress(FileExistsError):
             try:
-                descriptor = os.open(name, _EXCLUSIVE, 0o600, dir_fd=directory)
+                descriptor = os.open(name, _EXCLUSIVE, mode, dir_fd=directory)
             except FileExistsError:
                 raise
             except OSError as error:
@@ -217,8 +259,8 @@ def _create(directory: int) -> tuple[str, int]:
 
 
 def _lock(descriptor: int) -> bool:
-    """Lock a new temporary file; False when a sweep took it for litter before, or nothing can be told."""
-    with contextlib.suppress(OSError):  # a file system without locks has no sweeps that trust them
+    """Lock a new temporary file; False when a sweep has removed it as litter, or that cannot be told."""
+    with contextlib.suppress(OSError):  # without locks, sweeps remove nothing
         fcntl.flock(descriptor, fcntl.LOCK_EX)
     with contextlib.suppress(OSError):
         return os.fstat(descriptor).st_nlink > 0
@@ -226,11 +268,8 @@ def _lock(descriptor: int) -> bool:
 
 
 def _remove_abandoned(directory: int, name: str) -> bool:
-    try:
-        descriptor = os.open(
-            name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=directory
-        )
-    except OSError:
+    descriptor = _open_litter(directory, name)
+    if descriptor is None:
         return False
     try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
@@ -242,3 +281,13 @@ def _remove_abandoned(directory: int, name: str) -> bool:
     finally:
         os.close(descriptor)
     return True
+
+
+def _open_litter(directory: int, name: str) -> int | None:
+    """Open a file to lock it: for writing, as NFS wants for an exclusive lock, or else for reading."""
+    for access in (os.O_RDWR, os.O_RDONLY):
+        with contextlib.suppress(OSError):
+            status = os.stat(name, dir_fd=directory, follow_symlinks=False)
+            if stat.S_ISREG(status.st_mode):
+                return os.open(name, access | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=directory)
+    return None

@@ -1,4 +1,4 @@
-"""Who may read a sidecar: whoever may read its source, or fewer where the system does not let us say so."""
+"""Who may read a sidecar: those who may read its source, or fewer where the system cannot express that."""
 
 from __future__ import annotations
 
@@ -8,30 +8,43 @@ import os
 import stat
 from typing import TYPE_CHECKING, Final
 
-from lib.files.reader import ACCESS_LIST
+from lib.errors import Storage
+from lib.files.reader import ACCESS_LIST, is_not_offered
 
 if TYPE_CHECKING:
     from lib.files.reader import FileBytes
 
 _PERMISSION_BITS: Final = 0o666
+_NO_LIST: Final = frozenset({errno.ENODATA, errno.ENOTSUP, errno.ENOSYS})
 
 
-def take_after(descriptor: int, source: FileBytes) -> None:
-    """Give a new file a source's owner, group, access list and permission bits, or fewer where it cannot.
+def copy_permissions(descriptor: int, source: FileBytes) -> None:
+    """Give a new file a source's owner, group, access list and permission bits, or narrower ones.
 
-    :raises OSError: the permission bits cannot be set.
+    A mount that does not offer one of them keeps its own, if nobody can read the file who cannot read the
+    source.
+
+    :raises Storage: more people could read it.
+    :raises OSError: the disk is faulty.
     """
     like, access_list = source.status, source.access_list()
+    if _is_like(os.fstat(descriptor), like) and _access_list(descriptor) == access_list:
+        return
     mode = stat.S_IMODE(like.st_mode) & _PERMISSION_BITS
-    if _own(descriptor, like).st_gid != like.st_gid:
+    if _set_owner(descriptor, like).st_gid != like.st_gid:
         mode = _for_any_group(mode) if access_list is None else mode & stat.S_IRWXU
         access_list = None
     if not _set_access_list(descriptor, access_list):
         mode &= stat.S_IRWXU
-    os.fchmod(descriptor, mode)
+    _set_mode(descriptor, mode)
 
 
-def _own(descriptor: int, like: os.stat_result) -> os.stat_result:
+def _is_like(mine: os.stat_result, like: os.stat_result) -> bool:
+    same_owner = (mine.st_uid, mine.st_gid) == (like.st_uid, like.st_gid)
+    return same_owner and stat.S_IMODE(mine.st_mode) == stat.S_IMODE(like.st_mode) & _PERMISSION_BITS
+
+
+def _set_owner(descriptor: int, like: os.stat_result) -> os.stat_result:
     mine = os.fstat(descriptor)
     if (mine.st_uid, mine.st_gid) == (like.st_uid, like.st_gid):
         return mine
@@ -48,28 +61,42 @@ def _for_any_group(mode: int) -> int:
     return (mode & stat.S_IRWXU) | both << 3 | both
 
 
-def _set_access_list(descriptor: int, access_list: bytes | None) -> bool:
-    """Give a file this access list, or take away the one its directory gave it; False if it cannot."""
+def _access_list(descriptor: int) -> bytes | None:
     try:
-        if access_list is None:
-            os.removexattr(descriptor, ACCESS_LIST)
-        else:
+        return os.getxattr(descriptor, ACCESS_LIST)
+    except OSError:
+        return None
+
+
+def _set_access_list(descriptor: int, access_list: bytes | None) -> bool:
+    """Give a file this access list, or take away the one its directory gave it; False if it cannot be given.
+
+    :raises Storage: the one that its directory gave it cannot be taken away.
+    """
+    try:
+        if access_list is not None:
             os.setxattr(descriptor, ACCESS_LIST, access_list)
+        elif _access_list(descriptor) is not None:
+            os.removexattr(descriptor, ACCESS_LIST)
     except OSError as error:
-        return access_list is None and error.errno in {errno.ENODATA, errno.ENOTSUP}
+        if access_list is None and error.errno not in _NO_LIST:
+            raise Storage(
+                "the access list that its directory gives it cannot be removed",
+                hint="Remove the directory's default access list (setfacl -k), or run as the source's owner.",
+            ) from error
+        return access_list is None
     return True
 
 
-def take_defaults(descriptor: int) -> None:
-    """Give a new file the permission bits of any new file.
-
-    :raises OSError: they cannot be set.
-    """
-    os.fchmod(descriptor, _PERMISSION_BITS & ~_umask())
-
-
-def _umask() -> int:
-    """Read the umask from the kernel: ``os.umask`` can read it only by changing it for every thread."""
-    with open("/proc/self/status", encoding="ascii", errors="replace") as status:
-        line = next((line for line in status if line.startswith("Umask:")), "Umask: 0077")
-    return int(line.split()[1], 8)
+def _set_mode(descriptor: int, mode: int) -> None:
+    try:
+        os.fchmod(descriptor, mode)
+    except OSError as error:
+        if not is_not_offered(error):
+            raise
+    # a mount may also say yes and keep what it had
+    if stat.S_IMODE(os.fstat(descriptor).st_mode) & _PERMISSION_BITS & ~mode:
+        raise Storage(
+            "its file system gives it to more people than its source",
+            hint="Mount it with narrower permissions (umask=, fmask=), or open the source to them too.",
+        )

@@ -20,20 +20,40 @@ if TYPE_CHECKING:
 
 _DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 # without O_NONBLOCK, opening a FIFO would wait for its writer for ever
-_FILE: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+_FILE: Final = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 ACCESS_LIST: Final = "system.posix_acl_access"
 _GONE: Final = frozenset({errno.ENOENT, errno.ESTALE})
+_LOST: Final = frozenset(
+    {
+        *_GONE,
+        errno.EIO,
+        errno.ENOSPC,
+        errno.EDQUOT,
+        errno.EFBIG,
+        errno.ENOMEM,
+        errno.EBADF,
+        errno.ENXIO,
+        errno.ENODEV,
+        errno.ENOTCONN,
+        errno.ETIMEDOUT,
+        errno.EHOSTDOWN,
+        errno.EHOSTUNREACH,
+        errno.EREMOTEIO,
+    }
+)
+"""What says that data or the file itself is lost, whatever was asked for."""
 _HINTS: Final = {
     errno.EACCES: "Give the user that runs this read and write permission there.",
     errno.EPERM: "Give the user that runs this read and write permission there.",
     errno.EROFS: "The file system is mounted read-only; mount it read-write, or leave this tree out.",
-    errno.ENOSPC: "The disk (or its inodes) is full; it is tried again when there is room.",
-    errno.EDQUOT: "The disk quota is used up; it is tried again when there is room.",
+    errno.ENOSPC: "The disk (or its inodes) is full; make room on it.",
+    errno.EDQUOT: "The disk quota is used up; remove files, or have it raised.",
     errno.EIO: "The disk or the network file system reports a fault; look at the kernel's log.",
     errno.EMFILE: "Raise the limit on open files (ulimit -n).",
     errno.ENFILE: "The machine has too many open files.",
     errno.ENAMETOOLONG: "The sidecar's name is too long for the file system; shorten the source's name.",
 }
+_HINT: Final = "The operating system refuses; its log (dmesg) may say more."
 
 
 class Bytes(Protocol):
@@ -105,6 +125,14 @@ def advise(descriptor: int, advice: int) -> None:
         os.posix_fadvise(descriptor, 0, 0, advice)
 
 
+def is_not_offered(error: OSError) -> bool:
+    """Tell a mount that lacks a feature (permissions, times, flushing) from a disk that loses data.
+
+    Mounts say it with any of a dozen errors: so what is known to mean a loss is an error, the rest is not.
+    """
+    return error.errno not in _LOST
+
+
 def storage_error(error: OSError, what: str) -> SidecarError:
     """Turn a refusal of the operating system into one of our errors, with its reason and a way out."""
     if error.errno in _GONE:
@@ -114,7 +142,7 @@ def storage_error(error: OSError, what: str) -> SidecarError:
             f"{what}: a symbolic link or a file stands in the way", hint="Links are never followed."
         )
     words = os.strerror(error.errno) if error.errno else str(error)
-    return Storage(f"{what}: {words}", hint=_HINTS.get(error.errno or 0, "It is tried again by itself."))
+    return Storage(f"{what}: {words}", hint=_HINTS.get(error.errno or 0, _HINT))
 
 
 @contextmanager
@@ -141,6 +169,25 @@ def open_directory(root: str, parts: Sequence[str] = ()) -> Iterator[int]:
         os.close(descriptor)
 
 
+@contextmanager
+def open_place(path: str) -> Iterator[int]:
+    """Open the directory of known names, even one that may be entered but not listed (mode ``-wx``).
+
+    :raises SidecarError: it cannot be opened.
+    """
+    try:
+        try:
+            descriptor = os.open(path, _DIRECTORY)
+        except PermissionError:
+            descriptor = os.open(path, os.O_PATH | _DIRECTORY)
+    except OSError as error:
+        raise storage_error(error, "the directory cannot be opened") from error
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
 def _open_below(top: int, parts: Sequence[str]) -> int:
     descriptor = os.dup(top)
     for part in parts:
@@ -153,37 +200,41 @@ def _open_below(top: int, parts: Sequence[str]) -> int:
 
 
 @contextmanager
-def open_file(directory: int, name: str) -> Iterator[FileBytes]:
-    """Open one regular file for reading, never a link, device, FIFO or directory, and never waiting.
+def open_file(directory: int, name: str, *, follow: bool = False) -> Iterator[FileBytes]:
+    """Open one regular file for reading, never a device, FIFO or directory, and never waiting.
+
+    A symbolic link is refused, unless it is to be followed.
 
     :raises Vanished: it is not there.
     :raises Unsafe: it is something else than a regular file.
     :raises Storage: the system refuses.
     """
     try:
-        status = os.stat(name, dir_fd=directory, follow_symlinks=False)
-        if not stat.S_ISREG(status.st_mode):
-            raise Unsafe(f"it is {file_type(status.st_mode)}, not a file", hint="Links are never followed.")
-        descriptor = os.open(name, _FILE, dir_fd=directory)
+        _check_regular(os.stat(name, dir_fd=directory, follow_symlinks=follow))
+        descriptor = os.open(name, _FILE if follow else _FILE | os.O_NOFOLLOW, dir_fd=directory)
     except OSError as error:
         raise storage_error(error, "cannot be opened") from error
     try:
         file = FileBytes(descriptor)
         advise(descriptor, os.POSIX_FADV_NOREUSE)
-        if not stat.S_ISREG(file.status.st_mode):
-            raise Unsafe(f"it is {file_type(file.status.st_mode)}, not a file")
+        _check_regular(file.status)
         yield file
     finally:
         os.close(descriptor)
 
 
-def status_of(directory: int, name: str) -> os.stat_result | None:
-    """Look a name up without following it; None when there is none.
+def _check_regular(status: os.stat_result) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        raise Unsafe(f"it is {file_type(status.st_mode)}, not a file", hint="Links are never followed.")
+
+
+def status_of(directory: int, name: str, *, follow: bool = False) -> os.stat_result | None:
+    """Look a name up, without following a link unless asked to; None when there is none.
 
     :raises Storage: the system refuses.
     """
     try:
-        return os.stat(name, dir_fd=directory, follow_symlinks=False)
+        return os.stat(name, dir_fd=directory, follow_symlinks=follow)
     except FileNotFoundError:
         return None
     except OSError as error:

@@ -30,6 +30,7 @@ _STOP: Final = b"."
 _LENGTH_BYTES: Final = {(1, 0): 2, (2, 0): 4, (3, 0): 4}
 _PAIR: Final = re.compile(r"\s*'(\w{1,32})'\s*:\s*('[^'\\]{0,64}'|True|False|\([0-9L,\s]*\)|\[)\s*,?")
 _TEXT_DTYPE: Final = re.compile(r"[<>|=]?([US])([0-9]{1,25})")
+_NUMBER_DTYPE: Final = re.compile(r"[<>|=]?([biuf])([1248])")
 _OBJECT_DTYPE: Final = re.compile(r"\|?O[0-9]?")
 
 
@@ -38,9 +39,9 @@ class Header:
     """What a text array's header says: how items are stored, their shape, where the data begins (bytes)."""
 
     letter: str
-    """``U`` (UCS-4), ``S`` (bytes) or ``O`` (a pickle)."""
+    """``U`` (UCS-4), ``S`` (bytes) or ``O`` (a pickle); of numbers ``b``, ``i``, ``u`` or ``f``."""
     characters: int
-    """Length of one text in characters (``U``) or bytes (``S``); 0 for ``O``."""
+    """Length of one item in characters (``U``) or bytes; 0 for ``O``."""
     big_endian: bool
     fortran_order: bool
     shape: tuple[int, ...]
@@ -62,8 +63,10 @@ class Header:
         return math.prod(self.shape[1:])
 
 
-def read_header(source: Bytes) -> Header:
+def read_header(source: Bytes, *, numbers: bool = False) -> Header:
     """Parse the header and hold it against the file: its size, and of a pickle its last byte.
+
+    With ``numbers``, an array of numbers or booleans is read as well.
 
     :raises Unfinished: the file is shorter than its header says, or does not end where its pickle would.
     :raises NotText: a sound header of an array that holds no text.
@@ -72,7 +75,7 @@ def read_header(source: Bytes) -> Header:
     """
     text, data_offset = _header_text(source)
     descr, fortran_order, shape = _three_values(text)
-    header = _typed(descr, fortran_order, shape, data_offset)
+    header = _typed(descr, fortran_order, shape, data_offset, numbers=numbers)
     _check_sizes(header, source.size)
     if header.letter == "O" and source.read_at(source.size - 1, 1) != _STOP:
         raise Unfinished("it does not end where numpy's data ends: cut short, or still being written")
@@ -139,12 +142,14 @@ def _shape(literal: str) -> tuple[int, ...]:
     return tuple(int(part.rstrip("L")) for part in parts)
 
 
-def _typed(descr: str, fortran_order: bool, shape: tuple[int, ...], data_offset: int) -> Header:
+def _typed(
+    descr: str, fortran_order: bool, shape: tuple[int, ...], data_offset: int, *, numbers: bool
+) -> Header:
     if len(shape) > DIMENSIONS_LIMIT:
         raise Corrupt(f"its shape has {len(shape)} dimensions; {DIMENSIONS_LIMIT} are allowed")
     if _OBJECT_DTYPE.fullmatch(descr):
         return Header("O", 0, False, fortran_order, shape, data_offset)
-    match = _TEXT_DTYPE.fullmatch(descr)
+    match = _TEXT_DTYPE.fullmatch(descr) or (_NUMBER_DTYPE.fullmatch(descr) if numbers else None)
     if match is None:
         raise NotText(f"an array of {descr!r}, not text")
     return Header(match[1], int(match[2]), descr[0] == ">", fortran_order, shape, data_offset)

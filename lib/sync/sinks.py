@@ -14,7 +14,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Final, Protocol
 
 from lib.errors import Changed, SidecarError, Storage, Unsafe
-from lib.files.atomic import Draft, remove_file, set_stamp
+from lib.files.atomic import AtomicFile, remove_file, set_stamp
 from lib.files.reader import FileBytes, open_file, same_version, status_of
 from lib.names import part_name
 from lib.outcome import Verdict
@@ -75,7 +75,7 @@ class DraftSink:
         self._options = options
         self._directory, self._name = directory, name
         self.bytes_taken = 0
-        self._draft = Draft(directory)
+        self._draft = AtomicFile(directory)
 
     def write(self, data: bytes) -> None:
         """Append the next bytes to the draft."""

@@ -19,7 +19,14 @@ import pytest
 from support import LONG_AGO_NS, as_nobody, needs_root, save, small_disk, wait_for
 
 from lib.errors import Changed, SidecarError, Storage, Unsafe
-from lib.files.atomic import Draft, flush_directory, make_directories, remove_litter, set_stamp
+from lib.files.atomic import (
+    ANY_NEW_FILE,
+    AtomicFile,
+    flush_directory,
+    make_directories,
+    remove_litter,
+    set_stamp,
+)
 from lib.files.reader import ACCESS_LIST, open_directory, open_file, status_of
 from lib.names import is_temporary
 
@@ -47,9 +54,9 @@ def shared() -> Iterator[Path]:
 
 
 @contextmanager
-def draft_of(directory: int) -> Iterator[Draft]:
+def draft_of(directory: int) -> Iterator[AtomicFile]:
     """Make a draft that is gone in the end."""
-    draft = Draft(directory)
+    draft = AtomicFile(directory)
     try:
         yield draft
     finally:
@@ -59,7 +66,7 @@ def draft_of(directory: int) -> Iterator[Draft]:
 def publish_like(source: Path, name: str = NAME) -> os.stat_result:
     """Publish a file that takes after a source; return what became of it."""
     with open_directory(str(source.parent)) as directory, open_file(directory, source.name) as file:
-        draft = Draft(directory)
+        draft = AtomicFile(directory)
         try:
             draft.write(b"[]")
             draft.seal(file, LONG_AGO_NS)
@@ -71,7 +78,7 @@ def publish_like(source: Path, name: str = NAME) -> os.stat_result:
 
 def test_a_draft_is_seen_by_nobody_until_it_is_published(directory: int, tmp_path: Path) -> None:
     """Hidden, readable by its owner alone; then whole, under its name."""
-    draft = Draft(directory)
+    draft = AtomicFile(directory)
     assert is_temporary(draft.name)
     assert stat.S_IMODE(os.stat(tmp_path / draft.name).st_mode) == 0o600
     draft.write(b"one, ")
@@ -89,21 +96,11 @@ def test_a_draft_is_seen_by_nobody_until_it_is_published(directory: int, tmp_pat
 
 def test_a_discarded_draft_leaves_nothing(directory: int, tmp_path: Path) -> None:
     """Discarding twice is fine."""
-    draft = Draft(directory)
+    draft = AtomicFile(directory)
     draft.write(b"x")
     draft.discard()
     draft.discard()
     assert os.listdir(tmp_path) == []
-
-
-def test_a_library_writes_through_a_file_object(directory: int, tmp_path: Path) -> None:
-    """Closing the file object does not close the draft."""
-    with draft_of(directory) as draft:
-        with draft.file() as file:
-            file.write(b"through")
-        draft.seal(None, None)
-        draft.replace(NAME)
-    assert (tmp_path / NAME).read_bytes() == b"through"
 
 
 def test_a_descriptor_is_given_back(directory: int) -> None:
@@ -141,9 +138,8 @@ def test_a_new_file_has_the_permissions_of_any_new_file(directory: int, tmp_path
     """An array that the library saves obeys the umask, as numpy's own would."""
     before = os.umask(umask)
     try:
-        with draft_of(directory) as draft:
-            draft.seal(None, None)
-            draft.replace(NAME)
+        draft = AtomicFile(directory, ANY_NEW_FILE)
+        draft.replace(NAME)
     finally:
         os.umask(before)
     assert stat.S_IMODE(os.stat(tmp_path / NAME).st_mode) == 0o666 & ~umask
@@ -322,10 +318,10 @@ def test_adopting_follows_no_link(directory: int, tmp_path: Path) -> None:
 
 WRITER = """
 import sys
-from lib.files.atomic import Draft
+from lib.files.atomic import AtomicFile
 from lib.files.reader import open_directory
 with open_directory(sys.argv[1]) as directory:
-    draft = Draft(directory)
+    draft = AtomicFile(directory)
     draft.write(b"half")
     print(draft.name, flush=True)
     sys.stdin.read()
@@ -390,7 +386,7 @@ with open_directory(sys.argv[1]) as directory:
             assert sweeper.stdout
             sweeper.stdout.readline()
             for number in range(300):
-                draft = Draft(directory)
+                draft = AtomicFile(directory)
                 draft.write(b"%d" % number)
                 draft.replace(NAME)
                 assert (tmp_path / NAME).read_bytes() == b"%d" % number
@@ -423,7 +419,7 @@ def test_a_disk_without_inodes_is_told(tmp_path: Path) -> None:
     """No draft can be made at all."""
     with small_disk(tmp_path / "disk", "nr_inodes=1") as disk, open_directory(str(disk)) as directory:
         with pytest.raises(Storage, match="no file can be made in its directory: No space left"):
-            Draft(directory)
+            AtomicFile(directory)
         assert os.listdir(disk) == []
 
 
@@ -434,7 +430,7 @@ def test_a_read_only_disk_is_told(tmp_path: Path) -> None:
         subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
         with open_directory(str(disk)) as directory:
             with pytest.raises(Storage, match="Read-only") as caught:
-                Draft(directory)
+                AtomicFile(directory)
             assert "read-only" in caught.value.hint
             with pytest.raises(Storage, match="its time cannot be set"):
                 set_stamp(directory, NAME, os.stat(disk / NAME), LONG_AGO_NS)
@@ -445,7 +441,7 @@ def test_a_directory_without_permission_is_told(shared: Path) -> None:
     """A user who may not write gets a reason and a hint, not a traceback."""
     shared.chmod(0o755)
     with open_directory(str(shared)) as directory, as_nobody(), pytest.raises(Storage) as caught:
-        Draft(directory)
+        AtomicFile(directory)
     assert caught.value.reason == "no file can be made in its directory: Permission denied"
     assert "permission" in caught.value.hint
 
@@ -454,26 +450,85 @@ def test_a_directory_that_is_gone_is_told(tmp_path: Path) -> None:
     """No directory is brought back."""
     (tmp_path / "run").mkdir()
     with open_directory(str(tmp_path / "run")) as directory:
-        draft = Draft(directory)
+        draft = AtomicFile(directory)
         shutil.rmtree(tmp_path / "run")
         draft.seal(None, None)
         with pytest.raises(SidecarError, match="no longer there"):
             draft.replace(NAME)
         draft.discard()
         with pytest.raises(SidecarError, match="no longer there"):
-            Draft(directory)
+            AtomicFile(directory)
     assert os.listdir(tmp_path) == []
 
 
-def test_a_descriptor_that_cannot_be_flushed_is_told() -> None:
-    """A fault of the disk is a Storage error."""
-    reading, writing = os.pipe()
-    try:
-        with pytest.raises(Storage, match="the directory cannot be flushed"):
-            flush_directory(reading)
-    finally:
-        os.close(reading)
-        os.close(writing)
+LOST = (errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.ESTALE)
+NOT_OFFERED = (
+    errno.EPERM,
+    errno.EACCES,
+    errno.EINVAL,
+    errno.ENOTSUP,
+    errno.ENOSYS,
+    errno.ENOTTY,
+    errno.EROFS,
+)
+
+
+class Refusing:
+    """Makes calls of the system fail with one error, as a mount would."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, number: int, *calls: str) -> None:
+        for call in calls:
+            monkeypatch.setattr(os, call, lambda *_, **__: self.fail())
+        self.number = number
+        self.failed = 0
+
+    def fail(self) -> None:
+        """Fail as it was told."""
+        self.failed += 1
+        raise OSError(self.number, os.strerror(self.number))
+
+
+@pytest.mark.parametrize("number", LOST)
+@pytest.mark.parametrize("call", ["fsync", "fchmod", "utime"])
+def test_what_says_that_data_is_lost_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str, number: int
+) -> None:
+    """Nothing is published, and a directory that cannot be flushed is told."""
+    source = save(tmp_path / "n1_completions.npy", ["a"])
+    refusing = Refusing(monkeypatch, number, call)
+    with pytest.raises(SidecarError):
+        publish_like(source)
+    assert refusing.failed == 1
+    assert os.listdir(tmp_path) == [source.name]
+
+
+@pytest.mark.parametrize("number", NOT_OFFERED)
+def test_what_a_mount_does_not_offer_is_done_without(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """Owner, access list, times and flushing refused: the sidecar is there, no wider than its source."""
+    source = save(tmp_path / "n1_completions.npy", ["a"])
+    source.chmod(0o644)
+    refusing = Refusing(monkeypatch, number, "fsync", "fchmod", "fchown", "setxattr", "removexattr", "utime")
+    status = publish_like(source)
+    with open_directory(str(tmp_path)) as directory:
+        flush_directory(directory)
+    assert refusing.failed >= 4
+    assert stat.S_IMODE(status.st_mode) == 0o600
+
+
+def test_a_mount_that_opens_files_to_more_people_gets_no_sidecar(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It says so, where the source itself is closed."""
+    source = save(tmp_path / "n1_completions.npy", ["a"])
+    source.chmod(0o600)
+    with open_directory(str(tmp_path)) as directory, open_file(directory, source.name) as file:
+        draft = AtomicFile(directory, 0o644)
+        monkeypatch.setattr(os, "fchmod", lambda *_: None)
+        with pytest.raises(Storage, match="more people"):
+            draft.seal(file, None)
+        draft.discard()
 
 
 def test_directories_are_made_with_their_parents(tmp_path: Path) -> None:
@@ -487,11 +542,11 @@ def test_directories_are_made_with_their_parents(tmp_path: Path) -> None:
     assert (tmp_path / "a" / "b").is_dir()
 
 
-def test_a_draft_that_cannot_be_sealed_is_told(directory: int) -> None:
-    """A draft whose descriptor is gone is of no more use, and says so."""
-    draft = Draft(directory)
+def test_a_draft_whose_descriptor_is_gone_is_told(directory: int) -> None:
+    """It can only be discarded, and says so."""
+    draft = AtomicFile(directory)
     os.close(draft._descriptor)
-    for act in (lambda: draft.seal(None, None), lambda: draft.write(b"x")):
+    for act in (lambda: draft.seal(None, 1), lambda: draft.write(b"x")):
         with pytest.raises(Storage, match=os.strerror(errno.EBADF)):
             act()
     draft.discard()

@@ -1,0 +1,108 @@
+"""From what a caller saves to plain data: exactly the types that the reader of the saved file understands.
+
+Subclasses become their base (``np.str_``, enumerations, ``OrderedDict``, named tuples), numpy's scalars
+become Python's, arrays of numbers and texts stay arrays.  What is one object stays one object.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from lib.npy.values import DEPTH_LIMIT
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+Array = np.ndarray[Any, Any]
+
+_EXACT: Final = frozenset({str, bytes, bool, int, float, type(None)})
+_TO_BASE: Final[tuple[tuple[type, Callable[[Any], Any]], ...]] = (
+    (str, str.__str__),
+    (bytes, lambda value: b"".join([value])),
+    (float, float.__float__),
+    (int, int.__int__),
+)
+_NUMBERS_AND_TEXTS: Final = "biufUS"
+_LARGEST_FLOAT_BYTES: Final = 8
+
+
+def object_array(items: Iterable[Any], argument: str) -> Array:
+    """Return items as an array of shape ``(n,)`` and ``dtype=object``, whatever they are.
+
+    ``argument`` names them in error messages.
+
+    :raises TypeError: ``items`` is not a list of items, or one of them is not plain data.
+    :raises ValueError: an item contains itself, or nests deeper than 100.
+    """
+    if isinstance(items, (str, bytes, Mapping)):
+        what = "one text" if isinstance(items, (str, bytes)) else "a mapping"
+        raise TypeError(f"{argument} is {what}, not a list of items")
+    originals = list(items)
+    converter = _Converter()
+    array = np.empty(len(originals), dtype=object)
+    for position, item in enumerate(originals):
+        # one by one: a list of lists of equal length would be taken for a second dimension
+        array[position] = item if type(item) is str else converter.convert(item, f"{argument}[{position}]", 0)
+    return array
+
+
+class _Converter:
+    """Converts all items of one array; remembers each object, so that it is converted once."""
+
+    def __init__(self) -> None:
+        self._converted: dict[int, tuple[Any, Any]] = {}
+        self._unfinished: set[int] = set()
+
+    def convert(self, value: Any, place: str, depth: int) -> Any:
+        if type(value) in _EXACT:
+            return value
+        known = self._converted.get(id(value))
+        if known is None:
+            if id(value) in self._unfinished:
+                raise ValueError(f"{place} contains itself")
+            if depth > DEPTH_LIMIT:
+                raise ValueError(f"{place} nests deeper than {DEPTH_LIMIT}")
+            self._unfinished.add(id(value))
+            # the original is kept too: its id must not be given to another object
+            known = value, self._new(value, place, depth + 1)
+            self._converted[id(value)] = known
+            self._unfinished.discard(id(value))
+        return known[1]
+
+    def _new(self, value: Any, place: str, depth: int) -> Any:
+        for base, to_base in _TO_BASE:
+            if isinstance(value, base):
+                return to_base(value)
+        if isinstance(value, list):
+            return [self.convert(item, place, depth) for item in value]
+        if isinstance(value, tuple):
+            return tuple(self.convert(item, place, depth) for item in value)
+        if isinstance(value, dict):
+            return {
+                self._key(key, place, depth): self.convert(item, place, depth) for key, item in value.items()
+            }
+        if isinstance(value, (np.bool_, np.integer, np.floating)):
+            return float(value) if isinstance(value, np.longdouble) else value.item()
+        if isinstance(value, np.ndarray):
+            return self._array(value, place, depth)
+        raise TypeError(f"{place} holds an object of type {type(value).__name__}, which is not plain data")
+
+    def _key(self, key: Any, place: str, depth: int) -> Any:
+        converted = self.convert(key, place, depth)
+        if type(converted) in _EXACT or type(converted) is tuple:
+            return converted
+        raise TypeError(f"{place} has a key of type {type(key).__name__}, which is not plain data")
+
+    def _array(self, array: Array, place: str, depth: int) -> Any:
+        kind, dtype = array.dtype.kind, array.dtype
+        if kind in "OT":
+            return self.convert(array.tolist(), place, depth)
+        if kind not in _NUMBERS_AND_TEXTS:
+            raise TypeError(f"{place} holds an array of {dtype}, which is not plain data")
+        is_long = kind == "f" and dtype.itemsize > _LARGEST_FLOAT_BYTES
+        if type(array) is np.ndarray and array.shape and not is_long and dtype.metadata is None:
+            return array
+        return self.convert(array.tolist(), place, depth)

@@ -1,0 +1,115 @@
+"""Loading a cache: its three files opened so that they are of one save, and read as data."""
+
+from __future__ import annotations
+
+import time
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any, Final
+
+from lib.cache.values import read_metadata, read_values
+from lib.errors import Changed, SidecarError
+from lib.files.lock import SetLock, has_locks
+from lib.files.reader import FileBytes, open_file, same_version, status_of
+from lib.names import METADATA_SUFFIX, SOURCE_SUFFIX
+
+if TYPE_CHECKING:
+    import os
+
+Cache = tuple[Any, Any, dict[str, Any]]
+
+_TRIES: Final = 400
+_PAUSE_SECONDS: Final = 0.005
+_STEADY_LOOKS: Final = 60
+"""Where there are no locks, files that do not carry one time must stay as they are for 0.3 s."""
+
+
+class Load:
+    """One load of one cache from an open directory."""
+
+    def __init__(self, directory: int, stem: str) -> None:
+        self._directory = directory
+        self._stem = stem
+        # the completions first: a save removes them before it replaces the others
+        self._names = (
+            f"{stem}_completions{SOURCE_SUFFIX}",
+            f"{stem}_full_texts{SOURCE_SUFFIX}",
+            stem + METADATA_SUFFIX,
+        )
+        self._seen: list[os.stat_result] = []
+        self._steady_looks = 0
+
+    def run(self) -> Cache | None:
+        """Return ``(full_texts, completions, metadata)``, or None when there are no completions.
+
+        :raises SidecarError: a file is missing, broken or not plain data; its ``path`` is the file's name.
+        """
+        for _ in range(_TRIES):
+            before = self._completions()
+            try:
+                with ExitStack() as stack:
+                    files = self._open(stack)
+                    if files is None:
+                        return None
+                    cache = _read(self._names, files) if files else None
+                    if cache is not None and all(map(_is_unchanged, files)):
+                        return cache
+            except SidecarError:
+                now = self._completions()
+                if before is not None and now is not None and same_version(before, now):
+                    raise
+            time.sleep(_PAUSE_SECONDS)
+        raise Changed("it is being written all the time", path=self._names[0])
+
+    def _open(self, stack: ExitStack) -> list[FileBytes] | None:
+        """Open the three files of one save; [] while there is none to open, None when nothing is saved."""
+        with SetLock(self._directory, self._stem, exclusive=False) as lock:
+            if self._completions() is None:
+                is_certain = lock.is_held or (not lock.exists() and self._completions() is None)
+                return None if is_certain else []
+            files = [self._opened(stack, name) for name in self._names]
+            return files if lock.is_held or self._belong_together(files) else []
+
+    def _completions(self) -> os.stat_result | None:
+        return status_of(self._directory, self._names[0])
+
+    def _opened(self, stack: ExitStack, name: str) -> FileBytes:
+        try:
+            return stack.enter_context(open_file(self._directory, name, follow=True))
+        except SidecarError as error:
+            error.path = name
+            raise
+
+    def _belong_together(self, files: list[FileBytes]) -> bool:
+        """Tell whether files that were opened one after the other, without the lock, are of one save.
+
+        A saver removes the completions before it replaces the others: if the completions are still those
+        that were opened first, nothing was replaced.  Where there are no locks, several savers may be at
+        work; each gives its files one time.
+        """
+        for name, file in zip(reversed(self._names), reversed(files), strict=True):
+            now = status_of(self._directory, name, follow=True)
+            if now is None or not same_version(now, file.status):
+                return False
+        statuses = [file.status for file in files]
+        if len({status.st_mtime_ns for status in statuses}) == 1 or has_locks(files[0].descriptor):
+            return True
+        same = len(self._seen) == len(statuses) and all(map(same_version, self._seen, statuses))
+        self._seen, self._steady_looks = statuses, self._steady_looks + 1 if same else 0
+        return self._steady_looks >= _STEADY_LOOKS
+
+
+def _read(names: tuple[str, str, str], files: list[FileBytes]) -> Cache:
+    name = names[0]
+    try:
+        completions = read_values(files[0])
+        name = names[1]
+        full_texts = read_values(files[1])
+        name = names[2]
+        return full_texts, completions, read_metadata(files[2])
+    except SidecarError as error:
+        error.path = name
+        raise
+
+
+def _is_unchanged(file: FileBytes) -> bool:
+    return same_version(FileBytes(file.descriptor).status, file.status)

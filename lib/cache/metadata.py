@@ -1,0 +1,123 @@
+"""From a run's metadata to a JSON object: what JSON cannot say is converted, never refused."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, Final
+
+import numpy as np
+
+LIMIT_BYTES: Final = 512 << 20
+_DEPTH_LIMIT: Final = 200
+_PLAIN: Final = (str, int, float, type(None))
+
+
+def metadata_json(metadata: Any, limit: int = LIMIT_BYTES) -> tuple[bytes, list[str]]:
+    """Write metadata as ``json.dump`` with ``indent=2`` would; return it with a warning for each conversion.
+
+    Of more than ``limit`` bytes only the plain values (texts, numbers) are kept, shortest first.
+    """
+    converter = _Converter()
+    if not isinstance(metadata, Mapping):
+        converter.note("metadata", metadata)
+        metadata = {} if metadata is None else {"metadata": metadata}
+    value = converter.convert(metadata, "", 0)
+    warnings = converter.warnings
+    data = _dumped(value)
+    if len(data) > limit:
+        warnings.append(f"it takes {len(data):,} bytes as JSON: only its plain values are kept")
+        data = _dumped(_smallest(value, limit))
+    return data, warnings
+
+
+def _dumped(value: dict[Any, Any]) -> bytes:
+    # a lone surrogate stands only inside a string, where its escape is the same character
+    return json.dumps(value, indent=2, ensure_ascii=False).encode("utf-8", "backslashreplace")
+
+
+def _smallest(value: dict[Any, Any], limit: int) -> dict[Any, Any]:
+    """Keep the plain values that fit into ``limit`` bytes together, in their order."""
+    sizes = {key: len(_dumped({key: item})) for key, item in value.items() if isinstance(item, _PLAIN)}
+    kept, total = set(), 0
+    for key in sorted(sizes, key=sizes.__getitem__):
+        total += sizes[key]
+        if total <= limit:
+            kept.add(key)
+    return {key: item for key, item in value.items() if key in kept}
+
+
+class _Converter:
+    """One conversion: every value becomes what JSON has, and is noted when it was something else."""
+
+    def __init__(self) -> None:
+        self._noted: dict[str, str] = {}
+        self._open: set[int] = set()
+
+    @property
+    def warnings(self) -> list[str]:
+        """Return one sentence about all that was converted; empty when nothing was."""
+        if not self._noted:
+            return []
+        places = ", ".join(f"{place} ({kind})" for place, kind in list(self._noted.items())[:10])
+        return [f"JSON cannot say all of it, and these values were converted: {places}"]
+
+    def note(self, place: str, value: Any) -> None:
+        """Remember that the value at a place was converted."""
+        self._noted.setdefault(place, type(value).__name__)
+
+    def convert(self, value: Any, place: str, depth: int) -> Any:
+        if isinstance(value, int) and not isinstance(value, bool):
+            return self._integer(value, place)
+        if isinstance(value, _PLAIN):
+            return value
+        if isinstance(value, (Mapping, list, tuple)):
+            return self._container(value, place, depth)
+        self.note(place, value)
+        if isinstance(value, np.ndarray) and value.dtype.kind in "biufUSOT":
+            return self.convert(value.tolist(), place, depth)
+        if isinstance(value, (np.bool_, np.integer, np.floating)):
+            return float(value) if isinstance(value, np.longdouble) else value.item()
+        return _text(value)
+
+    def _container(self, value: Any, place: str, depth: int) -> Any:
+        if id(value) in self._open or depth > _DEPTH_LIMIT:
+            self.note(place, value)
+            return "(contains itself)" if id(value) in self._open else "(nests too deep)"
+        self._open.add(id(value))
+        try:
+            if isinstance(value, Mapping):
+                return {
+                    self._key(key, place): self.convert(item, f"{place}[{_short(key)}]", depth + 1)
+                    for key, item in value.items()
+                }
+            return [self.convert(item, place, depth + 1) for item in value]
+        finally:
+            self._open.discard(id(value))
+
+    def _key(self, key: Any, place: str) -> Any:
+        if isinstance(key, _PLAIN):
+            return key if not isinstance(key, int) else self._integer(key, place)
+        self.note(f"a key of {place or 'metadata'}", key)
+        return _text(key.item() if isinstance(key, np.generic) else key)
+
+    def _integer(self, value: int, place: str) -> Any:
+        try:
+            int.__repr__(value)
+        except ValueError:  # Python writes no integer of more than 4,300 digits
+            self.note(place, value)
+            return hex(value)
+        return value
+
+
+def _short(key: Any) -> str:
+    return repr(key) if isinstance(key, str) and len(key) < 40 else type(key).__name__
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, (bytes, bytearray)):
+        return bytes(value).decode("utf-8", "backslashreplace")
+    try:
+        return str(value)
+    except Exception:  # noqa: BLE001 -- the caller's own class: whatever it raises, the run is saved
+        return f"({type(value).__name__})"
