@@ -13,7 +13,8 @@ import selectors
 import time
 from typing import TYPE_CHECKING, Any, Final
 
-from daemon.report.logging import (
+from daemon.config.validation import RefusedError
+from daemon.report.events import (
     CONFIG_REJECTED,
     CONFIG_RELOADED,
     SERVICE_STARTED,
@@ -22,7 +23,8 @@ from daemon.report.logging import (
     WATCH_OVERFLOW,
 )
 from daemon.report.observers import observers_of
-from daemon.report.reporter import Teller
+from daemon.report.reporter import WRITE_SECONDS, Reporter
+from daemon.report.status import Status
 from daemon.schedule.scheduler import Scheduler
 from daemon.schedule.sweeper import Sweeper
 from daemon.signals import Signals
@@ -34,7 +36,7 @@ from lib.names import sources_concerned
 from lib.sync.walk import Task
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from daemon.config.model import Config
     from daemon.watch.protocol import Hint, Hints
@@ -58,7 +60,7 @@ class Service:
         version: str,
         log: Any,
         make_watch: Callable[[list[str]], Hints],
-        reload: Callable[[], Config | None],
+        reload: Callable[[], Config],
         make_default_root: bool = False,
         make_pool: Callable[[int], Pool] = ProcessPool,
     ) -> None:
@@ -70,7 +72,7 @@ class Service:
         self._make_pool = make_pool
         self._make_default_root = make_default_root
         self._signals = Signals(reloads=True)
-        self._teller = Teller(version, log)
+        self._reporter = Reporter(log)
         self._last_work = time.monotonic()
 
     def run(self) -> int:
@@ -118,7 +120,7 @@ class Service:
             list(config.roots), self._scheduler, frozenset(config.watch.ignore), self._log
         )
         self._supervisor = Supervisor(self._roots, self._make_watch, self._log)
-        self._observers = observers_of(config, options, self._version, self._log)
+        self._observers = [self._reporter, *observers_of(config, options, self._version, self._log)]
         self._scheduler.observers = [self._sweeper, *self._observers]
         self._sweeper.on_changed = self._supervisor.found_changed
 
@@ -141,12 +143,18 @@ class Service:
             observer.write_if_due(now)
         self._sweeper.step(now, until, self._sweep_seconds())
         self._rest(now)
-        self._teller.tell(now, self._supervisor, self._scheduler, self._sweeper, self._observers)
+        self._reporter.update(
+            now,
+            self._status,
+            (self._sweeper.troubles, self._scheduler.troubles),
+            is_settled=self._supervisor.is_settled,
+            observers=self._observers,
+        )
 
     def _wait(self) -> None:
         """Sleep until something happens or is due."""
         now = time.monotonic()
-        due = [part.next_due() for part in (self._supervisor, self._sweeper, self._teller)]
+        due = [part.next_due() for part in (self._supervisor, self._sweeper)]
         due += [observer.next_due() for observer in self._observers]
         pending = self._scheduler.queue.next_due()
         if pending is not None and self._pool.has_room():
@@ -195,6 +203,27 @@ class Service:
                 return root, parts
         return None, ()
 
+    def _status(self) -> Status:
+        """Return how the service is, without the sources that could not be done."""
+        roots = {os.path.abspath(root.path): root for root in self._roots}
+        return Status(
+            version=self._version,
+            pid=os.getpid(),
+            since=self._reporter.since,
+            updated="",
+            roots=tuple(roots),
+            unusable={path: reason for path, root in roots.items() if (reason := _unusable(root))},
+            mode=self._supervisor.mode,
+            unheard=self._supervisor.unheard,
+            rejected=self._reporter.rejected,
+            directories=self._sweeper.directories,
+            sources=self._sweeper.sources,
+            pending=len(self._scheduler.queue),
+            last_sweep=self._sweeper.last,
+            totals=dict(self._reporter.totals),
+            interval_seconds=WRITE_SECONDS,
+        )
+
     def _sweep_seconds(self) -> float:
         """Sweep more often when events cannot be relied on."""
         configured = self._config.watch.sweep_seconds
@@ -208,22 +237,23 @@ class Service:
             self._last_work = now
 
     def _reload_config(self) -> None:
-        self._teller.reloading()
-        config = self._reload()
-        if config is not None and self._apply(config):
+        """Read the configuration again; what was rejected is reported until one has been accepted."""
+        self._reporter.reloading()
+        problems: Sequence[str] = ()
+        try:
+            self._apply(self._reload())
+        except RefusedError as error:
+            problems = str(error).splitlines()
+            self._log.error(CONFIG_REJECTED, problems=problems, hint="The old configuration stays in force.")
+        else:
             self._log.info(CONFIG_RELOADED)
-        self._teller.reloaded()
+        self._reporter.reloaded(problems)
 
-    def _apply(self, config: Config) -> bool:
-        """Put a new configuration into force: end what is in work, and build anew around the roots."""
-        if config.roots != self._config.roots:
-            return self._apply_roots(config)
-        self._close_parts()
-        self._config = config
-        self._build()
-        return True
+    def _apply(self, config: Config) -> None:
+        """Put a new configuration into force: end what is in work, and build anew around the roots.
 
-    def _apply_roots(self, config: Config) -> bool:
+        :raises RefusedError: another service watches one of its roots; nothing has changed.
+        """
         kept = {root.path: root for root in self._roots}
         fresh = {path: Root(path) for path in config.roots if path not in kept}
         dropped = [root for path, root in kept.items() if path not in config.roots]
@@ -233,22 +263,20 @@ class Service:
             reason = root.overlap(roots)
             if reason or root.is_taken:
                 reason = reason or f"another service watches {root.path} already"
-                self._log.error(CONFIG_REJECTED, reason=reason)
                 for old in dropped:
                     old.look(fresh.values())
                 _unlock(fresh.values())
-                return False
+                raise RefusedError(reason)
         self._close_parts()
         _unlock(dropped)
         self._roots = roots
         self._config = config
         self._build()
-        return True
 
     def _stop(self) -> None:
         """End what is in work at the end of its block, or at once: after a second signal, or ten seconds."""
         self._log.info(SERVICE_STOPPING)
-        self._teller.stopping()
+        self._reporter.stopping()
         self._pool.stop()
         deadline = time.monotonic() + _STOP_SECONDS
         while len(self._pool) and self._signals.stops < 2 and time.monotonic() < deadline:
@@ -267,7 +295,7 @@ class Service:
     def _close(self) -> None:
         self._pool.close()
         self._supervisor.close()
-        self._teller.close()
+        self._reporter.close()
 
 
 def _is_locked_soon(root: Root) -> bool:
@@ -283,3 +311,9 @@ def _is_locked_soon(root: Root) -> bool:
 def _unlock(roots: Iterable[Root]) -> None:
     for root in roots:
         root.unlock()
+
+
+def _unusable(root: Root) -> str:
+    if root.is_usable:
+        return ""
+    return "another service watches it" if root.is_taken else "missing"

@@ -75,6 +75,15 @@ def promptly(seconds: float, act: Callable[[], Made]) -> Made:
     pytest.fail(f"it took {took:.2f} s of processor time, more than {seconds * SLOWDOWN}")
 
 
+def is_running(pid: int) -> bool:
+    """Tell whether a process is there and no zombie, proc(5)."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return False
+    return text.rpartition(")")[2].split()[0] not in "ZX"
+
+
 def processes_with(word: str) -> list[int]:
     """Find processes, zombies aside, whose command line holds a word."""
     found = []

@@ -44,7 +44,7 @@ WRITERS = {
     "lib.files.replacing",  # the files of a cache, together
     "lib.cache.staging",  # np.save, into a hidden file
     "daemon.cli.flags",  # /dev/null in the place of a closed stream
-    "daemon.report.status",  # the status, in a directory of its own
+    "daemon.report.status_file",  # the status, in a directory of its own
 }
 """The modules that may create, change, move or remove files, and what."""
 SYSTEM_WRITERS = frozenset(

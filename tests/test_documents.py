@@ -34,7 +34,7 @@ from daemon.cli import decode
 from daemon.cli import main as cli
 from daemon.config import validation
 from daemon.config.model import KEYS, Config, parse
-from daemon.report import logging as log
+from daemon.report import events as log
 from daemon.report import status
 from lib.npy import header
 from lib.npy import pickle_globals as scaffold

@@ -177,12 +177,12 @@ def _indexes(paths: Sequence[str], options: Options, config: Config, log: Any) -
     """Make the indexes of the directories that are swept; a part of a configured root has none of its own."""
     if not config.index.enabled:
         return []
-    from daemon.report.index import Catalogue
+    from daemon.report.index import IndexWriter
 
     roots = [os.path.realpath(root) + os.sep for root in config.roots]
     trees = [path for path in paths if os.path.isdir(path)]
     whole = [tree for tree in trees if not any(os.path.realpath(tree).startswith(root) for root in roots)]
-    return [Catalogue(whole, options, log)]
+    return [IndexWriter(whole, options, log)]
 
 
 def _say(text: str) -> None:

@@ -6,7 +6,7 @@ import os
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, TextIO
 
-from daemon.report.terminal import escaped
+from daemon.report.logging import escaped
 from daemon.schedule.sweeper import steps
 from daemon.workers.worker import convert
 from lib.names import sidecar_name

@@ -109,7 +109,7 @@ def _drop_output() -> None:
 
 def refuse(paths: Sequence[str], reason: str) -> None:
     """Print for each path why it is refused."""
-    from daemon.report.terminal import escaped
+    from daemon.report.logging import escaped
 
     for path in paths:
         print(f"{escaped(path) or repr(path)}: {reason}", file=sys.stderr)

@@ -19,7 +19,7 @@ from daemon.cli.flags import (
     refuse,
     version,
 )
-from daemon.config.validation import ALL_IS_WELL, WRONG_USAGE, RefusedError
+from daemon.config.validation import ALL_IS_WELL, WRONG_USAGE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -135,17 +135,23 @@ def _check_libraries(config: Config) -> None:
 def _status(*, as_json: bool) -> int:
     from datetime import datetime, timezone
 
-    from daemon.report import status
+    from daemon.report.status import exit_status, render_json
+    from daemon.report.status_file import read_all
+    from daemon.report.status_text import render_text
+    from daemon.report.systemd import failed_unit
 
-    statuses, now = status.read_all(), datetime.now(timezone.utc)
-    render = status.render_json if as_json else status.render_text
-    print(render(statuses, now), end="")
-    return status.exit_status(statuses, now)
+    readings, now = read_all(), datetime.now(timezone.utc)
+    failed = None if any(reading.is_alive for reading in readings) else failed_unit()
+    if as_json:
+        print(render_json(readings, now, failed), end="")
+    else:
+        print(render_text(readings, now, failed), end="")
+    return exit_status(readings, now, failed)
 
 
 def _watch(config: Config, given: argparse.Namespace) -> int:
     from daemon.config.model import Config
-    from daemon.report.logging import CONFIG_REJECTED, configure, get_logger
+    from daemon.report.logging import configure, get_logger
     from daemon.service import Service
     from daemon.watch.client import Watch
 
@@ -155,17 +161,9 @@ def _watch(config: Config, given: argparse.Namespace) -> int:
     configure(config.log.level, config.log.format)
     log = get_logger()
 
-    def reload() -> Config | None:
-        try:
-            fresh = _config(given)
-            _check_libraries(fresh)
-        except RefusedError as error:
-            log.error(
-                CONFIG_REJECTED,
-                problems=str(error).splitlines(),
-                hint="The old configuration stays in force.",
-            )
-            return None
+    def reload() -> Config:
+        fresh = _config(given)
+        _check_libraries(fresh)
         configure(fresh.log.level, fresh.log.format)
         return fresh
 

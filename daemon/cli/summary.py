@@ -7,9 +7,9 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from daemon.report.logging import escaped
 from daemon.report.observers import Observer
 from daemon.report.outcomes import Sums
-from daemon.report.terminal import escaped
 from lib.names import kind_of, sidecar_name
 
 if TYPE_CHECKING:

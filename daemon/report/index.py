@@ -11,7 +11,7 @@ import os
 import time
 from typing import TYPE_CHECKING, Any, Final
 
-from daemon.report.logging import INDEX_FAILED, INDEX_WRITTEN
+from daemon.report.events import INDEX_FAILED, INDEX_WRITTEN
 from daemon.report.observers import Observer
 from lib.errors import SidecarError, Unsafe
 from lib.files.atomic import ANY_NEW_FILE, AtomicFile, flush_directory
@@ -37,7 +37,7 @@ _LIMIT_BYTES: Final = 1 << 28
 _VALUE_CHARACTERS: Final = 200
 
 
-class Catalogue(Observer):
+class IndexWriter(Observer):
     """The indexes of some roots; use from one thread.  ``now`` is monotonic seconds."""
 
     def __init__(self, roots: Iterable[str], options: Options, log: Any) -> None:

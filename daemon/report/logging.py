@@ -17,7 +17,7 @@ import threading
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, Final
 
-from daemon.report.terminal import escaped
+from daemon.report.events import LOG_DROPPED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, MutableMapping
@@ -26,29 +26,6 @@ if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger, Processor
 
     from daemon.config.model import Level, LogFormat
-
-SERVICE_STARTED: Final = "service.started"
-SERVICE_READY: Final = "service.ready"
-SERVICE_STOPPING: Final = "service.stopping"
-SERVICE_STOPPED: Final = "service.stopped"
-CONFIG_RELOADED: Final = "config.reloaded"
-CONFIG_REJECTED: Final = "config.rejected"
-SWEEP_STARTED: Final = "sweep.started"
-SWEEP_FINISHED: Final = "sweep.finished"
-SIDECARS_WRITTEN: Final = "sidecars.written"
-SIDECAR_ADOPTED: Final = "sidecar.adopted"
-SIDECAR_KEPT: Final = "sidecar.kept"
-SOURCE_SKIPPED: Final = "source.skipped"
-SOURCE_FAILED: Final = "source.failed"
-SOURCE_RECOVERED: Final = "source.recovered"
-WATCH_DEGRADED: Final = "watch.degraded"
-WATCH_OVERFLOW: Final = "watch.overflow"
-WATCH_RESTORED: Final = "watch.restored"
-METADATA_UNREADABLE: Final = "metadata.unreadable"
-LOG_DROPPED: Final = "log.dropped"
-INDEX_WRITTEN: Final = "index.written"
-INDEX_FAILED: Final = "index.failed"
-METRICS_FAILED: Final = "metrics.failed"
 
 _STDERR: Final = 2
 _PATIENCE_MS: Final = 100
@@ -112,6 +89,17 @@ def is_journal(fd: int, environ: Mapping[str, str]) -> bool:
     except OSError:
         return False
     return environ.get("JOURNAL_STREAM") == f"{status.st_dev}:{status.st_ino}"
+
+
+def escaped(text: str) -> str:
+    r"""Show what a terminal would act upon, or could not show, as its escape; backslashes stay.
+
+    >>> print(escaped("a\x1b[2J\n\udcff é"))
+    a\x1b[2J\n\udcff é
+    """
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
 
 
 class Renderer:

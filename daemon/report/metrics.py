@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from daemon.config.validation import RefusedError
-from daemon.report.logging import METRICS_FAILED
+from daemon.report.events import METRICS_FAILED
 from daemon.report.observers import Observer
 from lib.names import KINDS
 
@@ -96,7 +96,7 @@ class Metrics(Observer):
         self._pending.set(status.pending)
         self._watching.set(status.mode == "watching" and not status.unheard)
         for state in _STATES:
-            self._troubled.labels(state).set(sum(trouble.state == state for trouble in status.troubles))
+            self._troubled.labels(state).set(status.counts.get(state, 0))
         now = datetime.fromisoformat(status.updated).timestamp()
         if status.last_sweep is not None and status.last_sweep is not self._last_sweep:
             self._last_sweep = status.last_sweep

@@ -52,9 +52,9 @@ def observers_of(config: Config, options: Options, version: str, log: Any) -> li
     """Make the observers that a configuration asks for."""
     observers: list[Observer] = []
     if config.index.enabled:
-        from daemon.report.index import Catalogue  # off by default, as are the metrics
+        from daemon.report.index import IndexWriter  # off by default, as are the metrics
 
-        observers.append(Catalogue(config.roots, options, log))
+        observers.append(IndexWriter(config.roots, options, log))
     if config.metrics.textfile is not None:
         from daemon.report.metrics import Metrics
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from daemon.report.logging import (
+from daemon.report.events import (
     METADATA_UNREADABLE,
     SIDECAR_ADOPTED,
     SIDECAR_KEPT,

@@ -1,14 +1,17 @@
-"""Tell systemd how the service is, sd_notify(3): one datagram a message, never an error, never a wait."""
+"""systemd: messages of the service to it, sd_notify(3), and what it knows of a unit that has failed."""
 
 from __future__ import annotations
 
 import os
 import socket
+import subprocess
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+_PATIENCE_SECONDS: Final = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,3 +58,32 @@ def watchdog_seconds(environ: Mapping[str, str] = os.environ, pid: int | None = 
     if not (microseconds.isascii() and microseconds.isdigit()):
         return None
     return int(microseconds) / 1_000_000 or None
+
+
+@dataclass(frozen=True, slots=True)
+class FailedUnit:
+    """A unit of the service that has failed, or that systemd starts again and again; ``user``: of a user."""
+
+    name: str
+    reason: str
+    user: bool = False
+
+
+def failed_unit(name: str = "generation-sidecars.service") -> FailedUnit | None:
+    """Return the system's unit, or else this user's, if it has failed; None without systemd."""
+    return next((unit for user in (False, True) if (unit := _failed_unit(name, user=user))), None)
+
+
+def _failed_unit(name: str, *, user: bool) -> FailedUnit | None:
+    wanted = "--property=ActiveState,SubState,Result,ExecMainStatus"
+    words = ["systemctl", *(["--user"] if user else []), "show", wanted, name]
+    try:
+        answer = subprocess.run(  # noqa: S603  # systemd's own program, with fixed words
+            words, capture_output=True, text=True, errors="replace", timeout=_PATIENCE_SECONDS, check=True
+        )
+    except (OSError, subprocess.SubprocessError):  # systemd does not run here, or not for this user
+        return None
+    fields = dict(line.partition("=")[::2] for line in answer.stdout.splitlines())
+    if fields.get("ActiveState") != "failed" and fields.get("SubState") != "auto-restart":
+        return None
+    return FailedUnit(name, f"{fields.get('Result', '')}, status {fields.get('ExecMainStatus', '')}", user)

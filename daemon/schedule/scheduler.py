@@ -11,8 +11,10 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from daemon.report.logging import SOURCE_RECOVERED
+from daemon.report.events import SOURCE_RECOVERED
 from daemon.report.outcomes import log_outcome, log_unstamped
+from daemon.report.status import SourceReport, iso
+from daemon.report.troubles import Reported, TroubleTable
 from daemon.schedule.queue import CAPACITY, ENDLESS, Queue, QueueEntry, Retries
 from daemon.schedule.readiness import seconds_to_wait, signature_of
 from daemon.workers.worker import TICK_SECONDS
@@ -78,8 +80,9 @@ class Scheduler:
         self.settle_seconds = settle_seconds
         self.clock = clock
         self.queue = Queue(retries, capacity)
-        self.settled: dict[Task, Known] = {}
-        self.retrying: dict[Task, Known] = {}
+        self.troubles = TroubleTable()
+        self.settled: Reported[Task, Known] = Reported(self.troubles, _report)
+        self.retrying: Reported[Task, Known] = Reported(self.troubles, _report)
         self.observers: list[Observer] = []
         self._attempts_limit = retries.attempts
         self._settled_limit = settled_limit
@@ -247,3 +250,9 @@ class Scheduler:
 
     def _log_recovered(self, task: Task, attempts: int) -> None:
         self._log.info(SOURCE_RECOVERED, source=task.path, attempts=attempts + 1)
+
+
+def _report(task: Task, known: Known) -> SourceReport | None:
+    if known.outcome.result == "fresh":
+        return None
+    return SourceReport(task.path, known.outcome.result, *known.outcome.reason_and_hint, iso(known.since))

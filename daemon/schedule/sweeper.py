@@ -8,9 +8,11 @@ import random
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from daemon.report.logging import SWEEP_FINISHED, SWEEP_STARTED
+from daemon.report.events import SWEEP_FINISHED, SWEEP_STARTED
 from daemon.report.observers import Observer
 from daemon.report.outcomes import Sums, log_trouble
+from daemon.report.status import SourceReport, iso
+from daemon.report.troubles import Reported, TroubleTable
 from lib.errors import Vanished
 from lib.names import kind_of
 from lib.sync.walk import Folder, Found, Step, Task, Trouble, look, walk
@@ -89,7 +91,8 @@ class Sweeper(Observer):
         self._branch: Iterator[Step] | None = None
         self._branch_is_known = False
         self.on_changed: Callable[[Found, float], None] = lambda _found, _now: None
-        self.problems: dict[str, PathFailure] = {}
+        self.troubles = TroubleTable()
+        self.problems: Reported[str, PathFailure] = Reported(self.troubles, _report)
         self.directories = 0
         self.sources = 0
         self.last: dict[str, int | float] | None = None
@@ -228,7 +231,8 @@ class Sweeper(Observer):
         self._patience_ends = now + _PATIENCE_SECONDS
         self._scheduler.forget(self._gone)
         self._gone.clear()
-        self.problems = self._problems
+        for path in self.problems.keys() - self._problems.keys():
+            self.problems.pop(path)
         self.directories = self._folders
         self.sources = self._sources
         for observer in self._scheduler.observers:
@@ -264,3 +268,7 @@ class Sweeper(Observer):
         elif self._scheduler.wants(step) or not step.is_fresh:
             self._scheduler.take(step, now)
         return True
+
+
+def _report(path: str, failure: PathFailure) -> SourceReport:
+    return SourceReport(path, "failed", failure.error.reason, failure.error.hint, iso(failure.since))

@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from daemon.report.logging import WATCH_DEGRADED, WATCH_RESTORED
+from daemon.report.events import WATCH_DEGRADED, WATCH_RESTORED
 from daemon.watch.health import Announcements
 from daemon.watch.mounts import mounts_of, shared_kind
 

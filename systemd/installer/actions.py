@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -27,16 +28,26 @@ _SOURCES = (
     "daemon",
     "systemd/man",
 )
+_MISSING = re.compile(r"No matching distribution found for (\S+)")
+_OFFLINE = re.compile(
+    r"name resolution|[Nn]etwork is unreachable|NewConnectionError|ConnectTimeout|ProxyError"
+)
 _EXTRAS = "[metrics]"  # a key of the configuration asks for it, and who sets it should not have to install
 _PATIENCE_SECONDS = 420  # more than the unit's TimeoutStartSec and the stop of an older version before it
 
 
-class Failed(Exception):  # noqa: N818  # it is the end of a story, told by its message
-    """A step failed; the message says which and what its program said."""
+class Failed(Exception):  # noqa: N818  # not an error of this program
+    """A step failed; ``output`` is what its program said, if there was one."""
+
+    def __init__(self, reason: str, output: str = "") -> None:
+        super().__init__(f"{reason}:\n{output}" if output else reason)
+        self.output = output
 
 
 class Action:
     """One step: ``str`` says it, :meth:`do` carries it out and raises :class:`Failed` or ``OSError``."""
+
+    changes = True
 
     def do(self) -> None:
         """Carry it out."""
@@ -63,12 +74,18 @@ class Build(Action):
             with tempfile.TemporaryDirectory() as copy:
                 copy_sources(self.clone, Path(copy))
                 run(self.python.executable, "-I", "-m", "venv", str(self.target))
-                run(str(self.target / "bin/python"), "-I", "-m", *self._pip(), copy + _EXTRAS)
+                self._install(copy + _EXTRAS)
                 self._write_completions()
             (self.target / COMPLETE).touch()
         except BaseException:
             shutil.rmtree(self.target, ignore_errors=True)
             raise
+
+    def _install(self, what: str) -> None:
+        try:
+            run(str(self.target / "bin/python"), "-I", "-m", *self._pip(), what)
+        except Failed as failed:
+            raise Failed(_pip_failure(failed.output, self.wheels) or str(failed)) from None
 
     def _write_completions(self) -> None:
         for program in PROGRAMS:
@@ -81,6 +98,17 @@ class Build(Action):
     def _pip(self) -> list[str]:
         offline = ["--no-index", "--find-links", self.wheels] if self.wheels else []
         return ["pip", "install", "--quiet", "--no-input", "--disable-pip-version-check", *offline]
+
+
+def _pip_failure(output: str, wheels: str | None) -> str:
+    """Return one sentence for packages that cannot be had; pip says it many times over. Else nothing."""
+    missing = _MISSING.findall(output)
+    if not missing and not _OFFLINE.search(output):
+        return ""
+    what = f"{missing[-1]} is" if missing else "packages are"
+    if wheels:
+        return f"{what} not in {wheels}: fill it as systemd/README.md says, on a machine with this Python."
+    return f"{what} not to be had from the network: take the packages from a directory with --wheels DIR."
 
 
 @dataclass(frozen=True)
@@ -171,6 +199,20 @@ class Command(Action):
         run(*self.words)
 
 
+@dataclass(frozen=True)
+class CheckConfig(Command):
+    """Check the configuration in place, which a later start would refuse; changes nothing."""
+
+    changes = False
+
+    def do(self) -> None:
+        """Run the check; a failure has the problems, each with the file's name."""
+        try:
+            run(*self.words)
+        except Failed as failed:
+            raise Failed("The configuration is rejected", failed.output or str(failed)) from None
+
+
 def run(*words: str) -> str:
     """Run a program, and return what it said; raise :class:`Failed` with that when it failed."""
     environment = {**os.environ, "PYTHONNOUSERSITE": "1"}
@@ -188,7 +230,7 @@ def run(*words: str) -> str:
     except (OSError, subprocess.SubprocessError) as error:
         raise Failed(f"{' '.join(words)}: {error}") from error
     if answer.returncode:
-        raise Failed(f"{' '.join(words)} ended with status {answer.returncode}:\n{answer.stdout}")
+        raise Failed(f"{' '.join(words)} ended with status {answer.returncode}", answer.stdout)
     return answer.stdout
 
 

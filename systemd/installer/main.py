@@ -62,9 +62,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--experiments", nargs="+", action="extend", metavar="DIR", help="what to watch; may be several"
     )
-    parser.add_argument("--user", help="who runs the service: whoever may write there")
+    parser.add_argument("--user", help="who runs the service: a user who may write there")
     parser.add_argument("--group", help="the group it runs in (default: the user's own)")
-    parser.add_argument("--config", metavar="FILE", help="install this configuration, not the example's")
+    parser.add_argument(
+        "--config", metavar="FILE", help="install this configuration, without roots, instead of the example's"
+    )
     parser.add_argument("--python", metavar="FILE", help="the Python to build with (default: the system's)")
     parser.add_argument("--wheels", metavar="DIR", help="take packages from here, not from the network")
     parser.add_argument("--uninstall", action="store_true", help="remove all but the configuration")
@@ -82,14 +84,17 @@ def _run(given: argparse.Namespace) -> int:
     for problem in machine:
         _say(f"Note: {problem}")
     if not given.dry_run:
-        _say(_farewell(uninstalled=given.uninstall, changed=bool(actions)))
+        _say(_farewell(uninstalled=given.uninstall, changed=any(action.changes for action in actions)))
     return DONE
 
 
 def _install(planner: Planner, given: argparse.Namespace) -> list[Action]:
     wish, python = _checked(given)
     _say(f"{wish.user}:{wish.group}, {', '.join(wish.directories)}, {python}")
-    return planner.install(wish, python)
+    actions = planner.install(wish, python)
+    for line in planner.differences(wish):
+        _say(line)
+    return actions
 
 
 def _checked(given: argparse.Namespace) -> tuple[Wish, pythons.Interpreter]:
@@ -146,7 +151,7 @@ def _carry_out(actions: list[Action], *, dry_run: bool) -> None:
         _say(f"{'would ' if dry_run else ''}{action}")
         if not dry_run:
             action.do()
-    if not actions:
+    if not any(action.changes for action in actions):
         _say("Nothing is to be changed.")
 
 

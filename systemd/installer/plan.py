@@ -9,9 +9,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from installer.actions import COMPLETE, Action, Build, Command, Directory, Link, Remove, Write, source_files
+from installer.actions import (
+    COMPLETE,
+    Action,
+    Build,
+    CheckConfig,
+    Command,
+    Directory,
+    Link,
+    Remove,
+    Write,
+    source_files,
+)
 from installer.places import CLONE, SLICE, UNITS, Places, Refused, Wish
-from installer.unitfile import config_text, drop_in
+from installer.unitfile import config_text, differences, drop_in, sets_roots
 
 if TYPE_CHECKING:
     from installer.pythons import Interpreter
@@ -34,9 +45,14 @@ class Planner:
         units = self._units(wish, python)
         links = self._links(environment.name)
         changes: list[Action] = [*build, *roots, *config, *units, *links]
-        checked = [self._check_config(environment, wish)] if changes else []
+        checked = [self._check_config(environment, wish)]
         start = self._start(restart=bool(changes), reload=bool(units))
         return [*build, *roots, *config, *checked, *units, *links, *start, *self._leftovers(environment.name)]
+
+    def differences(self, wish: Wish) -> list[str]:
+        """Say what an installation that is there does otherwise than wished."""
+        text = _content(self.places.drop_in(UNITS[0]))
+        return [] if text is None else differences(text, wish)
 
     def uninstall(self) -> list[Action]:
         """Plan the removal of everything but the configuration; files of others at our places stay."""
@@ -66,6 +82,11 @@ class Planner:
             text = config_text((self.clone / "config.example.toml").read_text(encoding="utf-8"))
             return [] if path.exists() else [Write(path, text)]
         text = Path(wish.config).read_text(encoding="utf-8")
+        if sets_roots(text):
+            raise Refused(
+                f"{wish.config} sets roots, which the service does not use: its sandbox has to know the "
+                "directories, so they are named with --experiments. Remove roots from the file."
+            )
         if not path.exists():
             return [Write(path, text)]
         if path.read_text(encoding="utf-8") != text:
@@ -92,7 +113,7 @@ class Planner:
     def _check_config(self, environment: Path, wish: Wish) -> Action:
         python, config = str(environment / "bin/python"), str(self.places.config)
         words = (python, "-I", "-m", "daemon", "--check-config", "--config", config, "--", *wish.directories)
-        return Command(words, f"check {config}")
+        return CheckConfig(words, f"check {config}")
 
     def _start(self, *, restart: bool, reload: bool) -> list[Action]:
         actions: list[Action] = []

@@ -14,6 +14,8 @@ _COMMANDS = {
     UNITS[1]: f"{_PYTHON} --backfill --config {_CONFIG} --",
 }
 _ROOTS = re.compile(r"(?m)^roots = .*$")
+_SETS_ROOTS = re.compile(r"""(?m)^[ \t]*(roots|"roots"|'roots')[ \t]*=""")
+_TABLE = re.compile(r"(?m)^[ \t]*\[")
 
 
 def quoted(word: str, *, for_command: bool = False) -> str:
@@ -63,3 +65,21 @@ def config_text(example: str) -> str:
         "# them; this key counts only for commands that are given this file by hand.\n# "
     )
     return _ROOTS.sub(lambda found: note + found.group(), example, count=1)
+
+
+def sets_roots(config: str) -> bool:
+    """Tell whether a configuration sets the directories, which is a key before its first table."""
+    return _SETS_ROOTS.search(_TABLE.split(config, maxsplit=1)[0]) is not None
+
+
+def differences(text: str, wish: Wish) -> list[str]:
+    """Say what changes for the user of a drop-in that is replaced: directories, user and group."""
+    before = re.findall(r"(?m)^BindPaths=(.*)$", text)
+    wished = [quoted(path) for path in wish.directories]
+    lines = [f"no longer watched: {path}; its sidecars stay" for path in before if path not in wished]
+    lines += [f"newly watched: {path}" for path in wished if path not in before]
+    for key, value in (("User", wish.user), ("Group", wish.group)):
+        old = re.findall(rf"(?m)^{key}=(.*)$", text)
+        if old and old[-1] != value:
+            lines.append(f"{key.lower()}: {value} instead of {old[-1]}; files made so far keep theirs")
+    return lines

@@ -9,13 +9,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 from doubles import FakeWatch, Log, moody_pool
 from support import SECOND_NS, freeze, save
 
 from daemon import service as module
 from daemon.config.model import Config, Index, Metrics, Sidecars, Watch, Work
-from daemon.report import status
+from daemon.config.validation import RefusedError
+from daemon.report.status_file import own_directories, read
 from daemon.service import Service
 from daemon.watch.protocol import Hint
 from daemon.watch.roots import Root
@@ -24,6 +26,8 @@ from lib.render.index import INDEX_NAME, parse
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from daemon.report.status import Status
 
 
 class House:
@@ -43,9 +47,14 @@ class House:
             version="1",
             log=self.log,
             make_watch=self._watch,
-            reload=lambda: self.fresh,
+            reload=self._reload,
             **more,
         )
+
+    def _reload(self) -> Config:
+        if self.fresh is None:
+            raise RefusedError("c.toml: work.jobs: found 0")
+        return self.fresh
 
     def _watch(self, roots: list[str]) -> FakeWatch:
         self.watches.append(FakeWatch(roots))
@@ -81,10 +90,11 @@ class House:
         """Have a hint arrive."""
         self.watches[-1].feed(Hint(kind, str(path)))
 
-    def status(self) -> status.Status:
+    def status(self) -> Status:
         """Read the status file."""
-        [found] = status.read(status.runtime_directory())
-        return found
+        self.turn_until(lambda: read(own_directories()[0]))
+        [found] = read(own_directories()[0])
+        return found.status
 
 
 @pytest.fixture
@@ -256,6 +266,35 @@ def test_a_rejected_reload_changes_nothing(house: House) -> None:
     assert len(house.watches) == 1
 
 
+def test_a_rejected_configuration_is_reported_until_one_is_accepted(house: House) -> None:
+    """`systemctl reload` has long returned when somebody asks what is in force."""
+    house.open()
+    os.kill(os.getpid(), signal.SIGHUP)
+    house.turn_until(lambda: house.status().rejected == ("c.toml: work.jobs: found 0",))
+    [event] = house.log.of("config.rejected")
+    assert event["problems"] == ["c.toml: work.jobs: found 0"]
+    house.fresh = house.config
+    os.kill(os.getpid(), signal.SIGHUP)
+    house.turn_until(lambda: house.status().rejected == ())
+
+
+def test_totals_count_from_the_start_over_every_sweep(house: House) -> None:
+    """Sidecars that were made, adopted or kept; sources that failed, once however often they are retried."""
+    source, broken = house.put(), house.root / "broken_completions.npy"
+    save(house.root / "ids_completions.npy", np.array([1, 2]), time_ns=SECOND_NS)
+    broken.write_bytes(b"nonsense that is no array" * 9)
+    os.utime(broken, (1.0, 1.0))
+    house.open()
+    source.with_suffix(".json").write_text("edited")
+    house.service._sweeper.ask()
+    wanted = {"rendered": 2, "adopted": 0, "kept": 1, "failed": 1, "skipped": 1}
+    house.turn_until(lambda: house.status().totals == wanted)
+    house.fresh = house.config
+    os.kill(os.getpid(), signal.SIGHUP)
+    house.turn_until(lambda: "config.reloaded" in house.log.names and house.is_quiet)
+    assert house.service._reporter.totals["rendered"] == 2
+
+
 def test_a_reload_may_change_the_roots(house: House, tmp_path: Path) -> None:
     """One stays, one goes and is free for others, one comes and is swept."""
     kept, gone, came = (tmp_path / name for name in ("root", "gone", "came"))
@@ -322,7 +361,10 @@ def test_two_names_of_a_root_are_told_as_that(house: House, tmp_path: Path, inne
     service = house.make()
     assert service.run() == 1
     relation = "lies inside" if inner else "is the same directory as"
-    reasons = [house.log.of(name)[-1]["reason"] for name in ("config.rejected", "service.stopped")]
+    reasons = [
+        *house.log.of("config.rejected")[-1]["problems"],
+        house.log.of("service.stopped")[-1]["reason"],
+    ]
     assert reasons == [f"{link} {relation} {house.root}"] * 2
     assert not is_locked_by(Root(str(house.root)))
 

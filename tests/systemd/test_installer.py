@@ -17,7 +17,19 @@ REPOSITORY = Path(__file__).parents[2]
 sys.path.insert(0, str(REPOSITORY / "systemd"))
 
 from installer import checks, pythons  # noqa: E402  # lies in systemd/, which is no package
-from installer.actions import COMPLETE, Build, Command, Failed, Link, Remove, Write, run  # noqa: E402
+from installer.actions import (  # noqa: E402
+    COMPLETE,
+    Action,
+    Build,
+    CheckConfig,
+    Command,
+    Failed,
+    Link,
+    Remove,
+    Write,
+    run,
+    source_files,
+)
 from installer.places import Places, Refused, Wish  # noqa: E402
 from installer.plan import Planner  # noqa: E402
 from installer.pythons import Interpreter  # noqa: E402
@@ -47,7 +59,12 @@ def installed(places: Places, wish: Wish = WISH) -> None:
         (wants / UNIT).symlink_to(f"../{UNIT}")
 
 
-def words_of(actions: list[object]) -> str:
+def changes_of(actions: list[Action]) -> list[Action]:
+    """Leave out what only checks."""
+    return [action for action in actions if action.changes]
+
+
+def words_of(actions: list[Action]) -> str:
     """Say a plan in words."""
     return "\n".join(map(str, actions))
 
@@ -67,15 +84,15 @@ def test_a_new_machine_gets_everything_in_an_order_that_never_breaks(tmp_path: P
 
 
 def test_a_second_installation_has_nothing_to_do(tmp_path: Path) -> None:
-    """With everything in place and the service running the plan is empty."""
+    """With everything in place and the service running nothing is changed."""
     installed(Places(tmp_path))
-    assert Planner(Places(tmp_path), active=True).install(WISH, PYTHON) == []
+    assert changes_of(Planner(Places(tmp_path), active=True).install(WISH, PYTHON)) == []
 
 
 def test_a_stopped_service_is_only_started(tmp_path: Path) -> None:
     """Nothing is written again."""
     installed(Places(tmp_path))
-    said = words_of(Planner(Places(tmp_path), active=False).install(WISH, PYTHON))
+    said = words_of(changes_of(Planner(Places(tmp_path), active=False).install(WISH, PYTHON)))
     assert said == "start the service and wait until it is ready"
 
 
@@ -84,7 +101,7 @@ def test_another_version_is_built_beside_the_old_one_which_goes_last(tmp_path: P
     installed(Places(tmp_path))
     actions = Planner(Places(tmp_path), active=True).install(WISH, replace(PYTHON, version=(3, 12, 0)))
     kinds = [type(action) for action in actions]
-    assert kinds == [Build, Command, Link, Command, Remove]
+    assert kinds == [Build, CheckConfig, Link, Command, Remove]
     assert "restart" in actions[3].words
 
 
@@ -109,13 +126,89 @@ def test_an_edited_configuration_stays(tmp_path: Path) -> None:
     installed(places)
     places.config.write_text("[sidecars]\nlimit = 3\n")
     planner = Planner(places, active=True)
-    assert planner.install(WISH, PYTHON) == []
+    assert changes_of(planner.install(WISH, PYTHON)) == []
     mine = tmp_path / "mine.toml"
     mine.write_text("[sidecars]\nlimit = 4\n")
     with pytest.raises(Refused, match="never overwritten"):
         planner.install(replace(WISH, config=str(mine)), PYTHON)
     mine.write_text("[sidecars]\nlimit = 3\n")
-    assert planner.install(replace(WISH, config=str(mine)), PYTHON) == []
+    assert changes_of(planner.install(replace(WISH, config=str(mine)), PYTHON)) == []
+
+
+def test_the_configuration_in_place_is_checked_every_time(tmp_path: Path) -> None:
+    """One that would be refused at the next start is not called fine because nothing else is to be done."""
+    installed(Places(tmp_path))
+    [check] = Planner(Places(tmp_path), active=True).install(WISH, PYTHON)
+    assert isinstance(check, CheckConfig)
+    refused = CheckConfig(("sh", "-c", "echo 'c.toml: work.jobs: found 0'; exit 2"), "check c.toml")
+    with pytest.raises(Failed, match=r"^The configuration is rejected:\nc.toml: work.jobs: found 0$"):
+        refused.do()
+
+
+@pytest.mark.parametrize("line", ['roots = ["/a"]', '  "roots"=[', "[sidecars]\nroots = 1"])
+def test_a_given_configuration_with_roots_is_refused(line: str, tmp_path: Path) -> None:
+    """It would be silently ignored: the sandbox gets its directories from --experiments."""
+    mine = tmp_path / "mine.toml"
+    mine.write_text(f"# roots = []\n{line}\n")
+    planner, wish = Planner(Places(tmp_path), active=False), replace(WISH, config=str(mine))
+    if line.startswith("["):  # a mistake that --check-config names
+        planner.install(wish, PYTHON)
+        return
+    with pytest.raises(Refused, match="sets roots"):
+        planner.install(wish, PYTHON)
+
+
+def test_what_changes_for_people_is_said(tmp_path: Path) -> None:
+    """A directory that is no longer watched, one that is, and who runs the service."""
+    planner = Planner(Places(tmp_path), active=True)
+    assert planner.differences(WISH) == []
+    installed(Places(tmp_path))
+    assert planner.differences(WISH) == []
+    assert planner.differences(Wish(("/data/other",), "bob", "crew")) == [
+        'no longer watched: "/data/experiments"; its sidecars stay',
+        'newly watched: "/data/other"',
+        "user: bob instead of alice; files made so far keep theirs",
+        "group: crew instead of lab; files made so far keep theirs",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("said", "wheels", "sentence"),
+    [
+        (
+            "WARNING: Retrying: NewConnectionError('Temporary failure in name resolution')\n" * 5
+            + "ERROR: No matching distribution found for setuptools>=77\n" * 2,
+            None,
+            (
+                "setuptools>=77 is not to be had from the network: take the packages from a directory with "
+                "--wheels DIR."
+            ),
+        ),
+        (
+            "ERROR: No matching distribution found for numpy",
+            "/w",
+            "numpy is not in /w: fill it as systemd/README.md says, on a machine with this Python.",
+        ),
+    ],
+)
+def test_without_the_packages_one_sentence_names_the_way_out(
+    said: str, wheels: str | None, sentence: str, tmp_path: Path
+) -> None:
+    """The output of pip, and of the pip that it runs, is a page long."""
+    python = tmp_path / "version/bin/python"
+    python.parent.mkdir(parents=True)
+    python.write_text(f"#!/bin/sh\ncat <<'END'\n{said}\nEND\nexit 1\n")
+    python.chmod(0o755)
+    with pytest.raises(Failed) as failed:
+        Build(tmp_path / "version", PYTHON, REPOSITORY, wheels)._install("x")
+    assert str(failed.value) == sentence
+
+
+def test_the_version_covers_every_file_of_the_program() -> None:
+    """An upgrade that changes only a sub-package is built, too."""
+    found = {str(path.relative_to(REPOSITORY)) for path in source_files(REPOSITORY)}
+    assert {"daemon/report/status.py", "lib/npy/header.py", "generation_sidecars.py"} <= found
+    assert not any("__pycache__" in name for name in found)
 
 
 def test_a_program_of_that_name_from_elsewhere_is_not_replaced(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 from doubles import FakePool, Log, sweep_once
 from support import save
 
-from daemon.report.index import Catalogue
+from daemon.report.index import IndexWriter
 from lib.options import Options
 from lib.render.index import INDEX_NAME, Entry, parse, render
 
@@ -38,7 +38,7 @@ class Shelf:
     def sweep(self) -> dict[str, int]:
         """Sweep; return what is not zero."""
         pool, options = FakePool(10), Options(count=True)
-        catalogue = Catalogue([str(self.root)], options, self.log)
+        catalogue = IndexWriter([str(self.root)], options, self.log)
         sums = sweep_once(self.root, self.log, pool=pool, observers=[catalogue], count=True)
         sums["failed"] += catalogue.finish()
         self.worked = pool.worked
@@ -171,7 +171,7 @@ def test_an_empty_tree_has_no_index(shelf: Shelf) -> None:
 
 def test_a_large_index_is_written_less_often(shelf: Shelf) -> None:
     """Soon after the first change, then after a rest."""
-    catalogue = Catalogue([str(shelf.root)], Options(), shelf.log)
+    catalogue = IndexWriter([str(shelf.root)], Options(), shelf.log)
     catalogue.end_walk(100.0)
     assert catalogue.next_due() == 101.0
     catalogue.write_if_due(100.9)

@@ -18,16 +18,9 @@ import pytest
 import structlog
 from structlog.testing import capture_logs
 
-from daemon.report import logging as log
-from daemon.report.logging import (
-    LOG_DROPPED,
-    SIDECARS_WRITTEN,
-    SOURCE_FAILED,
-    configure,
-    escaped,
-    get_logger,
-    is_journal,
-)
+from daemon.report import events
+from daemon.report.events import LOG_DROPPED, SIDECARS_WRITTEN, SOURCE_FAILED
+from daemon.report.logging import configure, escaped, get_logger, is_journal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -123,7 +116,7 @@ def test_events_can_be_tested_by_equality() -> None:
 
 def test_event_names_are_unique_and_dotted() -> None:
     """Scripts rely on them to the letter."""
-    names = [value for key, value in vars(log).items() if key.isupper() and isinstance(value, str)]
+    names = [value for key, value in vars(events).items() if key.isupper() and isinstance(value, str)]
     assert len(names) == len(set(names)) == 22
     assert all(name.count(".") == 1 and name.islower() for name in names)
 

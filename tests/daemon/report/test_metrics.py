@@ -12,7 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from daemon.config.validation import RefusedError
 from daemon.report.metrics import Metrics, require_library
-from daemon.report.status import Status, Trouble
+from daemon.report.status import Status
 from lib.outcome import Figures, Outcome, Verdict
 from lib.sync.walk import Task
 
@@ -64,7 +64,7 @@ def test_how_the_service_is_stands_in_gauges(tmp_path: Path) -> None:
             sources=7,
             pending=2,
             last_sweep={"rendered": 1, "seconds": 1.5},
-            troubles=(Trouble("a", "failed", "x"), Trouble("b", "failed", "x"), Trouble("c", "kept", "x")),
+            counts={"failed": 2, "kept": 1},
         )
     )
     found = {name.removeprefix("generation_sidecars_"): value for name, value in samples(path).items()}

@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from doubles import task_of
-from support import SECOND_NS, save, wait_for
+from support import SECOND_NS, is_running, save, wait_for
 
-from daemon.report.status import process_start
 from daemon.workers import worker as work
 from daemon.workers.worker import convert, prepare
 from lib.errors import Corrupt, ProgramFault, Vanished
@@ -230,6 +229,6 @@ def test_workers_end_with_a_service_that_is_killed(tmp_path: Path) -> None:
     with subprocess.Popen([sys.executable, "-c", textwrap.dedent(program)]) as service:
         wait_for(lambda: mark.exists() and mark.read_text("ascii"))
         worker = int(mark.read_text("ascii"))
-        assert process_start(worker)
+        assert is_running(worker)
         service.kill()
-    wait_for(lambda: process_start(worker) is None)
+    wait_for(lambda: not is_running(worker))

@@ -1,0 +1,331 @@
+"""Where a running service reports its state: a file that it rewrites, and that ``--status`` reads.
+
+Each service has a file of its own, ``<pid>.json``, in a private directory.  It holds a lock (flock) on the
+file that stands there as long as it lives, so that a file without one was left by a service that was killed.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import os
+import stat
+from contextlib import suppress
+from dataclasses import asdict, replace
+from datetime import datetime, timezone
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from daemon.report.status import NAME, Reading, SourceReport, Status, moment
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from daemon.report.troubles import TroubleTable
+
+_RUN: Final = Path("/run")
+_TMP: Final = Path("/tmp")  # noqa: S108  # a private directory is made in it, and refused when another made it
+_DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_READ: Final = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
+_CREATE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_OTHERS_WRITE: Final = stat.S_IWGRP | stat.S_IWOTH
+_LIMIT_BYTES: Final = 1 << 28
+_READS: Final = 10
+_STEP_ENTRIES: Final = 4000
+
+
+def own_directories(
+    environ: Mapping[str, str] = os.environ, *, run: Path = _RUN, tmp: Path = _TMP
+) -> tuple[Path, ...]:
+    """List where services of this user may put their files, whatever environment each was started in.
+
+    ``RUNTIME_DIRECTORY``, as systemd.exec(5) has it, is the only place when it is given.  Nothing is created.
+    """
+    if given := _given(environ):
+        return (given,)
+    uid = os.getuid()
+    session = environ.get("XDG_RUNTIME_DIR", "")
+    user = run / "user" / str(uid)
+    places = (
+        (Path(session, NAME), os.path.isabs(session) and _is_own(session)),  # `su` leaves another user's
+        (user / NAME, _is_own(user)),
+        (tmp / f"{NAME}-{uid}", True),
+    )
+    return tuple(dict.fromkeys(path for path, is_there in places if is_there))
+
+
+def _given(environ: Mapping[str, str]) -> Path | None:
+    first = environ.get("RUNTIME_DIRECTORY", "").partition(":")[0]  # several are joined
+    return Path(first) if os.path.isabs(first) else None
+
+
+def _is_own(path: str | Path) -> bool:
+    try:
+        return os.stat(path).st_uid == os.getuid()
+    except OSError:
+        return False
+
+
+class StatusFile:
+    """The file of one service, in the first of some directories that is, or can be made, private."""
+
+    def __init__(self, directory: int, pid: int) -> None:
+        self._directory = directory
+        self._name = f"{pid}.json"
+        self._temporary = f".{pid}.tmp"
+        self._file = -1
+
+    @classmethod
+    def open(cls, places: Iterable[Path], pid: int) -> StatusFile:
+        """Take possession, and clear what killed services left there.
+
+        :raises OSError: none of the directories can be used.
+        """
+        failure = OSError(errno.ENOENT, os.strerror(errno.ENOENT))
+        for place in places:
+            directory = _made_private(place)
+            if isinstance(directory, int):
+                _clear_dead(directory)
+                return cls(directory, pid)
+            failure = directory
+        raise failure
+
+    def write(self, status: Status, tables: Sequence[TroubleTable] = ()) -> None:
+        """Replace the file: a reader sees the old one or the new one.
+
+        :raises OSError: it cannot be written.
+        """
+        for _ in self.steps(status, tables):
+            pass
+
+    def steps(self, status: Status, tables: Sequence[TroubleTable] = ()) -> Iterator[None]:
+        """Replace the file in steps of a few milliseconds, however many sources the tables have now.
+
+        :raises OSError: it cannot be written.
+        """
+        pieces = _pieces(status, tables)
+        with suppress(FileNotFoundError):
+            os.unlink(self._temporary, dir_fd=self._directory)
+        file = os.open(self._temporary, _CREATE, 0o644, dir_fd=self._directory)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            for piece in pieces:
+                content = memoryview(piece.encode("ascii"))
+                while content:
+                    content = content[os.write(file, content) :]
+                yield
+            os.replace(self._temporary, self._name, src_dir_fd=self._directory, dst_dir_fd=self._directory)
+        except BaseException:
+            os.close(file)
+            raise
+        self._let_go()
+        self._file = file
+
+    def renew(self) -> None:
+        """Show that the service lives, where nothing else has changed: the file's time counts as an update.
+
+        :raises OSError: the file is no longer there.
+        """
+        os.stat(self._name, dir_fd=self._directory)
+        os.utime(self._file)
+
+    def close(self) -> None:
+        """Remove the file; may be called twice, never raises."""
+        for name in (self._name, self._temporary):
+            with suppress(OSError):
+                os.unlink(name, dir_fd=self._directory)
+        self._let_go()
+        if self._directory >= 0:
+            os.close(self._directory)
+            self._directory = -1
+
+    def _let_go(self) -> None:
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
+
+
+def _pieces(status: Status, tables: Sequence[TroubleTable]) -> Iterator[str]:
+    """Yield the status as JSON; the entries of the tables were encoded when they came."""
+    head = json.dumps({name: getattr(status, name) for name in Status.__slots__ if name != "troubles"})
+    troubles = [json.dumps(asdict(trouble)) for trouble in status.troubles]
+    troubles += (entry for table in tables for entry in table.entries())
+    groups = [group for table in tables for group in table.skipped()]
+    return chain(
+        [f'{head[:-1]}, "troubles": ['], _joined(troubles), ['], "skipped": ['], _grouped(groups), ["]}"]
+    )
+
+
+def _grouped(groups: Sequence[tuple[str, Sequence[str]]]) -> Iterator[str]:
+    for index, (head, files) in enumerate(groups):
+        yield f'{"," if index else ""}{head[:-1]}, "files": ['
+        yield from _joined(files)
+        yield "]}"
+
+
+def _joined(entries: Sequence[str]) -> Iterator[str]:
+    for start in range(0, len(entries), _STEP_ENTRIES):
+        yield ("," if start else "") + ",".join(entries[start : start + _STEP_ENTRIES])
+
+
+def _made_private(path: Path) -> int | OSError:
+    """Make a private directory where none is and open it, or return why that cannot be."""
+    try:
+        with suppress(FileExistsError):
+            os.mkdir(path, 0o700)
+        return _open_private(path)
+    except OSError as error:
+        return error
+
+
+def _open_private(path: Path) -> int:
+    """Open a directory that this user owns and nobody else can write in."""
+    directory = os.open(path, _DIRECTORY)
+    status = os.fstat(directory)
+    if status.st_uid == os.getuid() and not status.st_mode & _OTHERS_WRITE:
+        return directory
+    os.close(directory)
+    raise PermissionError(errno.EPERM, "belongs to or is open to another user", str(path))
+
+
+def _open_trusted(path: Path) -> int:
+    """Open a private directory, or one that only root can have put in its place, such as one in ``/run``."""
+    with suppress(PermissionError):
+        return _open_private(path)
+    parent = os.stat(path.parent)
+    if parent.st_uid != 0 or parent.st_mode & _OTHERS_WRITE:
+        raise PermissionError(errno.EPERM, "belongs to or is open to another user", str(path))
+    return os.open(path, _DIRECTORY)
+
+
+def _clear_dead(directory: int) -> None:
+    """Remove what services that were killed left."""
+    for name in os.listdir(directory):
+        descriptor = _opened(directory, name) if name.endswith((".json", ".tmp")) else None
+        if descriptor is None:
+            continue
+        if not _is_held(descriptor) and _is_same(descriptor, directory, name):
+            with suppress(OSError):
+                os.unlink(name, dir_fd=directory)
+        os.close(descriptor)
+
+
+def read(directory: Path) -> tuple[Reading, ...]:
+    """Read the files of all services in a directory, by pid; other files are passed over, never raises."""
+    try:
+        descriptor = _open_trusted(directory)
+    except OSError:
+        return ()
+    try:
+        names = [name for name in os.listdir(descriptor) if name.endswith(".json")]
+        found = [reading for name in names if (reading := _read_one(descriptor, name)) is not None]
+    except OSError:
+        return ()
+    finally:
+        os.close(descriptor)
+    return tuple(sorted(found, key=lambda reading: reading.status.pid))
+
+
+def read_all(
+    environ: Mapping[str, str] = os.environ, *, run: Path = _RUN, tmp: Path = _TMP
+) -> tuple[Reading, ...]:
+    """Read what this user's services report, and the system's when none of them is alive.
+
+    A service that died on roots that another one serves by now is left out.
+    """
+    found = [one for directory in own_directories(environ, run=run, tmp=tmp) for one in read(directory)]
+    if not _given(environ) and not any(one.is_alive for one in found):
+        found += (one for one in read(run / NAME) if one not in found)
+    served = {root for one in found if one.is_alive for root in one.status.roots}
+    return tuple(one for one in found if one.is_alive or not served.issuperset(one.status.roots))
+
+
+def _read_one(directory: int, name: str) -> Reading | None:
+    """Read one file; a service that replaces it meanwhile lets go of the one that was opened."""
+    for _ in range(_READS):
+        descriptor = _opened(directory, name)
+        if descriptor is None:
+            return None
+        with open(descriptor, "rb") as file:
+            is_alive = _is_held(descriptor)
+            status = _parsed(file.read(_LIMIT_BYTES), os.fstat(descriptor))
+            if is_alive or status is None or _is_same(descriptor, directory, name):
+                return None if status is None else Reading(status, is_alive)
+    return None
+
+
+def _opened(directory: int, name: str) -> int | None:
+    """Open a regular file, without following links and without waiting."""
+    try:
+        descriptor = os.open(name, _READ, dir_fd=directory)
+    except OSError:
+        return None
+    if stat.S_ISREG(os.fstat(descriptor).st_mode):
+        return descriptor
+    os.close(descriptor)
+    return None
+
+
+def _is_held(descriptor: int) -> bool:
+    """Tell whether a service holds the lock on its file."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    return False
+
+
+def _is_same(descriptor: int, directory: int, name: str) -> bool:
+    with suppress(OSError):
+        return os.path.samestat(os.fstat(descriptor), os.stat(name, dir_fd=directory, follow_symlinks=False))
+    return False
+
+
+def _parsed(content: bytes, found: os.stat_result) -> Status | None:
+    try:
+        raw = json.loads(content)
+        troubles = [SourceReport(**_texts(trouble)) for trouble in raw.get("troubles", ())]
+        for group in raw.get("skipped", ()):
+            reason, hint = str(group["reason"]), str(group["hint"])
+            troubles += (
+                SourceReport(str(path), "skipped", reason, hint, str(at)) for path, at in group["files"]
+            )
+        known = {name: raw[name] for name in Status.__slots__ if name in raw}
+        status = Status(**{**known, "troubles": tuple(troubles)})
+        updated = max(moment(status.updated), datetime.fromtimestamp(found.st_mtime, timezone.utc))
+        return _checked(replace(status, updated=updated.isoformat(timespec="seconds")))
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, ArithmeticError, RecursionError):
+        return None  # half a file, or another program's
+
+
+def _texts(raw: Mapping[str, Any]) -> dict[str, str]:
+    for when in filter(None, [raw.get("since")]):
+        moment(when)
+    return {name: str(raw[name]) for name in SourceReport.__slots__ if name in raw}
+
+
+def _checked(status: Status) -> Status:
+    """Return a status whose fields have their types; raise where one has not."""
+    moment(status.since)
+    return replace(
+        status,
+        pid=int(status.pid),
+        roots=tuple(map(os.fspath, status.roots)),
+        unusable={os.fspath(root): os.fspath(reason) for root, reason in status.unusable.items()},
+        rejected=tuple(map(os.fspath, status.rejected)),
+        unheard=os.fspath(status.unheard),
+        mode=os.fspath(status.mode),
+        directories=int(status.directories),
+        sources=int(status.sources),
+        pending=int(status.pending),
+        interval_seconds=float(status.interval_seconds),
+        last_sweep=None if status.last_sweep is None else _numbers(status.last_sweep),
+        totals=_numbers(status.totals),
+        counts=_numbers(status.counts),
+    )
+
+
+def _numbers(raw: Mapping[str, Any]) -> dict[str, Any]:
+    return {str(name): value for name, value in raw.items() if value + 0 == value}

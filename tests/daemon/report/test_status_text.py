@@ -1,0 +1,122 @@
+"""How the state of services reads for people."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from reports import FAILED, HOSTILE, KEPT, NOW, status
+
+from daemon.report.status import Reading, SourceReport
+from daemon.report.status_text import render_text
+from daemon.report.systemd import FailedUnit
+
+
+def text_of(**changes: object) -> str:
+    """Render the status of a service that is alive."""
+    return render_text([Reading(status(**changes))], NOW)
+
+
+def test_the_text_is_for_people() -> None:
+    """The whole of it, to the letter."""
+    skipped = [SourceReport(f"/exp/{name}.npy", "skipped", "it holds numbers", "Fine.") for name in "ab"]
+    told = text_of(
+        pid=77,
+        roots=("/exp", "/gone"),
+        unusable={"/gone": "missing"},
+        unheard="the kernel allows 8,192 watches",
+        rejected=("c.toml: work.jobs: found 0",),
+        directories=1234,
+        sources=90000,
+        last_sweep={"rendered": 1, "fresh": 89999, "failed": 1, "seconds": 2.345},
+        totals={"rendered": 1200, "adopted": 0, "kept": 1, "failed": 1, "skipped": 2},
+        troubles=(*skipped, FAILED, KEPT),
+    )
+    assert told == (
+        "generation-sidecars 0.1.0 (pid 77)\n"
+        "  root         /exp\n"
+        "  root         /gone  (missing)\n"
+        "  state        watching\n"
+        "  config       the last one was rejected, the one before it is in force:\n"
+        "  config       c.toml: work.jobs: found 0\n"
+        "  watch        not relied on, sweeps run more often: the kernel allows 8,192\n"
+        "               watches\n"
+        "  since        2026-11-23 08:48:00 UTC (3 h 11 min)\n"
+        "  updated      2026-11-23 11:59:58 UTC (2 s ago)\n"
+        "  directories  1,234\n"
+        "  sources      90,000\n"
+        "  pending      0\n"
+        "  last sweep   1 rendered, 89,999 fresh, 1 failed, 2.3 seconds\n"
+        "  since start  sidecars 1,200 rendered, 0 adopted, 1 kept; sources 1 failed, 2\n"
+        "               skipped\n"
+        "\n"
+        "1 failed, 1 kept, 2 skipped:\n"
+        "  failed   /exp/n1_completions.npy\n"
+        "           the disk is full (since 2026-11-23 11:00:00 UTC)\n"
+        "           Make room.\n"
+        "  kept     /exp/n1_completions.md\n"
+        "           was edited\n"
+        "  skipped  2: it holds numbers\n"
+        "           /exp/a.npy\n"
+        "           /exp/b.npy\n"
+    )
+
+
+def test_many_skipped_sources_are_counted_and_some_are_shown() -> None:
+    """A hundred thousand lines would hide the files that failed."""
+    skipped = [SourceReport(f"/exp/{number}.npy", "skipped", "it holds numbers") for number in range(5000)]
+    told = text_of(troubles=tuple(skipped))
+    assert "  skipped  5,000: it holds numbers\n" in told
+    assert told.count("/exp/") == 10
+    assert "… and 4,990 more: --status --json has them all\n" in told
+
+
+def test_a_dead_and_a_stuck_service_are_called_so() -> None:
+    """With the time of the last sign of life."""
+    died = render_text([Reading(status(), is_alive=False)], NOW)
+    assert "the service died at 2026-11-23 11:59:58 UTC" in died
+    late = render_text([Reading(status())], NOW + timedelta(days=1))
+    assert "has not updated since 2026-11-23 11:59:58 UTC" in late
+
+
+def test_no_service_is_said_in_words() -> None:
+    """An empty answer would look like a fault."""
+    assert render_text([], NOW).startswith("No service is running. Start one: ")
+
+
+@pytest.mark.parametrize(
+    ("user", "words"), [(False, "systemctl restart x.service"), (True, "systemctl --user ")]
+)
+def test_a_unit_that_failed_is_named_with_what_to_do(user: bool, words: str) -> None:
+    """Nothing runs, and the reason is in the journal."""
+    text = render_text([], NOW, FailedUnit("x.service", "exit-code, status 2", user))
+    assert text.startswith("x.service has failed (exit-code, status 2), and no service is running.\n")
+    assert f"journalctl {'--user ' if user else ''}-u x.service" in text
+    assert words in text.replace("\n", " ")
+
+
+def test_the_text_fits_eighty_columns_and_drives_no_terminal() -> None:
+    """Hostile names are escaped; only a path may be longer, so that it can be copied."""
+    bad = SourceReport("/" + "x y" * 50, "failed", "\x1b[2J why " * 20, "try \n" * 30)
+    odd = SourceReport(bad.path, "skipped", "\x1b[2J why " * 20)
+    text = text_of(
+        roots=(HOSTILE, "/b"),
+        troubles=(bad, odd),
+        last_sweep={"a\x1b": 1},
+        rejected=("\x1b[2J",),
+        totals={"\x1b": 1},
+    )
+    assert r"/exp/a\n\x1b[2J\udcff\u202e  b.npy" in text
+    assert all(line.isprintable() for line in text.splitlines())
+    assert all(len(line) <= 80 for line in text.splitlines() if bad.path not in line)
+    assert bad.path in text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(-5, "0 s"), (0, "0 s"), (61, "1 min 1 s"), (3600, "1 h"), (90_061, "1 d 1 h"), (86_400 * 400, "400 d")],
+)
+def test_spans_of_time_have_two_units(seconds: int, words: str) -> None:
+    """A clock that was set back gives no negative span."""
+    updated = (NOW - timedelta(seconds=seconds)).isoformat()
+    assert f"({words} ago)" in text_of(updated=updated)
