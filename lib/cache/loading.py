@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from lib.cache.values import read_metadata, read_values
 from lib.errors import Changed, SidecarError
-from lib.files.lock import SetLock, has_locks
+from lib.files.lock import SetLock
 from lib.files.reader import FileBytes, open_file, same_version, status_of
 from lib.names import METADATA_SUFFIX, SOURCE_SUFFIX
 
@@ -19,8 +19,6 @@ Cache = tuple[Any, Any, dict[str, Any]]
 
 _TRIES: Final = 400
 _PAUSE_SECONDS: Final = 0.005
-_STEADY_LOOKS: Final = 60
-"""Where there are no locks, files that do not carry one time must stay as they are for 0.3 s."""
 
 
 class Load:
@@ -35,8 +33,6 @@ class Load:
             f"{stem}_full_texts{SOURCE_SUFFIX}",
             stem + METADATA_SUFFIX,
         )
-        self._seen: list[os.stat_result] = []
-        self._steady_looks = 0
 
     def run(self) -> Cache | None:
         """Return ``(full_texts, completions, metadata)``, or None when there are no completions.
@@ -58,6 +54,8 @@ class Load:
                 if before is not None and now is not None and same_version(before, now):
                     raise
             time.sleep(_PAUSE_SECONDS)
+        if self._completions() is None:  # a save was killed, or hangs
+            return None
         raise Changed("it is being written all the time", path=self._names[0])
 
     def _open(self, stack: ExitStack) -> list[FileBytes] | None:
@@ -83,19 +81,13 @@ class Load:
         """Tell whether files that were opened one after the other, without the lock, are of one save.
 
         A saver removes the completions before it replaces the others: if the completions are still those
-        that were opened first, nothing was replaced.  Where there are no locks, several savers may be at
-        work; each gives its files one time.
+        that were opened first, nothing was replaced.
         """
         for name, file in zip(reversed(self._names), reversed(files), strict=True):
             now = status_of(self._directory, name, follow=True)
             if now is None or not same_version(now, file.status):
                 return False
-        statuses = [file.status for file in files]
-        if len({status.st_mtime_ns for status in statuses}) == 1 or has_locks(files[0].descriptor):
-            return True
-        same = len(self._seen) == len(statuses) and all(map(same_version, self._seen, statuses))
-        self._seen, self._steady_looks = statuses, self._steady_looks + 1 if same else 0
-        return self._steady_looks >= _STEADY_LOOKS
+        return True
 
 
 def _read(names: tuple[str, str, str], files: list[FileBytes]) -> Cache:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import errno
-import secrets
-import time
 from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING, Final
@@ -12,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from lib.cache.staging import Stage, write_array
 from lib.errors import Interrupted, SidecarError, Storage
 from lib.files.lock import SetLock
-from lib.files.reader import status_of, storage_error
+from lib.files.reader import storage_error
 from lib.files.replacing import Replacement, empty_in_place, replace_together, write_in_place
 from lib.names import KINDS, METADATA_SUFFIX, SOURCE_SUFFIX, Kind, sidecar_name
 from lib.render.page import Page
@@ -26,9 +24,6 @@ if TYPE_CHECKING:
 
 _FULL_OR_FAULTY: Final = frozenset({errno.EIO, errno.ENOSPC, errno.EDQUOT})
 _ORDER: Final[tuple[Kind, ...]] = ("full_texts", "completions")
-_TRIES_WITHOUT_LOCKS: Final = 50
-_LONGEST_PAUSE_MILLISECONDS: Final = 50
-_TIME_SPREAD_NS: Final = 4_000_000
 _PAGE_METADATA_LIMIT: Final = 16 << 20
 _NOT_RENAMED: Final = "the directory does not let files be renamed"
 
@@ -61,9 +56,8 @@ class Save:
         :raises Interrupted: the save was stopped; the old cache is as it was.
         """
         with self._lock() as lock:
-            has_locks = lock.is_held
-            can_rename = lock.release()
-        if can_rename and self._saved_by_renaming(has_locks=has_locks):
+            can_rename = lock.release()  # what cannot be removed cannot be renamed
+        if can_rename and self._saved_by_renaming():
             return self._warnings
         self._warnings = []
         self._save_in_place()
@@ -72,14 +66,11 @@ class Save:
     def _lock(self) -> SetLock:
         return SetLock(self._directory, self._stem, exclusive=True, stopped=self._stopped)
 
-    def _saved_by_renaming(self, *, has_locks: bool) -> bool:
+    def _saved_by_renaming(self) -> bool:
         """Stage and rename all files; False when the system does not allow it here."""
         try:
-            for _ in range(_TRIES_WITHOUT_LOCKS):
-                self._warnings = []
-                if self._staged_and_renamed(has_locks=has_locks):
-                    break
-                time.sleep(secrets.randbelow(_LONGEST_PAUSE_MILLISECONDS) / 1000)
+            with ExitStack() as stack:
+                self._stage_and_rename(Stage(self._directory, stack, self._stopped))
         except Interrupted:
             raise
         except SidecarError as error:
@@ -88,25 +79,16 @@ class Save:
             return False
         return True
 
-    def _staged_and_renamed(self, *, has_locks: bool) -> bool:
-        """Save all files once; False if another process did the same meanwhile, where there are no locks."""
-        with ExitStack() as stack:
-            stage = Stage(self._directory, stack, self._stopped)
-            metadata = self._staged_metadata(stage)
-            arrays = {kind: stage.array(self._array_names[kind], self._arrays[kind]) for kind in _ORDER}
-            if not has_locks:
-                _mark_as_one([file for file in (metadata, *arrays.values()) if file is not None])
-            replacements = [Replacement(self._metadata_name, metadata, needed=True)]
-            for kind, array in arrays.items():
-                replacements += self._staged_sidecars(stage, kind, array, metadata)
-                replacements.append(Replacement(self._array_names[kind], array, needed=True))
-            identities = [
-                (item.name, item.file.identity()) for item in replacements if item.needed and item.file
-            ]
-            with self._lock():
-                failures = replace_together(self._directory, replacements)
-            self._warnings += [_warning(name, error) for name, error in failures]
-            return has_locks or all(self._is_still(*identity) for identity in identities)
+    def _stage_and_rename(self, stage: Stage) -> None:
+        metadata = self._staged_metadata(stage)
+        arrays = {kind: stage.array(self._array_names[kind], self._arrays[kind]) for kind in _ORDER}
+        replacements = [Replacement(self._metadata_name, metadata, needed=True)]
+        for kind, array in arrays.items():
+            replacements += self._staged_sidecars(stage, kind, array, metadata)
+            replacements.append(Replacement(self._array_names[kind], array, needed=True))
+        with self._lock():
+            failures = replace_together(self._directory, replacements)
+        self._warnings += [_warning(name, error) for name, error in failures]
 
     def _staged_metadata(self, stage: Stage) -> AtomicFile | None:
         try:
@@ -135,10 +117,6 @@ class Save:
             Replacement(sidecar_name(name, fmt), sidecar, needed=False) for fmt, sidecar in sidecars.items()
         ]
 
-    def _is_still(self, name: str, identity: tuple[int, int]) -> bool:
-        status = status_of(self._directory, name)
-        return status is not None and (status.st_dev, status.st_ino) == identity
-
     def _save_in_place(self) -> None:
         """Write as numpy does, onto the files themselves; the completions have no bytes until the end."""
         with self._lock():
@@ -153,13 +131,6 @@ class Save:
                 name, array = self._array_names[kind], self._arrays[kind]
                 write_in_place(self._directory, name, partial(write_array, array))
                 self._warnings.append(_warning(name, Storage(_NOT_RENAMED), "its sidecars were"))
-
-
-def _mark_as_one(files: list[AtomicFile]) -> None:
-    """Give files one time that no other save has, so that loaders see that they belong together."""
-    stamp_ns = files[0].as_source().status.st_mtime_ns - secrets.randbelow(_TIME_SPREAD_NS)
-    for file in files:
-        file.seal(None, stamp_ns)
 
 
 def _is_full_or_faulty(error: SidecarError) -> bool:

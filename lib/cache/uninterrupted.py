@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING, Generic, TypeVar
@@ -39,12 +40,15 @@ class _Run(Generic[Result]):
         self._may_begin.set()
         self._ended.wait()
 
-    def stop_and_wait(self, thread: threading.Thread) -> None:
-        """Wait until the work has stopped, or has come to its end, whatever else is raised meanwhile."""
-        self._is_stopped = True
+    def stop_and_wait(self) -> None:
+        """Wait until the work has stopped or has come to its end, whatever else is raised meanwhile."""
+        has_begun, self._is_stopped = self._may_begin.is_set(), True
         self._may_begin.set()
-        while thread.ident is not None and not self._ended.is_set():
-            with suppress(BaseException):  # the first one is raised, when the work has ended
+        if not has_begun:  # there may be no thread: it was interrupted while it was started
+            self._ended.wait(1)
+            return
+        while not self._ended.is_set():
+            with suppress(BaseException):  # the first exception is raised, when the work has ended
                 self._ended.wait()
 
     def result(self) -> Result:
@@ -57,17 +61,18 @@ def run_uninterrupted(work: Callable[[Callable[[], bool]], Result]) -> Result:
     """Do work in a thread of its own and return its result: handlers of signals run in the main thread only.
 
     When one raises (``KeyboardInterrupt``), the work is asked to stop, through the function that it is
-    given, and what was raised is raised here once it has.  Without a thread it is done in this one.
+    given, and what was raised is raised here once it has.  Where no thread can be started, it is done in
+    this one.
     """
     run = _Run(work)
-    thread = threading.Thread(target=run, name="save-generations")
     try:
-        thread.start()
-        run.begin_and_wait()
-    except BaseException as error:
-        if isinstance(error, RuntimeError) and thread.ident is None:  # no thread can be started
+        try:
+            # not threading.Thread, which cannot be interrupted safely while it starts
+            _thread.start_new_thread(run, ())
+        except RuntimeError:
             return work(never)
-        run.stop_and_wait(thread)
+        run.begin_and_wait()
+    except BaseException:
+        run.stop_and_wait()
         raise
-    thread.join()
     return run.result()

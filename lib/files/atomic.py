@@ -248,11 +248,16 @@ def _create(directory: int, mode: int) -> tuple[str, int]:
                 raise
             except OSError as error:
                 raise storage_error(error, "no file can be made in its directory") from error
-            if _lock(descriptor):
+            is_ours = False
+            try:
+                is_ours = _lock(descriptor)
+            finally:
+                if not is_ours:
+                    with contextlib.suppress(OSError):
+                        os.unlink(name, dir_fd=directory)
+                    os.close(descriptor)
+            if is_ours:
                 return name, descriptor
-            with contextlib.suppress(OSError):
-                os.unlink(name, dir_fd=directory)
-            os.close(descriptor)
     raise Passing(
         "no temporary name is free in its directory", hint="Look for thousands of .generation-sidecars files."
     )

@@ -2,7 +2,7 @@
 
 A waiting process may hold a lock on a file that its last holder has removed meanwhile, so it checks, once it
 has the lock, that the file still has its name.  The name is one that sweeps know, so they remove the file of
-a killed process.
+a killed process.  Where there are no locks, the process that made the file is its holder.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 _FLAGS: Final = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _NOT_NOW: Final = frozenset({errno.EWOULDBLOCK, errno.EACCES, errno.ENOENT, errno.ESTALE})
 _ANY_NEW_FILE: Final = 0o666
-WAIT_SECONDS: Final = 60.0
-"""A holder keeps the lock for milliseconds; after this long it hangs, and the others go on without it."""
+WAIT_SECONDS: Final = 20.0
+"""A holder keeps the lock for milliseconds; after this long it hangs or is dead, and a saver takes over."""
 _PAUSE_SECONDS: Final = 0.005
 
 
@@ -40,21 +40,11 @@ def never() -> bool:
     return False
 
 
-def has_locks(descriptor: int) -> bool:
-    """Tell whether an open file can be locked where it is."""
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        fcntl.flock(descriptor, fcntl.LOCK_UN)
-    except OSError as error:
-        return error.errno in _NOT_NOW
-    return True
-
-
 class SetLock:
     """The lock of one cache, shared by loaders or exclusive for a saver; use it in a ``with`` statement.
 
-    ``is_held`` is False where there are no locks, where the lock cannot be made or opened, after a minute of
-    waiting, and for a loader while there is no saver.
+    ``is_held`` is False where the lock cannot be made or opened, after 20 s of waiting, and for a loader
+    while there is no saver, or no lock.
     """
 
     def __init__(
@@ -85,10 +75,14 @@ class SetLock:
     def __enter__(self) -> SetLock:  # noqa: PYI034 -- typing.Self is newer than Python 3.10
         for _ in range(self._tries):
             if self._attempt():
-                break
+                return self
             if self._stopped():
                 raise Interrupted("the save was stopped")
             time.sleep(_PAUSE_SECONDS)
+        if self._exclusive:  # its holder hangs, or was killed where there are no locks
+            with contextlib.suppress(OSError):
+                os.unlink(self._name, dir_fd=self._directory)
+            self._attempt()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -98,58 +92,65 @@ class SetLock:
         """Give it back; a saver removes its file.  False when the directory does not let files be removed."""
         if self._descriptor < 0:
             return True
-        removed = True
-        if self._exclusive:
-            try:
-                os.unlink(self._name, dir_fd=self._directory)
-            except FileNotFoundError:
-                pass
-            except OSError:
-                removed = False
         descriptor, self._descriptor = self._descriptor, -1
-        with contextlib.suppress(OSError):  # a child process may have inherited the descriptor
-            fcntl.flock(descriptor, fcntl.LOCK_UN)
-        os.close(descriptor)
-        return removed
+        try:
+            return not self._exclusive or self._removed()
+        finally:
+            try:  # a child process may have inherited the descriptor
+                fcntl.flock(descriptor, fcntl.LOCK_UN)
+            except OSError:
+                pass
+            finally:
+                os.close(descriptor)
+
+    def _removed(self) -> bool:
+        try:
+            os.unlink(self._name, dir_fd=self._directory)
+        except OSError as error:
+            return error.errno == errno.ENOENT
+        return True
 
     def _attempt(self) -> bool:
         """Try once; False when it is worth trying again."""
         try:
-            descriptor = self._open()
+            descriptor, is_new = self._open()
         except FileNotFoundError:  # removed between two looks; for a loader: nobody saves
             return not self._exclusive
         except OSError:
             return True
         try:
-            fcntl.flock(descriptor, (fcntl.LOCK_EX if self._exclusive else fcntl.LOCK_SH) | fcntl.LOCK_NB)
-            mine = os.fstat(descriptor)
-            named = os.stat(self._name, dir_fd=self._directory, follow_symlinks=False)
-            if stat.S_ISREG(mine.st_mode) and os.path.samestat(mine, named):
+            if self._locked(descriptor, is_new=is_new):
                 self._descriptor, descriptor = descriptor, -1
                 return True
         except OSError as error:
-            return self._is_hopeless(error)
+            return not self._exclusive and error.errno not in _NOT_NOW
+        except BaseException:
+            if is_new:
+                self._removed()
+            raise
         finally:
             if descriptor >= 0:
                 os.close(descriptor)
         return False
 
-    def _open(self) -> int:
+    def _locked(self, descriptor: int, *, is_new: bool) -> bool:
+        try:
+            fcntl.flock(descriptor, (fcntl.LOCK_EX if self._exclusive else fcntl.LOCK_SH) | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno in _NOT_NOW or not is_new:
+                raise
+        mine = os.fstat(descriptor)
+        named = os.stat(self._name, dir_fd=self._directory, follow_symlinks=False)
+        return stat.S_ISREG(mine.st_mode) and os.path.samestat(mine, named)
+
+    def _open(self) -> tuple[int, bool]:
+        """Return a descriptor, and whether the file was made now."""
         if not self._exclusive:
-            return os.open(self._name, os.O_RDONLY | _FLAGS, dir_fd=self._directory)
+            return os.open(self._name, os.O_RDONLY | _FLAGS, dir_fd=self._directory), False
         with contextlib.suppress(FileExistsError):
             flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | _FLAGS
-            return os.open(self._name, flags, _ANY_NEW_FILE, dir_fd=self._directory)
+            return os.open(self._name, flags, _ANY_NEW_FILE, dir_fd=self._directory), True
         try:  # NFS wants a writable descriptor for an exclusive lock
-            return os.open(self._name, os.O_RDWR | _FLAGS, dir_fd=self._directory)
+            return os.open(self._name, os.O_RDWR | _FLAGS, dir_fd=self._directory), False
         except PermissionError:
-            return os.open(self._name, os.O_RDONLY | _FLAGS, dir_fd=self._directory)
-
-    def _is_hopeless(self, error: OSError) -> bool:
-        """Tell a file system without locks from a lock that another process holds, or has just removed."""
-        if error.errno in _NOT_NOW:
-            return False
-        if self._exclusive:
-            with contextlib.suppress(OSError):
-                os.unlink(self._name, dir_fd=self._directory)
-        return True
+            return os.open(self._name, os.O_RDONLY | _FLAGS, dir_fd=self._directory), False

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO, Final
 
@@ -38,26 +39,29 @@ def replace_together(directory: int, replacements: Sequence[Replacement]) -> lis
 
     :raises SidecarError: one that is needed cannot be replaced; all that are needed are as they were.
     """
-    backups = []
-    try:
-        backups.append(Backup(directory, replacements[-1].name))
-        backups[0].take(move=True)
-        failed = _flushed(directory) if backups[0].is_taken else []
-        for replacement in replacements[:-1]:
-            if replacement.needed:
-                backups.append(Backup(directory, replacement.name))
-                backups[-1].take(move=replacement.file is None)
-            failed += _replaced(replacement)
-        failed += _flushed(directory)
-        failed += _replaced(replacements[-1])
-    except BaseException:
-        for backup in reversed(backups):
-            backup.restore()
-        raise
-    finally:
-        for backup in backups:
-            backup.discard()
+    with ExitStack() as stack:
+        backups: list[Backup] = []
+        try:
+            _take(directory, replacements[-1].name, backups, stack, move=True)
+            failed = _flushed(directory) if backups[0].is_taken else []
+            for replacement in replacements[:-1]:
+                if replacement.needed:
+                    _take(directory, replacement.name, backups, stack, move=replacement.file is None)
+                failed += _replaced(replacement)
+            failed += _flushed(directory)
+            failed += _replaced(replacements[-1])
+        except BaseException:
+            for backup in reversed(backups):
+                backup.restore()
+            raise
     return failed + _flushed(directory)
+
+
+def _take(directory: int, name: str, backups: list[Backup], stack: ExitStack, *, move: bool) -> None:
+    backup = Backup(directory, name)
+    stack.callback(backup.discard)
+    backups.append(backup)
+    backup.take(move=move)
 
 
 def _replaced(replacement: Replacement) -> list[tuple[str, SidecarError]]:
@@ -88,6 +92,7 @@ class Backup:
         self._kept = temporary_name()
         self._descriptor = -1
         self.is_taken = False
+        self._is_absent = False
 
     def take(self, *, move: bool) -> None:
         """Give the file a second name, or another one; nothing happens when there is no file.
@@ -100,7 +105,7 @@ class Backup:
                 os.rename(self._name, self._kept, src_dir_fd=self._directory, dst_dir_fd=self._directory)
             self.is_taken = True
         except FileNotFoundError:
-            pass
+            self._is_absent = True
         except OSError as error:
             raise storage_error(error, "cannot be replaced") from error
 
@@ -109,17 +114,20 @@ class Backup:
         with contextlib.suppress(OSError):
             if self.is_taken:
                 os.rename(self._kept, self._name, src_dir_fd=self._directory, dst_dir_fd=self._directory)
-            else:
+            elif self._is_absent:
                 os.unlink(self._name, dir_fd=self._directory)
 
     def discard(self) -> None:
         """Remove the hidden name."""
-        if self.is_taken:
-            with contextlib.suppress(OSError):
-                os.unlink(self._kept, dir_fd=self._directory)
         descriptor, self._descriptor = self._descriptor, -1
-        if descriptor >= 0:
-            os.close(descriptor)
+        try:
+            if self.is_taken:
+                os.unlink(self._kept, dir_fd=self._directory)
+        except OSError:  # restored, or it stays until the next sweep
+            pass
+        finally:
+            if descriptor >= 0:
+                os.close(descriptor)
 
     def _lock(self) -> None:
         """Lock the file as a live writer's temporary file: a sweep would take it for litter."""
