@@ -184,7 +184,7 @@ class Service:
             if not self._ignores(parts[-1:]):
                 self._sweeper.ask_branch(root.path, parts, now, self._scheduler.settle_seconds)
             return
-        if not parts:
+        if not parts or parts[-1].startswith("."):
             return
         for source in sources_concerned(parts[-1], pairs=self._scheduler.options.extras.pairs):
             task = Task(root.path, parts[:-1], source)

@@ -78,10 +78,10 @@ class Storage(Passing):
 class Interrupted(Passing):
     """Work was stopped between two blocks because the program is ending."""
 
-    hint_default = "The next sweep does it."
+    hint_default = "The same command does the rest; a service does it in its next sweep."
 
 
 class ProgramFault(Passing):
     """A part of the program could not be loaded: its package was replaced, say, or memory is short."""
 
-    hint_default = "If the package was updated, restart the service; it is tried again by itself."
+    hint_default = "If the package was updated, restart the service."

@@ -79,10 +79,15 @@ def log_outcome(
             source=task.path,
             kind=outcome.kind,
             reason=outcome.trouble,
-            hint=outcome.hint,
+            hint=outcome.hint if retry_seconds is None else with_retry(outcome.hint),
             attempt=attempt,
             retry_seconds=retry_seconds,
         )
+
+
+def with_retry(hint: str) -> str:
+    """Add to a hint that the work is retried: a service does that, a single sweep does not."""
+    return f"{hint} It is retried automatically.".lstrip()
 
 
 def log_unstamped(log: Any, task: Task, outcome: Outcome) -> None:

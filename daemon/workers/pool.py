@@ -333,7 +333,7 @@ def _not_started(error: Exception) -> SidecarError:
     words = "there is not enough memory" if short else getattr(error, "strerror", None) or str(error)
     return Passing(
         f"no worker could be started for it: {words}",
-        hint="The system is short of processes, open files or memory; it is tried again by itself.",
+        hint="The system is short of processes, open files or memory.",
     )
 
 

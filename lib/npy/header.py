@@ -27,6 +27,11 @@ EMPTY_ITEMS_LIMIT: Final = 1 << 20
 """So many items may take no bytes at all; more is a bomb (``<U0`` × 2**27 takes numpy a gigabyte)."""
 _STOP: Final = b"."
 """The last byte of every pickle."""
+_POINTERS: Final = {
+    b"version https://git-lfs.github.com/spec/": ("git-lfs", "git lfs pull"),
+    b"/annex/objects/": ("git-annex", "git annex get"),
+}
+"""How a file begins that stands for an array which is stored elsewhere."""
 _LENGTH_BYTES: Final = {(1, 0): 2, (2, 0): 4, (3, 0): 4}
 _PAIR: Final = re.compile(r"\s*'(\w{1,32})'\s*:\s*('[^'\\]{0,64}'|True|False|\([0-9L,\s]*\)|\[)\s*,?")
 _TEXT_DTYPE: Final = re.compile(r"[<>|=]?([US])([0-9]{1,25})")
@@ -85,7 +90,7 @@ def read_header(source: Bytes, *, numbers: bool = False) -> Header:
 def _header_text(source: Bytes) -> tuple[str, int]:
     start = source.read_at(0, 12)
     if not MAGIC.startswith(start[:6]):
-        raise Corrupt("it does not begin like an .npy file")
+        raise _not_an_array(source)
     if len(start) < 12:
         raise Unfinished(f"it ends after {len(start)} bytes, inside its header")
     version = (start[6], start[7])
@@ -102,6 +107,17 @@ def _header_text(source: Bytes) -> tuple[str, int]:
         return raw.decode("utf-8" if version == (3, 0) else "latin-1"), 8 + width + length
     except UnicodeDecodeError:
         raise Corrupt("its header is not UTF-8") from None
+
+
+def _not_an_array(source: Bytes) -> Corrupt:
+    """Return why a file does not begin like an array, which may be stored elsewhere."""
+    start = source.read_at(0, 256)
+    for beginning, (keeper, command) in _POINTERS.items():
+        if start.startswith(beginning):
+            return Corrupt(
+                f"it is a pointer of {keeper}, not the array itself", hint=f"Get the array: {command}"
+            )
+    return Corrupt("it does not begin like an .npy file")
 
 
 def _three_values(text: str) -> tuple[str, bool, tuple[int, ...]]:

@@ -298,7 +298,7 @@ class Conversion:
 def _untouched(plan: Plan) -> Verdict:
     """Return the verdict for a plan that needs no rendering, or whose rendering a dry run leaves out."""
     if plan.action == "blocked":
-        return Verdict(plan.fmt, "failed", plan.reason, "Move it away; the next sweep makes the sidecar.")
+        return Verdict(plan.fmt, "failed", plan.reason, "Move it away: the sidecar is made in its place.")
     if plan.action == "render":
         return Verdict(plan.fmt, "rendered", plan.reason, is_new=plan.seen is None)
     return Verdict(plan.fmt, "fresh", plan.reason)

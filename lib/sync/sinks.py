@@ -214,7 +214,7 @@ class PageSink:
         seen = status_of(self._directory, name)
         plan = plan_sidecar("md", self.plan.inputs, seen, force=self._options.force)
         if plan.action == "blocked":
-            raise Unsafe(f"{name}: {plan.reason}", hint="Move it away; the next sweep makes the part.")
+            raise Unsafe(f"{name}: {plan.reason}", hint="Move it away: the part is made in its place.")
         self._part = make_sink(plan, self._directory, name, self._options)
 
     def seal(self, like: FileBytes) -> None:

@@ -1,4 +1,8 @@
-"""Walking a tree in small steps: directories by descriptor, links never followed, our own litter removed."""
+"""Walking a tree in small steps.
+
+Directories are opened by descriptor, links are never followed, hidden names are passed over, and temporary
+files of crashed writers are removed.
+"""
 
 from __future__ import annotations
 
@@ -20,6 +24,7 @@ if TYPE_CHECKING:
     from lib.sync.plan import Plan
 
 _DEPTH_LIMIT: Final = 2000
+_LOST_AND_FOUND: Final = "lost+found"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +64,7 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """A path that could not be looked at."""
+    """A path that could not be looked at, and why."""
 
     path: str
     error: SidecarError
@@ -89,7 +94,8 @@ def walk(root: str, options: Options, ignore: frozenset[str], below: tuple[str, 
             if not parts:
                 yield Trouble(root, error)
         except SidecarError as error:
-            yield Trouble(os.path.join(root, *parts), error)
+            if parts[-1:] != (_LOST_AND_FOUND,):  # root's own; not everybody may open it
+                yield Trouble(os.path.join(root, *parts), error)
 
 
 def names_below(root: str, ignore: frozenset[str]) -> Iterator[str]:
@@ -124,10 +130,10 @@ def _list(directory: int, ignore: frozenset[str]) -> tuple[list[str], list[str],
     try:
         with os.scandir(directory) as entries:
             for entry in entries:
-                if kind_of(entry.name):
+                if entry.name.startswith("."):
+                    litter += [entry.name] * is_temporary(entry.name)
+                elif kind_of(entry.name):
                     names.append(entry.name)
-                elif is_temporary(entry.name):
-                    litter.append(entry.name)
                 elif entry.name not in ignore and entry.is_dir(follow_symlinks=False):
                     deeper.append(entry.name)
     except OSError as error:

@@ -94,7 +94,8 @@ def test_a_failed_source_says_why_and_when_it_is_tried_again() -> None:
     final = fields | {"attempt": 1, "retry_seconds": None}
     assert events(error) == [("error", "source.failed", final)]
     retried = events(error, attempt=2, retry_seconds=2.0)
-    assert retried == [("error", "source.failed", fields | {"attempt": 2, "retry_seconds": 2.0})]
+    again = {"hint": "Make room. It is retried automatically.", "attempt": 2, "retry_seconds": 2.0}
+    assert retried == [("error", "source.failed", fields | again)]
 
 
 def test_metadata_that_cannot_be_read_is_a_warning() -> None:

@@ -223,7 +223,7 @@ def test_what_time_can_mend_is_tried_again_with_growing_waits(bench: SchedulerBe
         "source": str(bench.path),
         "kind": "completions",
         "reason": "cannot be written: full",
-        "hint": "Make room.",
+        "hint": "Make room. It is retried automatically.",
         "attempt": 1,
         "retry_seconds": 1.0,
     }

@@ -225,3 +225,18 @@ def test_any_bytes_as_a_header_give_one_of_our_errors(header: bytes, version: tu
     """Whatever the header says, what escapes is a SidecarError."""
     with pytest.raises(SidecarError):
         read(hostile.npy(b"data", header=header, version=version))
+
+
+@pytest.mark.parametrize(
+    ("data", "keeper", "command"),
+    [
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\n", "git-lfs", "git lfs pull"),
+        (b"/annex/objects/SHA256E-s9--4d7a.npy\n", "git-annex", "git annex get"),
+    ],
+)
+def test_a_pointer_says_how_to_get_the_array(data: bytes, keeper: str, command: str) -> None:
+    """What git checked out stands for it."""
+    with pytest.raises(Corrupt) as caught:
+        read(data)
+    assert caught.value.reason == f"it is a pointer of {keeper}, not the array itself"
+    assert caught.value.hint == f"Get the array: {command}"

@@ -5,11 +5,12 @@ from __future__ import annotations
 import fcntl
 import os
 import secrets
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from doubles import inode_of, task_of
-from support import SECOND_NS, save
+from support import SECOND_NS, as_nobody, needs_root, save
 
 from lib.errors import Storage, Unsafe, Vanished
 from lib.options import Options
@@ -68,9 +69,36 @@ def test_what_is_found_says_what_it_needs(tmp_path: Path) -> None:
 
 def test_ignored_directories_are_passed_over(tmp_path: Path) -> None:
     """By name, at any depth; a file of that name is none."""
-    put(tmp_path, ".git/a_completions.npy", "x/wandb/b_completions.npy", "x/c_completions.npy")
+    put(tmp_path, "old/a_completions.npy", "x/wandb/b_completions.npy", "x/c_completions.npy")
     (tmp_path / "wandb").touch()
-    assert names(steps(tmp_path, ignore=(".git", "wandb"))) == ["x/c_completions.npy"]
+    assert names(steps(tmp_path, ignore=("old", "wandb"))) == ["x/c_completions.npy"]
+
+
+def test_hidden_names_are_neither_sources_nor_entered(tmp_path: Path) -> None:
+    """AppleDouble, writers' temporary files, snapshots; a root may be hidden itself."""
+    root = tmp_path / ".cache"
+    put(
+        root,
+        "._a_completions.npy",
+        ".tmp_completions.npy",
+        ".snapshots/x/a_completions.npy",
+        "a_completions.npy",
+    )
+    assert names(steps(root)) == ["a_completions.npy"]
+    assert list(module.names_below(str(root), frozenset())) == ["a_completions.npy"]
+
+
+@needs_root
+def test_lost_and_found_that_cannot_be_opened_is_not_a_failure() -> None:
+    """It is root's, wherever a disk is mounted; any other closed directory is reported."""
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        root.chmod(0o755)
+        for name in ("lost+found", "closed"):
+            (root / name).mkdir(mode=0o700)
+        with as_nobody():
+            troubles = [step.path for step in steps(root) if isinstance(step, Trouble)]
+        assert troubles == [str(root / "closed")]
 
 
 def test_a_part_of_a_tree_can_be_walked(tmp_path: Path) -> None:
