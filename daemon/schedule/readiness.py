@@ -17,6 +17,7 @@ def signature_of(found: Found) -> Any:
         (
             plan.action,
             plan.stamp_ns,
+            plan.is_wide,
             plan.seen and (plan.seen.st_ino, plan.seen.st_size, plan.seen.st_mtime_ns),
         )
         for plan in found.plans

@@ -23,7 +23,7 @@ from lib.files.reader import FileBytes, advise, is_not_offered, same_version, st
 from lib.names import is_temporary
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator, Sequence
 
     from lib.errors import SidecarError
 
@@ -79,8 +79,10 @@ class AtomicFile:
         """Return it as a file that can be read, and whose permissions others can copy."""
         return FileBytes(self._descriptor)
 
-    def seal(self, like: FileBytes | None, stamp_ns: int | None) -> None:
+    def seal(self, like: FileBytes | None, stamp_ns: int | None, others: Sequence[FileBytes] = ()) -> None:
         """Copy the permissions and owner of the file that it is ``like``; set its modification time.
+
+        Who cannot read each of the ``others`` cannot read it either.
 
         Without ``like`` its permissions stay as the kernel made them.  A mount without permissions or times
         keeps its own, if no more people can read the file than the one that it is like.
@@ -89,7 +91,7 @@ class AtomicFile:
         """
         try:
             if like is not None:
-                copy_permissions(self._descriptor, like)
+                copy_permissions(self._descriptor, like, others)
             if stamp_ns is not None:
                 self._set_time(stamp_ns)
         except OSError as error:
@@ -196,17 +198,36 @@ def set_stamp(directory: int, name: str, seen: os.stat_result, stamp_ns: int) ->
 
     :raises Storage: the system refuses (the file is another user's).
     """
+    with _still(directory, name, seen, "its time cannot be set") as descriptor:
+        if descriptor is not None:
+            os.utime(descriptor, ns=(stamp_ns, stamp_ns))
+
+
+def narrow(directory: int, name: str, seen: os.stat_result, inputs: Sequence[FileBytes]) -> None:
+    """Give a sidecar the permissions of a new one, if it is still the file that was looked at.
+
+    ``inputs`` are what it shows, the source first.
+
+    :raises Storage: the system refuses (the file is another user's).
+    """
+    with _still(directory, name, seen, "its permissions cannot be narrowed") as descriptor:
+        if descriptor is not None:
+            copy_permissions(descriptor, inputs[0], inputs[1:])
+
+
+@contextlib.contextmanager
+def _still(directory: int, name: str, seen: os.stat_result, refused: str) -> Iterator[int | None]:
+    """Open a file, to change what is not its content; None if it is no longer the one that was seen."""
     try:
         descriptor = os.open(
             name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=directory
         )
         try:
-            if same_version(os.fstat(descriptor), seen):
-                os.utime(descriptor, ns=(stamp_ns, stamp_ns))
+            yield descriptor if same_version(os.fstat(descriptor), seen) else None
         finally:
             os.close(descriptor)
     except OSError as error:
-        raise storage_error(error, "its time cannot be set") from error
+        raise storage_error(error, refused) from error
 
 
 def remove_file(directory: int, name: str, seen: os.stat_result) -> None:

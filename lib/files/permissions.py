@@ -12,31 +12,66 @@ from lib.errors import Storage
 from lib.files.reader import ACCESS_LIST, is_not_offered
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
     from lib.files.reader import FileBytes
 
 _PERMISSION_BITS: Final = 0o666
+_EVERYBODY: Final = 0o444
+_OTHER_READERS: Final = 0o044
 _NO_LIST: Final = frozenset({errno.ENODATA, errno.ENOTSUP, errno.ENOSYS})
 
 
-def copy_permissions(descriptor: int, source: FileBytes) -> None:
+def copy_permissions(descriptor: int, source: FileBytes, others: Sequence[FileBytes] = ()) -> None:
     """Give a new file a source's owner, group, access list and permission bits, or narrower ones.
 
-    A mount that does not offer one of them keeps its own, if nobody can read the file who cannot read the
-    source.
+    Nobody can read it who cannot read each of the ``others`` as well.  A mount that does not offer one of
+    them keeps its own, if nobody can read the file who cannot read the source.
 
     :raises Storage: more people could read it.
     :raises OSError: the disk is faulty.
     """
     like, access_list = source.status, source.access_list()
-    if _is_like(os.fstat(descriptor), like) and _access_list(descriptor) == access_list:
+    is_alone = not others and _is_like(os.fstat(descriptor), like)
+    if is_alone and _access_list(descriptor) == access_list:
         return
-    mode = stat.S_IMODE(like.st_mode) & _PERMISSION_BITS
-    if _set_owner(descriptor, like).st_gid != like.st_gid:
-        mode = _for_any_group(mode) if access_list is None else mode & stat.S_IRWXU
-        access_list = None
+    gid = _set_owner(descriptor, like).st_gid
+    mode = common_mode(gid, [like, *(other.status for other in others)])
+    lists = {access_list, *(other.access_list() for other in others)}
+    if lists != {None} and (len(lists) > 1 or gid != like.st_gid):  # who is in both is not known
+        mode, access_list = mode & stat.S_IRWXU, None
     if not _set_access_list(descriptor, access_list):
         mode &= stat.S_IRWXU
     _set_mode(descriptor, mode)
+
+
+def common_mode(gid: int, inputs: Iterable[os.stat_result]) -> int:
+    """Return the permission bits of a file of this group that shows these inputs, the source first.
+
+    The source says who may write it, and every input who may read it.
+    """
+    source, *others = inputs
+    mode = _bits_for(gid, source)
+    for other in others:
+        readers = _bits_for(gid, other) & _OTHER_READERS
+        mode &= stat.S_IRWXU | readers | readers >> 1
+    return mode
+
+
+def is_wider(sidecar: os.stat_result, inputs: Iterable[os.stat_result]) -> bool:
+    """Tell whether more people can read a sidecar than each of its inputs, the source first."""
+    readers = stat.S_IMODE(sidecar.st_mode) & _OTHER_READERS
+    return bool(readers & ~common_mode(sidecar.st_gid, inputs))
+
+
+def may_show(source: os.stat_result, other: os.stat_result) -> bool:
+    """Tell whether a sidecar may show a file beside its source: of the same owner, or open to everybody."""
+    return other.st_uid == source.st_uid or stat.S_IMODE(other.st_mode) & _EVERYBODY == _EVERYBODY
+
+
+def _bits_for(gid: int, status: os.stat_result) -> int:
+    bits = stat.S_IMODE(status.st_mode) & _PERMISSION_BITS
+    return bits if status.st_gid == gid else _for_any_group(bits)
 
 
 def _is_like(mine: os.stat_result, like: os.stat_result) -> bool:

@@ -7,6 +7,7 @@ that needs work is read once, and what is read is rendered into every sidecar th
 from __future__ import annotations
 
 from contextlib import ExitStack, closing
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from lib.errors import (
@@ -20,16 +21,17 @@ from lib.errors import (
     Unsafe,
     Vanished,
 )
-from lib.files.atomic import flush_directory
+from lib.files.atomic import flush_directory, narrow
+from lib.files.permissions import is_wider
 from lib.files.reader import check_same, open_file, status_of, storage_error
 from lib.names import Format, sidecar_name
 from lib.npy.array_reader import read_items
 from lib.npy.header import read_header
 from lib.outcome import Outcome, Verdict, failure, source_kind
 from lib.render.statistics import Tally
-from lib.sync.inputs import Inputs
+from lib.sync.inputs import Inputs, open_inputs
 from lib.sync.plan import Plan, plan_source
-from lib.sync.sinks import PageSink, Sink, make_sink
+from lib.sync.sinks import PageSink, Sink, make_sink, parts_of_page
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -115,7 +117,9 @@ class _Job:
         options = self._options
         self._source = source = self._stack.enter_context(open_file(self.directory, self._name))
         plans = plan_source(self.directory, self._name, source.status, options)
-        if all(plan.action == "fresh" for plan in plans):
+        if not options.dry_run:
+            plans = [self._narrowed(plan, source) for plan in plans]
+        if all(plan.action in {"fresh", "narrow"} for plan in plans):
             figures = _counted(source, options) if options.count else None
             self._conclude(plans, figures)
             return
@@ -141,6 +145,22 @@ class _Job:
     def close(self) -> None:
         """Remove what was not published, and close the source; may be called twice."""
         self._stack.close()
+
+    def _narrowed(self, plan: Plan, source: FileBytes) -> Plan:
+        """Narrow a sidecar that is right but too wide; one that cannot be narrowed is rendered again."""
+        if plan.action != "narrow" or plan.seen is None:
+            return plan
+        sidecar, pairs = sidecar_name(self._name, plan.fmt), self._options.extras.pairs
+        try:
+            with ExitStack() as stack:
+                inputs = open_inputs(stack, self.directory, self._name, source, plan.fmt, pairs=pairs)
+                for part, seen in parts_of_page(self.directory, sidecar) if plan.fmt == "md" else ():
+                    if is_wider(seen, plan.inputs):
+                        narrow(self.directory, part, seen, inputs)
+                narrow(self.directory, sidecar, plan.seen, inputs)
+        except SidecarError:
+            return replace(plan, action="render")
+        return replace(plan, action="fresh", reason="up to date; its permissions were narrowed")
 
     def _conclude(self, plans: list[Plan], figures: Figures | None = None) -> None:
         verdicts = tuple(_untouched(plan) for plan in plans)
@@ -218,7 +238,7 @@ class Conversion:
         if self._figures.records != page.shown:
             raise Corrupt("it holds another number of items than its header says")
         for sink in self._sinks:
-            sink.seal(self._inputs.check())
+            sink.seal(self._inputs.check(sink.plan.fmt))
 
     def flush(self) -> None:
         """Wait until what was written is on disk."""

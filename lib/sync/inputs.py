@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Any, Final
 
-from lib.errors import Changed, SidecarError, SourceFault, Storage, Unfinished, Vanished
+from lib.errors import Changed, SidecarError, SourceFault, Storage, Unfinished, Unsafe, Vanished
+from lib.files.permissions import may_show
 from lib.files.reader import FileBytes, check_same, open_file, same_version, status_of
 from lib.names import metadata_name, partner_name
 from lib.npy.array_reader import read_items
@@ -17,7 +18,10 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Iterator, Mapping
 
+    from lib.names import Format
+
 _LIMIT: Final = 16 << 20
+_CLOSED: Final = "belongs to another user, and not everybody may read it"
 
 
 def parse_metadata(data: bytes) -> dict[str, Any] | None:
@@ -36,14 +40,36 @@ def read_metadata(directory: int, name: str) -> tuple[dict[str, Any] | None, str
 
     :raises Storage: the disk or the system is at fault, for now: a page made without would pass for fresh.
     """
+    with ExitStack() as stack:
+        _, metadata, warning = _open_metadata(stack, directory, name)
+        return metadata, warning
+
+
+def _open_metadata(
+    stack: ExitStack, directory: int, name: str
+) -> tuple[FileBytes | None, dict[str, Any] | None, str]:
     try:
-        with open_file(directory, name) as file:
-            value = parse_metadata(file.read_at(0, _LIMIT)) if file.size <= _LIMIT else None
+        file = stack.enter_context(open_file(directory, name))
+        value = parse_metadata(file.read_at(0, _LIMIT)) if file.size <= _LIMIT else None
     except SidecarError as error:
         if _is_fault_of_the_disk(error):
             raise
-        return None, f"{name}: {error.reason}; the page says unknown"
-    return value, "" if value is not None else f"{name} is not a JSON object; the page says unknown"
+        return None, None, f"{name}: {error.reason}; the page says unknown"
+    return file, value, "" if value is not None else f"{name} is not a JSON object; the page says unknown"
+
+
+def open_inputs(
+    stack: ExitStack, directory: int, name: str, source: FileBytes, fmt: Format, *, pairs: bool
+) -> list[FileBytes]:
+    """Open what a sidecar shows, the source first, to look at its permissions."""
+    kind, files = source_kind(name), [source]
+    names = (metadata_name(name, kind), partner_name(name, kind) if pairs else None)
+    for other in names if fmt == "md" else ():
+        if other is not None:
+            with suppress(Vanished, Unsafe):  # Not there, or not a file: it is not shown.
+                file = stack.enter_context(open_file(directory, other))
+                files += [file] * _may_show(source, file)
+    return files
 
 
 class Inputs:
@@ -54,6 +80,8 @@ class Inputs:
         self._directory = directory
         self._name = name
         self._kind = source_kind(name)
+        self._stack = ExitStack()
+        self._metadata: FileBytes | None = None
         self._metadata_seen: os.stat_result | None = None
         self._metadata_warning = ""
         self._full_texts: FullTexts | None = None
@@ -73,7 +101,11 @@ class Inputs:
         self._metadata_seen = status_of(self._directory, name)
         if self._metadata_seen is None:
             return None
-        metadata, self._metadata_warning = read_metadata(self._directory, name)
+        file, metadata, self._metadata_warning = _open_metadata(self._stack, self._directory, name)
+        if file is not None and not _may_show(self.source, file):
+            self._metadata_warning = f"{name} {_CLOSED}; the page says unknown"
+            return None
+        self._metadata = file
         return metadata
 
     def open_full_texts(self, count: int) -> None:
@@ -83,14 +115,14 @@ class Inputs:
         """
         partner = partner_name(self._name, self._kind)
         if partner is not None:
-            self._full_texts = FullTexts(self._directory, partner, count)
+            self._full_texts = FullTexts(self._directory, partner, count, self.source)
 
     def prompts(self) -> Iterator[Any]:
         """Yield the full texts from the first, as far as they are there; may be called again."""
         return iter(()) if self._full_texts is None else self._full_texts.items()
 
-    def check(self) -> FileBytes:
-        """Return the source, if it, its metadata and its full texts are still what was read.
+    def check(self, fmt: Format) -> tuple[FileBytes, ...]:
+        """Return what a sidecar shows, the source first, if all files are still what was read.
 
         :raises Changed: one of them is not.
         """
@@ -101,10 +133,14 @@ class Inputs:
                 raise Changed("its metadata changed while it was read")
         if self._full_texts is not None:
             self._full_texts.check()
-        return self.source
+        if fmt != "md":
+            return (self.source,)
+        full_texts = None if self._full_texts is None else self._full_texts.file
+        return tuple(file for file in (self.source, self._metadata, full_texts) if file is not None)
 
     def close(self) -> None:
-        """Close the full texts; the source belongs to the caller."""
+        """Close metadata and full texts; the source belongs to the caller."""
+        self._stack.close()
         if self._full_texts is not None:
             self._full_texts.close()
 
@@ -117,13 +153,13 @@ class FullTexts:
     :raises Storage: the disk or the system is at fault, for now: a page made without would pass for fresh.
     """
 
-    def __init__(self, directory: int, name: str, count: int) -> None:
+    def __init__(self, directory: int, name: str, count: int, completions: FileBytes) -> None:
         self._directory, self._name = directory, name
         self._stack = ExitStack()
         self._opened: tuple[FileBytes, Header] | None = None
         self.warning = ""
         try:
-            self._open(count)
+            self._open(count, completions)
         except Vanished:
             self.close()
         except SidecarError as error:
@@ -132,8 +168,16 @@ class FullTexts:
                 raise
             self.warning = f"{name}: {error.reason}; the page shows no prompts"
 
-    def _open(self, count: int) -> None:
+    @property
+    def file(self) -> FileBytes | None:
+        """The file, if its prompts are shown."""
+        return self._opened[0] if self._opened is not None else None
+
+    def _open(self, count: int, completions: FileBytes) -> None:
         source = self._stack.enter_context(open_file(self._directory, self._name))
+        if not _may_show(completions, source):
+            self.warning = f"{self._name} {_CLOSED}; the page shows no prompts"
+            return
         header = read_header(source)
         if header.count == count:
             self._opened = source, header
@@ -161,6 +205,13 @@ class FullTexts:
     def close(self) -> None:
         """Close the file; may be called twice."""
         self._stack.close()
+
+
+def _may_show(source: FileBytes, other: FileBytes) -> bool:
+    """Tell whether a page may show another file; an access list may keep out whom the bits let in."""
+    return may_show(source.status, other.status) and (
+        source.status.st_uid == other.status.st_uid or other.access_list() is None
+    )
 
 
 def _is_fault_of_the_disk(error: SidecarError) -> bool:

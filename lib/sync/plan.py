@@ -11,6 +11,7 @@ import stat
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Literal
 
+from lib.files.permissions import is_wider, may_show
 from lib.files.reader import file_type, status_of
 from lib.names import metadata_name, partner_name, sidecar_name
 from lib.outcome import source_kind
@@ -21,9 +22,10 @@ if TYPE_CHECKING:
     from lib.names import Format
     from lib.options import Options
 
-Action = Literal["render", "fresh", "compare", "blocked"]
+Action = Literal["render", "fresh", "narrow", "compare", "blocked"]
 
 OLDER: Final = "older than what it is made from"
+WIDE: Final = "readable by more people than what it is made from"
 _TICKS_NS: Final = (100, 1_000, 1_000_000, 10_000_000, 1_000_000_000, 2_000_000_000)
 """What file systems keep of a time: NTFS, ..., ext3 and HFS+, FAT."""
 _COARSE_CTIME_NS: Final = 2_000_000_000
@@ -34,7 +36,8 @@ _COARSE_CTIME_NS: Final = 2_000_000_000
 class Plan:
     """What to do about one sidecar, and why.
 
-    ``compare``: somebody wrote it after us, so its bytes decide.  ``blocked``: its name belongs to something
+    ``narrow``: it is right, but more people can read it than what it shows.  ``compare``: somebody wrote it
+    after us, so its bytes decide.  ``blocked``: its name belongs to something
     that is not a file.  ``inputs``: the files it is made from, as they were seen; ``seen``: the sidecar.
     """
 
@@ -49,6 +52,11 @@ class Plan:
         """The time that the sidecar is to carry, in nanoseconds."""
         return max(file.st_mtime_ns for file in self.inputs)
 
+    @property
+    def is_wide(self) -> bool:
+        """Tell whether more people can read the sidecar than each of the files it is made from."""
+        return self.seen is not None and is_wider(self.seen, self.inputs)
+
 
 def plan_source(directory: int, name: str, source: os.stat_result, options: Options) -> list[Plan]:
     """Plan every sidecar of a source from file times alone.
@@ -56,17 +64,35 @@ def plan_source(directory: int, name: str, source: os.stat_result, options: Opti
     :raises Storage: the system refuses to look a file up.
     """
     kind = source_kind(name)
-    metadata = full_texts = None
+    others: list[os.stat_result] = []
     if "md" in options.formats:
-        metadata = status_of(directory, metadata_name(name, kind))
         partner = partner_name(name, kind) if options.extras.pairs else None
-        full_texts = status_of(directory, partner) if partner else None
+        names = (metadata_name(name, kind), partner)
+        others = [seen for other in names if other and (seen := status_of(directory, other))]
+    closed = [other for other in others if stat.S_ISREG(other.st_mode) and not may_show(source, other)]
     plans = []
     for fmt in options.formats:
         sidecar = status_of(directory, sidecar_name(name, fmt))
-        inputs = inputs_of(fmt, source, metadata, full_texts)
-        plans.append(plan_sidecar(fmt, inputs, sidecar, force=options.force))
+        plan = plan_sidecar(fmt, inputs_of(fmt, source, *others), sidecar, force=options.force)
+        plans.append(_without_closed(plan, closed))
     return _follow_json(plans, source)
+
+
+def _without_closed(plan: Plan, closed: list[os.stat_result]) -> Plan:
+    """Render a page again that shows another owner's file which is no longer open to everybody."""
+    if (
+        not closed
+        or plan.fmt != "md"
+        or plan.seen is None
+        or plan.action not in {"fresh", "narrow", "compare"}
+    ):
+        return plan
+    time, stamp = plan.seen.st_mtime_ns, plan.stamp_ns
+    with_closed = max(stamp, *(other.st_mtime_ns for other in closed))
+    closed_later = plan.seen.st_ctime_ns <= max(other.st_ctime_ns for other in closed)
+    if time == with_closed != stamp or (time == stamp and closed_later):
+        return replace(plan, action="render", reason="shows what is no longer open to everybody")
+    return plan
 
 
 def inputs_of(
@@ -74,11 +100,13 @@ def inputs_of(
 ) -> tuple[os.stat_result, ...]:
     """Return the files that a sidecar is made from, the source first.
 
-    For a page these are also the metadata, and the full texts when the page shows their prompts.
+    For a page these are also the metadata, and the full texts when the page shows their prompts; not those
+    of another owner that not everybody may read.
     """
     if fmt != "md":
         return (source,)
-    return (source, *(other for other in others if other is not None and stat.S_ISREG(other.st_mode)))
+    files = (other for other in others if other is not None and stat.S_ISREG(other.st_mode))
+    return (source, *(file for file in files if may_show(source, file)))
 
 
 def stamp_of(fmt: Format, source: os.stat_result, *others: os.stat_result | None) -> int:
@@ -91,7 +119,8 @@ def plan_sidecar(
 ) -> Plan:
     """Plan one sidecar from what was seen of it, and of the files it is made from."""
     action, reason = _action(inputs, sidecar, force=force)
-    return Plan(fmt, action, reason, inputs, sidecar)
+    plan = Plan(fmt, action, reason, inputs, sidecar)
+    return replace(plan, action="narrow", reason=WIDE) if action == "fresh" and plan.is_wide else plan
 
 
 def _action(
@@ -147,7 +176,10 @@ def _follow_json(plans: list[Plan], source: os.stat_result) -> list[Plan]:
     stale = any(plan.fmt == "json" and plan.action == "render" and plan.seen for plan in plans)
     return [
         replace(plan, action="render", reason=OLDER)
-        if stale and plan.fmt == "md" and plan.action == "fresh" and plan.stamp_ns != source.st_mtime_ns
+        if stale
+        and plan.fmt == "md"
+        and plan.action in {"fresh", "narrow"}
+        and plan.stamp_ns != source.st_mtime_ns
         else plan
         for plan in plans
     ]

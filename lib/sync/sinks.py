@@ -14,17 +14,18 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Final, Protocol
 
 from lib.errors import Changed, SidecarError, Storage, Unsafe
-from lib.files.atomic import AtomicFile, remove_file, set_stamp
+from lib.files.atomic import AtomicFile, narrow, remove_file, set_stamp
 from lib.files.reader import FileBytes, open_file, same_version, status_of
 from lib.names import part_name
 from lib.outcome import Verdict
 from lib.render.navigation import PART_LABEL
-from lib.sync.plan import plan_sidecar
+from lib.sync.plan import WIDE, plan_sidecar
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator, Sequence
 
+    from lib.names import Format
     from lib.options import Options
     from lib.sync.plan import Plan
 
@@ -47,8 +48,8 @@ class Sink(Protocol):
     def write(self, data: bytes) -> None:
         """Take the next bytes."""
 
-    def seal(self, like: FileBytes) -> None:
-        """End the writing of a sidecar of this source."""
+    def seal(self, inputs: Sequence[FileBytes]) -> None:
+        """End the writing of a sidecar that shows these files, the source first."""
 
     def flush(self) -> None:
         """Make durable what was written."""
@@ -82,9 +83,9 @@ class DraftSink:
         self._draft.write(data)
         self.bytes_taken += len(data)
 
-    def seal(self, like: FileBytes) -> None:
+    def seal(self, inputs: Sequence[FileBytes]) -> None:
         """Give the draft its permissions and its stamp."""
-        self._draft.seal(like, self.plan.stamp_ns)
+        self._draft.seal(inputs[0], self.plan.stamp_ns, inputs[1:])
 
     def flush(self) -> None:
         """Wait until the draft is on disk."""
@@ -130,6 +131,7 @@ class CompareSink:
         self._stack = ExitStack()
         self._file = self._stack.enter_context(open_file(directory, name))
         self.bytes_taken = 0
+        self._inputs: Sequence[FileBytes] = ()
         self._same = True
         self._offset = 0
 
@@ -139,14 +141,20 @@ class CompareSink:
             self._same = self._file.read_at(self._offset, len(data)) == data
             self._offset += len(data)
 
-    def seal(self, like: FileBytes) -> None:
-        """Nothing was written."""
+    def seal(self, inputs: Sequence[FileBytes]) -> None:
+        """Keep what a page shows, whose permissions it takes if it is wider."""
+        self._inputs = inputs
 
     def flush(self) -> None:
         """Nothing was written."""
 
     def publish(self) -> Verdict:
-        """Adopt a file of the same bytes by setting its time; keep any other."""
+        """Adopt a file of the same bytes by setting its time; keep any other.  Either is narrowed first."""
+        if self._adopt and self.plan.is_wide:
+            try:
+                narrow(self._directory, self._name, self._file.status, self._inputs)
+            except Storage:
+                return Verdict(self.plan.fmt, "failed", WIDE, "Delete it: a new one is made in its place.")
         if self._same and self._file.size == self._offset:
             if self._adopt:
                 return self._adopted()
@@ -180,7 +188,12 @@ class PageSink:
     """
 
     def __init__(
-        self, plan: Plan, directory: int, name: str, options: Options, check: Callable[[], FileBytes]
+        self,
+        plan: Plan,
+        directory: int,
+        name: str,
+        options: Options,
+        check: Callable[[Format], Sequence[FileBytes]],
     ) -> None:
         self.plan = plan
         self._directory, self._name = directory, name
@@ -217,10 +230,10 @@ class PageSink:
             raise Unsafe(f"{name}: {plan.reason}", hint="Move it away: the part is made in its place.")
         self._part = make_sink(plan, self._directory, name, self._options)
 
-    def seal(self, like: FileBytes) -> None:
-        """End the writing of a page of this source."""
+    def seal(self, inputs: Sequence[FileBytes]) -> None:
+        """End the writing of a page that shows these files, the source first."""
         self._finish_part()
-        self._page.seal(like)
+        self._page.seal(inputs)
 
     def flush(self) -> None:
         """Wait until the page is on disk."""
@@ -245,7 +258,7 @@ class PageSink:
         if part is None:
             return
         try:
-            part.seal(self._check())
+            part.seal(self._check("md"))
             part.flush()
             verdict = part.publish()
         finally:
@@ -256,29 +269,36 @@ class PageSink:
             self._kept.append(Verdict("md", "kept", f"{name}: {verdict.reason}", verdict.hint))
 
     def _remove_old_parts(self, old_stamp_ns: int) -> None:
-        for number in itertools.count(self._number + 1):
-            name = part_name(self._name, number)
-            seen = self._seen(name)
-            if seen is None:
-                return
-            # Only a part of the page has the page's own time and its own words.
-            same_time = stat.S_ISREG(seen.st_mode) and seen.st_mtime_ns == old_stamp_ns
-            if same_time and self._is_part(name, number):
+        for name, seen in parts_of_page(self._directory, self._name, self._number + 1):
+            if seen.st_mtime_ns == old_stamp_ns:  # the page's own time: nobody wrote it after us
                 remove_file(self._directory, name, seen)
 
-    def _seen(self, name: str) -> os.stat_result | None:
-        """Look a part up; None also when its name is too long for the file system."""
-        try:
-            return status_of(self._directory, name)
-        except SidecarError:
-            return None
 
-    def _is_part(self, name: str, number: int) -> bool:
-        try:
-            with open_file(self._directory, name) as file:
-                return f"\n{PART_LABEL} {number} of ".encode() in file.read_at(0, _HEADER_BYTES)
-        except SidecarError:
-            return False
+def parts_of_page(directory: int, page: str, first: int = 2) -> Iterator[tuple[str, os.stat_result]]:
+    """Yield the parts of a page that are there, from a number on: files that say so themselves."""
+    for number in itertools.count(first):
+        name = part_name(page, number)
+        seen = _seen(directory, name)
+        if seen is None:
+            return
+        if stat.S_ISREG(seen.st_mode) and _is_part(directory, name, number):
+            yield name, seen
+
+
+def _seen(directory: int, name: str) -> os.stat_result | None:
+    """Look a part up; None also when its name is too long for the file system."""
+    try:
+        return status_of(directory, name)
+    except SidecarError:
+        return None
+
+
+def _is_part(directory: int, name: str, number: int) -> bool:
+    try:
+        with open_file(directory, name) as file:
+            return f"\n{PART_LABEL} {number} of ".encode() in file.read_at(0, _HEADER_BYTES)
+    except SidecarError:
+        return False
 
 
 def _is_refusal(error: Storage) -> bool:
