@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import os
+import stat
 import time
 from typing import TYPE_CHECKING, Any, Final
 
@@ -23,7 +24,7 @@ from lib.sync.inputs import read_metadata
 from lib.sync.walk import Found, look
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
     from lib.names import Format
     from lib.options import Options
@@ -35,6 +36,7 @@ _PERIOD_SECONDS: Final = 3.0
 _SHARE: Final = 20
 _LIMIT_BYTES: Final = 1 << 28
 _VALUE_CHARACTERS: Final = 200
+_READERS: Final = 0o044
 
 
 class IndexWriter(Observer):
@@ -129,6 +131,7 @@ class _Book:
         self.unreadable: set[str] = set()
         self.trouble = ""
         self._changed = False
+        self._shown: Collection[str] = self.entries.keys()
 
     def put(self, entry: Entry) -> None:
         self._changed |= self.entries.get(entry.path) != entry
@@ -145,13 +148,19 @@ class _Book:
         :raises SidecarError: it cannot be written, or somebody else's file has its name.
         """
         with open_directory(self.root) as directory:
-            if status_of(directory, INDEX_NAME) is None:
-                self._changed |= bool(self.entries)
-            if not self._changed:
+            there = status_of(directory, INDEX_NAME)
+            if (
+                there is not None
+                and not self._changed
+                and self._visible(directory, there).keys() == self._shown
+            ):
+                return False
+            if there is None and not self.entries:
                 return False
             draft = AtomicFile(directory, ANY_NEW_FILE)
             try:
-                draft.write(render(self.entries.values(), self._formats))
+                visible = self._visible(directory, draft.as_source().status)
+                draft.write(render(visible.values(), self._formats))
                 draft.seal(None, None)
                 draft.flush()
                 _check_ours(directory)
@@ -159,8 +168,53 @@ class _Book:
             finally:
                 draft.discard()
             flush_directory(directory)
-        self._changed = False
+        self._changed, self._shown = False, visible.keys()
         return True
+
+    def _visible(self, directory: int, index: os.stat_result) -> dict[str, Entry]:
+        """Return the entries of the sources that everybody who reads the index can read as well."""
+        readers = _Readers(self.root, os.fstat(directory), index)
+        return {path: entry for path, entry in self.entries.items() if readers.may_see(path)}
+
+
+class _Readers:
+    """Those who can read an index: they see in it what they could find and read themselves."""
+
+    def __init__(self, path: str, root: os.stat_result, index: os.stat_result) -> None:
+        self._path = path
+        self._gid = index.st_gid
+        self._folders: dict[str, int] = {"": _READERS}
+        # Those who cannot enter the root cannot read its index.
+        self._who = index.st_mode & (root.st_mode & 0o011) << 2
+
+    def may_see(self, path: str) -> bool:
+        """Tell whether each of them can read a source, its metadata, and the directories on the way."""
+        if not self._who:
+            return True
+        folder, _, name = path.rpartition("/")
+        metadata = os.path.join(folder, metadata_name(name, source_kind(name)))
+        allowed = self._folder(folder) & self._mode(path)
+        if os.path.lexists(os.path.join(self._path, metadata)):
+            allowed &= self._mode(metadata)
+        return not self._who & ~allowed
+
+    def _folder(self, folder: str) -> int:
+        """Return for whom besides the owner a directory and those above it can be listed and entered."""
+        if folder not in self._folders:
+            mode = self._mode(folder)
+            self._folders[folder] = mode & (mode & 0o011) << 2 & self._folder(folder.rpartition("/")[0])
+        return self._folders[folder]
+
+    def _mode(self, path: str) -> int:
+        """Return the permission bits; of another group, what both it and others may."""
+        try:
+            status = os.lstat(os.path.join(self._path, path))
+        except OSError:
+            return 0
+        if status.st_gid == self._gid:
+            return stat.S_IMODE(status.st_mode)
+        both = status.st_mode >> 3 & status.st_mode & stat.S_IRWXO
+        return both << 3 | both
 
 
 def _read(root: str) -> dict[str, Entry]:

@@ -169,6 +169,33 @@ def test_an_empty_tree_has_no_index(shelf: Shelf) -> None:
     assert not shelf.index.exists()
 
 
+def test_sets_that_its_readers_could_not_read_are_left_out(shelf: Shelf) -> None:
+    """A closed source, closed metadata, a closed directory; also when they are closed later."""
+    names = ("open", "source", "described", "folder/x", "later")
+    for name in names:
+        path = shelf.put(name)
+        if name == "described":
+            described = path.with_name("described_metadata.json")
+            described.write_text("{}")
+            described.chmod(0o600)
+    (shelf.root / "source_completions.npy").chmod(0o600)
+    (shelf.root / "folder").chmod(0o700)
+    shelf.sweep()
+    assert listed(shelf) == {"open", "later"}
+    (shelf.root / "later_completions.npy").chmod(0o640)
+    shelf.sweep()
+    assert listed(shelf) == {"open"}
+    shelf.root.chmod(0o700)
+    shelf.sweep()
+    assert listed(shelf) == {"open", "source", "described", "x", "later"}
+
+
+def listed(shelf: Shelf) -> set[str]:
+    """Return the stems that an index shows."""
+    page = shelf.index.read_text()
+    return {name for name in ("open", "source", "described", "x", "later") if f"{name}_completions" in page}
+
+
 def test_a_large_index_is_written_less_often(shelf: Shelf) -> None:
     """Soon after the first change, then after a rest."""
     catalogue = IndexWriter([str(shelf.root)], Options(), shelf.log)
