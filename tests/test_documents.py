@@ -429,11 +429,13 @@ def test_every_link_leads_somewhere(name: str) -> None:
 def test_every_row_of_what_goes_wrong_is_a_test() -> None:
     """And every test of the fault suites belongs to a row that says what it shows."""
     rows = re.findall(r"^\| (\d+) \|.*\| `fault_(\d\d)` \|$", text_of("docs/RELIABILITY.md"), re.MULTILINE)
-    assert [int(row) for row, _ in rows] == [int(number) for _, number in rows] == list(range(1, 43))
+    described = [int(row) for row, _ in rows]
+    assert described == [int(number) for _, number in rows]
+    assert set(described) >= set(range(1, 43))
     suites = "".join(path.read_text("utf-8") for path in sorted((REPOSITORY / "tests/faults").glob("*.py")))
     tested = re.findall(r'(?:def test|")_?(fault_[a-z0-9_]+)', suites)
     numbers = {int(number) for name in tested for number in re.findall(r"(?:^fault|and|to)_(\d\d)", name)}
-    assert numbers >= set(range(1, 43))
+    assert numbers >= set(described)
 
 
 def test_the_map_of_the_code_has_a_row_for_every_room() -> None:
