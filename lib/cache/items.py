@@ -16,7 +16,7 @@ from lib.npy.values import DEPTH_LIMIT
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-Array = np.ndarray[Any, Any]
+    Array = np.ndarray[Any, Any]
 
 _EXACT: Final = frozenset({str, bytes, bool, int, float, type(None)})
 _TO_BASE: Final[tuple[tuple[type, Callable[[Any], Any]], ...]] = (

@@ -106,7 +106,7 @@ class Save:
         count = len(self._arrays[kind])
         shown = parse_metadata(self._metadata) if len(self._metadata) <= _PAGE_METADATA_LIMIT else None
         try:
-            sidecars = stage.sidecars(array, metadata, Page(kind, shown, count, count))
+            sidecars = stage.sidecars(self._arrays[kind], array, metadata, Page(kind, shown, count, count))
         except Interrupted:
             raise
         except (SidecarError, MemoryError, RecursionError) as error:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from contextlib import ExitStack, suppress
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import numpy as np
 
 from lib.errors import Interrupted, SidecarError, Unsafe
 from lib.files.atomic import ANY_NEW_FILE, AtomicFile
+from lib.files.permissions import permission_bits
 from lib.files.reader import open_file
 from lib.names import FORMATS, Format
 from lib.npy.array_reader import read_items
@@ -18,10 +19,12 @@ from lib.render.stream import rendered
 from lib.sync.plan import stamp_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from lib.cache.items import Array
     from lib.render.page import Page
+
+_BLOCK_TEXTS: Final = 256
 
 
 class Writable(Protocol):
@@ -68,19 +71,20 @@ class Stage:
         return file
 
     def sidecars(
-        self, array: AtomicFile, metadata: AtomicFile | None, page: Page
+        self, items: Array, array: AtomicFile, metadata: AtomicFile | None, page: Page
     ) -> dict[Format, AtomicFile]:
-        """Make an array's sidecars from its staged file, as a sweep would make them.
+        """Make an array's sidecars, as a sweep would make them: of what is not text from its staged file.
 
         :raises SidecarError: they cannot be made; what was made of them is gone.
         """
-        files = {fmt: self._registered(AtomicFile(self._directory, ANY_NEW_FILE)) for fmt in FORMATS}
+        mode = permission_bits(array.as_source())
+        files = {fmt: self._registered(AtomicFile(self._directory, mode)) for fmt in FORMATS}
         try:
-            self._render(files, array, page)
-            known = None if metadata is None else metadata.as_source().status
-            source = array.as_source()
+            self._render(files, _blocks(items, array), page)
+            source, shown = array.as_source(), [] if metadata is None else [metadata.as_source()]
             for fmt, file in files.items():
-                file.seal(source, stamp_of(fmt, source.status, known))
+                stamp_ns = stamp_of(fmt, source.status, *(file.status for file in shown))
+                file.seal(source, stamp_ns, shown if fmt == "md" else ())
                 file.flush()
         except BaseException:
             for file in files.values():
@@ -88,9 +92,9 @@ class Stage:
             raise
         return files
 
-    def _render(self, files: dict[Format, AtomicFile], array: AtomicFile, page: Page) -> None:
+    def _render(self, files: dict[Format, AtomicFile], blocks: Iterable[list[Any]], page: Page) -> None:
         room = Options().max_output_bytes
-        for pieces in rendered(page, read_items(array.as_source()), FORMATS, Tally()):
+        for pieces in rendered(page, blocks, FORMATS, Tally()):
             for file, piece in zip(files.values(), pieces, strict=True):
                 self.write(file, piece or b"")
                 room -= len(piece or b"")
@@ -103,15 +107,21 @@ class Stage:
             old = None
             with suppress(SidecarError):
                 old = stack.enter_context(open_file(self._directory, name, follow=True))
-            file = self._registered(
-                AtomicFile(self._directory) if old else AtomicFile(self._directory, ANY_NEW_FILE)
-            )
+            # asked for at once: a mount may refuse to change them later
+            mode = ANY_NEW_FILE if old is None else permission_bits(old)
+            file = self._registered(AtomicFile(self._directory, mode))
             file.seal(old, None)
             return file
 
     def _registered(self, file: AtomicFile) -> AtomicFile:
         self._stack.callback(file.discard)
         return file
+
+
+def _blocks(items: Array, array: AtomicFile) -> Iterable[list[Any]]:
+    if all(type(item) is str for item in items):
+        return (items[start : start + _BLOCK_TEXTS].tolist() for start in range(0, len(items), _BLOCK_TEXTS))
+    return read_items(array.as_source())
 
 
 class _Stoppable:

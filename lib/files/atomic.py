@@ -17,7 +17,7 @@ import secrets
 import stat
 from typing import TYPE_CHECKING, Final
 
-from lib.errors import Changed, Passing
+from lib.errors import Changed, Passing, Storage
 from lib.files.permissions import copy_permissions
 from lib.files.reader import FileBytes, advise, is_not_offered, same_version, status_of, storage_error
 from lib.names import is_temporary
@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from lib.errors import SidecarError
 
 _EXCLUSIVE: Final = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_GET_FLAGS: Final = 0x80086601
+_APPEND_ONLY: Final = 0x20
+"""``FS_IOC_GETFLAGS`` and ``FS_APPEND_FL`` of linux/fs.h."""
 _ATTEMPTS: Final = 100
 _LARGE_BYTES: Final = 16 << 20
 """A sidecar this large leaves the page cache once it is on disk: training jobs need the room more."""
@@ -150,9 +153,9 @@ class AtomicFile:
         """Remove the file unless it was published; may be called twice."""
         if self._descriptor < 0:
             return
+        self._close()  # first: some mounts rename an open file that is removed
         with contextlib.suppress(OSError):
             os.unlink(self.name, dir_fd=self._directory)
-        self._close()
 
     def _close(self) -> None:
         descriptor, self._descriptor = self._descriptor, -1
@@ -259,7 +262,25 @@ def temporary_name() -> str:
     return f".generation-sidecars-{secrets.token_hex(8)}.tmp"
 
 
+def _check_renaming(directory: int) -> None:
+    """Refuse a directory in which a hidden file could never be removed or renamed.
+
+    :raises Storage: it is append-only.
+    """
+    flags = bytearray(8)
+    try:
+        fcntl.ioctl(directory, _GET_FLAGS, flags)
+    except OSError:  # not every file system has flags
+        return
+    if flags[0] & _APPEND_ONLY:
+        raise Storage(
+            "its directory is append-only: no file in it can be renamed",
+            hint="Take the attribute away (chattr -a), or leave this tree out.",
+        )
+
+
 def _create(directory: int, mode: int) -> tuple[str, int]:
+    _check_renaming(directory)
     for _ in range(_ATTEMPTS):
         name = temporary_name()
         with contextlib.suppress(FileExistsError):

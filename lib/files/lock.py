@@ -93,8 +93,9 @@ class SetLock:
         if self._descriptor < 0:
             return True
         descriptor, self._descriptor = self._descriptor, -1
+        removed = False
         try:
-            return not self._exclusive or self._removed()
+            removed = not self._exclusive or self._removed()
         finally:
             try:  # a child process may have inherited the descriptor
                 fcntl.flock(descriptor, fcntl.LOCK_UN)
@@ -102,6 +103,9 @@ class SetLock:
                 pass
             finally:
                 os.close(descriptor)
+            if not removed:  # some mounts rename an open file that is removed, and others rename none
+                self._removed()
+        return removed
 
     def _removed(self) -> bool:
         try:

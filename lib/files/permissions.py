@@ -22,6 +22,11 @@ _OTHER_READERS: Final = 0o044
 _NO_LIST: Final = frozenset({errno.ENODATA, errno.ENOTSUP, errno.ENOSYS})
 
 
+def permission_bits(file: FileBytes) -> int:
+    """Return who may read and write a file, as the bits of a mode."""
+    return stat.S_IMODE(file.status.st_mode) & _PERMISSION_BITS
+
+
 def copy_permissions(descriptor: int, source: FileBytes, others: Sequence[FileBytes] = ()) -> None:
     """Give a new file a source's owner, group, access list and permission bits, or narrower ones.
 

@@ -150,7 +150,7 @@ def test_fault_62_a_save_that_a_signal_interrupts_leaves_the_old_or_the_new_cach
             alarm(0)
         wait_for(lambda: len(os.listdir("/proc/self/task")) == threads)
         assert litter(tmp_path) == []
-        assert len(os.listdir("/proc/self/fd")) == descriptors
+        assert len(os.listdir("/proc/self/fd")) <= descriptors
         outcomes["new" if assert_one_save(stem) == str(number) else "old"] += 1
         assert assert_one_save(stem) in {word, str(number)}
     assert all(outcomes.values()), outcomes
@@ -270,11 +270,16 @@ REFUSED: Final = (
     errno.EEXIST,
     errno.EMFILE,
 )
-
-
-@pytest.mark.parametrize(
-    "number", [*LOST, *REFUSED, None], ids=lambda number: errno.errorcode.get(number, "Ctrl-C")
+FAULTS: Final = (
+    *(
+        number if number in {errno.EIO, errno.EPERM} else pytest.param(number, marks=pytest.mark.faults)
+        for number in LOST + REFUSED
+    ),
+    None,
 )
+
+
+@pytest.mark.parametrize("number", FAULTS, ids=lambda number: errno.errorcode.get(number, "Ctrl-C"))
 @pytest.mark.parametrize("before", ["nothing", "old"])
 def test_fault_62_a_call_that_fails_leaves_one_whole_save(before: str, number: int | None) -> None:
     """What says that data is lost is an error or a warning; what a mount refuses loses nothing."""
