@@ -64,9 +64,13 @@ def common_mode(gid: int, inputs: Iterable[os.stat_result]) -> int:
 
 
 def is_wider(sidecar: os.stat_result, inputs: Iterable[os.stat_result]) -> bool:
-    """Tell whether more people can read a sidecar than each of its inputs, the source first."""
-    readers = stat.S_IMODE(sidecar.st_mode) & _OTHER_READERS
-    return bool(readers & ~common_mode(sidecar.st_gid, inputs))
+    """Tell whether more people can read a sidecar than each of its inputs."""
+    readers, gid = sidecar.st_mode & _OTHER_READERS, sidecar.st_gid
+    for status in inputs:  # a sweep asks this of every sidecar
+        allowed = status.st_mode if status.st_gid == gid else _for_any_group(status.st_mode)
+        if readers & ~allowed:
+            return True
+    return False
 
 
 def may_show(source: os.stat_result, other: os.stat_result) -> bool:

@@ -119,8 +119,9 @@ def plan_sidecar(
 ) -> Plan:
     """Plan one sidecar from what was seen of it, and of the files it is made from."""
     action, reason = _action(inputs, sidecar, force=force)
-    plan = Plan(fmt, action, reason, inputs, sidecar)
-    return replace(plan, action="narrow", reason=WIDE) if action == "fresh" and plan.is_wide else plan
+    if action == "fresh" and sidecar is not None and is_wider(sidecar, inputs):
+        action, reason = "narrow", WIDE
+    return Plan(fmt, action, reason, inputs, sidecar)
 
 
 def _action(
