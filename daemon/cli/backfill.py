@@ -166,11 +166,12 @@ def _pool(config: Config, scheduler: str | None) -> Pool:
         return DaskPool(scheduler)
     from daemon.workers.capacity import default_jobs, lower_priority
     from daemon.workers.pool import ProcessPool
-    from daemon.workers.worker import use_one_thread
+    from daemon.workers.worker import serve_in_background, use_one_thread
 
     lower_priority()
     use_one_thread()
-    return ProcessPool(config.work.jobs or default_jobs(), inline_bytes=_INLINE_BYTES)
+    jobs = config.work.jobs or default_jobs()
+    return ProcessPool(jobs, serve=serve_in_background, inline_bytes=_INLINE_BYTES)
 
 
 def _indexes(paths: Sequence[str], options: Options, config: Config, log: Any) -> list[Observer]:

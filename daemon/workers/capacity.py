@@ -30,20 +30,19 @@ def default_jobs(cgroups: Path = _CGROUPS, membership: Path = Path("/proc/self/c
 
 
 def lower_priority() -> None:
-    """Let everything else go first, where the system allows it, unless that is set up already.
-
-    Under systemd, ``Nice=`` and ``IOSchedulingClass=`` do it, and the calls are refused.
-    """
+    """Let everything else have the processors first, unless that is set up already (``Nice=``)."""
     with suppress(OSError):
-        if os.getpriority(os.PRIO_PROCESS, 0) > 0:
-            return
-        os.setpriority(os.PRIO_PROCESS, 0, _NICENESS)
+        if os.getpriority(os.PRIO_PROCESS, 0) == 0:
+            os.setpriority(os.PRIO_PROCESS, 0, _NICENESS)
+
+
+def lower_disk_priority() -> None:
+    """Let everything else have the disk first, where the system allows it; see ioprio_set(2)."""
     number = _IOPRIO_SET.get(platform.machine())
     if number is not None:
-        with suppress(OSError, ImportError):
-            import ctypes  # Python has no function for it
+        import ctypes  # Python has no function for it
 
-            ctypes.CDLL(None).syscall(number, _WHO_PROCESS, 0, _IOPRIO_IDLE)
+        ctypes.CDLL(None).syscall(number, _WHO_PROCESS, 0, _IOPRIO_IDLE)
 
 
 def _folders(cgroups: Path, membership: Path) -> list[Path]:

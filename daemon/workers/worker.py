@@ -12,6 +12,7 @@ from contextlib import ExitStack
 from types import ModuleType
 from typing import TYPE_CHECKING, Final
 
+from daemon.workers.capacity import lower_disk_priority
 from lib.errors import Corrupt, Passing, ProgramFault, SidecarError
 from lib.files.reader import open_directory, status_of, storage_error
 from lib.outcome import Outcome, failure
@@ -82,6 +83,12 @@ def serve(connection: Connection) -> None:
         connection.send(outcomes)
         if any(outcome.error is ProgramFault for outcome in outcomes):
             return  # a module that was half imported stays so; the next worker begins anew
+
+
+def serve_in_background(connection: Connection) -> None:
+    """Do what :func:`serve` does, and let everything else have the disk first."""
+    lower_disk_priority()
+    serve(connection)
 
 
 def convert(tasks: Sequence[Task], options: Options) -> list[Outcome]:
