@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from bisect import bisect_left, bisect_right
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any, Final
 
 from lib.npy.values import plain
@@ -81,14 +82,12 @@ def _cut(values: list[Any], number: int, firsts: tuple[int, ...]) -> Iterator[li
 
 def _pieces(texts: list[str], most: int) -> Iterator[list[str]]:
     """Cut a block whose texts are many times larger than their file: a few, referenced again and again."""
-    if len(texts) <= most and sum(map(len, texts)) <= _PIECE_CHARACTERS:
+    ends = list(accumulate(map(len, texts)))
+    if len(texts) <= most and ends[-1] <= _PIECE_CHARACTERS:
         yield texts
         return
     start = size = 0
-    for position, text in enumerate(texts):
-        size += len(text)
-        if size > _PIECE_CHARACTERS or position + 1 - start == most:
-            yield texts[start : position + 1]
-            start, size = position + 1, 0
-    if start < len(texts):
-        yield texts[start:]
+    while start < len(texts):
+        stop = min(bisect_right(ends, size + _PIECE_CHARACTERS, start) + 1, start + most, len(texts))
+        yield texts[start:stop]
+        start, size = stop, ends[stop - 1]
