@@ -82,10 +82,10 @@ def _cut(values: list[Any], number: int, firsts: tuple[int, ...]) -> Iterator[li
 
 def _pieces(texts: list[str], most: int) -> Iterator[list[str]]:
     """Cut a block whose texts are many times larger than their file: a few, referenced again and again."""
-    ends = list(accumulate(map(len, texts)))
-    if len(texts) <= most and ends[-1] <= _PIECE_CHARACTERS:
+    if len(texts) <= most and sum(map(len, texts)) <= _PIECE_CHARACTERS:
         yield texts
         return
+    ends = list(accumulate(map(len, texts)))
     start = size = 0
     while start < len(texts):
         stop = min(bisect_right(ends, size + _PIECE_CHARACTERS, start) + 1, start + most, len(texts))
