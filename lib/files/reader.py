@@ -11,7 +11,7 @@ import errno
 import os
 import stat
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 from lib.errors import Changed, SidecarError, Storage, Unsafe, Vanished
 
@@ -54,17 +54,6 @@ _HINTS: Final = {
     errno.ENAMETOOLONG: "The sidecar's name is too long for the file system; shorten the source's name.",
 }
 _HINT: Final = "The operating system refuses; its log (dmesg) may say more."
-
-
-class Bytes(Protocol):
-    """A run of bytes that can be read anywhere: a file at one moment, or bytes in memory."""
-
-    @property
-    def size(self) -> int:
-        """Length in bytes."""
-
-    def read_at(self, offset: int, length: int) -> bytes:
-        """Return up to ``length`` bytes from ``offset``; fewer only at the end."""
 
 
 class MemoryBytes:

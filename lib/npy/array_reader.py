@@ -10,7 +10,7 @@ from lib.npy.header import Header, read_header
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from lib.files.reader import Bytes
+    from lib.npy.buffer import Bytes
 
 
 def read_items(source: Bytes, header: Header | None = None, limit: int | None = None) -> Iterator[list[Any]]:

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import Final, Protocol
 
 from lib.errors import Corrupt, Unfinished, Unsafe
 
-if TYPE_CHECKING:
-    from lib.files.reader import Bytes
-
 WINDOW_BYTES: Final = 1 << 17
 _REFILL_BYTES: Final = 1 << 13
+
+
+class Bytes(Protocol):
+    """A run of bytes that can be read anywhere: a file at one moment, or bytes in memory."""
+
+    @property
+    def size(self) -> int:
+        """Length in bytes."""
+
+    def read_at(self, offset: int, length: int) -> bytes:
+        """Return up to ``length`` bytes from ``offset``; fewer only at the end."""
 
 
 class Cursor:

@@ -16,7 +16,7 @@ from lib.errors import Changed, Corrupt
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from lib.files.reader import Bytes
+    from lib.npy.buffer import Bytes
     from lib.npy.header import Header
 
 BLOCK_BYTES: Final = 1 << 18

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 from lib.errors import Corrupt, NotText, Unfinished, Unsafe
 
 if TYPE_CHECKING:
-    from lib.files.reader import Bytes
+    from lib.npy.buffer import Bytes
 
 MAGIC: Final = b"\x93NUMPY"
 HEADER_BYTES_LIMIT: Final = 10_000

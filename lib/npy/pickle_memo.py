@@ -15,7 +15,7 @@ from lib.errors import Corrupt, Unsafe
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from lib.files.reader import Bytes
+    from lib.npy.buffer import Bytes
 
 _CACHE_BYTES: Final = 32 << 20
 _DEPTH_LIMIT: Final = 32

@@ -28,7 +28,7 @@ from lib.npy.pickle_opcodes import STOP, Machine, decoded
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from lib.files.reader import Bytes
+    from lib.npy.buffer import Bytes
 
 _MIXED_BLOCK_BYTES: Final = 1 << 22
 _HELD_BACK: Final = 32
