@@ -11,14 +11,14 @@ import os
 import signal
 import subprocess
 import sys
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from daemon.watch.protocol import END, FATAL, READY, Hint, Hints, hint_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
 _HOME: Final = str(Path(__file__).resolve().parents[2])
 _BOOT: Final = (
@@ -173,23 +173,9 @@ def _start(roots: Sequence[str], stderr: int) -> subprocess.Popen[bytes]:
     path = [entry or _HOME for entry in sys.path]
     code = _BOOT.format(path=path if _HOME in path else [*path, _HOME])
     command = [sys.executable, "-c", code, str(os.getpid()), *roots]
-    with _signals_blocked():
-        return subprocess.Popen(  # noqa: S603  # our own interpreter; roots are arguments, never a shell's
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr, bufsize=0
-        )
-
-
-@contextmanager
-def _signals_blocked() -> Iterator[None]:
-    """Block the signals that a terminal or systemd sends to all processes; a child inherits the mask.
-
-    There is no moment when the young process could be hit; this one gets them afterwards.
-    """
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    return subprocess.Popen(  # noqa: S603  # our own interpreter; roots are arguments, never a shell's
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr, bufsize=0
+    )
 
 
 if TYPE_CHECKING:

@@ -7,12 +7,15 @@ stood, that is at rest, and that no hint announced, shows that it did.
 from __future__ import annotations
 
 import math
+import os
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from lib.sync.walk import Found, Task
 
-REST_SECONDS: Final = 2.0
 GRACE_SECONDS: Final = 2.0
 VERDICT_SECONDS: Final = 600.0
 REMEMBERED: Final = 10_000
@@ -21,10 +24,12 @@ REMEMBERED: Final = 10_000
 class Announcements:
     """Remembers the last hints and compares them with what sweeps find.
 
-    ``now`` is monotonic seconds, ``clock`` seconds since the epoch, as files have them.
+    ``now`` is monotonic seconds, ``clock`` seconds since the epoch, as files have them.  ``changed_at`` returns
+    a path's change time.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, changed_at: Callable[[str], float] = lambda path: os.lstat(path).st_ctime) -> None:
+        self._changed_at = changed_at
         self._announced: dict[Task, float] = {}
         self._since = math.inf
         self._suspect: tuple[Task, float] | None = None
@@ -50,23 +55,26 @@ class Announcements:
     def found(self, found: Found, now: float, clock: float) -> None:
         """Take a source that a sweep found to be out of date, while nothing was known about it."""
         changed = found.status.st_ctime
-        is_at_rest = self._since < changed < clock - REST_SECONDS
-        if self._suspect is None and is_at_rest and not self._is_announced(found.task, changed):
+        is_new = self._since < changed <= clock
+        if self._suspect is None and is_new and not self._is_announced(found.task, changed):
             self._suspect = found.task, changed
             self._verdict_due = now + GRACE_SECONDS
 
     def verdict(self, now: float) -> str | None:
         """Return why the watch is incomplete; at most once in ten minutes.
 
-        A memory-mapped writer changes its file without an event, so a source proves nothing for certain.
+        A source whose writer goes on has its event still to come.  A memory-mapped writer changes its file
+        without one, so no source is certain proof.
         """
         if self._suspect is None or now < self._verdict_due:
             return None
         (task, changed), self._suspect = self._suspect, None
-        if self._is_announced(task, changed) or now < self._next_verdict:
-            return None
-        self._next_verdict = now + VERDICT_SECONDS
-        return f"no event announced {task.path}"
+        with suppress(OSError):  # it has gone
+            is_at_rest = self._changed_at(task.path) == changed
+            if is_at_rest and now >= self._next_verdict and not self._is_announced(task, changed):
+                self._next_verdict = now + VERDICT_SECONDS
+                return f"no event announced {task.path}"
+        return None
 
     def _is_announced(self, task: Task, changed: float) -> bool:
         return self._announced.get(task, -math.inf) >= changed

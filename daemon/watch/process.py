@@ -178,6 +178,8 @@ def answer(parent: int, out: Out) -> None:
 
 def main(parent: int, roots: Sequence[str]) -> NoReturn:
     """Run the watcher: records on standard output until ``parent`` goes or standard input ends."""
+    # a terminal and systemd send these to all processes; the service decides
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
     out = Out(sys.stdout.fileno())
     warnings.simplefilter("ignore")  # one of watchdog 7's prints its whole map of watches, megabytes of it
     logging.getLogger("watchdog").addHandler(LogReader(out))

@@ -49,15 +49,10 @@ class Hints(Protocol):
     reports that.
     """
 
-    @property
-    def ready(self) -> bool:
-        """True once everything that happens in the roots is reported.  Sweep after this, not before."""
-        ...
-
-    @property
-    def ended(self) -> bool:
-        """True once a read found that no hint will come any more; ``trouble`` has the reason."""
-        ...
+    ready: bool
+    """True once everything that happens in the roots is reported.  Sweep after this, not before."""
+    ended: bool
+    """True once a read found that no hint will come any more; ``trouble`` has the reason."""
 
     def fileno(self) -> int:
         """Return the descriptor to select on for reading; valid until ``close``.

@@ -23,9 +23,6 @@ if TYPE_CHECKING:
 Mode = Literal["watching", "sweeping only", "waiting for root"]
 
 CHECK_SECONDS: Final = 2.0
-CALM_CHECK_SECONDS: Final = 5.0
-_CALM_AFTER_SECONDS: Final = 60.0
-"""This long after the last hint the watch is checked less often: an idle service costs next to nothing."""
 _REPLACE_FIRST_SECONDS: Final = 1.0
 _REPLACE_LAST_SECONDS: Final = 120.0
 _SOUND_AFTER_SECONDS: Final = 30.0
@@ -61,8 +58,6 @@ class Supervisor:
         self._failures = 0
         self._opened = 0.0
         self._has_overflowed = False
-        self._heard = True
-        self._calm_since = 0.0
         self._was_ready = False
         self._seen: list[object] = []
         self._reported: dict[str, str] = {}
@@ -103,7 +98,7 @@ class Supervisor:
         """Look at roots and watch, replace what is unsound; True when a sweep must follow."""
         if now < self._next_check:
             return self._became_ready(now)
-        self._next_check = now + self._seconds_between_checks(now)
+        self._next_check = now + CHECK_SECONDS
         if self._roots_changed():
             self.close_watch()
             self._open(now)
@@ -130,7 +125,6 @@ class Supervisor:
         hints = self.watch.read()
         if self.watch.ended:
             self._next_check = 0.0
-        self._heard = self._heard or bool(hints)
         self._has_overflowed = self._has_overflowed or any(hint.kind == "overflow" for hint in hints)
         return hints
 
@@ -155,11 +149,6 @@ class Supervisor:
             self.watch.close()
             self.watch = None
         self._announcements.end()
-
-    def _seconds_between_checks(self, now: float) -> float:
-        if self._heard or not self.is_ready or self.unheard:
-            self._heard, self._calm_since = False, now
-        return CALM_CHECK_SECONDS if now - self._calm_since > _CALM_AFTER_SECONDS else CHECK_SECONDS
 
     def _became_ready(self, now: float) -> bool:
         """Tell once that the watch stands: what appeared before is for the sweep."""

@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 from faults.service import (
     Service,
@@ -19,6 +20,7 @@ from faults.service import (
     is_right,
     litter,
     need,
+    pause,
     rounds,
     save,
     serving,
@@ -202,3 +204,23 @@ def test_fault_24_a_watcher_that_is_stopped_or_killed_loses_nothing(tmp_path: Pa
             source = save(service.root / "deep" / f"n{number}_completions.npy", "meanwhile")
             service.until(lambda source=source: is_right(source))
             service.until(lambda watcher=watcher: service.watcher not in {None, watcher})
+
+
+def test_fault_24_a_change_that_no_event_announced_replaces_the_watch(tmp_path: Path) -> None:
+    """A sweep finds it, makes the sidecars, and takes the watch for incomplete: said, and at most once."""
+    with serving(tmp_path, sweep_seconds=1) as service:
+        source = service.root / "n1_completions.npy"
+        np.save(source, np.array(["before", "text"]))
+        service.until(lambda: is_right(source))
+        mapped = np.load(source, mmap_mode="r+")  # this opens and closes the file, and that is an event
+        pause(1.0)
+        watcher = service.watcher
+        for number in range(2):
+            mapped[0] = f"late {number}"
+            mapped.flush()
+            service.until(lambda: is_right(source))
+            service.until(lambda: service.named("watch.degraded"))
+            pause(3.0)
+        [degraded] = service.named("watch.degraded")
+        assert degraded["reason"] == f"no event announced {source}"
+        service.until(lambda: service.watcher not in {None, watcher})
