@@ -24,8 +24,8 @@ REMEMBERED: Final = 10_000
 class Announcements:
     """Remembers the last hints and compares them with what sweeps find.
 
-    ``now`` is monotonic seconds, ``clock`` seconds since the epoch, as files have them.  ``changed_at`` returns
-    a path's change time.
+    ``now`` is monotonic seconds, ``clock`` seconds since the epoch, as files have them.  ``changed_at``
+    returns a path's change time.
     """
 
     def __init__(self, changed_at: Callable[[str], float] = lambda path: os.lstat(path).st_ctime) -> None:
