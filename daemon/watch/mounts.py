@@ -40,16 +40,21 @@ class Mount:
     device: str
 
 
-def mounts_of(directory: str, mountinfo: Path = MOUNTINFO) -> tuple[Mount, ...]:
+def read_table(mountinfo: Path = MOUNTINFO) -> str:
+    """Return the table of all mounts; "" where it is hidden."""
+    try:
+        return mountinfo.read_text(errors="surrogateescape")
+    except OSError:
+        return ""
+
+
+def mounts_of(directory: str, table: str) -> tuple[Mount, ...]:
     """Return the mount that a directory lies on, then those below it.
 
     Paths decide: the device that stat(2) reports is not the mount's on btrfs.
     """
     here = os.path.join(os.path.realpath(directory), "")
-    try:
-        mounts = list(_parse(mountinfo.read_text(errors="surrogateescape")))
-    except OSError:
-        mounts = []
+    mounts = list(_parse(table))
     above = [mount for mount in mounts if here.startswith(os.path.join(mount.path, ""))]
     # of two at one place the later one covers the earlier
     own = max(reversed(above), key=lambda mount: len(mount.path), default=Mount(here, UNKNOWN, ""))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from daemon.report.events import WATCH_DEGRADED, WATCH_RESTORED
 from daemon.watch.health import Announcements
-from daemon.watch.mounts import mounts_of, shared_kind
+from daemon.watch.mounts import mounts_of, read_table, shared_kind
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,7 +43,7 @@ class Supervisor:
         log: Any,
         *,
         clock: Callable[[], float] = time.time,
-        mounts: Callable[[str], tuple[Mount, ...]] = mounts_of,
+        mount_table: Callable[[], str] = read_table,
     ) -> None:
         self.roots = roots
         self.watch: Hints | None = None
@@ -51,7 +51,9 @@ class Supervisor:
         self._make = make
         self._log = log
         self._clock = clock
-        self._mounts_of = mounts
+        self._read_table = mount_table
+        self._table = ""
+        self._mounts: dict[str, tuple[object, tuple[Mount, ...]]] = {}
         self._announcements = Announcements()
         self._next_check = 0.0
         self._replace_at = 0.0
@@ -162,14 +164,24 @@ class Supervisor:
     def _roots_changed(self) -> bool:
         """Look at the roots and what is mounted there; report what cannot be watched."""
         seen: list[object] = []
+        before, self._table = self._table, self._read_table()
+        if before != self._table:
+            self._mounts.clear()
         for root in self.roots:
             root.look()
-            mounts = self._mounts_of(root.path) if root.is_usable else ()
+            mounts = self._mounts_of(root) if root.is_usable else ()
             seen.append((root.identity, root.is_taken, mounts))
             self._report_root(root)
             self._report_shared(root, shared_kind(mounts))
-        before, self._seen = self._seen, seen
-        return before != seen
+        has_changed, self._seen = self._seen != seen, seen
+        return has_changed
+
+    def _mounts_of(self, root: Root) -> tuple[Mount, ...]:
+        identity, mounts = self._mounts.get(root.path, (None, ()))
+        if identity != root.identity:
+            mounts = mounts_of(root.path, self._table)
+            self._mounts[root.path] = root.identity, mounts
+        return mounts
 
     def _report_root(self, root: Root) -> None:
         reason, hint = "", ""

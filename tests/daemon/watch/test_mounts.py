@@ -6,21 +6,19 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from daemon.watch.mounts import UNKNOWN, Mount, mounts_of, shared_kind
+from daemon.watch.mounts import UNKNOWN, Mount, mounts_of, read_table, shared_kind
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
-def mountinfo(directory: Path, *mounts: tuple[str, str]) -> Path:
+def table_of(*mounts: tuple[str, str]) -> str:
     """Write a table of mounts: where, and of which type; the devices are numbered."""
-    table = directory / "mountinfo"
     rows = [
         f"{30 + number} 1 0:{number} / {where} rw,relatime shared:{number} - {kind} server:/export rw\n"
         for number, (where, kind) in enumerate(mounts)
     ]
-    table.write_text("".join(rows))
-    return table
+    return "".join(rows)
 
 
 LOCAL = ["ext4", "xfs", "btrfs", "tmpfs", "zfs", "vfat", "overlay", "fuseblk", "fuse.fuse-overlayfs"]
@@ -31,13 +29,13 @@ LITTLE_KNOWN = ["wekafs", "fuse.grpcfuse", "fakeowner", "pvfs2", "beegfs", "next
 @pytest.mark.parametrize("kind", LOCAL)
 def test_a_disk_of_this_machine_is_relied_on(tmp_path: Path, kind: str) -> None:
     """All that goes into it goes through this kernel."""
-    assert shared_kind(mounts_of(str(tmp_path), mountinfo(tmp_path, ("/", kind)))) == ""
+    assert shared_kind(mounts_of(str(tmp_path), table_of(("/", kind)))) == ""
 
 
 @pytest.mark.parametrize("kind", SHARED + LITTLE_KNOWN)
 def test_a_type_that_is_not_known_to_be_local_is_shared(tmp_path: Path, kind: str) -> None:
     """Network file systems, FUSE, and what nobody has heard of."""
-    table = mountinfo(tmp_path, ("/", "ext4"), (str(tmp_path), kind))
+    table = table_of(("/", "ext4"), (str(tmp_path), kind))
     assert shared_kind(mounts_of(str(tmp_path), table)) == kind
 
 
@@ -45,7 +43,7 @@ def test_the_mount_of_a_directory_is_the_deepest_above_it_and_the_last_at_its_pl
     """What is mounted beside it, or on the way and covered, does not count."""
     path = str(tmp_path)
     rows = [("/", "nfs"), (path, "ext4"), (path, "xfs"), (f"{path}-2", "nfs4")]
-    assert mounts_of(path, mountinfo(tmp_path, *rows)) == (Mount(path, "xfs", "0:2"),)
+    assert mounts_of(path, table_of(*rows)) == (Mount(path, "xfs", "0:2"),)
 
 
 def test_what_is_mounted_below_a_root_is_found(tmp_path: Path) -> None:
@@ -54,17 +52,17 @@ def test_what_is_mounted_below_a_root_is_found(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to("real root")
     escaped = str(tmp_path / "real root").replace(" ", "\\040")
     rows = [("/", "ext4"), (f"{escaped}/team\\134a", "nfs4"), (f"{escaped}-2", "cifs")]
-    found = mounts_of(str(tmp_path / "link"), mountinfo(tmp_path, *rows))
+    found = mounts_of(str(tmp_path / "link"), table_of(*rows))
     assert found == (Mount("/", "ext4", "0:0"), Mount(f"{tmp_path}/real root/team\\a", "nfs4", "0:1"))
 
 
 def test_what_cannot_be_known_is_taken_for_shared(tmp_path: Path) -> None:
     """More sweeps than needed harm nobody."""
-    assert shared_kind(mounts_of(str(tmp_path), tmp_path / "absent")) == UNKNOWN
+    assert shared_kind(mounts_of(str(tmp_path), read_table(tmp_path / "absent"))) == UNKNOWN
 
 
 def test_the_table_of_this_machine_can_be_read() -> None:
     """Every line of it."""
-    own, *below = mounts_of("/")
+    own, *below = mounts_of("/", read_table())
     assert own.path == "/"
     assert all(mount.kind and mount.path.startswith("/") for mount in below)

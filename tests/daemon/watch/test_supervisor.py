@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 import pytest
 from doubles import FakeWatch, Log
 
-from daemon.watch.mounts import Mount
 from daemon.watch.protocol import Hint
 from daemon.watch.roots import Root
 from daemon.watch.supervisor import Supervisor
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-DISK = Mount("/", "ext4", "8:1")
+DISK = "1 0 8:1 / / rw - ext4 /dev/sda1 rw\n"
 
 
 class Post:
@@ -32,13 +31,13 @@ class Post:
         self.watches: list[FakeWatch] = []
         self.refusal: OSError | None = None
         self.ready = True
-        self.mounts: tuple[Mount, ...] = (DISK,)
+        self.mounts = DISK
         self.supervisor = Supervisor(
             [Root(str(path)) for path in paths],
             self._make,
             self.log,
             clock=lambda: self.epoch + self.now,
-            mounts=lambda _root: self.mounts,
+            mount_table=lambda: self.mounts,
         )
 
     def _make(self, roots: list[str]) -> FakeWatch:
@@ -238,19 +237,19 @@ def test_a_mount_below_a_root_gives_a_new_watch_and_a_sweep(post: Post) -> None:
     post.check()
     post.check(0.1)
     assert not post.check()
-    post.mounts = (DISK, Mount("/root/disk", "ext4", "7:0"))
+    post.mounts = DISK + f"2 1 7:0 / {post.supervisor.roots[0].path}/disk rw - ext4 /dev/loop0 rw\n"
     assert post.check()
     assert [watch.closed for watch in post.watches] == [True, False]
     post.check(0.1)
     assert not post.check()
-    post.mounts = (DISK,)
+    post.mounts = DISK
     assert post.check()
     assert post.log.events == []
 
 
 def test_a_shared_file_system_is_not_relied_on_and_proves_nothing(post: Post) -> None:
     """Said once; changes without a hint are what it is known for; when it goes, that is said."""
-    post.mounts = (DISK, Mount("/root/team", "nfs4", "0:50"))
+    post.mounts = DISK + f"2 1 0:50 / {post.supervisor.roots[0].path}/team rw - nfs4 server:/team rw\n"
     post.check()
     post.check(0.1)
     root = post.supervisor.roots[0].path
@@ -263,7 +262,7 @@ def test_a_shared_file_system_is_not_relied_on_and_proves_nothing(post: Post) ->
     post.check(10.0)
     assert len(post.watches) == 1
     assert [fields["reason"] for fields in post.log.of("watch.degraded")] == [reason]
-    post.mounts = (DISK,)
+    post.mounts = DISK
     post.check()
     assert post.supervisor.unheard == ""
     assert post.log.names == ["watch.degraded", "watch.restored"]
