@@ -8,7 +8,7 @@ SOAK_SECONDS ?= 600
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run test demo check lint types coverage row faults soak service bench clean
+.PHONY: help run test demo check lint types coverage row faults soak service readers bench clean
 
 help:  ## show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -68,6 +68,10 @@ soak: $(VENV)/installed-dev  ## ten minutes among writers and faults (root; SOAK
 
 service: $(VENV)/installed-dev  ## boot a real systemd and install the service in it (root)
 	@$(BIN)/python -m pytest -q -m service --timeout=900
+
+readers: $(VENV)/installed-dev  ## have Markdown readers written in JavaScript judge the pages (npm)
+	@npm ci --prefix tests/readers --no-audit --no-fund --silent
+	@$(BIN)/python tests/readers/pages.py | node tests/readers/check.mjs
 
 bench: $(VENV)/installed-dev  ## measure against what people would use instead; rewrites benchmarks/README.md
 	@$(BIN)/python benchmarks/run.py --write

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -142,7 +143,8 @@ def keys_are_plain(value: Any) -> bool:
 
 def as_json(value: Any) -> bytes:
     """Write JSON as the contract says."""
-    return json.dumps(value, indent=2, ensure_ascii=False).encode("utf-8", "backslashreplace")
+    written = json.dumps(value, indent=2, ensure_ascii=False)
+    return re.sub("[\ud800-\udfff]", "\ufffd", written).encode()
 
 
 def objects(items: Sequence[Any]) -> np.ndarray[Any, Any]:

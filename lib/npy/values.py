@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from typing import Any, Final
 
@@ -70,6 +71,8 @@ class _Plain:
     def _key(self, key: Any, depth: int) -> Any:
         if isinstance(key, (str, bytes)):
             self._spend(len(key) >> 6, depth)
+        if type(key) is float and not math.isfinite(key):  # JSON has no such number, but any text as a key
+            return json.dumps(key)
         return text_of(key) if type(key) is bytes else key
 
     def _spend(self, amount: int, depth: int) -> None:

@@ -30,6 +30,11 @@ _BLOCK: Final = re.compile(
     rb"|(?P<fence>`{3,}(?=[^`]*$)|~{3,})"
     rb"|(?P<item>[-+*]|(?P<number>[0-9]{1,9})[.)])(?=[ \t]|$)"
 )
+_CONTAINER: Final = rb">|(?:[-+*]|[0-9]{1,9}[.)])[ \t](?![ \t]*\r?(?:\n|\Z))"
+# a quote or list item that may stand in four others, each of which takes a mark, a tab or two spaces
+MAY_BE_DEEP: Final = re.compile(
+    rb"\n(?=[ \t>0-9*+-])(?:(?:[ ]|%b)?\t|  |[ ]?(?:%b)){4,100}[ ]?(?:%b)" % ((_CONTAINER,) * 3)
+)
 _RULE: Final = re.compile(rb"([-*_])[ \t]*\1[-*_ \t]*$")
 _UNDERLINE: Final = re.compile(rb"(?:=+|-+)[ \t]*$")
 _DELIMITERS: Final = re.compile(rb"(?=[- ]*[|:])[-|: ]+$")
@@ -69,8 +74,21 @@ def blocks_of(text: bytes) -> Blocks:
     return _Scanner(text).scan()
 
 
+def is_table(lines: list[bytes]) -> bool:
+    """Tell whether lines that begin with a bar, without a container around them, are a whole table."""
+    cells = _cells(lines[1])
+    return (
+        all(line[:1] == b"|" for line in lines)
+        and _DELIMITERS.match(lines[1]) is not None
+        and all(map(_DELIMITER.match, cells))
+        and len(_cells(lines[0])) == len(cells)
+    )
+
+
 def is_nested_too_deep(text: bytes) -> bool:
     """Tell whether more containers stand in one another than readers can be trusted with."""
+    if not MAY_BE_DEEP.search(b"\n" + text):
+        return False
     return len(text) > LENGTH_LIMIT or blocks_of(text).depth > DEPTH_LIMIT
 
 
@@ -273,9 +291,12 @@ class _Scanner:
             text = b"\n".join([self._found.lines[number] for number in numbers])
             if b"`" not in text:
                 continue
+            place = position = 0
             for start, end in code_spans(text)[0]:
-                first = text.count(b"\n", 0, start)
-                self._found.joined.difference_update(numbers[first : first + text.count(b"\n", start, end)])
+                place += text.count(b"\n", position, start)
+                inside = text.count(b"\n", start, end)
+                self._found.joined.difference_update(numbers[place : place + inside])
+                place, position = place + inside, end
 
 
 def _is_rule(content: bytes) -> bool:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import TYPE_CHECKING, Final
 
-from lib.render.blocks import is_nested_too_deep
+from lib.render.blocks import MAY_BE_DEEP, is_nested_too_deep
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -61,11 +61,6 @@ _LINE: Final = re.compile(
 _IS_SUSPECT: Final = bytes(code in b" \t>0123456789`~#*+_=-" for code in range(256))
 """For each byte, 1 if a line that begins with it may open or close a block."""
 _DEFINITION: Final = re.compile(rb"\n(?=[ \t]*[>0-9*+\[-])%b\*?\[" % _RUN)
-# a quote or list item that may stand in four others, each of which takes a mark, a tab or two spaces
-_DEEP: Final = re.compile(
-    rb"\n(?=[ \t>0-9*+-])(?:(?:[ ]|%b)?\t|  |[ ]?(?:%b)){4,100}[ ]?(?:%b)"
-    % (_CONTAINER, _CONTAINER, _CONTAINER)
-)
 _CONTROLS: Final = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\xc2](?:(?<!\xc2)|(?<=\xc2)[\x80-\x9f])")
 _LAYOUT: Final = b"\t\n\r"
 _FEW: Final = 200
@@ -80,13 +75,14 @@ class Danger:
 
     ``pattern`` finds it, and is searched only when all ``needles`` are there.  A needle of one byte costs
     some 15 µs a megabyte, one of two 800 µs: it stands after those that make it needless.  Where the pattern
-    only raises a suspicion, ``confirm`` decides about the text.
+    only raises a suspicion, ``confirm`` decides about the text.  ``begins_line``: a line break begins it.
     """
 
     name: str
     needles: tuple[bytes, ...]
     pattern: re.Pattern[bytes]
     confirm: Callable[[bytes], bool] | None = None
+    begins_line: bool = False
 
     def found_in(self, lines: bytes) -> bool:
         """Tell whether the danger is in ``lines``: a text with a line break put before it."""
@@ -95,8 +91,14 @@ class Danger:
                 return False
         return self.pattern.search(lines) is not None
 
+    def is_confirmed(self, text: bytes) -> bool:
+        """Tell whether a text holds the danger, in which its pattern was found."""
+        if not all(needle in text for needle in self.needles):
+            return False
+        return self.confirm is None or self.confirm(text)
 
-LINE: Final = Danger("a line that opens or closes a block", (), _LINE)
+
+LINE: Final = Danger("a line that opens or closes a block", (), _LINE, begins_line=True)
 CONTROL: Final = Danger("a control character", (), _CONTROLS)
 LONE_RETURN: Final = Danger("a carriage return without a newline", (b"\r",), re.compile(rb"\r(?!\n)"))
 
@@ -105,11 +107,11 @@ _LINE_SEPARATOR: Final = Danger("a line separator", (b"\xe2", b"\xa8"), re.compi
 _PARAGRAPH_SEPARATOR: Final = Danger(
     "a paragraph separator", (b"\xe2", b"\xa9"), re.compile(rb"\xe2(?=\x80\xa9)")
 )
-UNQUOTABLE: Final = (_LINE_SEPARATOR, _PARAGRAPH_SEPARATOR, LONE_RETURN, CONTROL)
-"""What would act in a quote, too, and cannot be escaped."""
+TOO_DEEP: Final = Danger("containers nested too deep", (), MAY_BE_DEEP, is_nested_too_deep, begins_line=True)
+UNQUOTABLE: Final = (TOO_DEEP, _LINE_SEPARATOR, _PARAGRAPH_SEPARATOR, LONE_RETURN, CONTROL)
+"""What would act in a quote, too, and cannot be escaped there."""
 DANGERS: Final[tuple[Danger, ...]] = (
     LINE,
-    Danger("containers nested too deep", (), _DEEP, confirm=is_nested_too_deep),
     Danger("a definition", (b"[", b"]", b"]:"), _DEFINITION),
     Danger("raw HTML", (b"<",), re.compile(rb"<[A-Za-z/!?]")),
     Danger("an image", (b"!", b"["), re.compile(rb"!(?=\[)")),
@@ -121,7 +123,7 @@ DANGERS: Final[tuple[Danger, ...]] = (
 class _Layout:
     """What numpy sees of a block at a glance: its control characters, and how its lines begin.
 
-    ``hits``: where a line begins that opens or closes a block; None when there are too many to try.
+    ``suspects``: where a line may begin that opens or closes a block; None when there are too many to try.
     ``folds``: the line breaks between two lines that are not empty.
     """
 
@@ -137,9 +139,9 @@ class _Layout:
         has_c0 = bool(low.tobytes().translate(None, _LAYOUT))
         self.folds = breaks[(codes[breaks - 1] != 0x0A) & (codes[breaks + 1] != 0x0A)]
         self.may_hold_controls = has_c0 or b"\x7f" in lines or b"\xc2" in lines
-        self.hits: list[int] | None = None
+        self.suspects: list[int] | None = None
         if suspects.size * _FEW <= len(lines):
-            self.hits = [place for place in suspects.tolist() if _LINE.match(lines, place)]
+            self.suspects = suspects.tolist()
 
 
 class Block:
@@ -156,8 +158,8 @@ class Block:
 
     def _holds(self, danger: Danger) -> bool:
         if self._layout is not None:
-            if danger is LINE and self._layout.hits is not None:
-                return bool(self._layout.hits)
+            if danger.begins_line and self._layout.suspects is not None:
+                return any(danger.pattern.match(self._lines, place) for place in self._layout.suspects)
             if danger is CONTROL and not self._layout.may_hold_controls:
                 return False
         return danger.found_in(self._lines)
@@ -167,8 +169,11 @@ class Block:
         if not dangers:
             return []
         begins = self._begins()
-        suspects = {index for danger in dangers for index in self._suspects(danger, begins)}
-        return sorted(index for index in suspects if not is_inert(self._texts[index], dangers))
+        active: set[int] = set()
+        for danger in dangers:
+            suspects = set(self._suspects(danger, begins)) - active
+            active |= {index for index in suspects if danger.is_confirmed(self._texts[index])}
+        return sorted(active)
 
     def folded(self) -> Iterable[int]:
         """Return the indexes of the texts that may have a paragraph of several lines."""
@@ -183,8 +188,9 @@ class Block:
 
     def _suspects(self, danger: Danger, begins: list[int]) -> Iterator[int]:
         """Yield the indexes of the texts in which the danger's pattern is found."""
-        if danger is LINE and self._layout is not None and self._layout.hits is not None:
-            yield from (bisect_right(begins, place) - 1 for place in self._layout.hits)
+        if danger.begins_line and self._layout is not None and self._layout.suspects is not None:
+            hits = (place for place in self._layout.suspects if danger.pattern.match(self._lines, place))
+            yield from (bisect_right(begins, place) - 1 for place in hits)
             return
         place = 0
         while match := danger.pattern.search(self._lines, place):
@@ -200,6 +206,4 @@ def is_inert(text: bytes, among: Iterable[Danger] = DANGERS) -> bool:
     (True, False)
     """
     lines = b"\n" + text
-    return not any(
-        danger.found_in(lines) and (danger.confirm is None or danger.confirm(text)) for danger in among
-    )
+    return not any(danger.found_in(lines) and danger.is_confirmed(text) for danger in among)

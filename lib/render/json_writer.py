@@ -1,13 +1,15 @@
 """JSON, byte for byte as ``json.dump(value, f, indent=2, ensure_ascii=False)`` writes it, block by block.
 
 orjson writes texts several times faster and, for texts, the same bytes; everything else is left to the
-standard library, whose floats and lone surrogates orjson would write otherwise or not at all.
+standard library, whose floats orjson would write otherwise.  Surrogates become U+FFFD: no strict reader takes
+them, paired or not.
 """
 
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+import re
+from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
@@ -15,6 +17,8 @@ from lib.errors import Corrupt
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+_SURROGATE: Final = re.compile("[\ud800-\udfff]")
 
 
 def dumps(value: Any) -> str:
@@ -28,9 +32,16 @@ def dumps(value: Any) -> str:
         raise Corrupt(f"an item cannot be written as JSON: {error}") from error
 
 
-def encode(text: str) -> bytes:
-    r"""Encode JSON text; a lone surrogate, which stands only inside a string, becomes its ``\udXXX``."""
-    return text.encode("utf-8", "backslashreplace")
+def encoded(text: str) -> bytes:
+    r"""Encode any text as UTF-8, each surrogate as U+FFFD.
+
+    >>> encoded("\ud83d\ude00").decode() == "\ufffd\ufffd"
+    True
+    """
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        return _SURROGATE.sub("\ufffd", text).encode()
 
 
 class JsonWriter:
@@ -60,4 +71,4 @@ def _texts(values: Sequence[str]) -> bytes:
 
 def _values(values: Sequence[Any]) -> bytes:
     # a line break in JSON text is always layout: inside strings it is escaped
-    return encode(",".join("\n  " + dumps(value).replace("\n", "\n  ") for value in values))
+    return encoded(",".join("\n  " + dumps(value).replace("\n", "\n  ") for value in values))

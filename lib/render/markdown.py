@@ -9,9 +9,10 @@ import json
 import re
 from typing import TYPE_CHECKING, Any, Final
 
+from lib.render.chat import is_chat, rest_of, texts_of
 from lib.render.inert import CONTROL, DANGERS, LONE_RETURN, UNQUOTABLE, Block, Danger, is_inert
-from lib.render.json_writer import dumps
-from lib.render.quoted import lines_kept, quoted
+from lib.render.json_writer import dumps, encoded
+from lib.render.quoted import in_quote, lines_kept, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -46,8 +47,8 @@ _TICKS: Final = re.compile(b"``*")  # `re` finds a first character more quickly 
 _FENCE_COUNTED: Final = 255
 _CLOSES_ANY_FENCE: Final = re.compile(rb"^(?= {0,3}`{%d,}[ \t\r]*$)" % _FENCE_COUNTED, re.MULTILINE)
 _TOO_MANY_TICKS: Final = re.compile("`{20,}")
-_SURROGATE: Final = re.compile("[\ud800-\udfff]")
 _CONTROL: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
+_WORDS: Final = re.compile(r"\w(?:.*\w)?")
 _LONE_RETURN: Final = re.compile(r"\r(?!\n)")
 _REPLACEMENT: Final = "\ufffd"
 _PICTURES: Final[dict[str, str]] = {
@@ -78,7 +79,7 @@ def header(
         "---",
         "\n",
     )
-    return _encoded("\n".join(lines))
+    return encoded("\n".join(lines))
 
 
 def items(
@@ -154,15 +155,45 @@ def _utf8(texts: Sequence[str]) -> list[bytes]:
     try:
         return list(map(str.encode, texts))
     except UnicodeEncodeError:
-        return list(map(_encoded, texts))
+        return list(map(encoded, texts))
 
 
 def _body(value: Any, style: Style, to_json: Callable[[Any], str]) -> bytes:
     if isinstance(value, str):
         (text,) = _texts((value,), style)
         return text
+    if style != "plain" and is_chat(value):
+        return b"\n\n".join([_message(message, style, to_json) for message in value])
+    return _json(value, to_json, pictures=style != "plain")
+
+
+def _json(value: Any, to_json: Callable[[Any], str], *, pictures: bool = True) -> bytes:
     written = to_json(value)
-    return fenced(_encoded(written if style == "plain" else pictured(written)), b"json")
+    return fenced(encoded(pictured(written) if pictures else written), b"json")
+
+
+def _message(message: Mapping[str, Any], style: Style, to_json: Callable[[Any], str]) -> bytes:
+    """Return a message's role, and in quotes its content and whatever else it has."""
+    shown = [f"**{_role(message['role'])}**".encode()]
+    shown += [_quoted_text(text, style) for text in texts_of(message["content"])]
+    if rest := rest_of(message):
+        shown.append(in_quote(_json(rest, to_json)))
+    return b"\n\n".join(shown)
+
+
+def _role(role: str) -> str:
+    """Show a role so that it can stand in bold: stars around a star would be a rule."""
+    value = header_value(role)
+    return value if value.startswith("`") or _WORDS.fullmatch(value) else f"`{value}`"
+
+
+def _quoted_text(text: str, style: Style) -> bytes:
+    """Show a text in a quote: as Markdown if a quote contains what it does, else in a fence."""
+    if style == "auto" and (not text or text.isspace()):
+        return in_quote(_BLANK)
+    data = encoded(text)
+    way = quoted(data) if style == "auto" and is_inert(data, UNQUOTABLE) else None
+    return in_quote(_fenced_text(data, pictures=True)) if way is None else way
 
 
 def fenced(text: bytes, language: bytes) -> bytes:
@@ -183,7 +214,7 @@ def fenced(text: bytes, language: bytes) -> bytes:
 
 def fenced_text(text: str) -> bytes:
     """Put any text into a fence, its controls pictured."""
-    return fenced(_encoded(pictured(text)), b"text")
+    return fenced(encoded(pictured(text)), b"text")
 
 
 def _longest_run(text: bytes) -> int:
@@ -218,7 +249,7 @@ def header_value(value: Any) -> str:
     line = _TOO_MANY_TICKS.sub("```…", " ".join(pictured(line).split()))
     if len(line) > _VALUE_CHARACTERS:
         line = line[:_VALUE_CHARACTERS] + "…"
-    ticks = "`" * (_longest_run(_encoded(line)) + 1)
+    ticks = "`" * (_longest_run(encoded(line)) + 1)
     pad = " " if line.startswith("`") or line.endswith("`") else ""
     return f"{ticks}{pad}{line}{pad}{ticks}"
 
@@ -231,10 +262,3 @@ def _one_line_json(value: Any) -> str:
         return json.dumps(value, ensure_ascii=False)
     except (ValueError, TypeError, RecursionError):
         return ""
-
-
-def _encoded(page: str) -> bytes:
-    try:
-        return page.encode()
-    except UnicodeEncodeError:
-        return _SURROGATE.sub(_REPLACEMENT, page).encode()

@@ -11,7 +11,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from lib.render.blocks import DEPTH_LIMIT, LENGTH_LIMIT, blocks_of
+from lib.render.blocks import LENGTH_LIMIT, blocks_of
+from lib.render.chunks import quoted_chunks, with_breaks
 from lib.render.code_spans import code_spans
 from lib.render.inert import SPACES
 
@@ -20,15 +21,15 @@ if TYPE_CHECKING:
 
     from lib.render.blocks import Blocks
 
-_STRUCTURE: Final = re.compile(rb"\n[ \t>:*+0-9-]")
-_BEGINS_STRUCTURE: Final = b" \t>:*+-0123456789"
-_FOLD: Final = re.compile(rb"\n(?=[^\n])(?<=[^\n]\n)")
+_EMPTY: Final = re.compile(rb"^> (?=\r?$)", re.MULTILINE)
 _KEPT_APART: Final = re.compile(rb"(?:  |(?<!\\)(?:\\\\)*\\)\r?\Z")
-_DANGER: Final = re.compile(rb"<[A-Za-z/!?]|!\[|\$\$")
-_ESCAPED: Final = re.compile(rb"(?<!\\)(\\*)(?:(<)(?=[A-Za-z/!?])|!(?=\[)|(\$\$+))")
+_DANGER: Final = re.compile(rb"[<!$](?:(?<=<)[A-Za-z/!?]|(?<=!)\[|(?<=\$)\$)")
+_ESCAPED: Final = re.compile(rb"[<!$](?:(?<=<)(?=[A-Za-z/!?])|(?<=!)(?=\[)|(?<=\$)\$+)")
 _DEFINITION_BEGINS: Final = re.compile(
     rb"(?:[ \t>]|(?:[-+*]|[0-9]{1,9}[.)])[ \t]){0,99}(?:\[[ xX]\][ \t]+)?\*?(?=\[)"
 )
+_WORD_LIMIT: Final = 500
+"""A longer word is not looked through: that keeps the time in proportion."""
 _MANY_TICKS: Final = b"`" * 80
 """More than cmark counts."""
 _ODD_BLANK: Final = re.compile(rb"^(?=[^\n!-~])(?:[ \t>]|%b)+$" % SPACES, re.MULTILINE)
@@ -44,8 +45,9 @@ def lines_kept(text: bytes) -> bytes:
     >>> lines_kept(b"A. eyes\nB. fur\n\n- a brain")
     b'A. eyes  \nB. fur\n\n- a brain'
     """
-    if _is_prose(text):
-        return _FOLD.sub(b"  \n", text)
+    quick = with_breaks(text)
+    if quick is not None:
+        return quick
     if len(text) > LENGTH_LIMIT:
         return text
     blocks = blocks_of(text)
@@ -55,15 +57,22 @@ def lines_kept(text: bytes) -> bytes:
 def quoted(text: bytes) -> bytes | None:
     r"""Return a text (UTF-8) in a quote, or None for one that a quote cannot be trusted with.
 
-    The text holds neither control characters nor line separators.
+    The text holds neither control characters nor line separators, and its containers are not nested too deep.
 
     >>> quoted(b"<think>\n# Why")
     b'> \\<think>\n> # Why'
     """
     if len(text) > LENGTH_LIMIT or _MANY_TICKS in text:
         return None
+    escape = _escaped if _has_danger(text) else None
+    quick = quoted_chunks(text, escape)
+    if quick is not None:
+        return quick
+    quick = with_breaks(text, escape)
+    if quick is not None:
+        return in_quote(quick)
     blocks = blocks_of(text)
-    if blocks.depth > DEPTH_LIMIT or not blocks.certain or not _escape(text, blocks):
+    if not blocks.certain or not _escape(text, blocks):
         return None
     return in_quote(b"\n".join(_lines(blocks)))
 
@@ -74,17 +83,13 @@ def in_quote(text: bytes) -> bytes:
     >>> in_quote(b"a\n\nb")
     b'> a\n>\n> b'
     """
-    page = b"\n> " + text.replace(b"\n", b"\n> ") + b"\n"
-    page = page.replace(b"\n> \r\n", b"\n>\r\n").replace(b"\n> \n", b"\n>\n").replace(b"\n> \n", b"\n>\n")
-    return page[1:-1]
-
-
-def _is_prose(text: bytes) -> bool:
-    """Tell whether an inert text has neither lists, quotes, tables, code nor line breaks of its own."""
+    if b"> \n" in text or b"\r" in text:
+        return _EMPTY.sub(b">", b"> " + text.replace(b"\n", b"\n> "))
+    page = b"> " + text.replace(b"\n", b"\n> ").replace(b"> \n", b">\n") + b"\n"
     return (
-        text[:1] not in _BEGINS_STRUCTURE
-        and not any(sign in text for sign in (b"`", b"|", b"\r", b" \n", b"\\\n"))
-        and _STRUCTURE.search(text) is None
+        page.replace(b"> \n", b">\n")[:-1]
+        if page.startswith(b"> \n") or page.endswith(b"\n> \n")
+        else page[:-1]
     )
 
 
@@ -96,6 +101,30 @@ def _lines(blocks: Blocks) -> list[bytes]:
         if not _KEPT_APART.search(line):
             lines[number] = line[:-1] + b"  \r" if line.endswith(b"\r") else line + b"  "
     return lines
+
+
+def _escaped(chunk: bytes) -> bytes | None:
+    """Escape what would act in one chunk of a text; None where that depends on the rest of the text."""
+    if not _has_danger(chunk):
+        return chunk
+    if chunk[:1] in b" \n" or b"]:" in chunk or not chunk.isascii():
+        return None
+    if b"`" not in chunk:
+        return None if _has_address_before(chunk) else _ESCAPED.sub(_backslashed, chunk)
+    lines = chunk.split(b"\n")
+    return b"\n".join(lines) if _escape_chunk(lines, range(len(lines)), defines=False) else None
+
+
+def _has_danger(text: bytes) -> bool:
+    """Tell whether something in a text may have to be escaped."""
+    if b"]" in text and b"]:" in text:
+        return True
+    return (b"<" in text or b"!" in text or b"$" in text) and _DANGER.search(text) is not None
+
+
+def _has_address_before(text: bytes) -> bool:
+    """Tell whether a bare address stands before something to escape."""
+    return (b"://" in text or b"www." in text.lower()) and _ADDRESS_BEFORE.search(text) is not None
 
 
 def _escape(text: bytes, blocks: Blocks) -> bool:
@@ -146,7 +175,7 @@ def _escape_lines(lines: list[bytes], chunk: range, dangerous: list[int]) -> boo
         line, within = lines[number], spans[number][0]
         if any(_DANGER.search(line, *span) and _may_be_swallowed(line, span) for span in within):
             return False
-        if _ADDRESS_BEFORE.search(line):
+        if _has_address_before(line):
             return False
         lines[number] = _escape_outside(line, within)
     return True
@@ -170,15 +199,15 @@ def _escape_outside(line: bytes, spans: list[tuple[int, int]]) -> bytes:
 
 
 def _backslashed(found: re.Match[bytes]) -> bytes:
-    before, less_than, dollars = found[1], found[2], found[3]
-    is_escaped = len(before) % 2 == 1
-    if less_than:
-        return found[0] if is_escaped else before + b"\\<"
-    if dollars:
-        return (
-            before + b"\\$" * len(dollars) if not is_escaped else before + b"$" + b"\\$" * (len(dollars) - 1)
-        )
-    return found[0] + b"\\"
+    sign = found[0]
+    if sign == b"!":
+        return b"!\\"
+    begin = found.start()
+    while begin and found.string[begin - 1] == 0x5C:
+        begin -= 1
+    is_escaped = (found.start() - begin) % 2 == 1
+    escaped = b"\\" + b"\\".join([sign[place : place + 1] for place in range(len(sign))])
+    return escaped[1:] if is_escaped else escaped
 
 
 def _is_certain(text: bytes, code: bytes) -> bool:
@@ -196,7 +225,9 @@ def _is_certain(text: bytes, code: bytes) -> bool:
 def _may_be_swallowed(line: bytes, span: tuple[int, int]) -> bool:
     """Tell whether a bare address that begins before a code span could reach into it."""
     start = span[0]
-    words = line[:start].split()
-    if not words or line[start - 1 : start].isspace():
+    before = line[max(0, start - _WORD_LIMIT) : start]
+    if not before or before[-1:].isspace():
         return False
-    return _REACHES_FURTHER.search(words[-1] + line[start:].split(None, 1)[0]) is not None
+    word = before.split()[-1]
+    after = line[start : start + _WORD_LIMIT].split(None, 1)[0]
+    return _WORD_LIMIT in {len(word), len(after)} or _REACHES_FURTHER.search(word + after) is not None

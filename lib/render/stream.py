@@ -8,7 +8,7 @@ from itertools import accumulate
 from typing import TYPE_CHECKING, Any, Final
 
 from lib.npy.values import plain
-from lib.render.json_writer import JsonWriter, dumps, encode
+from lib.render.json_writer import JsonWriter, dumps, encoded
 from lib.render.page_writer import PageWriter
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ class _ScalarWriter:
     """JSON of an array without dimensions."""
 
     def block(self, values: list[Any], *, all_text: bool) -> bytes:  # noqa: ARG002 (as all writers)
-        return encode(dumps(values[0]))
+        return encoded(dumps(values[0]))
 
     def end(self) -> bytes:
         return b""

@@ -455,12 +455,42 @@ def test_lone_surrogates_are_replaced_in_every_style() -> None:
         assert "a\ufffd\ufffdb" in only_item("a\ud83d\ude00b", style)
 
 
+CHAT = [
+    {"role": "system", "content": "Be kind,\nalways."},
+    {"role": "user", "content": [{"type": "text", "text": "# Why <b>"}]},
+    {"role": "assistant", "content": None, "name": None, "tool_calls": [7]},
+    {"role": "*", "content": ""},
+]
+
+
+def test_chat_messages_show_as_their_roles_and_their_quoted_contents() -> None:
+    """A role in bold, a content as Markdown in a quote, anything else that a message has as JSON."""
+    assert only_item(CHAT) == (
+        "**system**\n\n> Be kind,  \n> always.\n\n**user**\n\n> # Why \\<b>\n\n"
+        '**assistant**\n\n> ```json\n> {\n>   "tool_calls": [\n>     7\n>   ]\n> }\n> ```\n\n'
+        "**`*`**\n\n> *(blank)*"
+    )
+    assert only_item(CHAT[:1], "fenced") == "**system**\n\n> ```text\n> Be kind,\n> always.\n> ```"
+    assert only_item(CHAT, "plain") == fenced(json.dumps(CHAT, indent=2).encode(), b"json").decode()
+
+
+@pytest.mark.parametrize("style", ["auto", "fenced"])
+def test_no_chat_breaks_a_page(style: Style) -> None:
+    """Neither its contents nor its roles."""
+    chats = [[{"role": text, "content": text}, {"role": "user", "content": text}] for text in ALL]
+    page = header("completions", None, len(chats), len(chats)).decode()
+    page += items("completions", chats, 1, style=style, all_text=False).decode()
+    for parser in PARSERS:
+        assert seen_by_markdown_it(parser, page) == expected(len(chats))
+    assert seen_in_html(gfm(page, UNSAFE | FOOTNOTES)) == expected(len(chats))
+
+
 @pytest.mark.parametrize("style", ["auto", "plain", "fenced"])
 @pytest.mark.parametrize(
     "value", [None, 5, 1.5, True, [], ["a", "```"], {"role": "user", "content": "\u00e9\n"}]
 )
 def test_what_is_no_text_is_shown_as_json_in_a_fence_in_every_style(value: object, style: Style) -> None:
-    """Chat messages and lists of samples are as readable as texts."""
+    """Lists of samples are as readable as texts."""
     written = json.dumps(value, indent=2, ensure_ascii=False)
     assert only_item(value, style) == fenced(written.encode(), b"json").decode()
 
