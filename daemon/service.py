@@ -141,7 +141,8 @@ class Service:
             self._sweeper.ask()
         for observer in self._observers:
             observer.write_if_due(now)
-        self._sweeper.step(now, until, self._sweep_seconds())
+        if self._supervisor.is_settled:  # what comes while the watch is made is for the sweep: one is enough
+            self._sweeper.step(now, until, self._sweep_seconds())
         self._rest(now)
         self._reporter.update(
             now,
@@ -154,12 +155,13 @@ class Service:
     def _wait(self) -> None:
         """Sleep until something happens or is due."""
         now = time.monotonic()
-        due = [part.next_due() for part in (self._supervisor, self._sweeper)]
+        due = [self._supervisor.next_due()]
+        due += [self._sweeper.next_due()] if self._supervisor.is_settled else []
         due += [observer.next_due() for observer in self._observers]
         pending = self._scheduler.queue.next_due()
         if pending is not None and self._pool.has_room():
             due.append(pending)
-        timeout = 0.0 if self._sweeper.is_busy(now) else min(max(0.0, min(due) - now), _LONGEST_WAIT_SECONDS)
+        timeout = min(max(0.0, min(due) - now), _LONGEST_WAIT_SECONDS)
         with selectors.PollSelector() as selector:
             selector.register(self._signals, selectors.EVENT_READ)
             selector.register(self._pool, selectors.EVENT_READ)

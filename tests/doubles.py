@@ -16,7 +16,6 @@ from daemon.workers import worker
 from daemon.workers.pool import ProcessPool
 from daemon.workers.worker import convert
 from lib.errors import Interrupted
-from lib.files.reader import open_directory
 from lib.options import Options
 from lib.outcome import Outcome, failure
 from lib.sync.walk import Task
@@ -259,9 +258,3 @@ def task_of(path: Path, root: Path | None = None) -> Task:
     """Name the task for a source; its root is its directory unless another is given."""
     root = root or path.parent
     return Task(str(root), path.parent.relative_to(root).parts, path.name)
-
-
-def inode_of(path: Path) -> int:
-    """Return the inode number of a directory as a sweep sees it."""
-    with open_directory(str(path)) as directory:
-        return os.fstat(directory).st_ino

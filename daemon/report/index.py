@@ -50,7 +50,7 @@ class IndexWriter(Observer):
         self._rest_until = 0.0
 
     def wants(self, found: Found) -> bool:
-        """Tell whether a source has to be read for the index; hears that it is there."""
+        """Tell whether a source has to be read for the index; records that it is there."""
         book = self._books.get(found.task.root)
         if book is None:
             return False
@@ -77,11 +77,15 @@ class IndexWriter(Observer):
             book.drop({path})
         self._ask(now)
 
+    def begin_walk(self) -> None:
+        """Forget which sources have been seen."""
+        for book in self._books.values():
+            book.seen.clear()
+
     def end_walk(self, now: float) -> None:
-        """Hear that everything that is there was seen since the last time: forget the rest."""
+        """Drop the sources that have not been seen since the walk began."""
         for book in self._books.values():
             book.drop(book.entries.keys() - book.seen)
-            book.seen.clear()
             book.unreadable.clear()
         self._ask(now)
 

@@ -30,6 +30,9 @@ class Observer:
     def finished(self, task: Task, outcome: Outcome | None, now: float) -> None:
         """Record that a source had its turn; no outcome when it was not worked on."""
 
+    def begin_walk(self) -> None:
+        """Record that a sweep begins to see everything that is there."""
+
     def end_walk(self, now: float) -> None:
         """Record that a sweep has seen everything that is there."""
 

@@ -13,6 +13,7 @@ from daemon.report.observers import Observer
 from daemon.report.outcomes import Sums, log_trouble
 from daemon.report.status import SourceReport, iso
 from daemon.report.troubles import Reported, TroubleTable
+from daemon.schedule.directories import Directories
 from lib.errors import Vanished
 from lib.names import kind_of
 from lib.sync.walk import Folder, Found, Step, Task, Trouble, look, walk
@@ -82,20 +83,25 @@ class Sweeper(Observer):
         self._patience_ends = 0.0
         self._sums = Sums()
         self._sources = 0
-        self._folders = 0
+        self._directories = Directories()
         self._waiting: set[Task] = set()
         self._unmade: set[Task] = set()
+        self._failed_since: set[Task] = set()
         self._gone: set[Task] = set()
         self._problems: dict[str, PathFailure] = {}
         self._branches: dict[tuple[str, tuple[str, ...], bool], float] = {}
         self._branch: Iterator[Step] | None = None
-        self._branch_is_known = False
+        self._branch_gone: tuple[str, tuple[str, ...]] | None = None
         self.on_changed: Callable[[Found, float], None] = lambda _found, _now: None
         self.troubles = TroubleTable()
         self.problems: Reported[str, PathFailure] = Reported(self.troubles, _report)
-        self.directories = 0
         self.sources = 0
         self.last: dict[str, int | float] | None = None
+
+    @property
+    def directories(self) -> int:
+        """The number of directories, as far as is known now."""
+        return len(self._directories)
 
     def ask(self) -> None:
         """Ask for a sweep of everything as soon as possible; one that is running is followed by another."""
@@ -149,7 +155,7 @@ class Sweeper(Observer):
 
     def finished(self, task: Task, outcome: Outcome | None, now: float) -> None:
         """Record that a source had its turn; no outcome when it was not worked on."""
-        if outcome is not None and outcome.is_new:
+        if outcome is not None and self._is_first(task, outcome):
             self.sources += task not in self._unmade
             self._unmade.discard(task)
         if task in self._waiting:
@@ -157,6 +163,16 @@ class Sweeper(Observer):
             if outcome is not None:
                 self._sums.add_outcome(outcome)
             self._finish_if_done(now)
+
+    def _is_first(self, task: Task, outcome: Outcome) -> bool:
+        """Tell whether a source that had its turn has come since the last sweep, made or failed."""
+        if task in self._failed_since:
+            return False
+        if outcome.result not in {"failed", "skipped"}:
+            return outcome.is_new
+        self._failed_since.add(task)
+        seen = look(task, self._scheduler.options)
+        return isinstance(seen, Found) and all(plan.seen is None for plan in seen.plans)
 
     def _has_room(self) -> bool:
         return self._scheduler.queue.backlog < self._backlog_limit
@@ -175,18 +191,23 @@ class Sweeper(Observer):
             self._once_more = math.inf
         self._log.info(SWEEP_STARTED, paths=self.roots)
         self._sums, self._began, self._sources = Sums(), now, 0
-        self._folders, self._problems = 0, {}
+        self._problems = {}
+        self._directories.begin_sweep()
         self._waiting.clear()
         self._unmade.clear()
+        self._failed_since.clear()
         self._gone = set(self._scheduler.settled)
+        for observer in self._scheduler.observers:
+            observer.begin_walk()
         self._walk = steps(self.roots, self._scheduler.options, self.ignore)
 
     def _sweep_on(self, steps: Iterator[Step], now: float) -> None:
         step = next(steps, None)
         if isinstance(step, Folder):
-            self._folders += 1
+            self._directories.add(step.root, step.parts)
         elif isinstance(step, Trouble):
             self._sums.add("failed")
+            self._sources += kind_of(os.path.basename(step.path)) is not None
             self._take_trouble(step)
         elif isinstance(step, Found):
             self._sources += 1
@@ -233,7 +254,7 @@ class Sweeper(Observer):
         self._gone.clear()
         for path in self.problems.keys() - self._problems.keys():
             self.problems.pop(path)
-        self.directories = self._folders
+        self._directories.end_sweep()
         self.sources = self._sources
         for observer in self._scheduler.observers:
             observer.end_walk(now)
@@ -256,14 +277,19 @@ class Sweeper(Observer):
             if due is None:
                 return False
             del self._branches[due]
-            root, parts, self._branch_is_known = due
+            root, parts, _ = due
             self._branch = walk(root, self._scheduler.options, self.ignore, parts)
+            self._branch_gone = (root, parts)
         step = next(self._branch, None)
         if step is None:
             self._branch = None
+            if self._branch_gone is not None:
+                self._directories.remove(*self._branch_gone)
         elif isinstance(step, Folder):
-            self.directories += not self._branch_is_known
+            self._branch_gone = None
+            self._directories.add(step.root, step.parts)
         elif isinstance(step, Trouble):
+            self._branch_gone = None
             self._take_trouble(step)
         elif self._scheduler.wants(step) or not step.is_fresh:
             self._scheduler.take(step, now)

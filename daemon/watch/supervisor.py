@@ -104,6 +104,7 @@ class Supervisor:
         if self._roots_changed():
             self.close_watch()
             self._open(now)
+            self._became_ready(now)  # one that stands at once needs no second sweep
             return True
         if self.watch is None:
             self._open(now)

@@ -43,9 +43,10 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class Folder:
-    """A directory that was walked through, with its inode number."""
+    """A directory that was walked through: its root, and its names from there."""
 
-    inode: int
+    root: str
+    parts: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +84,7 @@ def walk(root: str, options: Options, ignore: frozenset[str], below: tuple[str, 
         parts = waiting.pop()
         try:
             with open_directory(root, parts) as directory:
-                yield Folder(os.fstat(directory).st_ino)
+                yield Folder(root, parts)
                 names, deeper, litter = _list(directory, ignore)
                 if not options.dry_run:
                     remove_litter(directory, litter)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import os
+import shutil
 import signal
 import time
 from dataclasses import replace
@@ -37,6 +39,7 @@ class House:
         self.root, self.log = root, Log()
         self.config = Config(roots=(str(root),), watch=Watch(settle_seconds=0.05))
         self.fresh: Config | None = None
+        self.is_ready = True
         self.watches: list[FakeWatch] = []
         self.service = self.make()
 
@@ -58,13 +61,14 @@ class House:
 
     def _watch(self, roots: list[str]) -> FakeWatch:
         self.watches.append(FakeWatch(roots))
+        self.watches[-1].ready = self.is_ready
         return self.watches[-1]
 
     def open(self) -> None:
         """Open it without running it, and let it settle down."""
         assert self.service._open_roots()
         self.service._build()
-        self.turn_until(lambda: self.log.names.count("sweep.finished") >= 2 and self.is_quiet)
+        self.turn_until(lambda: "sweep.finished" in self.log.names and self.is_quiet)
 
     def turn_until(self, condition: Callable[[], object], seconds: float = 60.0) -> None:
         """Go round until it holds."""
@@ -128,6 +132,7 @@ def is_locked_by(root: Root) -> bool:
 def test_it_runs_from_start_to_stop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is there is made; SIGTERM ends it; nothing is left but the sidecars."""
     monkeypatch.setenv("RUNTIME_DIRECTORY", str(tmp_path))
+    gc.collect()  # what earlier tests left open
     before, handler = set(os.listdir("/proc/self/fd")), signal.getsignal(signal.SIGTERM)
     (tmp_path / "root").mkdir()
     house = House(tmp_path / "root")
@@ -149,7 +154,7 @@ def test_a_closed_source_is_made(house: House) -> None:
     source = house.put()
     house.feed("closed", source)
     house.turn_until(lambda: is_made(source))
-    assert house.log.names.count("sweep.started") == 2
+    assert house.log.names.count("sweep.started") == 1
 
 
 @pytest.mark.parametrize("kind", ["moved", "seen"])
@@ -177,7 +182,37 @@ def test_a_directory_that_appears_is_looked_into(house: House) -> None:
     source = house.put("new/a")
     house.feed("directory", source.parent)
     house.turn_until(lambda: is_made(source))
-    assert house.log.names.count("sweep.started") == 2
+    assert house.log.names.count("sweep.started") == 1
+
+
+def test_the_start_sweeps_once_and_after_the_watch_stands(house: House) -> None:
+    """What comes while the watch is made is found by the sweep, and nothing is looked at twice."""
+    house.is_ready = False
+    source = house.put()
+    assert house.service._open_roots()
+    house.service._build()
+    for _ in range(20):
+        house.service._turn()
+    assert house.log.names == []
+    house.watches[-1].ready = True
+    house.turn_until(lambda: is_made(source) and "sweep.finished" in house.log.names and house.is_quiet)
+    assert house.log.names.count("sweep.started") == 1
+
+
+def test_directories_and_sources_are_counted_as_they_come_and_go(house: House) -> None:
+    """Between two sweeps too: nested ones are named by more than one hint, and some sources fail."""
+    house.put("old/a")
+    house.open()
+    house.put("new/deep/a")
+    (house.root / "new" / "b_completions.npy").write_bytes(b"nonsense that is no array" * 9)
+    os.utime(house.root / "new" / "b_completions.npy", (1.0, 1.0))
+    for path in ("new/deep", "new", "new/deep"):
+        house.feed("directory", house.root / path)
+    house.turn_until(lambda: (house.status().directories, house.status().sources) == (4, 3))
+    shutil.rmtree(house.root / "new")
+    house.feed("directory", house.root / "new")
+    house.turn_until(lambda: house.status().directories == 2)
+    assert house.log.names.count("sweep.started") == 1
 
 
 def test_hints_that_concern_nobody_are_no_work(house: House) -> None:
@@ -213,7 +248,7 @@ def test_a_queue_that_is_full_brings_a_sweep(house: House) -> None:
     house.service._take_path(Hint("closed", str(source)), time.monotonic())
     house.service._scheduler.queue._capacity = 100
     house.turn_until(lambda: is_made(source))
-    assert house.log.names.count("sweep.started") == 3
+    assert house.log.names.count("sweep.started") == 2
 
 
 def test_a_watch_that_ended_is_replaced_and_a_sweep_follows(house: House) -> None:
@@ -378,13 +413,13 @@ def test_the_status_tells_how_it_is(house: House) -> None:
     unnamed = save(house.root / ("x" * 239 + "_full_texts.npy")[-255:], ["text"], time_ns=SECOND_NS)
     unnamed = unnamed.rename(house.root / ("y" * 240 + "_full_texts.npy"))
     house.open()
-    house.turn_until(lambda: house.status().last_sweep and house.status().sources == 2)
+    house.turn_until(lambda: house.status().last_sweep and house.status().sources == 3)
     house.turn_until(lambda: house.status().last_sweep == house.service._sweeper.last)
     told = house.status()
     assert (told.mode, told.directories, told.pending, told.pid) == ("watching", 1, 0, os.getpid())
     assert told.roots == (str(house.root),)
     assert told.last_sweep is not None
-    assert (told.last_sweep["fresh"], told.last_sweep["failed"]) == (2, 3)
+    assert (told.last_sweep["rendered"], told.last_sweep["failed"]) == (2, 3)
     assert {trouble.path: trouble.state for trouble in told.troubles} == {
         str(broken): "failed",
         str(unnamed): "failed",

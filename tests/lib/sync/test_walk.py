@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from doubles import inode_of, task_of
+from doubles import task_of
 from support import SECOND_NS, as_nobody, needs_root, save
 
 from lib.errors import Storage, Unsafe, Vanished
@@ -48,8 +48,8 @@ def test_sources_are_met_in_order_and_nothing_else_is(tmp_path: Path) -> None:
     assert names(found) == [
         "a_full_texts.npy", "b_completions.npy", "x/z/d_completions.npy", "y/c_completions.npy",
     ]  # fmt: skip
-    folders = [step.inode for step in found if isinstance(step, Folder)]
-    assert folders == [inode_of(tmp_path / place) for place in (".", "x", "x/z", "y")]
+    folders = [(step.root, step.parts) for step in found if isinstance(step, Folder)]
+    assert folders == [(str(tmp_path), parts) for parts in ((), ("x",), ("x", "z"), ("y",))]
 
 
 def test_what_is_found_says_what_it_needs(tmp_path: Path) -> None:
