@@ -1,4 +1,4 @@
-"""Make the screenshots of the documents: a sweep on a terminal, a page, and an index as GitHub shows them.
+"""Make the screenshots of the documents: a sweep and a service on a terminal, a page, and an index on GitHub.
 
     python docs/screenshots.py
 
@@ -15,6 +15,7 @@ import shlex
 import subprocess
 import sys
 import tempfile
+import textwrap
 import time
 from pathlib import Path
 from typing import Final
@@ -25,6 +26,7 @@ import numpy as np
 DOCS: Final = Path(__file__).resolve().parent
 CHECKOUT: Final = DOCS.parent
 COLUMNS: Final = 100
+PROGRAM: Final = str(Path(sys.executable).with_name("generation-sidecars"))
 COLOURS: Final = {"31": "#ff7b72", "33": "#e3b341", "32": "#7ee787"}
 TERMINAL_STYLE: Final = """
 body { margin: 0; background: #0d1117; }
@@ -139,8 +141,64 @@ def shoot(markup: str, name: str, width: int, height: int) -> None:
     print(DOCS / name)
 
 
+def make_service_tree(root: Path) -> None:
+    """Lay out five roots: 100,000 sources, failures of three kinds in two, nothing, and one missing."""
+    for name in ("alice", "bob/llama-3-70b", "carol/mistral-7b", "dave"):
+        (root / "data" / name).mkdir(parents=True)
+    bob, carol = root / "data/bob/llama-3-70b", root / "data/carol/mistral-7b"
+    np.save(bob / "cut_completions.npy", np.array(["x" * 9000] * 9))
+    os.truncate(bob / "cut_completions.npy", 20_000)
+    np.save(bob / "odd_full_texts.npy", np.array([Path], dtype=object), allow_pickle=True)
+    np.save(carol / "n5_completions.npy", np.array(["a", "b"]))
+    (carol / "n5_completions.md").mkdir()
+    for number in range(40):
+        np.save(carol / f"ids{number}_completions.npy", np.arange(9))
+    for path in root.rglob("*.npy"):
+        os.utime(path, (1.7e9, 1.7e9))
+    for number in range(100):
+        directory = root / f"data/alice/gemma-2-27b/generations/prompt{number}/animals"
+        directory.mkdir(parents=True)
+        np.save(directory / "n0_completions.npy", np.array(ANIMALS))
+    subprocess.run([PROGRAM, "--backfill", "--formats", "md", root / "data/alice"], check=True, stderr=-3)
+    for path in list((root / "data/alice").rglob("n0_*")):
+        for other in range(1, 1000):
+            os.link(path, path.with_name(path.name.replace("n0_", f"n{other}_")))
+
+
+def service_in_a_terminal(root: Path) -> tuple[str, str]:
+    """Watch the roots where the kernel allows 30 watches; return the log and what --status shows."""
+    (root / "run").mkdir(mode=0o700)
+    roots = [str(root / "data" / name) for name in ("alice", "bob", "carol", "dave", "erin")]
+    watch = [PROGRAM, *roots, "--formats", "md", "--log-level", "warning", "--log-format", "console"]
+    limited = f"echo 30 > /proc/sys/user/max_inotify_watches; exec {shlex.join(watch)}"
+    environment = {**os.environ, "RUNTIME_DIRECTORY": str(root / "run")}
+    status = ["unshare", "-Ur", PROGRAM, "--status"]
+    with (root / "log").open("w") as log:
+        service = subprocess.Popen(["unshare", "-Ur", "sh", "-c", limited], env=environment, stderr=log)
+        try:
+            shown, deadline = "", time.monotonic() + 900
+            while "sources      100,0" not in shown or "none yet" in shown:
+                if time.monotonic() > deadline:
+                    raise TimeoutError(shown)
+                time.sleep(2)
+                shown = subprocess.run(
+                    status, env=environment, capture_output=True, text=True, check=False
+                ).stdout
+        finally:
+            service.terminate()
+            service.wait()
+    return (root / "log").read_text().replace(str(root), ""), shown.replace(str(root), "")
+
+
 def main() -> None:
     """Make them all."""
+    with tempfile.TemporaryDirectory() as directory:
+        make_service_tree(Path(directory))
+        log, status = service_in_a_terminal(Path(directory))
+        wrapped = "\n".join(textwrap.fill(line, 118, subsequent_indent="    ") for line in log.splitlines())
+        shoot(terminal_html(f"$ generation-sidecars --status\n{status}"), "status.png", 760, 920)
+        command = '$ journalctl -u generation-sidecars -p warning -o cat     # log.format = "console"'
+        shoot(terminal_html(f"{command}\n{wrapped}"), "log.png", 1060, 310)
     with tempfile.TemporaryDirectory() as directory:
         root = Path(directory)
         make_tree(root)

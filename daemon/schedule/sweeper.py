@@ -206,7 +206,7 @@ class Sweeper(Observer):
         if isinstance(step, Folder):
             self._directories.add(step.root, step.parts)
         elif isinstance(step, Trouble):
-            self._sums.add("failed")
+            self._sums.failed += not self._is_missing_root(step)
             self._sources += kind_of(os.path.basename(step.path)) is not None
             self._take_trouble(step)
         elif isinstance(step, Found):
@@ -235,9 +235,13 @@ class Sweeper(Observer):
         elif found.task in self._scheduler.queue:
             self._waiting.add(found.task)
 
+    def _is_missing_root(self, trouble: Trouble) -> bool:
+        """Tell whether it is a root's keeper that reports this."""
+        return isinstance(trouble.error, Vanished) and not self._reports_missing
+
     def _take_trouble(self, trouble: Trouble) -> None:
         """Record a path that cannot be looked at; log it the first time, or when the reason changes."""
-        if isinstance(trouble.error, Vanished) and not self._reports_missing:
+        if self._is_missing_root(trouble):
             return
         before = self.problems.get(trouble.path)
         since = before.since if before else self._scheduler.clock.wall()
