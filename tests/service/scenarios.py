@@ -389,12 +389,14 @@ def index_and_metrics_work_under_the_sandbox() -> None:
 
 
 def a_bad_configuration_is_rejected() -> None:
-    """Log all its problems, as an error; the old configuration stays in force."""
+    """Fail the reload, log all problems, show them until they are mended; what was in force stays."""
     pid, text = main_pid(), CONFIG.read_text()
     CONFIG.write_text(text.replace("limit = 1", 'limit = "many"\nlimt = 3'))
     try:
-        run("systemctl", "reload", UNIT)
+        run("systemctl", "reload", UNIT, status=1)
         problems = poll(lambda: events("config.rejected"), "config.rejected")[0]["problems"]
+        poll(lambda: "rejected" in run("generation-sidecars", "--status", status=None), "--status")
+        run("generation-sidecars", "--status", status=1)
     finally:
         CONFIG.write_text(text.replace("limit = 1", "# limit = 10"))
     assert len(problems) == 2, problems
@@ -404,6 +406,7 @@ def a_bad_configuration_is_rejected() -> None:
     assert "showing first 1 of 2" in source.with_suffix(".md").read_text()
     assert main_pid() == pid
     run("systemctl", "reload", UNIT)
+    poll(lambda: "rejected" not in run("generation-sidecars", "--status", status=None), "a mended --status")
 
 
 def drafts() -> list[Path]:
