@@ -480,7 +480,7 @@ def test_a_second_signal_is_impatient(house: House) -> None:
     assert house.service._open_roots()
     house.service._build()
     with house.service._signals:
-        house.turn_until(mark.exists)
+        house.turn_until(lambda: mark.exists() and mark.read_text("ascii"))
         for _ in range(2):
             os.kill(os.getpid(), signal.SIGTERM)
         began = time.monotonic()
