@@ -25,7 +25,7 @@ from lib.npy.array_reader import read_items
 from lib.npy.header import read_header
 from lib.options import Options
 from lib.render.page import Page
-from lib.render.statistics import Tally
+from lib.render.statistics import Statistics
 from lib.render.stream import rendered
 from lib.sync.engine import sync_source
 
@@ -178,14 +178,14 @@ def render_bytes(data: bytes, *, output_limit: int = 1 << 25) -> tuple[bytes, by
     source = MemoryBytes(data)
     header = read_header(source)
     page = Page("completions", None, header.count, header.count, not header.shape)
-    tally = Tally()
+    statistics = Statistics()
     out = (bytearray(), bytearray())
-    for pieces in rendered(page, read_items(source, header), ("json", "md"), tally):
+    for pieces in rendered(page, read_items(source, header), ("json", "md"), statistics):
         out[0].extend(pieces[0])
         out[1].extend(pieces[1])
         if sum(map(len, out)) > output_limit:
             raise Unsafe("more than the limit")
-    if tally.figures().records != header.count:
+    if statistics.figures().records != header.count:
         raise Corrupt("another number of items")
     return bytes(out[0]), bytes(out[1])
 

@@ -14,7 +14,7 @@ from lib.files.reader import open_file
 from lib.names import FORMATS, Format
 from lib.npy.array_reader import read_items
 from lib.options import Options
-from lib.render.statistics import Tally
+from lib.render.statistics import Statistics
 from lib.render.stream import rendered
 from lib.sync.plan import stamp_of
 
@@ -94,7 +94,7 @@ class Stage:
 
     def _render(self, files: dict[Format, AtomicFile], blocks: Iterable[list[Any]], page: Page) -> None:
         room = Options().max_output_bytes
-        for pieces in rendered(page, blocks, FORMATS, Tally()):
+        for pieces in rendered(page, blocks, FORMATS, Statistics()):
             for file, piece in zip(files.values(), pieces, strict=True):
                 self.write(file, piece or b"")
                 room -= len(piece or b"")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from lib.render.markdown import header
 from lib.render.navigation import room
 from lib.render.page_writer import PageWriter
-from lib.render.statistics import Tally
+from lib.render.statistics import Statistics
 from lib.render.stream import pieces_of
 
 if TYPE_CHECKING:
@@ -23,13 +23,13 @@ def count(blocks: Iterable[list[Any]]) -> Figures:
 
     :raises SourceFault: an item cannot be read.
     """
-    tally = Tally()
+    statistics = Statistics()
     for values, all_text in pieces_of(blocks):
-        tally.add(values, all_text=all_text)
-    return tally.figures()
+        statistics.add(values, all_text=all_text)
+    return statistics.figures()
 
 
-def survey(page: Page, blocks: Iterable[list[Any]], full_texts: Iterator[Any]) -> Page:
+def paginate(page: Page, blocks: Iterable[list[Any]], full_texts: Iterator[Any]) -> Page:
     """Complete a page with its figures and the first items of its parts.
 
     No part is longer than ``page_bytes`` unless it has a single item that is.
@@ -38,13 +38,13 @@ def survey(page: Page, blocks: Iterable[list[Any]], full_texts: Iterator[Any]) -
     """
     if page.extras.page_bytes is None:
         return replace(page, figures=count(blocks))
-    tally, writer = Tally(), PageWriter(page, full_texts)
+    statistics, writer = Statistics(), PageWriter(page, full_texts)
     parts = _Parts(page, page.extras.page_bytes)
     for values, all_text in pieces_of(blocks, page.at_once):
-        tally.add(values, all_text=all_text)
+        statistics.add(values, all_text=all_text)
         for size in writer.sizes(values, all_text=all_text):
             parts.add(size)
-    return replace(page, figures=tally.figures(), firsts=tuple(parts.firsts))
+    return replace(page, figures=statistics.figures(), firsts=tuple(parts.firsts))
 
 
 class _Parts:

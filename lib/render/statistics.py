@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 _COUNTED_LIMIT: Final = 1 << 21
 
 
-class Tally:
+class Statistics:
     """Counts items as they pass, in twelve bytes an item."""
 
     def __init__(self) -> None:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from lib.names import Format
     from lib.render.page import Page
-    from lib.render.statistics import Tally
+    from lib.render.statistics import Statistics
 
 _PIECE_CHARACTERS: Final = 1 << 16
 NEXT_PART: Final = None
@@ -37,10 +37,10 @@ def rendered(
     page: Page,
     blocks: Iterable[list[Any]],
     formats: tuple[Format, ...],
-    tally: Tally,
+    statistics: Statistics,
     full_texts: Iterable[Any] = (),
 ) -> Iterator[tuple[bytes | None, ...]]:
-    """Yield the bytes of every format in ``formats``, block by block, counting the items in ``tally``.
+    """Yield the bytes of every format in ``formats``, block by block, counting the items in ``statistics``.
 
     A page of several parts comes one part after the other, with :data:`NEXT_PART` between them.
 
@@ -52,7 +52,7 @@ def rendered(
     yield tuple(page_writer.start() if fmt == "md" else b"" for fmt in formats)
     number = 1
     for values, all_text in pieces_of(blocks, page.at_once):
-        tally.add(values, all_text=all_text)
+        statistics.add(values, all_text=all_text)
         for chunk in _cut(values, number, page.firsts):
             if number > 1 and page.range_of(page.part_of(number)).start == number:
                 yield tuple(NEXT_PART if fmt == "md" else b"" for fmt in formats)

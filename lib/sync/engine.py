@@ -28,7 +28,7 @@ from lib.names import Format, sidecar_name
 from lib.npy.array_reader import read_items
 from lib.npy.header import read_header
 from lib.outcome import Outcome, Verdict, failure, source_kind
-from lib.render.statistics import Tally
+from lib.render.statistics import Statistics
 from lib.sync.inputs import Inputs, open_inputs
 from lib.sync.plan import Plan, plan_source
 from lib.sync.sinks import PageSink, Sink, make_sink, parts_of_page
@@ -228,13 +228,13 @@ class Conversion:
 
         self._open_sinks(header)
         page = self._page(header, stop)
-        tally = Tally()
+        statistics = Statistics()
         formats = tuple(sink.plan.fmt for sink in self._sinks)
         blocks = read_items(self._inputs.source, header, self._options.limit)
-        for pieces in rendered(page, blocks, formats, tally, self._inputs.prompts()):
+        for pieces in rendered(page, blocks, formats, statistics, self._inputs.prompts()):
             _heed(stop)
             self._feed(pieces)
-        self._figures = tally.figures()
+        self._figures = statistics.figures()
         if self._figures.records != page.shown:
             raise Corrupt("it holds another number of items than its header says")
         for sink in self._sinks:
@@ -297,10 +297,10 @@ class Conversion:
         )
         if self._page_sink is None or not extras.look_ahead:
             return page
-        from lib.render.pagination import survey  # as for the rest of rendering
+        from lib.render.pagination import paginate  # as for the rest of rendering
 
         blocks = read_items(self._inputs.source, header, options.limit)
-        return survey(page, _heeding(stop, blocks), self._inputs.prompts())
+        return paginate(page, _heeding(stop, blocks), self._inputs.prompts())
 
     def _feed(self, pieces: tuple[bytes | None, ...]) -> None:
         for sink, piece in zip(self._sinks, pieces, strict=True):

@@ -164,16 +164,16 @@ from lib.npy.array_reader import read_items
 from lib.render.page import Page
 from lib.render.stream import rendered
 from lib.files.reader import open_directory, open_file
-from lib.render.statistics import Tally
+from lib.render.statistics import Statistics
 
 with open_directory(sys.argv[1]) as directory, open_file(directory, sys.argv[2]) as source:
     header = read_header(source)
     page = Page("completions", None, header.count, header.count)
-    tally, size = Tally(), 0
-    for pieces in rendered(page, read_items(source, header), ("json", "md"), tally):
+    statistics, size = Statistics(), 0
+    for pieces in rendered(page, read_items(source, header), ("json", "md"), statistics):
         size += sum(map(len, pieces))
 peak = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM:"))
-print(tally.figures().records, size, peak.split()[1])
+print(statistics.figures().records, size, peak.split()[1])
 """
 
 

@@ -19,8 +19,8 @@ from lib.options import Extras
 from lib.outcome import Figures
 from lib.render.navigation import contents, summary
 from lib.render.page import Page
-from lib.render.pagination import survey
-from lib.render.statistics import Tally
+from lib.render.pagination import paginate
+from lib.render.statistics import Statistics
 from lib.render.stream import NEXT_PART, rendered
 
 if TYPE_CHECKING:
@@ -37,9 +37,9 @@ def parts_of(texts: Sequence[Any], extras: Extras, prompts: Sequence[str] = (), 
     page = Page("completions", None, len(texts), len(texts), extras=extras, name=PAGE, **more)
     full_texts = [prompt + text for prompt, text in zip(prompts, texts, strict=False)]
     if extras.look_ahead:
-        page = survey(page, [list(texts)], iter(full_texts))
+        page = paginate(page, [list(texts)], iter(full_texts))
     parts = [b""]
-    for (piece,) in rendered(page, [list(texts)], ("md",), Tally(), full_texts):
+    for (piece,) in rendered(page, [list(texts)], ("md",), Statistics(), full_texts):
         if piece is NEXT_PART:
             parts.append(b"")
         else:
@@ -130,10 +130,10 @@ def test_every_link_leads_to_an_item_or_a_part(kind: Any, page_bytes: int | None
         kind, None, 50, 50, extras=Extras(links=True, page_bytes=page_bytes), name="a b_completions.md"
     )
     if page_bytes:
-        page = survey(page, [texts], iter(()))
+        page = paginate(page, [texts], iter(()))
         assert page.parts > 3
     files, at = {}, 1
-    for (piece,) in rendered(page, [texts], ("md",), Tally()):
+    for (piece,) in rendered(page, [texts], ("md",), Statistics()):
         name = "a%20b_completions.md" if at == 1 else f"a%20b_completions.{at}.md"
         at += piece is NEXT_PART
         if piece is not NEXT_PART:
@@ -160,7 +160,7 @@ def test_a_prompt_is_folded_below_its_completion() -> None:
     """Where the full text ends with the completion; elsewhere there is none to show."""
     page = Page("completions", None, 4, 4, extras=Extras(pairs=True))
     texts, full_texts = ["One.", "Two.", "Three.", 4], ["Say 1: One.", "Two.", "Say three: Tree.", "Say 4: 4"]
-    pieces = rendered(page, [texts], ("md",), Tally(), full_texts)
+    pieces = rendered(page, [texts], ("md",), Statistics(), full_texts)
     text = b"".join(piece for (piece,) in pieces if piece).decode()
     folded = "\n\n<details>\n<summary>Prompt</summary>\n\n```text\nSay 1: \n```\n\n</details>\n\n---\n\n"
     assert f"## Completion 1\n\nOne.{folded}## Completion 2\n\nTwo.\n\n---\n\n## Completion 3" in text
@@ -171,7 +171,7 @@ def test_long_prompts_come_a_few_at_a_time() -> None:
     """A block of one-letter answers holds tens of thousands; their prompts are not in memory at once."""
     count, prompt = 5000, "Question? " * 400
     page = Page("completions", None, count, count, extras=Extras(pairs=True))
-    pieces = rendered(page, [["A"] * count], ("md",), Tally(), [f"{prompt}A"] * count)
+    pieces = rendered(page, [["A"] * count], ("md",), Statistics(), [f"{prompt}A"] * count)
     sizes = [len(piece) for (piece,) in pieces if piece]
     assert sum(sizes) > count * len(prompt)
     assert max(sizes) < 100 * len(prompt)
@@ -311,7 +311,7 @@ def test_a_page_is_the_same_however_its_items_are_cut_into_blocks(extras: Extras
     full_texts = [f"Say: {text}" for text in texts]
     page = Page("completions", None, 30, 30, extras=extras, name=PAGE)
     whole, cut = (
-        b"".join(piece for (piece,) in rendered(page, blocks, ("md",), Tally(), full_texts) if piece)
+        b"".join(piece for (piece,) in rendered(page, blocks, ("md",), Statistics(), full_texts) if piece)
         for blocks in ([texts], [texts[:7], texts[7:8], texts[8:]])
     )
     assert whole == cut

@@ -5,18 +5,18 @@ from __future__ import annotations
 import pytest
 
 from lib.outcome import Figures
-from lib.render import statistics as tally
-from lib.render.statistics import Tally
+from lib.render import statistics as module
+from lib.render.statistics import Statistics
 
 
 def test_nothing_counts_nothing() -> None:
     """An empty array has no items."""
-    assert Tally().figures() == Figures(0, 0, 0, None, None)
+    assert Statistics().figures() == Figures(0, 0, 0, None, None)
 
 
 def test_blank_and_distinct_texts_are_counted_over_blocks() -> None:
     """White space of any kind is blank; the same text in two blocks is one."""
-    counts = Tally()
+    counts = Statistics()
     counts.add(["a", "", " \n\t", "\u3000"], all_text=True)
     counts.add(["a", "b", "b", "\0"], all_text=True)
     assert counts.figures() == Figures(8, blank=3, distinct=6, median_length=1.0, longest_length=3)
@@ -24,14 +24,14 @@ def test_blank_and_distinct_texts_are_counted_over_blocks() -> None:
 
 def test_other_values_count_by_what_they_show() -> None:
     """Items that are not text are told apart by how they are written; none of them is blank."""
-    counts = Tally()
+    counts = Statistics()
     counts.add([None, 1, 1, {"k": [1]}, {"k": [1]}, [], "", "x"], all_text=False)
     assert counts.figures() == Figures(8, blank=1, distinct=6, median_length=0.5, longest_length=1)
 
 
 def test_above_two_million_distinct_items_are_not_counted() -> None:
     """Memory stays bounded: the rest is still counted."""
-    counts = Tally()
+    counts = Statistics()
     block = ["a", ""] * (1 << 19)
     for _ in range(2):
         counts.add(block, all_text=True)
@@ -42,15 +42,15 @@ def test_above_two_million_distinct_items_are_not_counted() -> None:
 
 def test_the_limit_is_the_one_that_is_documented() -> None:
     """Two million, give or take."""
-    assert pytest.approx(2_000_000, rel=0.1) == tally._COUNTED_LIMIT
+    assert pytest.approx(2_000_000, rel=0.1) == module._COUNTED_LIMIT
 
 
 def test_very_many_items_are_counted_in_parts() -> None:
     """A text counts once, wherever in the file it comes again."""
-    tally = Tally()
+    statistics = Statistics()
     for _ in range(2):
-        tally.add([f"text {number}" for number in range(600_000)], all_text=True)
-    assert tally.figures() == Figures(1_200_000, 0, 600_000, 11.0, 11)
+        statistics.add([f"text {number}" for number in range(600_000)], all_text=True)
+    assert statistics.figures() == Figures(1_200_000, 0, 600_000, 11.0, 11)
 
 
 @pytest.mark.parametrize(
@@ -58,6 +58,6 @@ def test_very_many_items_are_counted_in_parts() -> None:
 )
 def test_lengths_are_measured_in_characters(lengths: list[int], median: float, longest: int) -> None:
     """The median of an even number of texts lies between the middle two."""
-    tally = Tally()
-    tally.add(["\U0001f600" * length for length in lengths], all_text=True)
-    assert (tally.figures().median_length, tally.figures().longest_length) == (median, longest)
+    statistics = Statistics()
+    statistics.add(["\U0001f600" * length for length in lengths], all_text=True)
+    assert (statistics.figures().median_length, statistics.figures().longest_length) == (median, longest)
