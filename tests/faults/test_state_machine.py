@@ -92,7 +92,8 @@ def as_page(source: str, texts: list[str], model: str) -> bytes:
         "full_texts": ("Full Texts (Prompt + Completion)", "Generation"),
     }[kind_of(source) or ""]
     head = f"# {title}\n\n**Model:** {model}\n**Generated:** unknown\n**Count:** {len(texts)}\n\n---\n\n"
-    items = (f"## {one} {number}\n\n{text}\n\n---\n\n" for number, text in enumerate(texts, 1))
+    shown = [text if text.strip() else "*(blank)*" for text in texts]
+    items = (f"## {one} {number}\n\n{text}\n\n---\n\n" for number, text in enumerate(shown, 1))
     return (head + "".join(items)).encode()
 
 
