@@ -49,6 +49,10 @@ class Unsafe(SourceFault):
     hint_default = "Do not open it with allow_pickle=True unless you trust who wrote it."
 
 
+class Oversize(Unsafe):
+    """A text or an item is larger than what a page shows; who knows the item's number adds it."""
+
+
 class Passing(SidecarError):  # noqa: N818 -- a branch: it names whose move it is
     """What time can mend: trying again later is worth it."""
 

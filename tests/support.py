@@ -20,8 +20,9 @@ import pytest
 from make_caches import MANIFEST
 
 from lib.errors import Corrupt, SidecarError, Unsafe
-from lib.files.reader import MemoryBytes, open_directory
+from lib.files.reader import open_directory
 from lib.npy.array_reader import read_items
+from lib.npy.buffer import MemoryBytes
 from lib.npy.header import read_header
 from lib.options import Options
 from lib.render.page import Page

@@ -37,7 +37,6 @@ from daemon.config.model import KEYS, Config, parse
 from daemon.report import events as log
 from daemon.report import status
 from lib.npy import header
-from lib.npy import pickle_globals as scaffold
 from lib.npy import values as plain
 from lib.render import statistics as tally
 from lib.sync import inputs as metadata
@@ -396,10 +395,9 @@ def test_the_limits_in_the_documents_are_those_of_the_code() -> None:
         f"{header.DIMENSIONS_LIMIT} dimensions",
         f"{header.EMPTY_ITEMS_LIMIT:,} empty items",
         f"{plain.DEPTH_LIMIT} levels deep",
-        f"{plain.VALUES_LIMIT:,} values",
-        f"{scaffold.ARRAY_ELEMENTS_LIMIT:,} elements",
+        f"{header.ITEM_VALUES_LIMIT:,} values",
+        f"{header.TEXT_BYTES_LIMIT >> 20} MiB in memory",
         f"{metadata._LIMIT >> 20} MiB",
-        f"{header.ITEM_BYTES_LIMIT // 64:,} texts",
         f"{walk._DEPTH_LIMIT:,} directories",
         f"{tally._COUNTED_LIMIT:,} items",
         f"{Config().work.max_output_bytes >> 30} GiB",

@@ -34,7 +34,8 @@ if TYPE_CHECKING:
 _DELAY_SECONDS: Final = 1.0
 _PERIOD_SECONDS: Final = 3.0
 _SHARE: Final = 20
-_LIMIT_BYTES: Final = 1 << 28
+_LIMIT_BYTES: Final = 16 << 20
+"""A larger index is not read back: its sources are counted again."""
 _VALUE_CHARACTERS: Final = 200
 _READERS: Final = 0o044
 
@@ -224,8 +225,8 @@ class _Readers:
 def _read(root: str) -> dict[str, Entry]:
     try:
         with open_directory(root) as directory, open_file(directory, INDEX_NAME) as file:
-            page = file.read_at(0, _LIMIT_BYTES)
-            return parse(page) if page.startswith(MARK) else {}
+            page = file.read_at(0, _LIMIT_BYTES + 1)
+            return parse(page) if page.startswith(MARK) and len(page) <= _LIMIT_BYTES else {}
     except SidecarError:
         return {}
 

@@ -56,22 +56,6 @@ _HINTS: Final = {
 _HINT: Final = "The operating system refuses; its log (dmesg) may say more."
 
 
-class MemoryBytes:
-    """Bytes that are already in memory."""
-
-    def __init__(self, data: bytes) -> None:
-        self._data = data
-
-    @property
-    def size(self) -> int:
-        """Length in bytes."""
-        return len(self._data)
-
-    def read_at(self, offset: int, length: int) -> bytes:
-        """Return up to ``length`` bytes from ``offset``."""
-        return self._data[offset : offset + length]
-
-
 class FileBytes:
     """An open regular file, as long as it was when it was opened."""
 

@@ -1,16 +1,20 @@
-"""Reading one source as blocks of items, whatever its dtype: the one way to a generation's texts."""
+"""Reading one source, whatever its dtype: as blocks of items for a page, or whole for the library's load."""
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+import sys
+from typing import TYPE_CHECKING, Any, Final
 
-from lib.npy.header import Header, read_header
+from lib.errors import Unsafe
+from lib.npy.header import ITEM_BYTES_LIMIT, Header, read_header
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from lib.npy.buffer import Bytes
+
+_PIECE_CHARACTERS: Final = 1 << 18
 
 
 def read_items(source: Bytes, header: Header | None = None, limit: int | None = None) -> Iterator[list[Any]]:
@@ -18,62 +22,18 @@ def read_items(source: Bytes, header: Header | None = None, limit: int | None = 
 
     An item is a ``str``, ``bytes``, number, None, list, tuple, dict or
     :class:`lib.npy.pickle_globals.Array`; in an array of more dimensions a (nested) list of these.  A 0-d
-    array gives its one value as one item.
+    array gives its one value as one item.  Inside an item, a :class:`lib.npy.pickle_memo.Reference` stands
+    for what is read again when it is needed: :func:`lib.npy.values.plain` does that.
 
     :raises SourceFault: NotText, Corrupt or Unsafe say what is wrong with the file.
     :raises Unfinished: it ends too early.
     """
     header = header or read_header(source)
     if header.letter == "O":
-        return _first(_object_rows(source, header), limit)
+        return _first(_object_rows(source, header, limit), limit)
     from lib.npy.fixed_width import fixed_blocks
 
     return fixed_blocks(source, header, limit)
-
-
-def _object_rows(source: Bytes, header: Header) -> Iterator[list[Any]]:
-    from lib.npy.pickle_reader import PickleStream
-
-    flat = PickleStream(source, header.data_offset, header.shape).blocks()
-    if len(header.shape) < 2:
-        yield from flat
-    elif math.prod(header.shape) == 0:
-        yield from _nothing(flat, header)
-    else:
-        yield from _regrouped(flat, header)
-
-
-def _nothing(flat: Iterator[list[Any]], header: Header) -> Iterator[list[Any]]:
-    from lib.npy.fixed_width import nest
-
-    yield from flat
-    yield nest([], header.shape)
-
-
-def _regrouped(flat: Iterator[list[Any]], header: Header) -> Iterator[list[Any]]:
-    """Gather flat elements into rows, each nested as the shape says."""
-    from lib.npy.fixed_width import nest
-
-    size = header.texts_per_item
-    pending: list[Any] = []
-    for block in flat:
-        pending += block
-        whole = len(pending) // size
-        if whole:
-            yield nest(pending[: whole * size], (whole, *header.shape[1:]))
-            del pending[: whole * size]
-
-
-def _first(blocks: Iterator[list[Any]], limit: int | None) -> Iterator[list[Any]]:
-    left = limit
-    for block in blocks:
-        if left is None:
-            yield block
-        else:
-            yield block[:left]
-            left -= len(block)
-            if left <= 0:
-                return
 
 
 def read_whole(source: Bytes, header: Header | None = None) -> Any:
@@ -87,18 +47,79 @@ def read_whole(source: Bytes, header: Header | None = None) -> Any:
     :raises Unfinished: it ends too early.
     """
     header = header or read_header(source)
-    rows = [_as_lists(item) for block in read_items(source, header) for item in block]
-    return rows if header.shape else rows[0]
+    from lib.npy.fixed_width import fixed_blocks, nest
+
+    if header.letter != "O":
+        rows = [row for block in fixed_blocks(source, header) for row in block]
+        return rows if header.shape else rows[0]
+    from lib.npy.pickle_scaffold import read_flat
+    from lib.npy.whole import settled
+
+    return nest(settled(read_flat(source, header.data_offset, header.shape)), header.shape)
 
 
-def _as_lists(value: Any) -> Any:
+def _object_rows(source: Bytes, header: Header, limit: int | None) -> Iterator[list[Any]]:
+    from lib.npy.pickle_reader import ItemStream
+
+    elements = None if limit is None else limit * header.texts_per_item
+    stream = ItemStream(source, header.data_offset, header.shape, elements)
+    if len(header.shape) < 2:
+        yield from _loaded(stream.blocks())
+    elif math.prod(header.shape) == 0:
+        yield from _nothing(stream.blocks(), header)
+    else:
+        yield from _regrouped(stream.blocks(), header)
+
+
+def _loaded(blocks: Iterator[list[Any]]) -> Iterator[list[Any]]:
+    """Read again what items refer to, a few of them at a time."""
+    from lib.npy.pickle_memo import Reference, loaded
+
+    for block in blocks:
+        if Reference not in set(map(type, block)):
+            yield block
+            continue
+        start = size = 0
+        for position, item in enumerate(block):
+            if type(item) is Reference:
+                value = block[position] = loaded(item)
+                size += len(value) if type(value) is str else _PIECE_CHARACTERS
+            if size >= _PIECE_CHARACTERS:
+                yield block[start : position + 1]
+                block[start : position + 1] = [None] * (position + 1 - start)
+                start, size = position + 1, 0
+        if start < len(block):
+            yield block[start:]
+
+
+def _nothing(flat: Iterator[list[Any]], header: Header) -> Iterator[list[Any]]:
     from lib.npy.fixed_width import nest
-    from lib.npy.pickle_globals import Array
 
-    if type(value) is Array and value.shape is not None:
-        return nest([_as_lists(item) for item in value.items], value.shape)
-    if type(value) is list or type(value) is tuple:
-        return type(value)(_as_lists(item) for item in value)
-    if type(value) is dict:
-        return {key: _as_lists(item) for key, item in value.items()}
-    return value
+    yield from flat
+    yield nest([], header.shape)
+
+
+def _regrouped(flat: Iterator[list[Any]], header: Header) -> Iterator[list[Any]]:
+    """Gather flat elements into rows, each nested as the shape says."""
+    from lib.npy.fixed_width import nest
+
+    size, number = header.texts_per_item, 1
+    pending: list[Any] = []
+    for block in flat:
+        pending += block
+        whole = len(pending) // size
+        if whole:
+            yield nest(pending[: whole * size], (whole, *header.shape[1:]))
+            del pending[: whole * size]
+            number += whole
+        if sum(map(len, (text for text in pending if type(text) is str))) > ITEM_BYTES_LIMIT:
+            raise Unsafe(f"item {number}: it takes more than {ITEM_BYTES_LIMIT >> 20} MiB as it is rendered")
+
+
+def _first(blocks: Iterator[list[Any]], limit: int | None) -> Iterator[list[Any]]:
+    left = sys.maxsize if limit is None else limit
+    for block in blocks:
+        yield block[:left] if len(block) > left else block
+        left -= len(block)
+        if left <= 0 and limit is not None:
+            return

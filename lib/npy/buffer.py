@@ -1,13 +1,15 @@
-"""A cursor over the bytes of a file: a window that fits the processor's cache and moves as it is used."""
+"""Bytes that can be read anywhere, and a cursor over them whose window moves as it is used."""
 
 from __future__ import annotations
 
 from typing import Final, Protocol
 
-from lib.errors import Corrupt, Unfinished, Unsafe
+from lib.errors import Corrupt, Oversize, Unfinished
+from lib.npy.header import TEXT_BYTES_LIMIT
 
 WINDOW_BYTES: Final = 1 << 17
-_REFILL_BYTES: Final = 1 << 13
+"""Fits the processor's cache."""
+REFILL_BYTES: Final = 1 << 13
 
 
 class Bytes(Protocol):
@@ -21,13 +23,40 @@ class Bytes(Protocol):
         """Return up to ``length`` bytes from ``offset``; fewer only at the end."""
 
 
-class Cursor:
-    """Reads forward from ``start`` to ``end`` (offsets in bytes), no more than ``length_limit`` at a time."""
+class MemoryBytes:
+    """Bytes that are already in memory."""
 
-    def __init__(self, source: Bytes, start: int, end: int) -> None:
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+
+    @property
+    def size(self) -> int:
+        """Length in bytes."""
+        return len(self._data)
+
+    def read_at(self, offset: int, length: int) -> bytes:
+        """Return up to ``length`` bytes from ``offset``."""
+        return self._data[offset : offset + length]
+
+
+class Cursor:
+    """Reads forward from ``start`` to ``end`` (offsets in bytes), at most ``length_limit`` bytes at a time.
+
+    Its window is ``window_bytes`` long at first, and grows as it goes on.
+    """
+
+    def __init__(
+        self,
+        source: Bytes,
+        start: int,
+        end: int,
+        length_limit: int = TEXT_BYTES_LIMIT,
+        window_bytes: int = WINDOW_BYTES,
+    ) -> None:
         self.source = source
         self.end = end
-        self.length_limit = _REFILL_BYTES
+        self.length_limit = length_limit
+        self._window_bytes = window_bytes
         self._window = b""
         self._base = start
         self._at = 0
@@ -39,13 +68,26 @@ class Cursor:
 
     def window(self) -> tuple[bytes, int]:
         """Return the bytes at hand (8 kB or more before the end of the file) and where the next one is."""
-        if len(self._window) - self._at < _REFILL_BYTES:
+        if len(self._window) - self._at < REFILL_BYTES:
             self._refill()
         return self._window, self._at
 
     def advance(self, at: int) -> None:
         """Go on at this index of the window."""
         self._at = at
+
+    def skip(self, length: int) -> None:
+        """Go on after the next ``length`` bytes.
+
+        :raises Unfinished: the file ends before.
+        """
+        if self._at + length <= len(self._window):
+            self._at += length
+            return
+        position = self.position + length
+        if position > self.end:
+            raise Unfinished("it ends inside its data")
+        self._window, self._base, self._at = b"", position, 0
 
     def byte(self) -> int:
         """Return the next byte.
@@ -61,7 +103,7 @@ class Cursor:
     def take(self, length: int) -> bytes:
         """Return the next ``length`` bytes.
 
-        :raises Unsafe: they are more than ``length_limit``.
+        :raises Oversize: they are more than ``length_limit``.
         :raises Unfinished: the file ends before.
         """
         stop = self._at + length
@@ -87,12 +129,12 @@ class Cursor:
         return window[at:stop]
 
     def _take_far(self, length: int) -> bytes:
-        if length > self.length_limit:
-            raise Unsafe(f"its pickle asks for {length:,} bytes at once")
         start = self.position
+        if length > self.length_limit:
+            raise Oversize(f"its pickle asks for {length:,} bytes at once; {self.length_limit:,} are allowed")
         if length > self.end - start:
             raise Unfinished("it ends inside its data")
-        if length <= WINDOW_BYTES:
+        if length <= self._window_bytes:
             self._refill()
             data = self._window[:length]
             self._at = length
@@ -105,7 +147,8 @@ class Cursor:
 
     def _refill(self) -> None:
         start, rest = self.position, self._window[self._at :]
-        wanted = min(WINDOW_BYTES, self.end - start) - len(rest)
+        wanted = min(self._window_bytes, self.end - start) - len(rest)
         if wanted > 0:
             rest += self.source.read_at(start + len(rest), wanted)
         self._window, self._base, self._at = rest, start, 0
+        self._window_bytes = min(4 * self._window_bytes, WINDOW_BYTES)

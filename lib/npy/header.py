@@ -21,8 +21,11 @@ MAGIC: Final = b"\x93NUMPY"
 HEADER_BYTES_LIMIT: Final = 10_000
 """numpy refuses longer headers too; one of a text array has about 120 bytes."""
 DIMENSIONS_LIMIT: Final = 64
-ITEM_BYTES_LIMIT: Final = 1 << 28
-"""One item (one text, or one row of a table) must fit into memory: 256 MiB."""
+TEXT_BYTES_LIMIT: Final = 64 << 20
+ITEM_BYTES_LIMIT: Final = 128 << 20
+"""One item (one text, or one row of a table) must fit into memory, as it is stored and as it is rendered."""
+ITEM_VALUES_LIMIT: Final = 1 << 22
+"""Values in one item; each counts 32 bytes of those."""
 EMPTY_ITEMS_LIMIT: Final = 1 << 20
 """So many items may take no bytes at all; more is a bomb (``<U0`` × 2**27 takes numpy a gigabyte)."""
 _STOP: Final = b"."
@@ -32,8 +35,12 @@ _POINTERS: Final = {
     b"/annex/objects/": ("git-annex", "git annex get"),
 }
 """How a file begins that stands for an array which is stored elsewhere."""
+_FIELDS_OF_OBJECTS: Final = "fields of objects"
 _LENGTH_BYTES: Final = {(1, 0): 2, (2, 0): 4, (3, 0): 4}
 _PAIR: Final = re.compile(r"\s*'(\w{1,32})'\s*:\s*('[^'\\]{0,64}'|True|False|\([0-9L,\s]*\)|\[)\s*,?")
+_AFTER_FIELDS: Final = re.compile(
+    r"\]\s*,\s*'fortran_order'\s*:\s*(True|False)\s*,\s*'shape'\s*:\s*(\([0-9L,\s]*\))\s*,?\s*\}"
+)
 _TEXT_DTYPE: Final = re.compile(r"[<>|=]?([US])([0-9]{1,25})")
 _NUMBER_DTYPE: Final = re.compile(r"[<>|=]?([biuf])([1248])")
 _OBJECT_DTYPE: Final = re.compile(r"\|?O[0-9]?")
@@ -81,7 +88,11 @@ def read_header(source: Bytes, *, numbers: bool = False) -> Header:
     text, data_offset = _header_text(source)
     descr, fortran_order, shape = _three_values(text)
     header = _typed(descr, fortran_order, shape, data_offset, numbers=numbers)
+    if descr == _FIELDS_OF_OBJECTS:  # no items, but a pickle that says so
+        return header
     _check_sizes(header, source.size)
+    if not numbers:
+        _check_item(header)
     if header.letter == "O" and source.read_at(source.size - 1, 1) != _STOP:
         raise Unfinished("it does not end where numpy's data ends: cut short, or still being written")
     return header
@@ -129,7 +140,7 @@ def _three_values(text: str) -> tuple[str, bool, tuple[int, ...]]:
     while match := _PAIR.match(body, position):
         key, value = match.groups()
         if key == "descr" and value == "[":
-            raise NotText("a structured array, not text")
+            return _structured(body, position)
         if key in values:
             raise Corrupt(f"its header names {key} twice")
         values[key] = value
@@ -139,6 +150,15 @@ def _three_values(text: str) -> tuple[str, bool, tuple[int, ...]]:
     if values["fortran_order"] not in {"True", "False"} or not values["descr"].startswith("'"):
         raise Corrupt("its header has a value of the wrong type")
     return values["descr"][1:-1], values["fortran_order"] == "True", _shape(values["shape"])
+
+
+def _structured(body: str, position: int) -> tuple[str, bool, tuple[int, ...]]:
+    """Read order and shape behind the fields, which do not matter: only an empty array of these is read."""
+    after = _AFTER_FIELDS.search(body, position)
+    if after is None or after.end() != len(body):
+        raise NotText("a structured array, not text")
+    fields = _FIELDS_OF_OBJECTS if "O'" in body[position : after.start()] else "fields"
+    return fields, after[1] == "True", _shape(after[2])
 
 
 def _shape(literal: str) -> tuple[int, ...]:
@@ -167,7 +187,10 @@ def _typed(
         return Header("O", 0, False, fortran_order, shape, data_offset)
     match = _TEXT_DTYPE.fullmatch(descr) or (_NUMBER_DTYPE.fullmatch(descr) if numbers else None)
     if match is None:
-        raise NotText(f"an array of {descr!r}, not text")
+        if 0 in shape:
+            return Header("U", 0, False, fortran_order, shape, data_offset)
+        is_structured = descr in {"fields", _FIELDS_OF_OBJECTS}
+        raise NotText("a structured array, not text" if is_structured else f"an array of {descr!r}, not text")
     return Header(match[1], int(match[2]), descr[0] == ">", fortran_order, shape, data_offset)
 
 
@@ -179,12 +202,19 @@ def _check_sizes(header: Header, size: int) -> None:
             raise Unfinished(f"it has {size:,} bytes, too few for the {texts:,} items its header promises")
     else:
         _check_fixed_size(header, texts, size)
-    if header.item_bytes * header.texts_per_item > ITEM_BYTES_LIMIT:
-        raise Unsafe(f"one item would take {header.item_bytes * header.texts_per_item:,} bytes of memory")
     holds_nothing = texts == 0 or (header.letter != "O" and header.item_bytes == 0)
     if holds_nothing and empty_lists(header.shape) > EMPTY_ITEMS_LIMIT:
         raise Unsafe("it promises millions of items and holds none")
-    if header.texts_per_item > ITEM_BYTES_LIMIT // 64:
+
+
+def _check_item(header: Header) -> None:
+    """Check that one item may be shown."""
+    texts = math.prod(header.shape)
+    if header.item_bytes > TEXT_BYTES_LIMIT and texts:
+        raise Unsafe(f"a text takes {header.item_bytes:,} bytes; {TEXT_BYTES_LIMIT:,} are allowed")
+    if header.item_bytes * header.texts_per_item > ITEM_BYTES_LIMIT:
+        raise Unsafe(f"one item would take {header.item_bytes * header.texts_per_item:,} bytes of memory")
+    if header.texts_per_item > ITEM_VALUES_LIMIT:
         raise Unsafe(f"one item would be a list of {header.texts_per_item:,} texts")
 
 

@@ -10,41 +10,55 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import Any, Final
 
 from lib.errors import Corrupt, NotText, Unsafe
 from lib.npy.header import empty_lists
 
+
+class Role(Enum):
+    """What calling a recognised name would make; the value is how a sentence calls it."""
+
+    RECONSTRUCT = "an array"
+    SCALAR = "a scalar"
+    NDARRAY = "numpy.ndarray"
+    DTYPE = "a dtype"
+    STRING_DTYPE = "a StringDType"
+    ENCODE = "encoded bytes"
+    BYTES = "bytes"
+    TEXT = "a text"
+
+
 _ARRAY_MODULES: Final = ("numpy.core.multiarray", "numpy._core.multiarray")
-RECONSTRUCT: Final = "an array"
-SCALAR: Final = "a scalar"
-NDARRAY: Final = "numpy.ndarray"
-DTYPE: Final = "a dtype"
-STRING_DTYPE: Final = "a StringDType"
-ENCODE: Final = "encoded bytes"
-EMPTY_BYTES: Final = "empty bytes"
-_NAMES: Final[dict[tuple[str, str], str]] = {
-    **{(module, "_reconstruct"): RECONSTRUCT for module in _ARRAY_MODULES},
-    **{(module, "scalar"): SCALAR for module in _ARRAY_MODULES},
-    ("numpy", "ndarray"): NDARRAY,
-    ("numpy", "dtype"): DTYPE,
-    ("numpy._core._internal", "_convert_to_stringdtype_kwargs"): STRING_DTYPE,
+_NAMES: Final[dict[tuple[str, str], Role]] = {
+    **{(module, "_reconstruct"): Role.RECONSTRUCT for module in _ARRAY_MODULES},
+    **{(module, "scalar"): Role.SCALAR for module in _ARRAY_MODULES},
+    ("numpy", "ndarray"): Role.NDARRAY,
+    ("numpy", "dtype"): Role.DTYPE,
+    ("numpy._core._internal", "_convert_to_stringdtype_kwargs"): Role.STRING_DTYPE,
     # how Python 3 writes bytes in protocol 2, numpy's own b"b" included
-    ("_codecs", "encode"): ENCODE,
-    ("__builtin__", "bytes"): EMPTY_BYTES,
+    ("_codecs", "encode"): Role.ENCODE,
+    # empty bytes in protocol 2, and what h5py's dtypes of objects say of their items
+    ("__builtin__", "bytes"): Role.BYTES,
+    ("builtins", "bytes"): Role.BYTES,
+    ("__builtin__", "str"): Role.TEXT,
+    ("builtins", "str"): Role.TEXT,
+    ("__builtin__", "unicode"): Role.TEXT,
 }
 _DTYPE_CODE: Final = re.compile(r"([biufUSO])([0-9]{1,9})")
 _PLAIN_SIZES: Final = {"b": (1,), "i": (1, 2, 4, 8), "u": (1, 2, 4, 8), "f": (2, 4, 8)}
 _OBJECT_FLAGS: Final = 63
 """``NPY_OBJECT_DTYPE_FLAGS``: items are pickled one by one, counted, and made by Python only."""
 ARRAY_ELEMENTS_LIMIT: Final = 1 << 22
+"""An array inside an item that is shown; each element counts 32 bytes of the item's 128 MiB."""
 
 
 @dataclass(frozen=True, slots=True)
 class Name:
     """A recognised global: ``role`` says what a call of it would have made."""
 
-    role: str
+    role: Role
 
 
 @dataclass(slots=True)
@@ -67,8 +81,7 @@ class Array:
 def recognise(module: object, name: object) -> Name:
     """Recognise a global by its two names, or refuse it.
 
-    :raises NotText: it is a plain constant type whose value is no text.
-    :raises Unsafe: anything else: it could be code.
+    :raises Unsafe: it is not one of those that numpy writes: it could be code.
     """
     role = _NAMES.get((module, name)) if isinstance(module, str) and isinstance(name, str) else None
     if role is None:
@@ -78,29 +91,39 @@ def recognise(module: object, name: object) -> Name:
 
 
 def reduced(callee: object, arguments: object) -> Any:
-    """Say what REDUCE stands for, from the token and its arguments, without calling anything."""
+    """Return what REDUCE stands for, from the token and its arguments, without calling anything."""
     if not isinstance(callee, Name) or type(arguments) is not tuple:
         raise Unsafe("its pickle calls something that is no name")
     match callee.role, arguments:
-        case ("an array", (Name(role="numpy.ndarray"), (0,), b"b")):
+        case (Role.RECONSTRUCT, (Name(role=Role.NDARRAY), (0,), b"b")):
             return Array()
-        case ("a dtype", (str() | bytes() as code, (0 | False), (1 | True))):
+        case (Role.DTYPE, (str() | bytes() as code, (0 | False), (1 | True))):
             return _dtype(code if isinstance(code, str) else code.decode("latin-1"))
-        case ("a StringDType", (bool() | int(), *rest)) if len(rest) <= 1:
+        case (Role.STRING_DTYPE, (bool() | int(), *rest)) if len(rest) <= 1:
             return DType("T")
-        case ("a scalar", (DType() as dtype, bytes() as data)):
+        case (Role.SCALAR, (DType() as dtype, bytes() as data)):
             return _numbers(dtype, data, 1)[0]
-        case ("encoded bytes", (str() as text, "latin1")):
+        case (Role.ENCODE, (str() as text, "latin1")):
             return _latin1(text)
-        case ("empty bytes", ()):
+        case (Role.BYTES, ()):
             return b""
-    raise Unsafe(f"its pickle makes {callee.role} in a way that numpy never does")
+    raise Unsafe(f"its pickle makes {callee.role.value} in a way that numpy never does")
 
 
 def build_dtype(dtype: DType, state: object) -> None:
-    """Take a dtype's state: only the byte order of a plain dtype is let through."""
+    """Take a dtype's state: only its byte order matters; metadata (h5py's strings) is passed over."""
     match state if type(state) is tuple else None:
-        case (3, str() | bytes() as order, None, None, None, int() as size, int(), int() as flags):
+        case (3, str() | bytes() as order, None, None, None, int() as size, int(), int() as flags) | (
+            4,
+            str() | bytes() as order,
+            None,
+            None,
+            None,
+            int() as size,
+            int(),
+            int() as flags,
+            dict(),
+        ):
             dtype.order = order if isinstance(order, str) else order.decode("latin-1")
             if dtype.order not in {"<", ">", "|", "="} or size not in {-1, dtype.item_bytes}:
                 raise Unsafe("its pickle holds a dtype that numpy never writes")
@@ -110,35 +133,32 @@ def build_dtype(dtype: DType, state: object) -> None:
     raise Unsafe("its pickle holds a structured or decorated dtype")
 
 
-def build_array(array: Array, state: object) -> None:
+def build_array(array: Array, state: object, elements_limit: int = ARRAY_ELEMENTS_LIMIT) -> None:
     """Take a nested array's state: version, shape, dtype, order flag, and its bytes or its list of items."""
     if array.shape is not None:
         raise Corrupt("its pickle fills one array twice")
     match state if type(state) is tuple else None:
         case (1, tuple() as shape, DType() as dtype, (bool() | 0 | 1) as fortran, (bytes() | list()) as data):
-            count = elements(shape)
-            array.items = _array_items(dtype, data, shape, count, fortran_order=bool(fortran))
+            check_shape(shape)
+            if empty_lists(shape) > elements_limit:
+                raise Unsafe(f"an array inside it has more than {elements_limit:,} elements")
+            array.items = _array_items(dtype, data, shape, fortran_order=bool(fortran))
             array.shape = shape
             return
     raise Corrupt("its pickle holds an array in a form that numpy never writes")
 
 
-def elements(shape: tuple[Any, ...]) -> int:
-    """Count the elements of a shape read from a pickle.
+def check_shape(shape: tuple[Any, ...]) -> None:
+    """Check a shape that was read from a pickle.
 
     :raises Corrupt: it is not made of sizes.
-    :raises Unsafe: it is a nested array of more than 4 million items.
     """
     if len(shape) > 64 or not all(type(size) is int and 0 <= size < 1 << 62 for size in shape):
         raise Corrupt("its pickle holds an array whose shape is not made of sizes")
-    if empty_lists(shape) > ARRAY_ELEMENTS_LIMIT:
-        raise Unsafe("its pickle holds an array of millions of items inside one item")
-    return math.prod(shape)
 
 
-def _array_items(
-    dtype: DType, data: Any, shape: tuple[int, ...], count: int, *, fortran_order: bool
-) -> list[Any]:
+def _array_items(dtype: DType, data: Any, shape: tuple[int, ...], *, fortran_order: bool) -> list[Any]:
+    count = math.prod(shape)
     if isinstance(data, list):
         if dtype.letter not in "OT" or len(data) != count:
             raise Corrupt("its pickle holds an array with another number of items than its shape says")
@@ -176,7 +196,7 @@ def _dtype(code: str) -> DType:
 def _numbers(dtype: DType, data: bytes, count: int) -> list[Any]:
     if dtype.letter not in "biufUS":
         raise Unsafe("its pickle turns bytes into objects")
-    if count > ARRAY_ELEMENTS_LIMIT or count * dtype.item_bytes != len(data):
+    if count * dtype.item_bytes != len(data):
         raise Corrupt("its pickle holds an array whose bytes do not match its shape")
     if dtype.item_bytes == 0:
         return ["" if dtype.letter == "U" else b""] * count

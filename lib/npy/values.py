@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import json
 import math
+import sys
+from json.encoder import encode_basestring
 from typing import Any, Final
 
-from lib.errors import Corrupt, Unsafe
+from lib.errors import Corrupt, Oversize, Unsafe
+from lib.npy.header import ITEM_BYTES_LIMIT, TEXT_BYTES_LIMIT
 from lib.npy.pickle_globals import Array
+from lib.npy.pickle_memo import Reference
+from lib.npy.pickle_opcodes import DICT_VALUES, LIST_VALUES, VALUE_BYTES
 
 DEPTH_LIMIT: Final = 100
-VALUES_LIMIT: Final = 4_000_000
-"""So many values, and 64 times as many characters, may an item hold with its references written out."""
+LONG_TEXT: Final = 1 << 20
+"""Characters of a text that is looked at by itself, in pieces."""
+_PIECE: Final = 1 << 16
 
 
 def plain(value: Any) -> Any:
@@ -19,10 +25,11 @@ def plain(value: Any) -> Any:
 
     Bytes are UTF-8 if they can be read so, Latin-1 otherwise.
 
-    :raises Unsafe: it nests deeper than 100, or grows beyond all measure when its references are written out.
+    :raises Unsafe: it nests deeper than 100.
+    :raises Oversize: it takes more than 128 MiB as it is rendered.
     :raises Corrupt: it holds something that is no data.
     """
-    if type(value) is str:
+    if type(value) is str and len(value) < LONG_TEXT:
         return value
     return _Plain().convert(value, 0)
 
@@ -35,28 +42,45 @@ def text_of(data: bytes) -> str:
         return data.decode("latin-1")
 
 
+def rendered_bytes(text: str) -> int:
+    """Return what a text takes in memory or, if that is more, in a file of JSON.
+
+    :raises Oversize: in memory it takes more than 64 MiB.
+    """
+    size = len(text) if text.isascii() else sys.getsizeof(text)
+    if size > TEXT_BYTES_LIMIT:
+        raise Oversize(f"a text takes {size:,} bytes; {TEXT_BYTES_LIMIT:,} are allowed")
+    if len(text) < LONG_TEXT:
+        return size
+    pieces = (text[start : start + _PIECE] for start in range(0, len(text), _PIECE))
+    return max(size, sum(map(len, map(encode_basestring, pieces))))
+
+
 class _Plain:
-    """One conversion, with its budget."""
+    """One conversion, with its budget in bytes."""
 
     def __init__(self) -> None:
-        self._budget = VALUES_LIMIT
+        self._budget = ITEM_BYTES_LIMIT
 
     def convert(self, value: Any, depth: int) -> Any:
+        if type(value) is Reference:
+            value = value.load()
         kind = type(value)
-        self._spend(1, depth)
+        self._spend(VALUE_BYTES, depth)
         if kind is str:
-            self._spend(len(value) >> 6, depth)
+            self._spend(rendered_bytes(value), depth)
             return value
         if value is None or kind is bool or kind is int:
             return value
         if kind is float:
             return value if math.isfinite(value) else None
         if kind is bytes:
-            self._spend(len(value) >> 6, depth)
-            return text_of(value)
+            return self.convert(text_of(value), depth)
         if kind is list or kind is tuple:
+            self._spend(LIST_VALUES * VALUE_BYTES, depth)
             return [self.convert(item, depth + 1) for item in value]
         if kind is dict:
+            self._spend(DICT_VALUES * VALUE_BYTES, depth)
             return {self._key(key, depth): self.convert(item, depth + 1) for key, item in value.items()}
         if kind is Array and value.shape is not None:
             return self._array(value, depth)
@@ -69,15 +93,16 @@ class _Plain:
         return nest(items, array.shape or ())
 
     def _key(self, key: Any, depth: int) -> Any:
-        if isinstance(key, (str, bytes)):
-            self._spend(len(key) >> 6, depth)
+        if type(key) is bytes:
+            key = text_of(key)
         if type(key) is float and not math.isfinite(key):  # JSON has no such number, but any text as a key
-            return json.dumps(key)
-        return text_of(key) if type(key) is bytes else key
+            key = json.dumps(key)
+        self._spend(VALUE_BYTES + (rendered_bytes(key) if type(key) is str else 0), depth)
+        return key
 
     def _spend(self, amount: int, depth: int) -> None:
         self._budget -= amount
         if depth > DEPTH_LIMIT:
             raise Unsafe(f"an item nests deeper than {DEPTH_LIMIT}")
         if self._budget < 0:
-            raise Unsafe("an item becomes too large when its references are written out")
+            raise Oversize(f"an item takes more than {ITEM_BYTES_LIMIT >> 20} MiB as it is rendered")

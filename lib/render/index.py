@@ -26,6 +26,8 @@ _LABELS: Final[dict[Kind, str]] = {"completions": "completions", "full_texts": "
 _NOT_COUNTED: Final = "–"
 _BETWEEN: Final = " · "
 _NS: Final = 1_000_000_000
+_ENTRIES_LIMIT: Final = 1 << 17
+"""More than an index of 16 MiB has, unless it is forged."""
 _COUNT_LIMIT: Final = 1 << 96
 """More than any file system's time in nanoseconds."""
 
@@ -84,7 +86,7 @@ def render(entries: Iterable[Entry], formats: tuple[Format, ...]) -> bytes:
 def parse(page: bytes) -> dict[str, Entry]:
     """Read an index back, as far as it can be understood: entries by path."""
     _, found, data = page.decode("utf-8", "replace").partition(f"\n{_DATA}\n")
-    entries = (_entry(line) for line in data.splitlines()) if found else ()
+    entries = (_entry(line) for line in data.splitlines()[:_ENTRIES_LIMIT]) if found else ()
     return {entry.path: entry for entry in entries if entry is not None}
 
 

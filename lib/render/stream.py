@@ -7,7 +7,8 @@ from bisect import bisect_left, bisect_right
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any, Final
 
-from lib.npy.values import plain
+from lib.errors import Oversize, Unsafe
+from lib.npy.values import LONG_TEXT, plain
 from lib.render.json_writer import JsonWriter, dumps, encoded
 from lib.render.page_writer import PageWriter
 
@@ -64,11 +65,20 @@ def rendered(
 
 def pieces_of(blocks: Iterable[list[Any]], most: int = sys.maxsize) -> Iterator[tuple[list[Any], bool]]:
     """Yield blocks of at most ``most`` plain values, each with whether all of them are ``str``."""
+    number = 1
     for block in blocks:
-        if set(map(type, block)) == {str}:
+        if set(map(type, block)) == {str} and max(map(len, block)) < LONG_TEXT:
             yield from ((values, True) for values in _pieces(block, most))
         else:
-            yield from (([plain(value)], False) for value in block)
+            yield from (([_plain(value, place)], False) for place, value in enumerate(block, number))
+        number += len(block)
+
+
+def _plain(value: Any, number: int) -> Any:
+    try:
+        return plain(value)
+    except Oversize as error:
+        raise Unsafe(f"item {number}: {error.reason}", hint=error.hint) from None
 
 
 def _cut(values: list[Any], number: int, firsts: tuple[int, ...]) -> Iterator[list[Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Any, Final
 
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
     from lib.names import Format
 
 _LIMIT: Final = 16 << 20
+"""Bytes of a metadata file that is shown, and of memory for what it holds."""
+_VALUE_BYTES: Final = 64
+_OBJECT_BYTES: Final = 192
+_STRING: Final = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 _CLOSED: Final = "belongs to another user, and not everybody may read it"
 
 
@@ -31,6 +36,18 @@ def parse_metadata(data: bytes) -> dict[str, Any] | None:
     except (ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None
+
+
+def _takes_much(data: bytes) -> bool:
+    """Tell whether JSON becomes too large in memory, from its brackets, commas and colons."""
+    if _memory_of(data) <= _LIMIT:  # even with those inside
+        return False
+    return _memory_of(_STRING.sub(b'""', data)) > _LIMIT
+
+
+def _memory_of(data: bytes) -> int:
+    values = sum(map(data.count, (b",", b":", b"[", b"{")))
+    return values * _VALUE_BYTES + data.count(b"{") * _OBJECT_BYTES
 
 
 def read_metadata(directory: int, name: str) -> tuple[dict[str, Any] | None, str]:
@@ -50,7 +67,10 @@ def _open_metadata(
 ) -> tuple[FileBytes | None, dict[str, Any] | None, str]:
     try:
         file = stack.enter_context(open_file(directory, name))
-        value = parse_metadata(file.read_at(0, _LIMIT)) if file.size <= _LIMIT else None
+        data = file.read_at(0, _LIMIT + 1)
+        if len(data) > _LIMIT or _takes_much(data):
+            return file, None, f"{name} takes more than {_LIMIT >> 20} MiB; the page says unknown"
+        value = parse_metadata(data)
     except SidecarError as error:
         if _is_fault_of_the_disk(error):
             raise

@@ -14,7 +14,6 @@ from support import as_nobody, needs_root
 from lib.errors import SidecarError, Storage, Unsafe, Vanished
 from lib.files.reader import (
     FileBytes,
-    MemoryBytes,
     file_type,
     open_directory,
     open_file,
@@ -22,6 +21,7 @@ from lib.files.reader import (
     status_of,
     storage_error,
 )
+from lib.npy.buffer import MemoryBytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable

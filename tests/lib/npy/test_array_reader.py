@@ -27,8 +27,8 @@ from support import (
 )
 
 from lib.errors import Corrupt, NotText, SidecarError, Unfinished, Unsafe
-from lib.files.reader import MemoryBytes
 from lib.npy.array_reader import read_items
+from lib.npy.buffer import MemoryBytes
 from lib.npy.header import read_header
 from lib.npy.values import text_of
 
@@ -44,6 +44,9 @@ def test_every_age_of_numpy_gives_the_same_json(age: str) -> None:
     read = 0
     for entry in manifest_of(age):
         data = (DATA / age / entry["file"]).read_bytes()
+        if 0 in entry["shape"] and not entry["read"]:
+            assert render_bytes(data)[0] == b"[]"
+            continue
         if not entry["read"]:
             with pytest.raises(NotText):
                 render_bytes(data)

@@ -1,0 +1,318 @@
+"""Where the objects of a pickle stand: a pass over its opcodes that looks at no value.
+
+:class:`Walk` follows the stack; :class:`Index` remembers what it passes in about two bytes an object.
+"""
+
+from __future__ import annotations
+
+import struct
+import sys
+from array import array
+from bisect import bisect_left, bisect_right
+from typing import TYPE_CHECKING, Final
+
+from lib.errors import Corrupt, Unfinished
+from lib.npy.pickle_opcodes import (
+    APPEND,
+    APPENDS,
+    BUILD,
+    DICT,
+    FRAME,
+    LIST,
+    MARK,
+    PUTS,
+    SETITEM,
+    SETITEMS,
+    TUPLE,
+)
+
+if TYPE_CHECKING:
+    from lib.npy.buffer import Cursor
+
+BATCH: Final = 1000
+"""Pickle fills lists and dictionaries in batches of this many."""
+_STARTS_KEPT: Final = 2048
+"""More values than nesting of 100 levels can leave unfinished on the stack."""
+_LONGEST_OPCODE: Final = 512
+_NESTING_LIMIT: Final = 1000
+_U32: Final = struct.Struct("<I").unpack_from
+_SIZED: Final = {
+    ord("X"): 4,
+    0x8C: 1,
+    0x8D: 8,
+    ord("C"): 1,
+    ord("B"): 4,
+    0x8E: 8,
+    ord("U"): 1,
+    ord("T"): 4,
+    0x8A: 1,
+    0x8B: 4,
+}
+"""Opcodes that push what follows them, with the bytes of its length."""
+_FIXED: Final = {
+    ord("J"): 4,
+    ord("K"): 1,
+    ord("M"): 2,
+    ord("G"): 8,
+    ord("N"): 0,
+    0x88: 0,
+    0x89: 0,
+    ord(")"): 0,
+    LIST: 0,
+    DICT: 0,
+    ord("h"): 1,
+    ord("j"): 4,
+}
+"""Opcodes that push a value, with the bytes of their argument."""
+_LINES: Final = {ord("I"): 1, ord("c"): 2}
+"""Opcodes that push a value, with the lines of their argument."""
+_MERGES: Final = {0x93: 1, ord("R"): 1, BUILD: 1, 0x85: 0, 0x86: 1, 0x87: 2, APPEND: 1, SETITEM: 2}
+"""Opcodes that put values into the one below them, or make one of all, with the number of those above."""
+Start = tuple[int, int, bool]
+"""Offset of a value's first opcode, the memo's next number there, and whether a list or dictionary has it."""
+_UNKNOWN: Final[Start] = (0, -1, False)
+"""Of a value that begins before the walk does."""
+_NEVER: Final = sys.maxsize
+
+
+class Walk:
+    """Follows opcodes from a cursor; ``starts`` are those of the values on the stack, as far as known.
+
+    ``in_batch``: it begins with the first item of a batch of the array, and ends when that is ``closed``.
+    """
+
+    def __init__(
+        self, cursor: Cursor, number: int, index: Index | None = None, *, in_batch: bool = False
+    ) -> None:
+        self.number = number
+        self.starts: list[Start] = []
+        self.closed = False
+        self._in_batch = in_batch
+        self._cursor = cursor
+        self._marks: list[tuple[Start, list[Start]]] = []
+        self._index = index
+        self._earlier = array("Q")
+
+    @property
+    def position(self) -> int:
+        """Offset of the next opcode."""
+        return self._cursor.position
+
+    def run(self, end: int, last: int = sys.maxsize) -> None:
+        """Go on to an offset, until the object numbered ``last`` was remembered, or until a batch closes.
+
+        :raises Corrupt: these are not the opcodes of plain data.
+        :raises Unfinished: the file ends before.
+        """
+        while self._cursor.position < end and self.number <= last and not self.closed:
+            before = self._cursor.position
+            try:
+                self._run_window(end, last)
+            except (IndexError, struct.error):
+                raise Unfinished("it ends inside its data") from None
+            if self._cursor.position == before:
+                raise Unfinished("it ends inside its data")
+            if len(self.starts) > 2 * _STARTS_KEPT:
+                self._shorten()
+
+    def offsets(self) -> array[int]:
+        """Return where each value of the batch in which this walk began begins."""
+        outermost = self._marks[0][1] if self._marks else self.starts
+        return self._earlier + array("Q", (start[0] for start in outermost))
+
+    def _shorten(self) -> None:
+        if not self._marks:
+            self._earlier.extend(start[0] for start in self.starts[:-_STARTS_KEPT])
+        del self.starts[:-_STARTS_KEPT]
+
+    def _run_window(self, end: int, last: int) -> None:
+        cursor = self._cursor
+        window, at = cursor.window()
+        base, first = cursor.position - at, at
+        stop = min(len(window), end - base)
+        if base + len(window) < cursor.end:
+            stop = min(stop, len(window) - _LONGEST_OPCODE)
+        while at < stop and self.number <= last and not self.closed:
+            at = self._texts(window, at, stop, base, last)
+            if at < stop and self.number <= last:
+                at = self._opcode(window, at, base)
+        cursor.skip(at - first)
+
+    def _texts(self, window: bytes, at: int, stop: int, base: int, last: int) -> int:
+        """Follow texts, each with its number: the bulk of every real file.  Returns where they end."""
+        starts, index, number = self.starts, self._index, self.number
+        next_number, next_offset = (index.next_number, index.next_offset) if index else (_NEVER, _NEVER)
+        while at < stop and number <= last:
+            opcode = window[at]
+            if opcode == 0x58:
+                after = at + 5 + _U32(window, at + 1)[0]
+            elif opcode == 0x8C:
+                after = at + 2 + window[at + 1]
+            else:
+                break
+            if after >= stop or window[after] not in PUTS:
+                break
+            if index and (number >= next_number or base + at >= next_offset):
+                index.enter(number, base + at)
+                next_number, next_offset = index.next_number, index.next_offset
+            starts.append((base + at, number, False))
+            number += 1
+            at = after + 1 + PUTS[window[after]]
+        self.number = number
+        return at
+
+    def _opcode(self, window: bytes, at: int, base: int) -> int:
+        """Follow one opcode; return where the next one is."""
+        opcode = window[at]
+        if (width := _FIXED.get(opcode)) is not None:
+            # Python 2 numbers only what something else refers to
+            is_filled = opcode in {LIST, DICT} and window[at + 1] in PUTS
+            self._push(base + at, is_filled=is_filled)
+            if self._index and is_filled:
+                self._index.made(self.number)
+            return at + 1 + width
+        if (width := PUTS.get(opcode)) is not None:
+            if self._index and self.starts and self.starts[-1][0] < self._index.last_offset:
+                self._index.enter_early(self.number, self.starts[-1][0])
+            self.number += 1
+            return at + 1 + width
+        if (width := _SIZED.get(opcode)) is not None:
+            self._push(base + at)
+            return at + 1 + width + int.from_bytes(window[at + 1 : at + 1 + width], "little")
+        if (above := _MERGES.get(opcode)) is not None:
+            self._merge(opcode, above)
+            return at + 1
+        if opcode == MARK:
+            if len(self._marks) > _NESTING_LIMIT:
+                raise Corrupt("its pickle nests without end")
+            self._marks.append(((base + at, self.number, False), self.starts))
+            self.starts = []
+            return at + 1
+        if opcode in {TUPLE, APPENDS, SETITEMS}:
+            self._close(opcode)
+            return at + 1
+        if opcode in _LINES:
+            self._push(base + at)
+            for _ in range(_LINES[opcode]):
+                at = window.index(b"\n", at + 1)
+            return at + 1
+        if opcode == FRAME:
+            return at + 9
+        raise Corrupt("its pickle has an opcode that plain text never needs")
+
+    def _push(self, offset: int, *, is_filled: bool = False) -> None:
+        index = self._index
+        if index and (self.number >= index.next_number or offset >= index.next_offset):
+            index.enter(self.number, offset)
+        self.starts.append((offset, self.number, is_filled))
+
+    def _merge(self, opcode: int, above: int) -> None:
+        if len(self.starts) <= above:
+            self.starts[:] = [_UNKNOWN]
+            return
+        if above:
+            del self.starts[-above:]
+        if self._index and opcode in {APPEND, SETITEM} and self.starts[-1][2]:
+            self._index.filled(self.starts[-1][1], 1)
+
+    def _close(self, opcode: int) -> None:
+        if not self._marks:
+            self.closed = self._in_batch
+            if not self.closed:  # it began before this walk does
+                self.starts[:] = [_UNKNOWN]
+            return
+        count = len(self.starts)
+        start, self.starts = self._marks.pop()
+        if opcode == TUPLE:
+            self.starts.append(start)
+        elif self._index and self.starts and self.starts[-1][2]:
+            self._index.filled(self.starts[-1][1], count if opcode == APPENDS else count // 2)
+
+
+class Index:
+    """Offsets by number: one for each ``step`` objects, or for each kilobyte.  Above a limit, steps widen."""
+
+    def __init__(self, step: int = 8, step_bytes: int = 1024, limit_bytes: int = 64 << 20) -> None:
+        self.next_number = self.next_offset = 0
+        self.last_offset = -1
+        self._step, self._step_bytes = step, step_bytes
+        self._limit = limit_bytes // 16
+        self._numbers, self._offsets = array("Q"), array("Q")
+        # objects that began before the last offset when they got their number: tuples, numpy's
+        self._early_numbers, self._early_starts = array("Q"), array("Q")
+        self._empty = bytearray()
+        self._whole_batches: dict[int, int] = {}
+
+    def enter(self, number: int, offset: int) -> None:
+        """Take an offset at which a value begins, and the memo's next number there."""
+        self._numbers.append(number)
+        self._offsets.append(offset)
+        self.last_offset = offset
+        self.next_number, self.next_offset = number + self._step, offset + self._step_bytes
+        if len(self._numbers) + len(self._early_numbers) > self._limit:
+            self._widen()
+
+    def enter_early(self, number: int, start: int) -> None:
+        """Take an object that begins before the last offset."""
+        self._early_numbers.append(number)
+        self._early_starts.append(start)
+
+    def before(self, number: int) -> tuple[int, int]:
+        """Return from where an object is found: nothing that it is made of stands before."""
+        place = bisect_left(self._early_numbers, number)
+        if place < len(self._early_numbers) and self._early_numbers[place] == number:
+            place = bisect_right(self._offsets, self._early_starts[place]) - 1
+        else:
+            place = bisect_right(self._numbers, number) - 1
+        if place < 0:
+            raise Corrupt("its pickle refers to something that it does not hold")
+        return self._offsets[place], self._numbers[place]
+
+    def made(self, number: int) -> None:
+        """Take a list or dictionary that is empty as yet."""
+        byte = number >> 3
+        if byte >= len(self._empty):
+            self._empty.extend(bytes(byte + 1 - len(self._empty)))
+        self._empty[byte] |= 1 << (number & 7)
+
+    def filled(self, number: int, count: int) -> None:
+        """Take a batch of ``count`` that was put into a list or dictionary.
+
+        :raises Corrupt: another one came before that was not whole.
+        """
+        batches = 0
+        if self._is_empty(number):
+            self._empty[number >> 3] ^= 1 << (number & 7)
+        else:
+            batches = self._whole_batches.pop(number, 0)
+            if not batches:
+                raise Corrupt("its pickle fills a list in a way that numpy never does")
+        if count == BATCH:
+            self._whole_batches[number] = batches + 1
+
+    def batches(self, number: int) -> int | None:
+        """Return how often a list or dictionary is filled; None: up to the first batch that is not whole."""
+        return 0 if self._is_empty(number) else self._whole_batches.get(number)
+
+    def _is_empty(self, number: int) -> bool:
+        byte = number >> 3
+        return 0 <= byte < len(self._empty) and bool(self._empty[byte] & 1 << (number & 7))
+
+    def _widen(self) -> None:
+        self._step *= 2
+        self._step_bytes *= 2
+        numbers, offsets = array("Q"), array("Q")
+        for number, offset in zip(self._numbers, self._offsets, strict=True):
+            if not (
+                numbers and number - numbers[-1] < self._step and offset - offsets[-1] < self._step_bytes
+            ):
+                numbers.append(number)
+                offsets.append(offset)
+        early_numbers, early_starts = array("Q"), array("Q")
+        for number, start in zip(self._early_numbers, self._early_starts, strict=True):
+            if start < offsets[bisect_right(numbers, number) - 1]:
+                early_numbers.append(number)
+                early_starts.append(start)
+        self._numbers, self._offsets = numbers, offsets
+        self._early_numbers, self._early_starts = early_numbers, early_starts
+        self.last_offset = offsets[-1]

@@ -1,0 +1,164 @@
+"""Objects that the memo has forgotten: each is found by its number and read again, by itself.
+
+What a reference costs depends on the object alone, not on where it stands nor on what refers to what: an
+index leads to its first opcode, and from there it is read to its end.  What it refers to in turn is a
+:class:`lib.npy.pickle_memo.Reference`, read when it is needed.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING, Any, Final
+
+from lib.errors import Corrupt, Unfinished
+from lib.npy.buffer import Cursor
+from lib.npy.pickle_globals import Array, DType
+from lib.npy.pickle_index import BATCH, Index, Walk
+from lib.npy.pickle_memo import Memo, Reference
+from lib.npy.pickle_opcodes import (
+    APPENDS,
+    BUILD,
+    FILLS,
+    PUTS,
+    SETITEMS,
+    VALUE_BYTES,
+    Limits,
+    Machine,
+    decoded,
+)
+
+if TYPE_CHECKING:
+    from lib.npy.buffer import Bytes
+
+_WINDOW_BYTES: Final = 1 << 12
+_LENT_BYTES: Final = 4 << 20
+_U32: Final = struct.Struct("<I").unpack_from
+
+
+class Past:
+    """Objects before a certain offset, in a pickle whose items begin at ``start``.
+
+    ``scaffold`` holds the objects that come before the items: these share its names, so it stays.
+    """
+
+    def __init__(self, source: Bytes, start: int, scaffold: Memo, index: Index, cache_bytes: int) -> None:
+        self._source = source
+        self._scaffold = scaffold
+        self._first = number = scaffold.next_number
+        self._end = start
+        self._index = index
+        index.enter(number, start)
+        self._walk = Walk(Cursor(source, start, source.size), number, index)
+        self._cache: dict[int, Any] = {}
+        self._cached_bytes = 0
+        self._cache_limit = cache_bytes
+        self._lent = 0
+
+    def settle(self, end: int) -> None:
+        """Say that all objects which the memo has forgotten are complete before this offset."""
+        self._end = end
+        self._lent = 0
+
+    def recall(self, number: int) -> Any:
+        """Return a text that is small, or a reference to what else has this number."""
+        if number < self._first:
+            return self._scaffold.get(number)
+        value = self._cache.get(number)
+        if value is None and self._lent < _LENT_BYTES:
+            value = self._small_text(number)
+        if type(value) is str or type(value) is bytes:
+            self._lent += len(value)
+            return value
+        return Reference(self, number)
+
+    def load(self, number: int) -> Any:
+        """Read an object again, whatever it is.
+
+        :raises SourceFault: it is not what it was, or too large.
+        """
+        value = self._cache.get(number)
+        return self._read_again(number) if value is None else value
+
+    def _small_text(self, number: int) -> str | None:
+        """Return an object if it is a small text among texts, else None: it takes one short read."""
+        self._walk.run(self._end)
+        offset, passed = self._index.before(number)
+        data = self._source.read_at(offset, _WINDOW_BYTES)
+        at = 0
+        while at + 9 < len(data):
+            opcode = data[at]
+            if opcode == 0x58:
+                start = at + 5
+                stop = start + _U32(data, at + 1)[0]
+            elif opcode == 0x8C:
+                start = at + 2
+                stop = start + data[at + 1]
+            else:
+                return None
+            if stop >= len(data) or data[stop] not in PUTS:
+                return None
+            if passed == number:
+                text = decoded(data[start:stop])
+                self._keep(number, text, stop - start)
+                return text
+            passed += 1
+            at = stop + 1 + PUTS[data[stop]]
+        return None
+
+    def _read_again(self, number: int) -> Any:
+        self._walk.run(self._end)
+        offset, passed = self._index.before(number)
+        walk = Walk(Cursor(self._source, offset, self._end, window_bytes=_WINDOW_BYTES), passed)
+        walk.run(self._end, number)
+        start, first, _ = walk.starts[-1] if walk.starts else (0, -1, False)
+        if first < 0 or walk.number != number + 1:
+            raise Corrupt("its pickle refers to something that it does not hold")
+        machine = Machine(
+            Cursor(self._source, start, self._source.size, window_bytes=_WINDOW_BYTES),
+            Memo(first, self),
+            Limits(),
+        )
+        try:
+            value = self._whole(machine, number)
+        except Unfinished:
+            raise Corrupt("its pickle refers to something that it does not hold") from None
+        size = machine.cursor.position - start + machine.held * VALUE_BYTES
+        self._keep(number, value, size)
+        return value
+
+    def _whole(self, machine: Machine, number: int) -> Any:
+        """Read on until the object is complete: its number alone does not make a list whole."""
+        while machine.memo.next_number <= number:
+            machine.step(machine.cursor.byte())
+        value = machine.stack[-1]
+        if type(value) is list or type(value) is dict:
+            self._fill(machine, self._index.batches(number))
+        elif type(value) is Array:
+            while value.shape is None:
+                machine.step(machine.cursor.byte())
+        elif type(value) is DType:
+            opcode = 0
+            while opcode != BUILD or machine.marks or len(machine.stack) > 1:
+                opcode = machine.cursor.byte()
+                machine.step(opcode)
+        return value
+
+    def _fill(self, machine: Machine, batches: int | None) -> None:
+        filled = 0
+        while batches is None or filled < batches:
+            opcode, waiting = machine.cursor.byte(), len(machine.stack)
+            machine.step(opcode)
+            if opcode in FILLS and not machine.marks and len(machine.stack) == 1:
+                filled += 1
+                count = {APPENDS: waiting, SETITEMS: waiting // 2}.get(opcode, 1)
+                if batches is None and count != BATCH:
+                    return
+
+    def _keep(self, number: int, value: Any, size: int) -> None:
+        size += 100
+        if size <= self._cache_limit // 4:
+            if self._cached_bytes + size > self._cache_limit:
+                self._cache.clear()
+                self._cached_bytes = 0
+            self._cache[number] = value
+            self._cached_bytes += size
