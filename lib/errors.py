@@ -48,9 +48,10 @@ class Unsafe(SourceFault):
 
     hint_default = "Do not open it with allow_pickle=True unless you trust who wrote it."
 
-
-class Oversize(Unsafe):
-    """A text or an item is larger than what a page shows; who knows the item's number adds it."""
+    def __init__(self, reason: str, *, hint: str = "", path: str = "", is_size: bool = False) -> None:
+        super().__init__(reason, hint=hint, path=path)
+        self.is_size = is_size
+        """A text or an item is larger than what a page shows; who knows the item's number adds it."""
 
 
 class Passing(SidecarError):  # noqa: N818 -- a branch: it names whose move it is

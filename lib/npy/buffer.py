@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final, Protocol
 
-from lib.errors import Corrupt, Oversize, Unfinished
+from lib.errors import Corrupt, Unfinished, Unsafe
 from lib.npy.header import TEXT_BYTES_LIMIT
 
 WINDOW_BYTES: Final = 1 << 17
@@ -103,7 +103,7 @@ class Cursor:
     def take(self, length: int) -> bytes:
         """Return the next ``length`` bytes.
 
-        :raises Oversize: they are more than ``length_limit``.
+        :raises Unsafe: they are more than ``length_limit``.
         :raises Unfinished: the file ends before.
         """
         stop = self._at + length
@@ -131,7 +131,10 @@ class Cursor:
     def _take_far(self, length: int) -> bytes:
         start = self.position
         if length > self.length_limit:
-            raise Oversize(f"its pickle asks for {length:,} bytes at once; {self.length_limit:,} are allowed")
+            raise Unsafe(
+                f"its pickle asks for {length:,} bytes at once; {self.length_limit:,} are allowed",
+                is_size=True,
+            )
         if length > self.end - start:
             raise Unfinished("it ends inside its data")
         if length <= self._window_bytes:

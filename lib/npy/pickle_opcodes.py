@@ -12,7 +12,7 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from lib.errors import Corrupt, Oversize, Unfinished, Unsafe
+from lib.errors import Corrupt, Unfinished, Unsafe
 from lib.npy.header import ITEM_VALUES_LIMIT, TEXT_BYTES_LIMIT
 from lib.npy.pickle_globals import (
     ARRAY_ELEMENTS_LIMIT,
@@ -100,7 +100,7 @@ class Machine:
             raise Unsafe(f"its pickle has the opcode {bytes([opcode])!r}, which plain text never needs")
         handler(self)
         if len(self.stack) + self.held > self.limits.values:
-            raise Oversize(f"an item takes more than {ITEM_VALUES_LIMIT * VALUE_BYTES >> 20} MiB")
+            raise Unsafe(f"an item takes more than {ITEM_VALUES_LIMIT * VALUE_BYTES >> 20} MiB", is_size=True)
 
     def release(self) -> None:
         """Count no longer what was handed on."""

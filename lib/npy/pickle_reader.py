@@ -13,7 +13,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from lib.errors import Corrupt, Oversize, SidecarError, Unsafe
+from lib.errors import Corrupt, SidecarError, Unsafe
 from lib.npy.buffer import WINDOW_BYTES, Cursor
 from lib.npy.pickle_index import Index, Walk
 from lib.npy.pickle_memo import Memo, Reference
@@ -140,7 +140,9 @@ class ItemStream:
                 if opcode == APPENDS and not machine.marks:
                     break
                 machine.step(opcode)
-        except Oversize as error:
+        except Unsafe as error:
+            if not error.is_size:
+                raise
             yield from self._before(error)
         yield from self._give(len(machine.stack))
         self._starts = None
@@ -157,7 +159,9 @@ class ItemStream:
                 if opcode == TUPLE and not machine.marks:
                     raise Corrupt(f"its pickle holds {self._given:,} items, not as many as its header says")
                 machine.step(opcode)
-        except Oversize as error:
+        except Unsafe as error:
+            if not error.is_size:
+                raise
             raise self._named(error, self._given) from None
         machine.marks = []
         yield from self._give(1)
@@ -219,7 +223,7 @@ class ItemStream:
             or self._machine.memo.next_number - number > sizes.kept_objects
         )
 
-    def _before(self, error: Oversize) -> Iterator[list[Any]]:
+    def _before(self, error: Unsafe) -> Iterator[list[Any]]:
         """Hand out what stands before an item that is refused, and refuse it by its number, unless ..."""
         try:
             self._starts = self._starts or self._starts_of_items()
@@ -233,6 +237,6 @@ class ItemStream:
             yield from self._give(complete - self._given)
         raise self._named(error, complete)
 
-    def _named(self, error: Oversize, complete: int) -> Unsafe:
+    def _named(self, error: Unsafe, complete: int) -> Unsafe:
         number = complete // self._per_item + 1
         return Unsafe(f"item {number}: {error.reason}", hint=error.hint)

@@ -8,7 +8,7 @@ import sys
 from json.encoder import encode_basestring
 from typing import Any, Final
 
-from lib.errors import Corrupt, Oversize, Unsafe
+from lib.errors import Corrupt, Unsafe
 from lib.npy.header import ITEM_BYTES_LIMIT, TEXT_BYTES_LIMIT
 from lib.npy.pickle_globals import Array
 from lib.npy.pickle_memo import Reference
@@ -26,7 +26,7 @@ def plain(value: Any) -> Any:
     Bytes are UTF-8 if they can be read so, Latin-1 otherwise.
 
     :raises Unsafe: it nests deeper than 100.
-    :raises Oversize: it takes more than 128 MiB as it is rendered.
+    :raises Unsafe: it takes more than 128 MiB as it is rendered.
     :raises Corrupt: it holds something that is no data.
     """
     if type(value) is str and len(value) < LONG_TEXT:
@@ -45,11 +45,11 @@ def text_of(data: bytes) -> str:
 def rendered_bytes(text: str) -> int:
     """Return what a text takes in memory or, if that is more, in a file of JSON.
 
-    :raises Oversize: in memory it takes more than 64 MiB.
+    :raises Unsafe: in memory it takes more than 64 MiB.
     """
     size = len(text) if text.isascii() else sys.getsizeof(text)
     if size > TEXT_BYTES_LIMIT:
-        raise Oversize(f"a text takes {size:,} bytes; {TEXT_BYTES_LIMIT:,} are allowed")
+        raise Unsafe(f"a text takes {size:,} bytes; {TEXT_BYTES_LIMIT:,} are allowed", is_size=True)
     if len(text) < LONG_TEXT:
         return size
     pieces = (text[start : start + _PIECE] for start in range(0, len(text), _PIECE))
@@ -105,4 +105,6 @@ class _Plain:
         if depth > DEPTH_LIMIT:
             raise Unsafe(f"an item nests deeper than {DEPTH_LIMIT}")
         if self._budget < 0:
-            raise Oversize(f"an item takes more than {ITEM_BYTES_LIMIT >> 20} MiB as it is rendered")
+            raise Unsafe(
+                f"an item takes more than {ITEM_BYTES_LIMIT >> 20} MiB as it is rendered", is_size=True
+            )

@@ -7,7 +7,7 @@ from bisect import bisect_left, bisect_right
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any, Final
 
-from lib.errors import Oversize, Unsafe
+from lib.errors import Unsafe
 from lib.npy.values import LONG_TEXT, plain
 from lib.render.json_writer import JsonWriter, dumps, encoded
 from lib.render.page_writer import PageWriter
@@ -77,7 +77,9 @@ def pieces_of(blocks: Iterable[list[Any]], most: int = sys.maxsize) -> Iterator[
 def _plain(value: Any, number: int) -> Any:
     try:
         return plain(value)
-    except Oversize as error:
+    except Unsafe as error:
+        if not error.is_size:
+            raise
         raise Unsafe(f"item {number}: {error.reason}", hint=error.hint) from None
 
 

@@ -62,11 +62,11 @@ MIDDLE: Final = Sizes(
 )
 """For files in which a short index would lead far from every object."""
 LENGTHS: Final = (0, 1, 2, 3, 4, 5, 10, 254, 255, 256, 257, 1100, 5000)
-COUNTS: Final = (0, 1, 2, 3, 4, 7, 20, 60)
+COUNTS: Final = (0, 1, 2, 3, 4, 7, 12)
 GREAT_COUNTS: Final = (320, 321, 999, 1000, 1001, 1999, 2000, 2001, 3000)
 
 
-HEAVIEST: Final = 100
+HEAVIEST: Final = 40
 """Values in an object that may come again: what is written out grows by it each time."""
 
 
@@ -92,7 +92,7 @@ class Dice:
         dice = self.random
         if self.made and dice.random() < 0.35:
             return dice.choice(self.made)
-        value = self.atom() if depth > 4 or dice.random() < 0.55 else self.container(depth)
+        value = self.atom() if depth > 4 or dice.random() < 0.6 else self.container(depth)
         if dice.random() < 0.7 and weight(value) <= HEAVIEST:
             self.made.append(value)
         return value
@@ -101,7 +101,7 @@ class Dice:
         """Return a text, number or None."""
         dice = self.random
         kind = dice.randrange(12)
-        length = dice.choice(LENGTHS[:8] if dice.random() < 0.9 else LENGTHS)
+        length = dice.choice(LENGTHS[:7] if dice.random() < 0.97 else LENGTHS)
         if kind < 5:
             return "".join(dice.choices("ab\né漢😀\0", k=length)) + str(dice.random())
         return (
@@ -117,7 +117,7 @@ class Dice:
     def container(self, depth: int) -> Any:
         """Return a list, tuple, dictionary or array."""
         dice = self.random
-        count = dice.choice((0, 1, 1, 2, 3, 4, 5, 8))
+        count = dice.choice((0, 1, 1, 2, 3, 4, 5))
         kind = dice.randrange(10)
         if kind == 0 and dice.random() < 0.1:
             return [dice.choice((None, 1, "x"))] * dice.choice(GREAT_COUNTS)
@@ -151,7 +151,7 @@ class Dice:
 def shape_of(dice: random.Random) -> tuple[int, ...]:
     """Choose a shape: most arrays are small, some cross the borders of batches."""
     kind = dice.random()
-    if kind < 0.005:
+    if kind < 0.002:
         return (dice.choice(GREAT_COUNTS),)
     if kind < 0.15:
         return (dice.choice(COUNTS[1:5]), dice.choice(COUNTS[:5]))

@@ -1,0 +1,92 @@
+"""Objects that stand in an array several times by reference: read in any pattern."""
+
+from __future__ import annotations
+
+import random
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from faults.service import rounds
+from fuzz.shared_objects import check_all, file_of
+from support import flat_items, objects
+
+from lib.errors import Unsafe
+from lib.npy.array_reader import read_whole
+from lib.npy.buffer import MemoryBytes
+from lib.npy.values import plain
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+DICE = random.Random(11)
+TEXTS = [f"{number} " + "x" * 1000 for number in range(3000)]
+MESSAGES = [{"role": "user", "content": f"{number} " + "y" * 700} for number in range(2000)]
+PAIRS = [(f"{number} prompt " * 150, f"{number} answer " * 150) for number in range(1500)]
+
+SHAPES: dict[str, Callable[[], list[Any]]] = {
+    "a bootstrap sample": lambda: DICE.choices(TEXTS, k=6000),
+    "half an array away": lambda: TEXTS + TEXTS,
+    "in reverse": lambda: TEXTS + TEXTS[::-1],
+    "tuples that use earlier prompts": lambda: PAIRS + [(PAIRS[n][0], "new") for n in (1, 700, 3)],
+    "every tenth is None": lambda: [None if n % 10 == 0 else t for n, t in enumerate(TEXTS)] + TEXTS[:1500],
+    "messages from a pool": lambda: [[DICE.choice(MESSAGES), DICE.choice(MESSAGES)] for _ in range(3000)],
+    "whole tuples": lambda: PAIRS + PAIRS[::-1],
+    "parts of a great item": lambda: [MESSAGES, *DICE.choices(MESSAGES, k=3000)],
+    "lists of exactly a batch": lambda: (
+        [[str(n)] * 1000 for n in range(40)] * 2 + [[n] * 2000 for n in range(9)]
+    ),
+}
+
+
+@pytest.mark.parametrize("protocol", [2, 3, 4])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_what_repeats_by_reference_is_read(shape: str, protocol: int) -> None:
+    """Both as a stream for a page and as a whole for load."""
+    items = SHAPES[shape]()
+    data = file_of(objects(items), protocol, in_python=False)
+    assert [plain(item) for item in flat_items(data)] == [plain(item) for item in items]
+    assert read_whole(MemoryBytes(data)) == items
+
+
+def test_what_is_one_object_in_the_file_is_one_object_in_memory() -> None:
+    """A megabyte that is referred to ten thousand times is a megabyte."""
+    great, message = "x" * 1_000_000, {"role": "user"}
+    data = file_of(objects([great] * 10_000 + [message, (message,)]), 4, in_python=False)
+    got = read_whole(MemoryBytes(data))
+    assert all(text is got[0] for text in got[:10_000])
+    assert got[10_000] is got[10_001][0]
+
+
+def test_a_cycle_is_refused_by_load() -> None:
+    """An item that holds itself is no plain data."""
+    held: list[Any] = []
+    held.append({"again": (held,)})
+    with pytest.raises(Unsafe, match="holds itself"):
+        read_whole(MemoryBytes(file_of(objects([held]), 4, in_python=False)))
+
+
+def test_a_dtype_of_objects_with_metadata_is_read() -> None:
+    """The strings of h5py are objects whose dtype says what they are."""
+    array = objects(["a", "b"]).astype(np.dtype("O", metadata={"vlen": str}))
+    assert flat_items(file_of(array, 4, in_python=False)) == ["a", "b"]
+
+
+def test_a_text_above_the_limit_is_refused_by_its_number() -> None:
+    """Unless fewer items are shown."""
+    data = file_of(objects(["a", "b", "x" * (64 << 20) + "x", "c"]), 4, in_python=False)
+    with pytest.raises(Unsafe, match="item 3: its pickle asks for 67,108,865 bytes"):
+        flat_items(data)
+    assert flat_items(data, limit=2) == ["a", "b"]
+
+
+def test_two_thousand_random_arrays_are_read_as_numpy_reads_them() -> None:
+    """Plain objects shared among each other, of every protocol, pickler, shape and order."""
+    check_all(range(2000))
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(0)
+def test_fault_43_a_hundred_thousand_random_arrays_are_read_as_numpy_reads_them() -> None:
+    """The same, other ones."""
+    check_all(range(10_000, 10_000 + rounds(100_000)))
