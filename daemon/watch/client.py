@@ -31,7 +31,8 @@ _READS: Final = 64
 """One read takes at most 4 MiB, so that a flood of hints leaves the service time for the rest."""
 _SILENT_SECONDS: Final = 10.0
 _START_SECONDS: Final = 600.0
-_END_SECONDS: Final = 0.5
+_END_SECONDS: Final = 2.0
+"""A killed process ends in milliseconds, unless the machine is overloaded or the kernel holds it."""
 
 
 class Watch:
