@@ -16,8 +16,8 @@ MAX_OUTPUT_BYTES: Final = 16 << 30
 class Extras:
     """What a page can have besides its items, all off by default.
 
-    ``summary``: a line of figures; ``links``: contents, and the way from item to item; ``pairs``: the prompt
-    below each completion; ``page_bytes``: the size above which a page is split.
+    ``summary``: the run's parameters and figures; ``links``: contents, and the way from item to item;
+    ``pairs``: the prompt below each completion; ``page_bytes``: the size above which a page is split.
     """
 
     summary: bool = False

@@ -19,7 +19,8 @@ class Figures:
     """Counts over the items rendered, and the lengths of those that are text, in characters.
 
     ``distinct`` and the lengths are None above two million items, where they are not counted; the lengths
-    also where no item is text.
+    also where no item is text.  ``by_length`` says how many texts have 0, 1, 2–3, 4–7, … characters, up to
+    the longest: such counts of several sources can be added.
     """
 
     records: int
@@ -27,6 +28,8 @@ class Figures:
     distinct: int | None
     median_length: float | None
     longest_length: int | None
+    shortest_length: int | None = None
+    by_length: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

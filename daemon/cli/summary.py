@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -11,11 +12,12 @@ from daemon.report.logging import escaped
 from daemon.report.observers import Observer
 from daemon.report.outcomes import Sums
 from lib.names import kind_of, sidecar_name
+from lib.render.statistics import bars
 
 if TYPE_CHECKING:
     from lib.errors import SidecarError
     from lib.names import Kind
-    from lib.outcome import Outcome, Result
+    from lib.outcome import Figures, Outcome, Result
     from lib.sync.walk import Found, Task
 
 _ROWS: Final[dict[Kind | None, str]] = {
@@ -68,7 +70,9 @@ class Summary(Observer):
         self._sums: dict[Kind | None, Sums] = {kind: Sums() for kind in _ROWS}
         self._bytes: Counter[Kind | None] = Counter()
         self._figures: Counter[str] = Counter()
+        self._shortest = sys.maxsize
         self._longest = 0
+        self._by_length: Counter[int] = Counter()
         self._failed = _Files("failed")
         self._kept = _Files("kept")
 
@@ -93,11 +97,16 @@ class Summary(Observer):
                 page = os.path.join(os.path.dirname(task.path), sidecar_name(task.name, verdict.fmt))
                 self._kept.add(page, verdict.reason, verdict.hint)
         if outcome.figures is not None:
-            figures = outcome.figures
-            self._figures.update(
-                items=figures.records, blank=figures.blank, distinct=figures.distinct or 0, sources=1
-            )
-            self._longest = max(self._longest, figures.longest_length or 0)
+            self._add_figures(outcome.figures)
+
+    def _add_figures(self, figures: Figures) -> None:
+        self._figures.update(
+            items=figures.records, blank=figures.blank, distinct=figures.distinct or 0, sources=1
+        )
+        self._by_length.update(dict(enumerate(figures.by_length)))
+        self._longest = max(self._longest, figures.longest_length or 0)
+        if figures.shortest_length is not None:
+            self._shortest = min(self._shortest, figures.shortest_length)
 
     def failed_path(self, path: str, error: SidecarError) -> None:
         """Count a path that could not be looked at."""
@@ -136,7 +145,21 @@ class Summary(Observer):
         read = f"Read {_counted(figures['sources'], 'source')}: {_counted(figures['items'], 'item')}"
         return [
             f"{read}, {figures['blank']:,} blank, {figures['distinct']:,} distinct in their files.",
-            f"The longest text has {_counted(self._longest, 'character')}.",
+            *self._lengths(),
+        ]
+
+    def _lengths(self) -> list[str]:
+        """Return the line that shows how long the texts are, if there were any."""
+        counts = [self._by_length[power] for power in range(max(self._by_length, default=-1) + 1)]
+        while counts and not counts[0]:
+            del counts[0]
+        if not counts:
+            return []
+        longest = _counted(self._longest, "character")
+        if len(counts) == 1:
+            return [f"The longest text has {longest}."]
+        return [
+            f"Lengths: {self._shortest:,} {bars(counts)} {longest}; each bar goes twice as far as the last."
         ]
 
 

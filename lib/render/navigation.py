@@ -5,15 +5,20 @@ Anchors are those that GitHub, GitLab and editors make of a heading: ``## Comple
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 from lib.names import part_name
+from lib.render.markdown import header_value
+from lib.render.statistics import bars
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from lib.names import Kind
-    from lib.outcome import Figures
     from lib.render.page import Page
+    from lib.render.statistics import Overview
 
 _ITEMS: Final[dict[Kind, str]] = {"completions": "completion", "full_texts": "generation"}
 _TITLES: Final[dict[Kind, str]] = {
@@ -24,34 +29,98 @@ _ENTRIES_LIMIT: Final = 1000
 _ENTRIES_A_LINE: Final = 20
 _BETWEEN: Final = " · "
 PART_LABEL: Final = "**Part:**"
+_IN_HEADER: Final = frozenset({"model_name", "timestamp"})
+_LISTED_LIMIT: Final = 20
+_PARAMETER_CHARACTERS: Final = 60
 _LINES_BYTES: Final = 400  # more than figures and numbers of parts take
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """Bytes above the items of a part: those of the first part only, of every part, and for each item."""
+
+    first: int
+    lines: int
+    entry: int
 
 
 def above_items(page: Page, part: int) -> list[str]:
     """Return the lines that follow ``Count`` in a part's header; none for a page without extras."""
     lines = []
-    if page.extras.summary and page.figures is not None:
-        lines.append(summary(page.figures))
     if page.parts > 1:
         lines.append(part_line(page, part))
+    if part == 1 and page.extras.summary and page.overview is not None:
+        lines += ["", *(f"- {line}" for line in summary(page, page.overview))]
     if page.extras.links and page.shown:
         lines += ["", *contents(page, part)]
     return lines
 
 
-def summary(figures: Figures) -> str:
-    """Return the line of figures.
+def summary(page: Page, overview: Overview) -> list[str]:
+    """Return the run's parameters, and what is known of all items, a line each."""
+    figures = overview.figures
+    blank = f"**Blank:** {figures.blank:,}" + _listed(page, ": ", overview.blank, figures.blank)
+    if figures.distinct is None:
+        return [*parameters(page.metadata or {}), blank, "**Distinct:** not counted"]
+    repeated = _listed(page, "; repeated: ", overview.repeated, overview.repeated_count)
+    distinct = f"**Distinct:** {figures.distinct:,}{repeated}"
+    return [*parameters(page.metadata or {}), blank, distinct, *lengths(overview)]
+
+
+def parameters(metadata: Mapping[str, Any]) -> list[str]:
+    """Return the line of the metadata's plain values that the header does not show; none if there are none.
+
+    >>> parameters({"model_name": "m", "temperature": 1.0, "stop": ["x"], "prompt_name": "base"})
+    ['**Parameters:** temperature = 1.0 · prompt_name = base']
+    """
+    shown = [
+        (key, value) for key, value in metadata.items() if key not in _IN_HEADER and _is_parameter(value)
+    ]
+    entries = [f"{_short(key)} = {_short(value)}" for key, value in shown[:_LISTED_LIMIT]]
+    if len(shown) > _LISTED_LIMIT:
+        entries.append(f"and {len(shown) - _LISTED_LIMIT:,} more")
+    return [f"**Parameters:** {_BETWEEN.join(entries)}"] if entries else []
+
+
+def lengths(overview: Overview) -> list[str]:
+    """Return the line that shows how long the texts are, from the shortest to the longest.
 
     >>> from lib.outcome import Figures
-    >>> summary(Figures(140_420, 97, 1094, 12.0, 4003))
-    '**Blank:** 97 · **Distinct:** 1,094 · **Length:** median 12, longest 4,003 characters'
+    >>> from lib.render.statistics import Overview
+    >>> lengths(Overview(Figures(5, 0, 5, 40.0, 812, 3), (2, 0, 3)))
+    ['**Lengths:** 3 ▅▁▇ 812 characters, median 40']
     """
-    distinct = "not counted" if figures.distinct is None else f"{figures.distinct:,}"
-    length = ""
-    if figures.median_length is not None:
-        median = f"{figures.median_length:,.1f}".removesuffix(".0")
-        length = f"{_BETWEEN}**Length:** median {median}, longest {figures.longest_length:,} characters"
-    return f"**Blank:** {figures.blank:,}{_BETWEEN}**Distinct:** {distinct}{length}"
+    figures = overview.figures
+    if figures.median_length is None:
+        return []
+    longest = f"{figures.longest_length:,} character{'' if figures.longest_length == 1 else 's'}"
+    if figures.shortest_length == figures.longest_length:
+        return [f"**Lengths:** {longest} each"]
+    median = f"{figures.median_length:,.1f}".removesuffix(".0")
+    return [f"**Lengths:** {figures.shortest_length:,} {bars(overview.lengths)} {longest}, median {median}"]
+
+
+def _is_parameter(value: Any) -> bool:
+    """Tell whether a value of the metadata is plain and short enough to be read in a list."""
+    if isinstance(value, str):
+        return bool(value) and not value.isspace()
+    return isinstance(value, (bool, float)) or (isinstance(value, int) and value.bit_length() < 128)
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, str) and len(value) > _PARAMETER_CHARACTERS:
+        value = f"{value[:_PARAMETER_CHARACTERS]}…"
+    return header_value(value)
+
+
+def _listed(page: Page, before: str, numbers: Sequence[int], count: int) -> str:
+    """Return the numbers of items, as links if the page has any, and how many more there are."""
+    if not numbers:
+        return ""
+    links = page.extras.links
+    shown = [f"[{number}]({_place(page, 1, number)})" if links else str(number) for number in numbers]
+    more = f" and {count - len(shown):,} more" if count > len(shown) else ""
+    return f"{before}{', '.join(shown)}{more}"
 
 
 def part_line(page: Page, part: int) -> str:
@@ -64,11 +133,16 @@ def part_line(page: Page, part: int) -> str:
     return _BETWEEN.join([f"{PART_LABEL} {part} of {page.parts}", *ways])
 
 
-def room(page: Page) -> tuple[int, int]:
-    """Return how many bytes a part needs at most for its lines above the items, and for each of its items."""
+def room(page: Page) -> Room:
+    """Return the most that the lines above the items of a part can take."""
     lines = _LINES_BYTES + 4 * len(_file(page, page.count))  # to two neighbours from two places
     entry = len(f"[{page.count}](#{_anchor(page, page.count)}){_BETWEEN}".encode())
-    return lines, entry if page.extras.links else 0
+    first = 0
+    if page.extras.summary:
+        numbers = (page.count,) * _LISTED_LIMIT
+        first = len("".join(parameters(page.metadata or {})).encode("utf-8", "replace"))
+        first += 2 * (len(_listed(page, "", numbers, 0)) + len(numbers) * len(_file(page, page.count)))
+    return Room(first, lines, entry if page.extras.links else 0)
 
 
 def contents(page: Page, part: int) -> list[str]:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from lib.names import Kind
     from lib.options import Extras, Style
-    from lib.outcome import Figures
+    from lib.render.statistics import Overview
 
 _PAIRS_AT_ONCE: Final = 64
 
@@ -25,7 +25,7 @@ class Page:
 
     ``count`` is the number of items in the source, ``shown`` how many of them are rendered; ``scalar`` says
     that the array has no dimensions, so that its JSON is the one value itself.  ``name`` is the page's file,
-    ``figures`` what its summary tells, ``firsts`` the number of the first item of each of its parts.
+    ``overview`` what its summary tells, ``firsts`` the number of the first item of each of its parts.
     """
 
     kind: Kind
@@ -36,7 +36,7 @@ class Page:
     style: Style = "auto"
     extras: Extras = NO_EXTRAS
     name: str = ""
-    figures: Figures | None = None
+    overview: Overview | None = None
     firsts: tuple[int, ...] = (1,)
 
     @property

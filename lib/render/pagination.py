@@ -14,47 +14,47 @@ from lib.render.stream import pieces_of
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from lib.outcome import Figures
     from lib.render.page import Page
 
 
-def count(blocks: Iterable[list[Any]]) -> Figures:
-    """Return the figures of all items.
+def count(blocks: Iterable[list[Any]]) -> Statistics:
+    """Count all items.
 
     :raises SourceFault: an item cannot be read.
     """
     statistics = Statistics()
     for values, all_text in pieces_of(blocks):
         statistics.add(values, all_text=all_text)
-    return statistics.figures()
+    return statistics
 
 
 def paginate(page: Page, blocks: Iterable[list[Any]], full_texts: Iterator[Any]) -> Page:
-    """Complete a page with its figures and the first items of its parts.
+    """Complete a page with its overview and the first items of its parts.
 
     No part is longer than ``page_bytes`` unless it has a single item that is.
 
     :raises SourceFault: an item cannot be rendered.
     """
     if page.extras.page_bytes is None:
-        return replace(page, figures=count(blocks))
+        return replace(page, overview=count(blocks).overview())
     statistics, writer = Statistics(), PageWriter(page, full_texts)
     parts = _Parts(page, page.extras.page_bytes)
     for values, all_text in pieces_of(blocks, page.at_once):
         statistics.add(values, all_text=all_text)
         for size in writer.sizes(values, all_text=all_text):
             parts.add(size)
-    return replace(page, figures=statistics.figures(), firsts=tuple(parts.firsts))
+    return replace(page, overview=statistics.overview(), firsts=tuple(parts.firsts))
 
 
 class _Parts:
     """Deals sections out to parts as they come."""
 
     def __init__(self, page: Page, limit: int) -> None:
-        lines, self._entry = room(page)
-        self._empty = len(header(page.kind, page.metadata, page.count, page.shown)) + lines
+        needed = room(page)
+        self._entry = needed.entry
+        self._empty = len(header(page.kind, page.metadata, page.count, page.shown)) + needed.lines
         self._limit = limit
-        self._size = self._empty
+        self._size = self._empty + needed.first
         self._next = 1
         self.firsts = [1]
 

@@ -3,14 +3,37 @@
 from __future__ import annotations
 
 from array import array
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from lib.outcome import Figures
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
+
+    import numpy as np
+    import numpy.typing as npt
 
 _COUNTED_LIMIT: Final = 1 << 21
+_LISTED_LIMIT: Final = 20
+_BARS_LIMIT: Final = 20
+_BARS: Final = "▁▂▃▄▅▆▇"
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """What the summary of one page shows.
+
+    ``lengths`` counts the texts in equal steps of length, from the shortest to the longest.  ``blank`` and
+    ``repeated`` are the numbers, from 1, of the first items that are blank, and that repeat an earlier one
+    which is not empty; ``repeated_count`` says how many of the latter there are.
+    """
+
+    figures: Figures
+    lengths: tuple[int, ...] = ()
+    blank: tuple[int, ...] = ()
+    repeated: tuple[int, ...] = ()
+    repeated_count: int = 0
 
 
 class Statistics:
@@ -19,16 +42,22 @@ class Statistics:
     def __init__(self) -> None:
         self._records = 0
         self._blank = 0
+        self._blank_items: list[int] = []
         self._hashes = array("q")
         self._lengths = array("I")
 
     def add(self, values: Sequence[Any], *, all_text: bool) -> None:
         """Count a block of plain values; a text of white space only is blank."""
+        first = self._records + 1
         self._records += len(values)
         texts = values if all_text else [value for value in values if type(value) is str]
         if not all_text:
             values = [value if type(value) is str else repr(value) for value in values]
-        self._blank += values.count("") + sum(map(str.isspace, values))
+        blank = values.count("") + sum(map(str.isspace, values))
+        if blank and len(self._blank_items) < _LISTED_LIMIT:
+            numbers = [number for number, text in enumerate(values, first) if not text or text.isspace()]
+            self._blank_items += numbers[: _LISTED_LIMIT - len(self._blank_items)]
+        self._blank += blank
         if self._records <= _COUNTED_LIMIT:
             # numpy is slow to import, and needed only where there is something to render; it takes numbers
             # from an iterator in half the time that an array does
@@ -41,7 +70,31 @@ class Statistics:
         """Return the counts so far."""
         if self._records > _COUNTED_LIMIT:
             return Figures(self._records, self._blank, None, None, None)
-        return Figures(self._records, self._blank, self._distinct(), *self._median_and_longest())
+        return self._figures(self._sorted_lengths())
+
+    def overview(self) -> Overview:
+        """Return the counts so far, and which items they are about."""
+        blank = tuple(self._blank_items)
+        if self._records > _COUNTED_LIMIT:
+            return Overview(self.figures(), blank=blank)
+        lengths = self._sorted_lengths()
+        repeated, repeated_count = self._repeated()
+        return Overview(self._figures(lengths), _in_equal_steps(lengths), blank, repeated, repeated_count)
+
+    def _figures(self, lengths: npt.NDArray[np.uint32]) -> Figures:
+        records, blank, distinct = self._records, self._blank, self._distinct()
+        if not lengths.size:
+            return Figures(records, blank, distinct, None, None)
+        middle = lengths[(lengths.size - 1) // 2 : lengths.size // 2 + 1]
+        shortest, longest = int(lengths[0]), int(lengths[-1])
+        ends = [1 << power for power in range(longest.bit_length() + 1)]
+        by_length = _counts(lengths, ends)
+        return Figures(records, blank, distinct, float(middle.mean()), longest, shortest, by_length)
+
+    def _sorted_lengths(self) -> npt.NDArray[np.uint32]:
+        import numpy as np  # see add
+
+        return np.sort(np.frombuffer(self._lengths, dtype=np.uint32))
 
     def _distinct(self) -> int:
         import numpy as np  # see add
@@ -49,11 +102,41 @@ class Statistics:
         hashes = np.sort(np.frombuffer(self._hashes, dtype=np.int64))
         return int(np.count_nonzero(hashes[1:] != hashes[:-1])) + bool(hashes.size)
 
-    def _median_and_longest(self) -> tuple[float | None, int | None]:
-        if not self._lengths:
-            return None, None
+    def _repeated(self) -> tuple[tuple[int, ...], int]:
+        """Return the numbers of the first items that repeat an earlier one, and how many do."""
         import numpy as np  # see add
 
-        lengths = np.sort(np.frombuffer(self._lengths, dtype=np.uint32))
-        middle = lengths[(lengths.size - 1) // 2 : lengths.size // 2 + 1]
-        return float(middle.mean()), int(lengths[-1])
+        hashes = np.frombuffer(self._hashes, dtype=np.int64)
+        order = np.argsort(hashes, kind="stable")  # of equal ones, the first stays first
+        hashes = hashes[order]
+        repeated = order[1:][(hashes[1:] == hashes[:-1]) & (hashes[1:] != hash(""))]
+        first = np.sort(repeated)[:_LISTED_LIMIT] + 1
+        return tuple(first.tolist()), int(repeated.size)
+
+
+def bars(counts: Iterable[int]) -> str:
+    """Draw counts as a line of block characters; the lowest says that there are none.
+
+    >>> bars([1, 40, 25, 0, 3])
+    '▂▇▅▁▂'
+    """
+    counts = list(counts)
+    steps, most = len(_BARS) - 1, max(counts, default=0)
+    return "".join(_BARS[1 + (count * steps - 1) // most if count else 0] for count in counts)
+
+
+def _in_equal_steps(lengths: npt.NDArray[np.uint32]) -> tuple[int, ...]:
+    """Count sorted lengths in at most twenty steps of the same width, the last one perhaps cut short."""
+    if not lengths.size:
+        return ()
+    shortest, longest = int(lengths[0]), int(lengths[-1])
+    width = (longest - shortest) // _BARS_LIMIT + 1
+    return _counts(lengths, range(shortest + width, longest + width + 1, width))
+
+
+def _counts(lengths: npt.NDArray[np.uint32], ends: Iterable[int]) -> tuple[int, ...]:
+    """Count sorted lengths below the first end, from there to below the second, and so on."""
+    import numpy as np  # see Statistics.add
+
+    below = np.searchsorted(lengths, np.fromiter(ends, np.uint32))
+    return tuple(np.diff(below, prepend=0).tolist())

@@ -337,7 +337,7 @@ def _check_output(header: Header, options: Options) -> None:
 def _counted(source: FileBytes, options: Options) -> Figures:
     from lib.render.pagination import count  # for an index that meets a source for the first time
 
-    return count(read_items(source, None, options.limit))
+    return count(read_items(source, None, options.limit)).figures()
 
 
 def _heed(stop: Callable[[], bool]) -> None:

@@ -15,7 +15,7 @@ other paths         0        0      0     0        0       1  0 bytes
 total               1        0  1,374     1        0       3   3.4 MB
 
 Read 1 source: 1,000 items, 97 blank, 12 distinct in their files.
-The longest text has 4,003 characters.
+Lengths: 1 ▇▁▂ 4,003 characters; each bar goes twice as far as the last.
 It took 2 min 5 s.
 
 2 files failed:
@@ -46,7 +46,7 @@ def test_a_summary_line_by_line() -> None:
         Verdict("json", "rendered", ""),
         Verdict("md", "kept", "edited after it was written", "Use --force."),
     )
-    figures = Figures(1000, 97, 12, 3.0, 4003)
+    figures = Figures(1000, 97, 12, 3.0, 4003, 1, (0, 999, 0, 1))
     summary.finished(
         Task("x", (), "a_completions.npy"),
         outcome("a_completions.npy", *done, figures=figures, bytes=3_400_000),

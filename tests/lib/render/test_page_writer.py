@@ -17,10 +17,10 @@ from support import LONG_AGO_NS, METADATA, SECOND_NS, SOURCE, objects, results, 
 
 from lib.options import Extras
 from lib.outcome import Figures
-from lib.render.navigation import contents, summary
+from lib.render.navigation import contents, parameters, summary
 from lib.render.page import Page
 from lib.render.pagination import paginate
-from lib.render.statistics import Statistics
+from lib.render.statistics import Overview, Statistics
 from lib.render.stream import NEXT_PART, rendered
 
 if TYPE_CHECKING:
@@ -70,31 +70,84 @@ def targets(page: str) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("figures", "line"),
+    ("overview", "lines"),
     [
         (
-            Figures(140_420, 97, 1094, 12.0, 4003),
-            "**Blank:** 97 · **Distinct:** 1,094 · **Length:** median 12, longest 4,003 characters",
+            Overview(Figures(140_420, 97, 1094, 12.0, 4003, 0), (90_000, 60_000, 0, 1)),
+            ["**Blank:** 97", "**Distinct:** 1,094", "**Lengths:** 0 ▇▅▁▂ 4,003 characters, median 12"],
         ),
         (
-            Figures(2, 0, 2, 1.5, 2),
-            "**Blank:** 0 · **Distinct:** 2 · **Length:** median 1.5, longest 2 characters",
+            Overview(Figures(3, 1, 2, 1.0, 1, 1), (3,), (2,), (3,), 1),
+            ["**Blank:** 1: 2", "**Distinct:** 2; repeated: 3", "**Lengths:** 1 character each"],
         ),
-        (Figures(3_000_000, 1, None, None, None), "**Blank:** 1 · **Distinct:** not counted"),
-        (Figures(0, 0, 0, None, None), "**Blank:** 0 · **Distinct:** 0"),
+        (
+            Overview(Figures(90, 40, 2, None, None), (), (1, 3), (2, 4), 1002),
+            ["**Blank:** 40: 1, 3 and 38 more", "**Distinct:** 2; repeated: 2, 4 and 1,000 more"],
+        ),
+        (
+            Overview(Figures(3_000_000, 1, None, None, None), (), (7,)),
+            ["**Blank:** 1: 7", "**Distinct:** not counted"],
+        ),
+        (Overview(Figures(0, 0, 0, None, None)), ["**Blank:** 0", "**Distinct:** 0"]),
     ],
 )
-def test_the_summary_is_one_line_of_figures(figures: Figures, line: str) -> None:
+def test_the_summary_is_a_few_lines_of_figures(overview: Overview, lines: list[str]) -> None:
     """What was not counted is not made up."""
-    assert summary(figures) == line
+    assert summary(Page("completions", None, 9, 9), overview) == lines
 
 
 def test_a_summary_stands_below_the_count() -> None:
     """And nowhere else: the rest of the page is as ever."""
-    (plain,) = parts_of(["a", "", "a"], Extras())
-    (page,) = parts_of(["a", "", "a"], Extras(summary=True))
-    line = "**Blank:** 1 · **Distinct:** 2 · **Length:** median 1, longest 1 characters\n"
-    assert page == plain.replace("**Count:** 3\n", f"**Count:** 3\n{line}")
+    (plain,) = parts_of(["a", "", "abc", "a"], Extras())
+    (page,) = parts_of(["a", "", "abc", "a"], Extras(summary=True))
+    lines = [
+        "- **Blank:** 1: 2",
+        "- **Distinct:** 3; repeated: 4",
+        "- **Lengths:** 0 ▄▇▁▄ 3 characters, median 1",
+    ]
+    assert page == plain.replace("**Count:** 4\n", "\n".join(["**Count:** 4", "", *lines, ""]))
+
+
+def test_blank_and_repeated_items_are_linked_across_parts() -> None:
+    """The first part alone has the summary."""
+    first, *others = parts_of([*("x" * 2000, "y" * 2000) * 4, ""], Extras(True, True, page_bytes=9000))
+    assert "- **Blank:** 1: [9](n3_completions." in first
+    assert "; repeated: [3](#completion-3), [4](" in first
+    assert re.search(r"\[7\]\(n3_completions\.[23]\.md#completion-7\)", first)
+    assert others
+    assert not any("**Distinct:**" in part for part in others)
+
+
+def test_the_summary_tells_the_runs_parameters() -> None:
+    """Plain values only, on one line, harmless, short; what the header shows is not shown again."""
+    metadata = {
+        "model_name": "google/gemma",
+        "timestamp": "2025-11-13",
+        "temperature": 1.0,
+        "seed": 42,
+        "do_sample": True,
+        "prompt_name": "base",
+        "template": "<b>\n# Answer",
+        "system": "word " * 100,
+        "none": None,
+        "stop": ["a"],
+        "nothing": " ",
+        "huge": 10**5000,
+        "sampling": {"top_p": 1},
+        "**key**": "a\x1b[2J",
+    }
+    (line,) = parameters(metadata)
+    assert line == (
+        "**Parameters:** temperature = 1.0 · seed = 42 · do_sample = true · prompt_name = base · "
+        "template = `<b> # Answer` · system = " + "word " * 12 + "… · `**key**` = `a␛[2J`"
+    )
+
+
+def test_very_many_parameters_are_counted() -> None:
+    """Twenty are shown; without any there is no line."""
+    (line,) = parameters({f"key{number}": number for number in range(1005)})
+    assert line.endswith(" · key19 = 19 · and 985 more")
+    assert parameters({"model_name": "m"}) == []
 
 
 @pytest.mark.parametrize("text", ALL)
