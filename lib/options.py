@@ -17,7 +17,8 @@ class Extras:
     """What a page can have besides its items, all off by default.
 
     ``summary``: the run's parameters and figures; ``links``: contents, and the way from item to item;
-    ``pairs``: the prompt below each completion; ``page_bytes``: the size above which a page is split.
+    ``pairs``: the prompt below each completion, or the one of all above the first; ``page_bytes``: the size
+    above which a page is split.
     """
 
     summary: bool = False

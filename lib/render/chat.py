@@ -39,12 +39,59 @@ def rest_of(message: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in message.items() if key not in shown and value is not None}
 
 
-def text_of_chat(value: Any) -> str | None:
-    """Return what the last message of a chat says; None for anything but text."""
-    if not is_chat(value):
+def prompt_of(full_text: Any, completion: Any) -> Any:
+    """Return what of a full text stands before its completion: a text or messages; None if there is nothing.
+
+    Either may be a text, chat messages, or a list of samples of one prompt.
+
+    >>> prompt_of("1 + 1 = 2", "2"), prompt_of("1 + 1 = 3", "2")
+    ('1 + 1 = ', None)
+    """
+    if isinstance(full_text, str):
+        said = completion if isinstance(completion, str) else _text_of(completion)
+        return None if said is None else _before(full_text, said)
+    if not isinstance(full_text, list):
         return None
-    texts = texts_of(value[-1]["content"])
+    if is_chat(full_text):
+        return _messages_before(full_text, completion)
+    if not isinstance(completion, list) or len(completion) != len(full_text) or not completion:
+        return None
+    prompts = list(map(prompt_of, full_text, completion))
+    return prompts[0] if all(prompt == prompts[0] for prompt in prompts) else None
+
+
+def characters_of(prompt: Any) -> int:
+    """Return how long a prompt is: a text, or the texts of messages."""
+    if isinstance(prompt, str):
+        return len(prompt)
+    return sum(len(text) for message in prompt for text in texts_of(message["content"]))
+
+
+def _messages_before(chat: list[Any], completion: Any) -> list[Any] | None:
+    if isinstance(completion, str):
+        *earlier, last = chat
+        said = _text_of([last])
+        if said == completion:
+            return earlier or None
+        begun = _before(said or "", completion)  # the model went on with a message that the prompt began
+        return None if begun is None else [*earlier, {**last, "content": begun}]
+    answer = [completion] if isinstance(completion, dict) else completion
+    if not is_chat(answer) or chat[-len(answer) :] != answer:
+        return None
+    return chat[: -len(answer)] or None
+
+
+def _text_of(answer: Any) -> str | None:
+    """Return the text of a message, or of the only one in a list; None for anything else."""
+    messages = [answer] if isinstance(answer, dict) else answer
+    if not is_chat(messages) or len(messages) > 1:
+        return None
+    texts = texts_of(messages[0]["content"])
     return "".join(texts) if texts else None
+
+
+def _before(text: str, tail: str) -> str | None:
+    return text[: len(text) - len(tail)] or None if text.endswith(tail) else None
 
 
 def _is_text_part(part: Any) -> bool:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from lib.options import Extras, Style
     from lib.render.statistics import Overview
 
-_PAIRS_AT_ONCE: Final = 64
+_PAIRS_AT_ONCE: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,8 @@ class Page:
 
     ``count`` is the number of items in the source, ``shown`` how many of them are rendered; ``scalar`` says
     that the array has no dimensions, so that its JSON is the one value itself.  ``name`` is the page's file,
-    ``overview`` what its summary tells, ``firsts`` the number of the first item of each of its parts.
+    ``overview`` what its summary tells, ``prompt`` the one that all items have, ``firsts`` the number of the
+    first item of each of its parts.
     """
 
     kind: Kind
@@ -37,12 +38,13 @@ class Page:
     extras: Extras = NO_EXTRAS
     name: str = ""
     overview: Overview | None = None
+    prompt: Any = None
     firsts: tuple[int, ...] = (1,)
 
     @property
     def at_once(self) -> int:
         """How many items may be rendered together: a prompt is many times larger than its completion."""
-        return _PAIRS_AT_ONCE if self.extras.pairs else sys.maxsize
+        return _PAIRS_AT_ONCE if self.extras.pairs and self.prompt is None else sys.maxsize
 
     @property
     def parts(self) -> int:

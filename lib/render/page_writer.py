@@ -4,15 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from lib.render.markdown import bodies, fenced_text, header, sections
+from lib.errors import SourceFault
+from lib.npy.values import plain
+from lib.render.chat import characters_of, prompt_of
+from lib.render.markdown import bodies, header, sections
 from lib.render.navigation import above_items, neighbours
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from lib.options import Style
     from lib.render.page import Page
 
-_FOLDED: Final = b"%b\n\n<details>\n<summary>Prompt</summary>\n\n%b\n\n</details>"
+_FOLDED: Final = b"<details>\n<summary>%b</summary>\n\n%b\n\n</details>"
+
+_PROMPT_CHARACTERS: Final = 1 << 20
 
 
 class PageWriter:
@@ -30,8 +36,16 @@ class PageWriter:
     def start(self) -> bytes:
         """Return everything above the next item."""
         page = self._page
-        more = above_items(page, page.part_of(self._next))
+        part = page.part_of(self._next)
+        more = above_items(page, part)
+        if part == 1 and page.prompt is not None:
+            more += ["", self.shared_prompt().decode()]
         return header(page.kind, page.metadata, page.count, page.shown, more)
+
+    def shared_prompt(self) -> bytes:
+        """Return the prompt of all items, folded; nothing where there is none."""
+        prompt = self._page.prompt
+        return b"" if prompt is None else self._folded(prompt, b"Prompt of all items")
 
     def block(self, values: Sequence[Any], *, all_text: bool) -> bytes:
         """Return the sections of the next items; ``all_text`` promises that each is a ``str``."""
@@ -49,7 +63,7 @@ class PageWriter:
         page = self._page
         first, self._next = self._next, self._next + len(values)
         shown = bodies(values, page.style, all_text=all_text)
-        if page.extras.pairs:
+        if page.extras.pairs and page.prompt is None:
             shown = list(map(self._with_prompt, values, shown))
         if page.extras.links:
             shown = [neighbours(page, number) + body for number, body in enumerate(shown, first)]
@@ -57,10 +71,22 @@ class PageWriter:
 
     def _with_prompt(self, completion: Any, body: bytes) -> bytes:
         """Fold the prompt below a completion, where its full text ends with it."""
-        full_text = next(self._full_texts, None)
-        if type(full_text) is not str or type(completion) is not str or not full_text.endswith(completion):
-            return body
-        prompt = full_text[: len(full_text) - len(completion)]
-        if not prompt:
-            return body
-        return _FOLDED % (body, fenced_text(prompt))
+        prompt = next_prompt(self._full_texts, completion)
+        return body if prompt is None else b"%b\n\n%b" % (body, self._folded(prompt, b"Prompt"))
+
+    def _folded(self, prompt: Any, title: bytes) -> bytes:
+        """Fold a prompt: a text in a fence, chat messages as they stand in a page."""
+        style: Style = (
+            "fenced" if self._page.style == "plain" or isinstance(prompt, str) else self._page.style
+        )
+        (shown,) = bodies((prompt,), style, all_text=False)
+        return _FOLDED % (title, shown)
+
+
+def next_prompt(full_texts: Iterator[Any], completion: Any) -> Any:
+    """Take the next full text, and return the prompt before its completion; None where none can be shown."""
+    try:
+        prompt = prompt_of(plain(next(full_texts, None)), completion)
+    except SourceFault:  # it is shown nowhere
+        return None
+    return None if prompt is None or characters_of(prompt) > _PROMPT_CHARACTERS else prompt

@@ -295,12 +295,16 @@ class Conversion:
             extras=extras,
             name=sidecar_name(self._name, "md"),
         )
-        if self._page_sink is None or not extras.look_ahead:
+        if self._page_sink is None or not (extras.look_ahead or extras.pairs):
             return page
-        from lib.render.pagination import paginate  # as for the rest of rendering
+        from lib.render.pagination import find_shared_prompt, paginate  # as for the rest of rendering
 
-        blocks = read_items(self._inputs.source, header, options.limit)
-        return paginate(page, _heeding(stop, blocks), self._inputs.prompts())
+        def blocks() -> Iterator[list[Any]]:
+            return _heeding(stop, read_items(self._inputs.source, header, options.limit))
+
+        if extras.pairs:
+            page = replace(page, prompt=find_shared_prompt(blocks(), self._inputs.prompts()))
+        return paginate(page, blocks(), self._inputs.prompts()) if extras.look_ahead else page
 
     def _feed(self, pieces: tuple[bytes | None, ...]) -> None:
         for sink, piece in zip(self._sinks, pieces, strict=True):

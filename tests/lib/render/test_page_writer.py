@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from dataclasses import replace
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
@@ -17,9 +18,11 @@ from support import LONG_AGO_NS, METADATA, SECOND_NS, SOURCE, objects, results, 
 
 from lib.options import Extras
 from lib.outcome import Figures
+from lib.render.chat import prompt_of
 from lib.render.navigation import contents, parameters, summary
 from lib.render.page import Page
-from lib.render.pagination import paginate
+from lib.render.page_writer import next_prompt
+from lib.render.pagination import find_shared_prompt, paginate
 from lib.render.statistics import Overview, Statistics
 from lib.render.stream import NEXT_PART, rendered
 
@@ -36,6 +39,8 @@ def parts_of(texts: Sequence[Any], extras: Extras, prompts: Sequence[str] = (), 
     """Render a page of completions, part by part."""
     page = Page("completions", None, len(texts), len(texts), extras=extras, name=PAGE, **more)
     full_texts = [prompt + text for prompt, text in zip(prompts, texts, strict=False)]
+    if extras.pairs:
+        page = replace(page, prompt=find_shared_prompt([list(texts)], iter(full_texts)))
     if extras.look_ahead:
         page = paginate(page, [list(texts)], iter(full_texts))
     parts = [b""]
@@ -220,6 +225,95 @@ def test_a_prompt_is_folded_below_its_completion() -> None:
     assert text.count("<details>") == 1
 
 
+def test_a_prompt_that_all_items_share_stands_once() -> None:
+    """Folded above the first item, in the first part; what is below it is the page without prompts."""
+    texts = ["x" * 900, "y" * 900, "", "z"]
+    (page,) = parts_of(texts, Extras(pairs=True), prompts=["Say ```\n"] * 4)
+    (plain,) = parts_of(texts, Extras())
+    folded = (
+        "\n\n<details>\n<summary>Prompt of all items</summary>\n\n````text\nSay ```\n\n````\n\n</details>"
+    )
+    assert page == plain.replace("**Count:** 4", f"**Count:** 4{folded}")
+    first, *others = parts_of(texts, Extras(pairs=True, page_bytes=1500), prompts=["Say "] * 4)
+    assert first.count("<details>") == 1
+    assert others
+    assert "<details>" not in "".join(others)
+
+
+ASK, ANSWER = {"role": "user", "content": "Why?"}, {"role": "assistant", "content": "Because."}
+BEGUN = {"role": "assistant", "content": [{"type": "text", "text": "Well: Because."}]}
+
+
+@pytest.mark.parametrize(
+    ("full_text", "completion", "prompt"),
+    [
+        ([ASK, ANSWER], [ANSWER], [ASK]),
+        ([ASK, ANSWER], ANSWER, [ASK]),
+        ([ASK, ANSWER], "Because.", [ASK]),
+        ([ASK, BEGUN], "Because.", [ASK, {"role": "assistant", "content": "Well: "}]),
+        ([ASK], "", [ASK]),
+        ([ASK, ANSWER, ASK, ANSWER], [ASK, ANSWER], [ASK, ANSWER]),
+        ("Why? Because.", [ANSWER], "Why? "),
+        ("Why? Because.", [ASK, ANSWER], None),
+        (["Why? A", "Why? B"], ["A", "B"], "Why? "),
+        (["Why? A", "Who? B"], ["A", "B"], None),
+        ([ANSWER], [ANSWER], None),
+        ([ANSWER], "Because.", None),
+        ([ASK, ANSWER], [ASK], None),
+        ([ASK, ANSWER], "Why?", None),
+        ([], [], None),
+        ("Why?", None, None),
+        (None, "", None),
+        (3, 3, None),
+    ],
+)
+def test_chat_messages_and_samples_have_prompts_too(full_text: Any, completion: Any, prompt: Any) -> None:
+    """What of the full text stands before its completion, whichever of them are texts or messages."""
+    assert prompt_of(full_text, completion) == prompt
+
+
+def test_a_prompt_of_messages_stands_as_messages_do() -> None:
+    """Each role in bold, its content quoted; below each item where the prompts differ."""
+    other = {"role": "user", "content": "# Who?"}
+    full_texts, answers = [[ASK, ANSWER], [other, ANSWER]], ["Because.", [ANSWER]]
+    page = Page("completions", None, 2, 2, extras=Extras(pairs=True))
+    assert find_shared_prompt([answers], iter(full_texts)) is None
+    text = b"".join(
+        piece for (piece,) in rendered(page, [answers], ("md",), Statistics(), full_texts) if piece
+    )
+    folded = "\n\n<details>\n<summary>Prompt</summary>\n\n**user**\n\n> %s\n\n</details>\n\n---\n\n"
+    assert f"Because.{folded % 'Why?'}" in text.decode()
+    assert f"> Because.{folded % '# Who?'}" in text.decode()
+
+
+@pytest.mark.parametrize(
+    ("full_texts", "answers", "prompt"),
+    [
+        ([[ASK, ANSWER], [ASK, BEGUN]], [[ANSWER], [BEGUN]], [ASK]),
+        (["Say A", None, "Say "], ["A", None, ""], "Say "),
+        (["Say A", "Say B", "tell C"], ["A", "B", "C"], None),
+        (["Say A", "Say B"], ["A", "X"], None),
+        (["Say A"], ["A", "B"], None),
+        ([None], [None], None),
+        ([], [], None),
+    ],
+)
+def test_only_what_all_items_have_is_a_shared_prompt(full_texts: Any, answers: Any, prompt: Any) -> None:
+    """A request that failed has no completion, and says nothing about the prompt."""
+    assert find_shared_prompt([[answer] for answer in answers], iter(full_texts)) == prompt
+
+
+@pytest.mark.parametrize("length", [1 << 20, (1 << 20) + 1])
+def test_a_prompt_of_more_than_a_million_characters_is_not_shown(length: int) -> None:
+    """Neither a text nor messages: a few of them together would take too much memory."""
+    said = "x" * length
+    is_shown = length == 1 << 20
+    assert (next_prompt(iter([f"{said}A"]), "A") is not None) == is_shown
+    assert (
+        next_prompt(iter([[{"role": "user", "content": said}, ANSWER]]), "Because.") is not None
+    ) == is_shown
+
+
 def test_long_prompts_come_a_few_at_a_time() -> None:
     """A block of one-letter answers holds tens of thousands; their prompts are not in memory at once."""
     count, prompt = 5000, "Question? " * 400
@@ -361,7 +455,7 @@ def test_a_dry_run_writes_no_part(run: Path) -> None:
 def test_a_page_is_the_same_however_its_items_are_cut_into_blocks(extras: Extras) -> None:
     """Numbers, prompts and links go on from block to block."""
     texts = [f"text {number}" for number in range(30)]
-    full_texts = [f"Say: {text}" for text in texts]
+    full_texts = [f"Say {len(text)}: {text}" for text in texts]
     page = Page("completions", None, 30, 30, extras=extras, name=PAGE)
     whole, cut = (
         b"".join(piece for (piece,) in rendered(page, blocks, ("md",), Statistics(), full_texts) if piece)
