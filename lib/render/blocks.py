@@ -33,7 +33,7 @@ _BLOCK: Final = re.compile(
 _CONTAINER: Final = rb">|(?:[-+*]|[0-9]{1,9}[.)])[ \t](?![ \t]*\r?(?:\n|\Z))"
 # a quote or list item that may stand in four others, each of which takes a mark, a tab or two spaces
 MAY_BE_DEEP: Final = re.compile(
-    rb"\n(?=[ \t>0-9*+-])(?:(?:[ ]|%b)?\t|  |[ ]?(?:%b)){4,100}[ ]?(?:%b)" % ((_CONTAINER,) * 3)
+    rb"\n(?=[ \t>0-9.)*+-]{5})(?:(?:[ ]|%b)?\t|  |[ ]?(?:%b)){4,100}[ ]?(?:%b)" % ((_CONTAINER,) * 3)
 )
 _RULE: Final = re.compile(rb"([-*_])[ \t]*\1[-*_ \t]*$")
 _UNDERLINE: Final = re.compile(rb"(?:=+|-+)[ \t]*$")

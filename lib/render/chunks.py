@@ -1,121 +1,143 @@
-"""Ordinary Markdown, in which the blocks are easy to tell: the quick way for most texts.
+"""Ordinary Markdown, in which the blocks are easy to tell: the quick way for most texts, many at a time.
 
-Between two empty lines stands a chunk.  One of a single line is left alone; one of several, each of which
-begins a list item or with a letter, needs no look at the lines before it.  What is not so easy is left to
-:mod:`lib.render.blocks`; both ways give the same.
+Texts are cut at their code fences.  The prose between them, of all texts together, is searched for what is
+not so easy; elsewhere each line tells by itself whether it goes on with the line before it.  What is
+not so easy is left to :mod:`lib.render.blocks`; both ways give the same.
 """
 
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
+from itertools import accumulate
 from typing import TYPE_CHECKING, Final
 
 from lib.render.blocks import is_table
+from lib.render.escapes import ADDRESS_BEFORE, DANGER, backslash_all
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Iterable, Iterator, Sequence
 
 _FENCE: Final = b"```"
 _INFO: Final = re.compile(rb"[A-Za-z0-9_+#.-]*(?:\n|\Z)")
-_WORDS: Final = rb"(?:\*\*?|`)?[A-Za-z\"'(\[\\$<&%.,;@/{}?\x80-\xff]"
+_JOINT: Final = b"\n\n\0\n\n"
+"""What stands between pieces of prose, which hold no control characters."""
+_MARK: Final = b"\1"
+"""What stands, for a while, before a line that goes on with no paragraph."""
+
+_WORDS: Final = (
+    rb"(?:(?:\*\*?|`)?[A-Za-z\"'(\[\\$<&%.,;@/{}?\x80-\xff]"
+    rb"|[0-9]+(?:\.[0-9]|(?=[^0-9.)\n])))"  # a number that begins no item
+)
 _ITEM: Final = rb"(?: {0,3}[-*+]|[0-9]{1,3}[.)]) %b" % _WORDS
-_HEADING: Final = re.compile(rb"#{1,6} [^\n]*\n")
-_PROSE: Final = re.compile(rb"(?: {0,3}%b[^\n]*(?:\n|\Z)(?: *%b[^\n]*(?:\n|\Z))*)?" % (_WORDS, _WORDS))
-_LINES: Final = re.compile(rb"(?:%b| {0,3}%b)[^\n]*(?:\n(?:%b| *%b)[^\n]*)*" % (_ITEM, _WORDS, _ITEM, _WORDS))
-_LATER_NUMBER: Final = re.compile(rb"\n[0-9]")
-_FOLD: Final = re.compile(rb"\n(?= *%b)" % _WORDS)
+_HEADING: Final = rb"\#{1,6} [^\n]*"
+_FOLD: Final = re.compile(rb"\n(?<!\n\n)(?<!  \n)(?= *%b)" % _WORDS)
+_ABOVE_TEXT: Final = re.compile(rb"#(?<=\n#)\#{0,5} [^\n]*\n(?=[^\n])")
+_HARD: Final = (
+    (b"\t", re.compile(rb"\t")),
+    (b"\r", re.compile(rb"\r")),
+    (b"~", re.compile(rb"~(?=~~)")),
+    (b"`", re.compile(rb"`(?=`)")),
+    (b"\\", re.compile(rb"\\(?=[\n`])")),
+)
+_HARD_LINE: Final = re.compile(
+    # a line next to another, of which the beginning does not tell what it is
+    rb"\n(?:(?! *%b|%b|%b|[|\n\0]|\Z)(?:(?<=[^\n]\n)|[^\n]*\n(?=[^\n]))"
+    # several lines that may be code
+    rb"|(?=    )(?<=\n\n)[^\n]*\n(?=[^\n])|(?=\#)%b\n(?=    ))" % (_WORDS, _ITEM, _HEADING, _HEADING)
+)
+_LATER_NUMBER: Final = re.compile(rb"\n(?!1[.)])[0-9]{1,3}[.)] ")
+# such a number after the lines of a paragraph, where it begins no item; or a paragraph of very many lines
+_HARD_NUMBER: Final = re.compile(
+    rb"\n(?:(?<=\n\n)|%b\n)(?:%b{1,49}(?!1[.)])[0-9]{1,3}[.)] |%b{50})"
+    % (_HEADING, *(rb"(?: *%b[^\n]*\n)" % _WORDS,) * 2)
+)
+# where something is to be escaped: a line that may be code, code that holds it, an address before it
+_HARD_TO_ESCAPE: Final = (
+    re.compile(rb"\n(?<=\n\n) "),
+    re.compile(rb"`(?=[^\n`]*`)[^\n`]*?(?:<[A-Za-z/!?]|!\[|\$\$)"),
+    ADDRESS_BEFORE,
+)
+_DEFINITION: Final = re.compile(rb"\]:")
 
 
-def with_breaks(text: bytes, escape: Callable[[bytes], bytes | None] | None = None) -> bytes | None:
-    r"""Return a text with line breaks in its paragraphs; None where it is not easy to tell where those are.
+def with_breaks(texts: Sequence[bytes], *, escape: bool = False) -> list[bytes | None]:
+    r"""Return texts with line breaks in their paragraphs; None for each where those are not easy to tell.
 
-    ``escape`` is asked for each chunk outside code what to show instead; None when that is hard to tell, too.
+    The texts hold no control characters.  With ``escape``, what would act beyond a quote is escaped.
 
-    >>> with_breaks(b"A. eyes\nB. fur\n\n- a brain\n- a heart")
-    b'A. eyes  \nB. fur\n\n- a brain\n- a heart'
+    >>> with_breaks([b"A. eyes\nB. fur\n\n- a brain\n- a heart", b"> deeper\n> quotes"])
+    [b'A. eyes  \nB. fur\n\n- a brain\n- a heart', None]
     """
-    if b"\r" in text or b"\t" in text or (b"~" in text and b"~~~" in text):
-        return None
-    parts = text.split(_FENCE) if b"`" in text else [text]
-    for place, part in enumerate(parts):
-        if not _is_set_off(part, place, len(parts)):
-            return None
-        if place % 2 == 0 and part:
-            prose = _prose(part, escape)
-            if prose is None:
-                return None
-            parts[place] = prose
-    return _FENCE.join(parts)
+    cut = [text.split(_FENCE) for text in texts]
+    prose = [part for parts in cut for part in parts[::2]]
+    joined = b"\n\n%b\n\n" % _JOINT.join(prose)
+    hard = _hard_pieces(prose, joined, escape=escape)
+    if b"\n#" in joined:
+        joined = _ABOVE_TEXT.sub(rb"\g<0>" + _MARK, joined)
+    shown = _FOLD.sub(b"  \n", joined).replace(_MARK, b"")
+    if escape:
+        shown = backslash_all(shown)
+    return list(_put_together(cut, shown[2:-2].split(_JOINT), hard))
 
 
-def quoted_chunks(text: bytes, escape: Callable[[bytes], bytes | None] | None = None) -> bytes | None:
-    r"""Return the same in a quote, for a text without fences whose chunks stand one empty line apart.
+def _hard_pieces(prose: Sequence[bytes], joined: bytes, *, escape: bool) -> set[int]:
+    """Return the indexes of the pieces of prose that are not so easy."""
+    begins = list(accumulate(map(len(_JOINT).__add__, map(len, prose)), initial=1))
 
-    >>> quoted_chunks(b"# A\n\nb\nc")
-    b'> # A\n>\n> b  \n> c'
-    """
-    if b"\r" in text or b"\t" in text or b"```" in text or (b"~" in text and b"~~~" in text):
-        return None
-    shown = []
-    for chunk in text.split(b"\n\n"):
-        if not chunk or chunk[0] == 0x0A or chunk[-1] == 0x0A:
-            return None
-        lines = chunk if escape is None else escape(chunk)
-        if lines is not None and b"\n" in lines:
-            lines = _chunk(lines)
-        if lines is None:
-            return None
-        shown.append(lines.replace(b"\n", b"\n> "))
-    return b"> " + b"\n>\n> ".join(shown)
+    def holding(pattern: re.Pattern[bytes]) -> Iterator[int]:
+        return (bisect_right(begins, found.start()) - 1 for found in pattern.finditer(joined))
 
-
-def _is_set_off(part: bytes, place: int, count: int) -> bool:
-    """Tell whether the fences around a part, every second of which is code, stand on lines of their own."""
-    ends = place == count - 1 or part.endswith(b"\n") or (place == 0 and not part)
-    if place % 2:
-        return ends and _INFO.match(part) is not None
-    return ends and (place == 0 or part[:1] in {b"", b"\n"})
+    hard = set(holding(_HARD_LINE))
+    hard.update(index for sign, pattern in _HARD if sign in joined for index in holding(pattern))
+    if _LATER_NUMBER.search(joined):
+        hard.update(holding(_HARD_NUMBER))
+    for sign, is_hard in ((b"|", _has_odd_bars), (b"`", _has_odd_ticks)):
+        if sign in joined:
+            hard |= {index for index, piece in enumerate(prose) if sign in piece and is_hard(piece)}
+    if escape:
+        hard.update(holding(_DEFINITION))
+        if acting := set(holding(DANGER)):
+            hard |= acting.intersection(index for hard_one in _HARD_TO_ESCAPE for index in holding(hard_one))
+    return hard
 
 
-def _prose(part: bytes, escape: Callable[[bytes], bytes | None] | None) -> bytes | None:
-    shown = []
-    for chunk in part.split(b"\n\n"):
-        escaped = chunk if escape is None else escape(chunk)
-        if escaped is not None and b"\n" in escaped.strip(b"\n"):
-            lines = escaped.strip(b"\n")
-            broken = _chunk(lines)
-            escaped = None if broken is None else escaped.replace(lines, broken, 1)
-        if escaped is None:
-            return None
-        shown.append(escaped)
-    return b"\n\n".join(shown)
+def _has_odd_bars(piece: bytes) -> bool:
+    """Tell whether there are bars among several lines that are not a whole table."""
+    for chunk in piece.split(b"\n\n"):
+        lines = chunk.strip(b"\n")
+        if b"|" in lines and b"\n" in lines and not (lines[:1] == b"|" and is_table(lines.split(b"\n"))):
+            return True
+    return False
 
 
-def _chunk(lines: bytes) -> bytes | None:
-    """Break the lines of a chunk of several lines."""
-    if lines[:1] == b"|":
-        return lines if is_table(lines.split(b"\n")) else None
-    heading = _HEADING.match(lines)
-    begin = heading.end() if heading else 0
-    rest = lines[begin:]
-    if b"|" in rest or b" \n" in rest or b"\\\n" in rest or not _LINES.fullmatch(rest):
-        return None
-    if b"`" in rest and not _has_whole_spans(rest):
-        return None
-    if _LATER_NUMBER.search(rest) and _numbers_go_on(rest):
-        return None
-    return lines[:begin] + _FOLD.sub(b"  \n", rest)
+def _has_odd_ticks(piece: bytes) -> bool:
+    """Tell whether a code span may go on from one line to the next."""
+    return any(line.count(b"`") % 2 for line in piece.split(b"\n"))
 
 
-def _numbers_go_on(rest: bytes) -> bool:
-    """Tell whether the first item after a paragraph has a number that only goes on with a list."""
-    prose = _PROSE.match(rest)
-    end = prose.end() if prose else 0
-    return end > 0 and rest[end : end + 1].isdigit() and rest[end : end + 2] not in {b"1.", b"1)"}
+def _put_together(
+    cut: Iterable[list[bytes]], pieces: Sequence[bytes], hard: set[int]
+) -> Iterator[bytes | None]:
+    """Yield each text made of its new prose and its code; None for one that is not so easy."""
+    end = 0
+    for parts in cut:
+        start, end = end, end + (len(parts) + 1) // 2
+        if not hard.isdisjoint(range(start, end)) or not _fences_stand_alone(parts):
+            yield None
+        else:
+            parts[::2] = pieces[start:end]
+            yield _FENCE.join(parts)
 
 
-def _has_whole_spans(lines: bytes) -> bool:
-    """Tell whether no code span can go on from one line to the next."""
-    if b"``" in lines or b"\\`" in lines:
-        return False
-    return not any(line.count(b"`") % 2 for line in lines.split(b"\n"))
+def _fences_stand_alone(parts: Sequence[bytes]) -> bool:
+    """Tell whether the fences between prose and code, in turn, stand on lines of their own."""
+    if len(parts) == 1:
+        return True
+    return (
+        parts[0][-1:] in {b"", b"\n"}
+        and all(part[-1:] == b"\n" for part in parts[1:-1])
+        and all(part[:1] == b"\n" for part in parts[2:-1:2])
+        and (len(parts) % 2 == 0 or parts[-1][:1] in {b"", b"\n"})
+        and all(map(_INFO.match, parts[1::2]))
+    )

@@ -34,15 +34,15 @@ _CONTAINER: Final = rb">|(?:[-+*]|[0-9]{1,9}[.)])[ \t](?!%b)" % _END
 # What a line may begin with before its own content: indentation, quotes, list markers.  The look-ahead with a
 # back reference makes the run atomic, its bound keeps memory small: the search is linear in any text.
 _RUN: Final = rb"(?=((?:[ \t]+|%b){0,100}))\1" % _CONTAINER
-_WIDE_SPACES: Final = (
+WIDE_SPACES: Final = (
     rb"\xc2[\x85\xa0]|\xe1\x9a\x80|\xe2\x80[\x80-\x8a\xa8\xa9\xaf]|\xe2\x81\x9f|\xe3\x80\x80|\xef\xbb\xbf"
 )
-SPACES: Final = rb"[\t\x0b-\r\x1c-\x20]|" + _WIDE_SPACES
+SPACES: Final = rb"[\t\x0b-\r\x1c-\x20]|" + WIDE_SPACES
 """White space for Python or JavaScript, other than a line feed: a regular expression of bytes."""
-_MARKS: Final = rb"[-_*=+ \t\r]|" + _WIDE_SPACES
+_MARKS: Final = rb"[-_*=+ \t\r]|" + WIDE_SPACES
 # a setext underline ("- " is one), a thematic break, an empty item; its bound keeps memory small
 _RULE: Final = rb"[-_*=+][-_*=+ \t\r]*(?:\n|\Z|(?=%b)(?:(?:%b){1,98}(?:\n|\Z)|(?:%b){99}))" % (
-    _WIDE_SPACES,
+    WIDE_SPACES,
     _MARKS,
     _MARKS,
 )
@@ -103,9 +103,9 @@ CONTROL: Final = Danger("a control character", (), _CONTROLS)
 LONE_RETURN: Final = Danger("a carriage return without a newline", (b"\r",), re.compile(rb"\r(?!\n)"))
 
 # no line breaks for CommonMark, but they are for the regular expressions of readers written in JavaScript
-_LINE_SEPARATOR: Final = Danger("a line separator", (b"\xe2", b"\xa8"), re.compile(rb"\xe2(?=\x80\xa8)"))
+_LINE_SEPARATOR: Final = Danger("a line separator", (b"\xe2", b"\xa8"), re.compile(rb"\xa8(?<=\xe2\x80\xa8)"))
 _PARAGRAPH_SEPARATOR: Final = Danger(
-    "a paragraph separator", (b"\xe2", b"\xa9"), re.compile(rb"\xe2(?=\x80\xa9)")
+    "a paragraph separator", (b"\xe2", b"\xa9"), re.compile(rb"\xa9(?<=\xe2\x80\xa9)")
 )
 TOO_DEEP: Final = Danger("containers nested too deep", (), MAY_BE_DEEP, is_nested_too_deep, begins_line=True)
 UNQUOTABLE: Final = (TOO_DEEP, _LINE_SEPARATOR, _PARAGRAPH_SEPARATOR, LONE_RETURN, CONTROL)
@@ -151,6 +151,8 @@ class Block:
         self._texts = texts
         self._lines = b"\n" + JOINT.join(texts)
         self._layout = _Layout(self._lines) if len(self._lines) <= _SEEN_AT_ONCE else None
+        # where the line break before each text stands
+        self._begins = list(accumulate(map(len(JOINT).__add__, map(len, texts)), initial=0))
 
     def dangers(self, among: Iterable[Danger] = DANGERS) -> tuple[Danger, ...]:
         """Return the dangers in it; no text of the block holds any other."""
@@ -168,35 +170,29 @@ class Block:
         """Return the indexes of the texts that hold one of these dangers: those that are not inert."""
         if not dangers:
             return []
-        begins = self._begins()
         active: set[int] = set()
         for danger in dangers:
-            suspects = set(self._suspects(danger, begins)) - active
+            suspects = set(self._suspects(danger)) - active
             active |= {index for index in suspects if danger.is_confirmed(self._texts[index])}
         return sorted(active)
 
-    def folded(self) -> Iterable[int]:
+    def folded(self) -> Sequence[int]:
         """Return the indexes of the texts that may have a paragraph of several lines."""
         if self._layout is None:
             return range(len(self._texts))
-        begins = self._begins()
-        return {bisect_right(begins, place) - 1 for place in self._layout.folds.tolist()}
+        return sorted({bisect_right(self._begins, place) - 1 for place in self._layout.folds.tolist()})
 
-    def _begins(self) -> list[int]:
-        """Return where the line break before each text stands."""
-        return list(accumulate(map(len(JOINT).__add__, map(len, self._texts)), initial=0))
-
-    def _suspects(self, danger: Danger, begins: list[int]) -> Iterator[int]:
+    def _suspects(self, danger: Danger) -> Iterator[int]:
         """Yield the indexes of the texts in which the danger's pattern is found."""
         if danger.begins_line and self._layout is not None and self._layout.suspects is not None:
             hits = (place for place in self._layout.suspects if danger.pattern.match(self._lines, place))
-            yield from (bisect_right(begins, place) - 1 for place in hits)
+            yield from (bisect_right(self._begins, place) - 1 for place in hits)
             return
         place = 0
         while match := danger.pattern.search(self._lines, place):
-            index = bisect_right(begins, match.start()) - 1
+            index = bisect_right(self._begins, match.start()) - 1
             yield index
-            place = begins[index + 1]  # the line break before the next text
+            place = self._begins[index + 1]  # the line break before the next text
 
 
 def is_inert(text: bytes, among: Iterable[Danger] = DANGERS) -> bool:

@@ -132,13 +132,15 @@ def _texts(texts: Sequence[str], style: Style) -> Sequence[bytes]:
 def _show_each_safely(shown: list[bytes], block: Block, dangers: Sequence[Danger]) -> None:
     """Show each text of a block in the first way that is safe for it."""
     unquotable = tuple(danger for danger in dangers if danger in UNQUOTABLE)
-    active = block.active(dangers)
-    for index in set(block.folded()).difference(active):
-        shown[index] = lines_kept(shown[index])
+    active, unsafe = block.active(dangers), set(block.active(unquotable))
+    folded = sorted(set(block.folded()).difference(active))
+    for index, kept in zip(folded, lines_kept([shown[index] for index in folded]), strict=True):
+        shown[index] = kept
+    quotable = [index for index in active if index not in unsafe]
+    quotes = dict(zip(quotable, quoted([shown[index] for index in quotable]), strict=True))
     for index in active:
-        text = shown[index]
-        quote = quoted(text) if is_inert(text, unquotable) else None
-        shown[index] = _fenced_text(text, pictures=bool(unquotable)) if quote is None else quote
+        quote = quotes.get(index)
+        shown[index] = _fenced_text(shown[index], pictures=bool(unquotable)) if quote is None else quote
 
 
 def _with_blank_ones(texts: Sequence[str], shown: list[bytes]) -> list[bytes]:
@@ -192,8 +194,11 @@ def _quoted_text(text: str, style: Style) -> bytes:
     if style == "auto" and (not text or text.isspace()):
         return in_quote(_BLANK)
     data = encoded(text)
-    way = quoted(data) if style == "auto" and is_inert(data, UNQUOTABLE) else None
-    return in_quote(_fenced_text(data, pictures=True)) if way is None else way
+    if style == "auto" and is_inert(data, UNQUOTABLE):
+        (quote,) = quoted([data])
+        if quote is not None:
+            return quote
+    return in_quote(_fenced_text(data, pictures=True))
 
 
 def fenced(text: bytes, language: bytes) -> bytes:
