@@ -31,7 +31,7 @@ _WORDS: Final = (
 )
 _ITEM: Final = rb"(?: {0,3}[-*+]|[0-9]{1,3}[.)]) %b" % _WORDS
 _HEADING: Final = rb"\#{1,6} [^\n]*"
-_FOLD: Final = re.compile(rb"\n(?<!\n\n)(?<!  \n)(?= *%b)" % _WORDS)
+_FOLD: Final = re.compile(rb"\n(?![\n\0])(?<!\n\n)(?<!  \n)(?= *%b)" % _WORDS)
 _ABOVE_TEXT: Final = re.compile(rb"#(?<=\n#)\#{0,5} [^\n]*\n(?=[^\n])")
 _HARD: Final = (
     (b"\t", re.compile(rb"\t")),
@@ -42,7 +42,7 @@ _HARD: Final = (
 )
 _HARD_LINE: Final = re.compile(
     # a line next to another, of which the beginning does not tell what it is
-    rb"\n(?:(?! *%b|%b|%b|[|\n\0]|\Z)(?:(?<=[^\n]\n)|[^\n]*\n(?=[^\n]))"
+    rb"\n(?![A-Za-z\n\0|])(?:(?! *%b|%b|%b|\Z)(?:(?<=[^\n]\n)|[^\n]*\n(?=[^\n]))"
     # several lines that may be code
     rb"|(?=    )(?<=\n\n)[^\n]*\n(?=[^\n])|(?=\#)%b\n(?=    ))" % (_WORDS, _ITEM, _HEADING, _HEADING)
 )
@@ -69,6 +69,8 @@ def with_breaks(texts: Sequence[bytes], *, escape: bool = False) -> list[bytes |
     >>> with_breaks([b"A. eyes\nB. fur\n\n- a brain\n- a heart", b"> deeper\n> quotes"])
     [b'A. eyes  \nB. fur\n\n- a brain\n- a heart', None]
     """
+    if not texts:
+        return []
     cut = [text.split(_FENCE) for text in texts]
     prose = [part for parts in cut for part in parts[::2]]
     joined = b"\n\n%b\n\n" % _JOINT.join(prose)
@@ -76,9 +78,11 @@ def with_breaks(texts: Sequence[bytes], *, escape: bool = False) -> list[bytes |
     if b"\n#" in joined:
         joined = _ABOVE_TEXT.sub(rb"\g<0>" + _MARK, joined)
     shown = _FOLD.sub(b"  \n", joined).replace(_MARK, b"")
-    if escape:
-        shown = backslash_all(shown)
-    return list(_put_together(cut, shown[2:-2].split(_JOINT), hard))
+    pieces: list[bytes | None] = [*(backslash_all(shown) if escape else shown)[2:-2].split(_JOINT)]
+    for index in hard:
+        pieces[index] = None
+    has_fences = any(len(parts) > 1 for parts in cut)
+    return list(map(_put_together, cut, _shared_out(pieces, cut))) if has_fences else pieces
 
 
 def _hard_pieces(prose: Sequence[bytes], joined: bytes, *, escape: bool) -> set[int]:
@@ -86,7 +90,11 @@ def _hard_pieces(prose: Sequence[bytes], joined: bytes, *, escape: bool) -> set[
     begins = list(accumulate(map(len(_JOINT).__add__, map(len, prose)), initial=1))
 
     def holding(pattern: re.Pattern[bytes]) -> Iterator[int]:
-        return (bisect_right(begins, found.start()) - 1 for found in pattern.finditer(joined))
+        place = 0
+        while found := pattern.search(joined, place):
+            index = bisect_right(begins, found.start()) - 1
+            yield index
+            place = begins[index + 1]
 
     hard = set(holding(_HARD_LINE))
     hard.update(index for sign, pattern in _HARD if sign in joined for index in holding(pattern))
@@ -116,18 +124,22 @@ def _has_odd_ticks(piece: bytes) -> bool:
     return any(line.count(b"`") % 2 for line in piece.split(b"\n"))
 
 
-def _put_together(
-    cut: Iterable[list[bytes]], pieces: Sequence[bytes], hard: set[int]
-) -> Iterator[bytes | None]:
-    """Yield each text made of its new prose and its code; None for one that is not so easy."""
+def _shared_out(
+    pieces: Sequence[bytes | None], cut: Iterable[list[bytes]]
+) -> Iterator[Sequence[bytes | None]]:
+    """Yield the pieces of each text's prose."""
     end = 0
     for parts in cut:
         start, end = end, end + (len(parts) + 1) // 2
-        if not hard.isdisjoint(range(start, end)) or not _fences_stand_alone(parts):
-            yield None
-        else:
-            parts[::2] = pieces[start:end]
-            yield _FENCE.join(parts)
+        yield pieces[start:end]
+
+
+def _put_together(parts: list[bytes], prose: Sequence[bytes | None]) -> bytes | None:
+    """Return a text made of its new prose and its code; None if not all of it is so easy."""
+    if None in prose or not _fences_stand_alone(parts):
+        return None
+    parts[::2] = prose  # type: ignore[assignment]
+    return _FENCE.join(parts)
 
 
 def _fences_stand_alone(parts: Sequence[bytes]) -> bool:
