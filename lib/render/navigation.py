@@ -31,6 +31,7 @@ _BETWEEN: Final = " · "
 PART_LABEL: Final = "**Part:**"
 _IN_HEADER: Final = frozenset({"model_name", "timestamp"})
 _LISTED_LIMIT: Final = 20
+_PARTS_LIMIT: Final = 50
 _PARAMETER_CHARACTERS: Final = 60
 _LINES_BYTES: Final = 400  # more than figures and numbers of parts take
 
@@ -124,18 +125,20 @@ def _listed(page: Page, before: str, numbers: Sequence[int], count: int) -> str:
 
 
 def part_line(page: Page, part: int) -> str:
-    """Return the line that leads to the neighbouring parts."""
+    """Return the line that leads to the neighbouring parts and to all others."""
     ways = []
     if part > 1:
         ways.append(f"[previous]({_file(page, part - 1)})")
     if part < page.parts:
         ways.append(f"[next]({_file(page, part + 1)})")
-    return _BETWEEN.join([f"{PART_LABEL} {part} of {page.parts}", *ways])
+    others = [_to_part(page, part, other, str(other)) for other in _parts_shown(page)]
+    return _BETWEEN.join([f"{PART_LABEL} {part} of {page.parts}", *ways, f"all: {', '.join(others)}"])
 
 
 def room(page: Page) -> Room:
     """Return the most that the lines above the items of a part can take."""
     lines = _LINES_BYTES + 4 * len(_file(page, page.count))  # to two neighbours from two places
+    lines += 2 * (_parts_limit(page) + 2) * _part_bytes(page)  # to all parts from two places
     entry = len(f"[{page.count}](#{_anchor(page, page.count)}){_BETWEEN}".encode())
     first = 0
     if page.extras.summary:
@@ -155,7 +158,38 @@ def contents(page: Page, part: int) -> list[str]:
     rows = [entries[at : at + _ENTRIES_A_LINE] for at in range(0, len(entries), _ENTRIES_A_LINE)]
     lines = f"{_BETWEEN.rstrip()}\n".join(map(_BETWEEN.join, rows)).split("\n")
     lines[0] = f"**Contents:** {lines[0]}"
+    if page.parts > 1:
+        others = [_to_part(page, part, other, _range(page, other)) for other in _parts_shown(page)]
+        lines += ["", f"**All parts:** {_BETWEEN.join(others)}"]
     return lines
+
+
+def _parts_shown(page: Page) -> list[int]:
+    """Return the parts to which each part leads: all; of very many, every tenth, and so on, and the last."""
+    parts, step = range(1, page.parts + 1), 1
+    while len(parts) / step > _parts_limit(page):
+        step *= 10
+    return sorted({*parts[::step], page.parts})
+
+
+def _parts_limit(page: Page) -> int:
+    """Return how many parts to name: of a small page, they do not take up more than a quarter."""
+    return max(1, min(_PARTS_LIMIT, (page.extras.page_bytes or 0) // 8 // _part_bytes(page)))
+
+
+def _part_bytes(page: Page) -> int:
+    """Return the most bytes that a link to a part takes."""
+    return len(f"[{page.count:,}–{page.count:,}]({_file(page, page.count)}){_BETWEEN}".encode())
+
+
+def _to_part(page: Page, here: int, there: int, label: str) -> str:
+    return label if here == there else f"[{label}]({_file(page, there)})"
+
+
+def _range(page: Page, part: int) -> str:
+    numbers = page.range_of(part)
+    first, last = f"{numbers.start:,}", f"{numbers.stop - 1:,}"
+    return first if len(numbers) == 1 else f"{first}–{last}"
 
 
 def neighbours(page: Page, number: int) -> bytes:

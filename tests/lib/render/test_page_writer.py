@@ -19,7 +19,7 @@ from support import LONG_AGO_NS, METADATA, SECOND_NS, SOURCE, objects, results, 
 from lib.options import Extras
 from lib.outcome import Figures
 from lib.render.chat import prompt_of
-from lib.render.navigation import contents, parameters, summary
+from lib.render.navigation import contents, parameters, part_line, summary
 from lib.render.page import Page
 from lib.render.page_writer import next_prompt
 from lib.render.pagination import find_shared_prompt, paginate
@@ -115,7 +115,7 @@ def test_a_summary_stands_below_the_count() -> None:
 
 def test_blank_and_repeated_items_are_linked_across_parts() -> None:
     """The first part alone has the summary."""
-    first, *others = parts_of([*("x" * 2000, "y" * 2000) * 4, ""], Extras(True, True, page_bytes=9000))
+    first, *others = parts_of([*("x" * 2000, "y" * 2000) * 4, ""], Extras(True, True, page_bytes=12_000))
     assert "- **Blank:** 1: [9](n3_completions." in first
     assert "; repeated: [3](#completion-3), [4](" in first
     assert re.search(r"\[7\]\(n3_completions\.[23]\.md#completion-7\)", first)
@@ -212,6 +212,32 @@ def test_contents_of_very_many_items_are_short() -> None:
     lines = contents(page, 1)
     assert lines[0].startswith("**Contents:** [1](#completion-1) · [1001](#completion-1001) · ")
     assert len(targets("\n".join(lines))) == 141
+
+
+def test_each_part_leads_to_all_parts() -> None:
+    """The line of parts by their numbers, the contents by their items; the part itself is no link."""
+    parts = parts_of(["x" * 5000] * 5, Extras(links=True, page_bytes=16_000))
+    assert len(parts) == 3
+    all_parts = {"n3_completions.md", "n3_completions.2.md", "n3_completions.3.md"}
+    for number, part in enumerate(parts, 1):
+        own = PAGE if number == 1 else f"n3_completions.{number}.md"
+        for label in ("**Part:**", "**All parts:**"):
+            (line,) = (line for line in part.splitlines() if line.startswith(label))
+            assert set(targets(line)) == all_parts - {own}
+    assert "\n**All parts:** [1–2](n3_completions.md) · 3–4 · [5](n3_completions.3.md)\n" in parts[1]
+
+
+def test_very_many_parts_are_not_all_named() -> None:
+    """Every hundredth, and the last; on a small page even fewer."""
+    firsts = tuple(range(1, 5001))
+    for page_bytes, count in ((2_000_000, 51), (1000, 2)):
+        extras = Extras(links=True, page_bytes=page_bytes)
+        page = Page("completions", None, 5000, 5000, extras=extras, name=PAGE, firsts=firsts)
+        line = part_line(page, 7)
+        assert len(targets(line.partition("all: ")[2])) == count
+        assert line.endswith("[5000](n3_completions.5000.md)")
+        assert "[6](n3_completions.6.md)" not in line
+        assert "[previous](n3_completions.6.md)" in line
 
 
 def test_a_prompt_is_folded_below_its_completion() -> None:
