@@ -21,7 +21,8 @@ INDEX_NAME: Final = "generations.md"
 MARK: Final = b"<!-- generation-sidecars index -->\n"
 """How the file begins; one that does not is somebody else's."""
 _DATA: Final = "<!-- what was counted, so that it need not be counted again"
-_COLUMNS: Final = ("Model", "Prompt", "Subject", "Set", "Count", "Blank", "Distinct", "When", "Pages")
+_COLUMNS: Final = ("Model", "Prompt / subject / set", "Items", "Blank", "Distinct", "Date")
+_ALIGNED: Final = ("---", "---", "---:", "---:", "---:", "---")
 _LABELS: Final[dict[Kind, str]] = {"completions": "completions", "full_texts": "full texts"}
 _NOT_COUNTED: Final = "–"
 _BETWEEN: Final = " · "
@@ -72,7 +73,7 @@ def render(entries: Iterable[Entry], formats: tuple[Format, ...]) -> bytes:
         _BETWEEN.join(f"**{label}:** {count:,}" for label, count in counts.items()),
         "",
         _line(_COLUMNS),
-        _line(["---"] * 4 + ["---:"] * 3 + ["---"] * 2),
+        _line(_ALIGNED),
         *rows,
         "",
         _DATA,
@@ -124,12 +125,14 @@ def _moment(entry: Entry) -> float:
         return entry.stamp_ns / _NS
 
 
-def _when(entry: Entry) -> str:
-    """Return when a set was generated, for a cell; "" for a time beyond the year 9999."""
+def _date(entry: Entry) -> str:
+    """Return the day on which a set was generated, for a cell; "" for one beyond the year 9999."""
     try:
-        return entry.when or datetime.fromtimestamp(_moment(entry), timezone.utc).strftime(
-            "%Y-%m-%d %H:%M:%S"
-        )
+        return datetime.fromisoformat(entry.when).date().isoformat()
+    except ValueError:
+        pass
+    try:
+        return entry.when or datetime.fromtimestamp(_moment(entry), timezone.utc).date().isoformat()
     except (ValueError, OverflowError, OSError):
         return ""
 
@@ -138,14 +141,16 @@ def _row(stem: str, of_kind: dict[Kind, Entry], formats: tuple[Format, ...]) -> 
     main = _main(of_kind)
     model, prompt, subject = _place(stem.rpartition("/")[0])
     fmt: Format = "md" if "md" in formats else "json"
-    pages = (f"[{_LABELS[kind]}]({_link(entry.path, fmt)})" for kind, entry in of_kind.items())
+    pages = _BETWEEN.join(f"[{_LABELS[kind]}]({_link(entry.path, fmt)})" for kind, entry in of_kind.items())
+    names = (prompt, subject, stem.rpartition("/")[2])
+    place = " / ".join(_cell(name) for name in names if name)
     counts = (main.records, main.blank, main.distinct)
     return _line(
         [
-            *map(_cell, (main.model or model, prompt, subject, stem.rpartition("/")[2])),
+            _cell(main.model or model),
+            f"{place}: {pages}",
             *(_NOT_COUNTED if count is None else f"{count:,}" for count in counts),
-            _cell(_when(main)),
-            _BETWEEN.join(pages),
+            _cell(_date(main)),
         ]
     )
 

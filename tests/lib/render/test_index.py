@@ -54,10 +54,11 @@ def test_an_index_byte_for_byte() -> None:
         "<!-- generation-sidecars index -->\n# Generations\n\n"
         "Kept by generation-sidecars; what is written here by hand is overwritten.\n\n"
         "**Sets:** 1 · **Items:** 3 · **Blank:** 1\n\n"
-        "| Model | Prompt | Subject | Set | Count | Blank | Distinct | When | Pages |\n"
-        "| --- | --- | --- | --- | ---: | ---: | ---: | --- | --- |\n"
-        "| google/gemma | base | animals | n3_t1.0_maxtok100 | 3 | 1 | 2 | 2025-11-13 02:52:15 | "
-        f"[completions]({stem}_completions.md) · [full texts]({stem}_full_texts.md) |\n\n"
+        "| Model | Prompt / subject / set | Items | Blank | Distinct | Date |\n"
+        "| --- | --- | ---: | ---: | ---: | --- |\n"
+        "| google/gemma | base / animals / n3_t1.0_maxtok100: "
+        f"[completions]({stem}_completions.md) · [full texts]({stem}_full_texts.md) | "
+        "3 | 1 | 2 | 2025-11-13 |\n\n"
         "<!-- what was counted, so that it need not be counted again\n"
         f'["{stem}_completions.npy", 0, 3, 1, 2, "google/gemma", "2025-11-13 02:52:15"]\n'
         f'["{stem}_full_texts.npy", 0, 3, 0, 2, "google/gemma", "2025-11-13 02:52:15"]\n'
@@ -74,35 +75,36 @@ def test_the_newest_set_comes_first() -> None:
         entry("d_full_texts.npy", 1_800_000_000),
     ]
     rows = table(render(entries, ("json", "md")))
-    assert [row[3] for row in rows] == ["d", "c", "b", "a"]
-    assert rows[0][7] == "2027-01-15 08:00:00"
+    assert [row[1].partition(":")[0] for row in rows] == ["d", "c", "b", "a"]
+    assert [row[5] for row in rows] == ["2027-01-15", "2025-06-01", "yesterday", "2020-01-01"]
 
 
 def test_a_time_that_no_calendar_has_is_left_out() -> None:
     """Some file systems keep times beyond the year 9999."""
     [row] = table(render([entry("a_completions.npy", 10**14)], ("md",)))
-    assert (row[3], row[7]) == ("a", "")
+    assert (row[1], row[5]) == ("a: [completions](a_completions.md)", "")
 
 
 @pytest.mark.parametrize(
     ("path", "place"),
     [
-        ("x_completions.npy", ["", "", ""]),
-        ("runs/today/x_completions.npy", ["", "", "runs/today"]),
-        ("gemma/generations/base/animals/x_completions.npy", ["gemma", "base", "animals"]),
-        ("a/gemma/generations/base/two/deep/x_completions.npy", ["a/gemma", "base", "two/deep"]),
-        ("gemma/generations/x_completions.npy", ["gemma", "", ""]),
+        ("x_completions.npy", ["", "x"]),
+        ("runs/today/x_completions.npy", ["", "runs/today / x"]),
+        ("gemma/generations/base/animals/x_completions.npy", ["gemma", "base / animals / x"]),
+        ("a/gemma/generations/base/two/deep/x_completions.npy", ["a/gemma", "base / two/deep / x"]),
+        ("gemma/generations/x_completions.npy", ["gemma", "x"]),
     ],
 )
 def test_model_prompt_and_subject_come_from_the_path(path: str, place: list[str]) -> None:
     """As far as it is laid out as the library lays it out."""
-    assert table(render([entry(path)], ("md",)))[0][:3] == place
+    model, names = table(render([entry(path)], ("md",)))[0][:2]
+    assert [model, names.partition(": ")[0]] == place
 
 
 def test_without_pages_the_links_lead_to_the_json() -> None:
     """What is there is what is linked; blanks are encoded."""
     [row] = table(render([entry("a b_completions.npy", distinct=None)], ("json",)))
-    assert (row[8], row[6]) == ("[completions](a%20b_completions.json)", "–")
+    assert (row[1], row[4]) == ("a b: [completions](a%20b_completions.json)", "–")
 
 
 @given(st.lists(ENTRIES, max_size=6, unique_by=lambda entry: entry.path))
@@ -111,7 +113,7 @@ def test_an_index_is_one_table_and_can_be_read_back(entries: list[Entry]) -> Non
     page = render(entries, ("json", "md"))
     assert page.startswith(MARK)
     rows = table(page)
-    assert [len(row) for row in rows] == [9] * len(entries)
+    assert [len(row) for row in rows] == [6] * len(entries)
     assert page.decode().count("\n# ") == 1
     assert parse(page) == {entry.path: entry for entry in entries}
 
