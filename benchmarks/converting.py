@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from data import Kind, keep_sizes, remove_sidecars, write
+from data import Kind, half_quoted, inert, keep_sizes, remove_sidecars, write
 from measuring import HERE, Row, in_turn
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ _LARGE: Final[tuple[tuple[Kind, int, int], ...]] = (
     ("object", 25_000, 4000),
     ("object", 2_000_000, 1000),
 )
+_HALF_QUOTED: Final = ((1374, 400), (100_000, 1000))
 _ROUNDS: Final = 5
 _FEW_ROUNDS: Final = 3
 _HUGE_BYTES: Final = 1 << 30
@@ -37,6 +38,8 @@ def rows(directory: Path) -> Iterator[Row]:
         yield from _large(directory, kind, count, length)
     for kind in ("U", "object"):
         yield _small(directory, kind)
+    for count, length in _HALF_QUOTED:
+        yield _half_quoted(directory, count, length)
 
 
 def _large(directory: Path, kind: Kind, count: int, length: int) -> Iterator[Row]:
@@ -77,6 +80,26 @@ def _small(directory: Path, kind: Kind) -> Row:
         f"`{kind}`, {_SMALL[0]:,} × {_SMALL[1]} characters",
         f"{ours:.1f} ms in memory; on disk, flushed: {taken['on disk'] * 1e3:.1f} ms",
         f"plain script {taken['plain'] * 1e3:.1f} ms in memory: {ratio:.1f} × as long",
+    )
+
+
+def _half_quoted(directory: Path, count: int, length: int) -> Row:
+    sources = {
+        name: write(directory / f"{name}_completions.npy", "object", count, length, make)
+        for name, make in (("half", half_quoted), ("inert", inert))
+    }
+    repeats = _REPEATS if count < 10_000 else 1
+    taken = in_turn(
+        {name: lambda name=name: _seconds("ours", sources[name], repeats) for name in sources}, _ROUNDS
+    )
+    for source in sources.values():
+        remove_sidecars(source)
+        source.unlink()
+    half, bare = taken["half"] * 1e3, taken["inert"] * 1e3
+    return Row(
+        f"`object`, {count:,} × {length:,} characters, every second text quoted",
+        f"{half:,.1f} ms, flushed",
+        f"none quoted {bare:,.1f} ms: {half / bare:.2f} × as long with quotes",
     )
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, Literal
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 Kind = Literal["U", "object"]
@@ -28,6 +28,12 @@ _LIST: Final = ("\n- first, look\n- then leap\n",)
 _CODE: Final = ("\n\n```python\ndef area(radius):\n    return 3.14159 * radius ** 2\n```\n\n",)
 _PHRASES: Final = (_PROSE, _BEYOND_ASCII, _LIST, _CODE)
 _CHANCES: Final = (0.968, 0.02, 0.01, 0.002)
+_QUOTED: Final = (
+    "<think>\nFirst, what is asked?\n</think>\n\n",
+    "## What follows\n\n- one\n- two\n\n",
+    "Like this:\n\n```python\nprint(1)\n```\n\n",
+)
+"""What a page shows in a quote."""
 _BODIES: Final = 1000
 _HOUR_NS: Final = 3_600_000_000_000
 
@@ -41,6 +47,20 @@ def texts(count: int, length: int, seed: int = 7) -> Iterator[str]:
         yield text.rstrip().ljust(length, ".")
 
 
+def half_quoted(count: int, length: int) -> Iterator[str]:
+    """Yield different texts, every second of which a page shows in a quote, the others as they are."""
+    bodies = [f"{text.replace('```', 'code: ')} " for text in texts(min(count, _BODIES), length)]
+    for number in range(count):
+        begin = _QUOTED[number // 2 % len(_QUOTED)] if number % 2 else ""
+        yield f"{begin}Sample {number}. {bodies[number % len(bodies)]}"[:length].rstrip().ljust(length, ".")
+
+
+def inert(count: int, length: int) -> Iterator[str]:
+    """Yield the same texts, but none that a page shows in a quote."""
+    for number, text in enumerate(half_quoted(count, length)):
+        yield f"{text.split('Sample', 1)[1]}".ljust(length, ".") if number % 2 else text
+
+
 def _body(dice: random.Random, length: int) -> str:
     words: list[str] = []
     size = 0
@@ -51,10 +71,12 @@ def _body(dice: random.Random, length: int) -> str:
     return "".join(words)
 
 
-def write(path: Path, kind: Kind, count: int, length: int) -> Path:
+def write(
+    path: Path, kind: Kind, count: int, length: int, make: Callable[[int, int], Iterator[str]] = texts
+) -> Path:
     """Save a cache; it appears whole."""
     array = np.empty(count, dtype=object if kind == "object" else f"<U{length}")
-    for number, text in enumerate(texts(count, length)):
+    for number, text in enumerate(make(count, length)):
         array[number] = text
     draft = path.with_suffix(".draft")
     with draft.open("wb") as file:

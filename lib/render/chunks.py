@@ -13,7 +13,7 @@ from itertools import accumulate
 from typing import TYPE_CHECKING, Final
 
 from lib.render.blocks import is_table
-from lib.render.escapes import ADDRESS_BEFORE, DANGER, backslash_all
+from lib.render.escapes import ADDRESS_BEFORE, DANGER, backslash_prose
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -52,12 +52,13 @@ _HARD_NUMBER: Final = re.compile(
     rb"\n(?:(?<=\n\n)|%b\n)(?:%b{1,49}(?!1[.)])[0-9]{1,3}[.)] |%b{50})"
     % (_HEADING, *(rb"(?: *%b[^\n]*\n)" % _WORDS,) * 2)
 )
-# where something is to be escaped: a line that may be code, code that holds it, an address before it
-_HARD_TO_ESCAPE: Final = (
-    re.compile(rb"\n(?<=\n\n) "),
-    re.compile(rb"`(?=[^\n`]*`)[^\n`]*?(?:<[A-Za-z/!?]|!\[|\$\$)"),
-    ADDRESS_BEFORE,
-)
+# where something is to be escaped: a line that may be code, an address before it
+_HARD_TO_ESCAPE: Final = (re.compile(rb"\n(?<=\n\n) "), ADDRESS_BEFORE)
+_IN_CODE: Final = rb"`%b(?=[^\n`]*`)[^\n`]*?(?:<[A-Za-z/!?]|!\[|\$\$)"
+_ACTS_IN_CODE: Final = re.compile(_IN_CODE % b"")
+_ACTS_IN_WORD: Final = re.compile(_IN_CODE % rb"(?<=[^\s]`)")
+_NOT_BESIDE_CODE: Final = (b"|", b"~", b"](")
+"""What some readers look for before code."""
 _DEFINITION: Final = re.compile(rb"\]:")
 
 
@@ -78,7 +79,7 @@ def with_breaks(texts: Sequence[bytes], *, escape: bool = False) -> list[bytes |
     if b"\n#" in joined:
         joined = _ABOVE_TEXT.sub(rb"\g<0>" + _MARK, joined)
     shown = _FOLD.sub(b"  \n", joined).replace(_MARK, b"")
-    pieces: list[bytes | None] = [*(backslash_all(shown) if escape else shown)[2:-2].split(_JOINT)]
+    pieces: list[bytes | None] = [*(backslash_prose(shown) if escape else shown)[2:-2].split(_JOINT)]
     for index in hard:
         pieces[index] = None
     has_fences = any(len(parts) > 1 for parts in cut)
@@ -106,7 +107,10 @@ def _hard_pieces(prose: Sequence[bytes], joined: bytes, *, escape: bool) -> set[
     if escape:
         hard.update(holding(_DEFINITION))
         if acting := set(holding(DANGER)):
-            hard |= acting.intersection(index for hard_one in _HARD_TO_ESCAPE for index in holding(hard_one))
+            hard |= acting.intersection(index for pattern in _HARD_TO_ESCAPE for index in holding(pattern))
+            coded = set(holding(_ACTS_IN_CODE)) if b"`" in joined else ()
+            hard.update(index for index in coded if any(sign in prose[index] for sign in _NOT_BESIDE_CODE))
+            hard.update(holding(_ACTS_IN_WORD) if coded else ())
     return hard
 
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 DANGER: Final = re.compile(rb"[<!$](?:(?<=<)[A-Za-z/!?]|(?<=!)\[|(?<=\$)\$)")
 _ESCAPED: Final = re.compile(rb"[<!$](?:(?<=<)(?=[A-Za-z/!?])|(?<=!)(?=\[)|(?<=\$)\$+)")
+_SPAN_OR_ESCAPED: Final = re.compile(rb"`[^`\n]*`|" + _ESCAPED.pattern)
 _DEFINITION_BEGINS: Final = re.compile(
     rb"(?:[ \t>]|(?:[-+*]|[0-9]{1,9}[.)])[ \t]){0,99}(?:\[[ xX]\][ \t]+)?\*?(?=\[)"
 )
@@ -41,6 +42,12 @@ def backslash_all(text: bytes) -> bytes:
     b'\\<b> \\<i> !\\[c] \\$\\$'
     """
     return _ESCAPED.sub(_backslashed, text)
+
+
+def backslash_prose(text: bytes) -> bytes:
+    """Do the same outside code spans, each of which stands on one line between single back-ticks."""
+    pattern = _SPAN_OR_ESCAPED if b"`" in text else _ESCAPED
+    return pattern.sub(_backslashed, text)
 
 
 def has_odd_blank(text: bytes) -> bool:
@@ -121,6 +128,8 @@ def _escape_outside(line: bytes, spans: list[tuple[int, int]]) -> bytes:
 
 def _backslashed(found: re.Match[bytes]) -> bytes:
     sign = found[0]
+    if sign[:1] == b"`":
+        return sign
     if sign == b"!":
         return b"!\\"
     begin = found.start()

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import cmarkgfm
 import pytest
+from chat_texts import answers
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
@@ -453,6 +454,16 @@ def test_lone_surrogates_are_replaced_in_every_style() -> None:
     """Markdown is valid UTF-8; a pair of lone surrogates is not put together."""
     for style in ("auto", "plain", "fenced"):
         assert "a\ufffd\ufffdb" in only_item("a\ud83d\ude00b", style)
+
+
+def test_hardly_any_answer_of_a_chat_model_is_shown_raw() -> None:
+    """Of made-up answers, one in four of them cut, fewer than 3 in 1,000 stand in a fence (measured: 0.5)."""
+    texts = list(answers(2000, seed=1))
+    page = items("completions", texts, 1, all_text=True).decode()
+    shown = re.split(r"(?m)^## Completion [0-9]+$", page)[1:]
+    assert len(shown) == len(texts)
+    assert sum(re.match("\n\n`{3,}text\n", body) is not None for body in shown) < 6
+    assert sum(body.startswith("\n\n> ") for body in shown) > 1000
 
 
 CHAT = [
