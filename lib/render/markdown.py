@@ -176,7 +176,7 @@ def _json(value: Any, to_json: Callable[[Any], str], *, pictures: bool = True) -
 
 def _message(message: Mapping[str, Any], style: Style, to_json: Callable[[Any], str]) -> bytes:
     """Return a message's role, and in quotes its content and whatever else it has."""
-    shown = [f"**{_role(message['role'])}**".encode()]
+    shown = [encoded(f"**{_role(message['role'])}**")]
     shown += [_quoted_text(text, style) for text in texts_of(message["content"])]
     if rest := rest_of(message):
         shown.append(in_quote(_json(rest, to_json)))

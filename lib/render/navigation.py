@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 from lib.names import part_name
+from lib.render.json_writer import encoded
 from lib.render.markdown import header_value
 from lib.render.statistics import bars
 
@@ -143,7 +144,7 @@ def room(page: Page) -> Room:
     first = 0
     if page.extras.summary:
         numbers = (page.count,) * _LISTED_LIMIT
-        first = len("".join(parameters(page.metadata or {})).encode("utf-8", "replace"))
+        first = len(encoded("".join(parameters(page.metadata or {}))))
         first += 2 * (len(_listed(page, "", numbers, 0)) + len(numbers) * len(_file(page, page.count)))
     return Room(first, lines, entry if page.extras.links else 0)
 

@@ -38,8 +38,8 @@ class PageWriter:
         page = self._page
         part = page.part_of(self._next)
         more = above_items(page, part)
-        if part == 1 and page.prompt is not None:
-            more += ["", self.shared_prompt().decode()]
+        shared = self.shared_prompt() if part == 1 else b""
+        more += ["", shared.decode()] if shared else []
         return header(page.kind, page.metadata, page.count, page.shown, more)
 
     def shared_prompt(self) -> bytes:
@@ -72,14 +72,18 @@ class PageWriter:
     def _with_prompt(self, completion: Any, body: bytes) -> bytes:
         """Fold the prompt below a completion, where its full text ends with it."""
         prompt = next_prompt(self._full_texts, completion)
-        return body if prompt is None else b"%b\n\n%b" % (body, self._folded(prompt, b"Prompt"))
+        folded = b"" if prompt is None else self._folded(prompt, b"Prompt")
+        return b"%b\n\n%b" % (body, folded) if folded else body
 
     def _folded(self, prompt: Any, title: bytes) -> bytes:
-        """Fold a prompt: a text in a fence, chat messages as they stand in a page."""
+        """Fold a prompt: a text in a fence, messages as they stand in a page; nothing if it cannot be."""
         style: Style = (
             "fenced" if self._page.style == "plain" or isinstance(prompt, str) else self._page.style
         )
-        (shown,) = bodies((prompt,), style, all_text=False)
+        try:
+            (shown,) = bodies((prompt,), style, all_text=False)
+        except SourceFault:
+            return b""
         return _FOLDED % (title, shown)
 
 

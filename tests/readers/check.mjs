@@ -1,19 +1,28 @@
-// Reads pages, one JSON object a line ({"page", "count", "text"}), and lets every reader look at each.  Prints what
+// Reads pages, one JSON object a line ({"page", "first", "count", "folded", "text"}), and lets every reader look at each.  Prints what
 // is wrong, and as the last line "N passed, M failed": one check is one page seen by one reader.
 import readline from "node:readline";
 import { readers } from "./outline.mjs";
 
-const expected = (count) => {
+const FOLDED = /^<details>\n<summary>Prompt( of all items)?<\/summary>$/;
+
+const expected = (first, count) => {
   const outline = [["h1", "Completions Only"], ["hr", ""]];
-  for (let number = 1; number <= count; number += 1) outline.push(["h2", `Completion ${number}`], ["hr", ""]);
+  for (let number = first; number < first + count; number += 1) outline.push(["h2", `Completion ${number}`], ["hr", ""]);
   return JSON.stringify(outline);
 };
 
-const faults = (seen, count) => {
+// Prompts are folded in HTML of the page's own: so many openings, so many ends, and nothing else.
+const foreign = (active, folded) => {
+  const own = active.map((html) => html.trim()).filter((html) => FOLDED.test(html) || html === "</details>");
+  const openings = own.filter((html) => html !== "</details>").length;
+  return own.length < active.length || openings !== folded || own.length !== 2 * folded;
+};
+
+const faults = (seen, { first = 1, count, folded = 0 }) => {
   const top = seen.outline.filter((block) => block.depth === 0).map((block) => [block.tag, block.text]);
   return [
-    JSON.stringify(top) === expected(count) ? "" : `outline: ${JSON.stringify(top).slice(0, 300)}`,
-    seen.active.length ? `raw HTML or images: ${JSON.stringify(seen.active)}` : "",
+    JSON.stringify(top) === expected(first, count) ? "" : `outline: ${JSON.stringify(top).slice(0, 300)}`,
+    foreign(seen.active, folded) ? `raw HTML or images: ${JSON.stringify(seen.active)}` : "",
     seen.defined.length ? `defined: ${seen.defined}` : "",
   ].filter(Boolean);
 };
@@ -21,12 +30,12 @@ const faults = (seen, count) => {
 let passed = 0;
 let failed = 0;
 for await (const line of readline.createInterface({ input: process.stdin })) {
-  const { page, count, text } = JSON.parse(line);
+  const made = JSON.parse(line);
   for (const [name, read] of Object.entries(readers)) {
-    const found = faults(read(page), count);
+    const found = faults(read(made.page), made);
     if (found.length) {
       failed += 1;
-      if (failed <= 20) console.log(`${name}: ${JSON.stringify(text)}: ${found.join("; ")}`);
+      if (failed <= 20) console.log(`${name}: ${JSON.stringify(made.text)}: ${found.join("; ")}`);
     } else passed += 1;
   }
 }

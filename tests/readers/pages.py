@@ -7,18 +7,21 @@ The examples are those of the package ``commonmark-spec``, each cut at every len
 
 from __future__ import annotations
 
+import itertools
 import json
 import random
 import re
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 HERE: Final = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent), str(HERE.parent.parent)]
 
 from nasty import ALL, PIECES, PROBE  # noqa: E402 (the folder is put in the path above)
+from rendering import render_parts  # noqa: E402 (the same)
 
+from lib.options import Extras  # noqa: E402 (the same)
 from lib.render.markdown import header, items  # noqa: E402 (the same)
 
 if TYPE_CHECKING:
@@ -35,6 +38,7 @@ _CHAT: Final = (
     *(" | ", "**", "~~", "1. ", "\\"),
 )
 _BY_CHANCE: Final = 3000
+_WITH_EVERYTHING: Final = 60
 _TEXTS_A_PAGE: Final = 20
 
 
@@ -60,6 +64,24 @@ def page_of(texts: Sequence[str], style: Style) -> str:
     return (page + items("completions", texts, 1, style=style, all_text=True)).decode()
 
 
+def with_everything(text: str, style: Style) -> Iterator[dict[str, Any]]:
+    """Yield the parts of pages whose texts, prompts and parameters are this text."""
+    answers = [text, "x", text, PROBE]
+    chat = [[{"role": text, "content": text}, {"role": "assistant", "content": answer}] for answer in answers]
+    other = [f"{number}\n{text}{answer}" for number, answer in enumerate(answers)]
+    same = [f"{text}\n{answer}" for answer in answers]
+    extras = Extras(
+        summary=True, links=True, pairs=True, page_bytes=2000 + len(text.encode("utf-8", "replace"))
+    )
+    metadata = {"model_name": text, "key": text, text: 1}
+    for full_texts in (chat, other, same):
+        page, parts = render_parts(answers, extras, full_texts, metadata=metadata, style=style)
+        for number, part in enumerate(parts, 1):
+            items = page.range_of(number)
+            folded = len(items) if page.prompt is None else int(number == 1)
+            yield {"page": part, "first": items.start, "count": len(items), "folded": folded, "text": text}
+
+
 def main() -> None:
     """Write the pages: a text by chance alone between probes, the others many to a page."""
     seed = int(sys.argv[1]) if len(sys.argv) > 1 else 1
@@ -71,6 +93,9 @@ def main() -> None:
     for style in styles:
         for texts in [*alone, *together]:
             print(json.dumps({"page": page_of(texts, style), "count": len(texts), "text": texts}))
+        for text in (*ALL, *itertools.islice(by_chance(seed), _WITH_EVERYTHING)):
+            for part in with_everything(text, style):
+                print(json.dumps(part))
         count = len(messages)
         page = header("completions", None, count, count)
         page += items("completions", messages, 1, style=style, all_text=False)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import replace
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from nasty import ALL, PIECES
+from outline import PARSERS, RENDERERS, Heading, seen_by_markdown_it, seen_in_html
+from rendering import PAGE, render_parts
 from support import LONG_AGO_NS, METADATA, SECOND_NS, SOURCE, objects, results, save, sync
 
 from lib.options import Extras
@@ -27,29 +28,22 @@ from lib.render.statistics import Overview, Statistics
 from lib.render.stream import NEXT_PART, rendered
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
 EVERYTHING = Extras(summary=True, links=True, pairs=True, page_bytes=2000)
 FULL_TEXTS = "n3_full_texts.npy"
-PAGE = "n3_completions.md"
+FOLDING = {
+    "<details>\n<summary>Prompt</summary>",
+    "<details>\n<summary>Prompt of all items</summary>",
+    "</details>",
+}
 
 
 def parts_of(texts: Sequence[Any], extras: Extras, prompts: Sequence[str] = (), **more: Any) -> list[str]:
     """Render a page of completions, part by part."""
-    page = Page("completions", None, len(texts), len(texts), extras=extras, name=PAGE, **more)
     full_texts = [prompt + text for prompt, text in zip(prompts, texts, strict=False)]
-    if extras.pairs:
-        page = replace(page, prompt=find_shared_prompt([list(texts)], iter(full_texts)))
-    if extras.look_ahead:
-        page = paginate(page, [list(texts)], iter(full_texts))
-    parts = [b""]
-    for (piece,) in rendered(page, [list(texts)], ("md",), Statistics(), full_texts):
-        if piece is NEXT_PART:
-            parts.append(b"")
-        else:
-            parts[-1] += piece
-    return [part.decode() for part in parts]
+    return render_parts(texts, extras, full_texts, **more)[1]
 
 
 def headings(page: str) -> list[tuple[str, int, str]]:
@@ -155,14 +149,32 @@ def test_very_many_parameters_are_counted() -> None:
     assert parameters({"model_name": "m"}) == []
 
 
+def seen(part: str) -> Iterator[list[Heading]]:
+    """Yield what each reader sees of a part: its headings and rules, and tags that are no prompt's."""
+    for render in RENDERERS:
+        yield [one for one in seen_in_html(render(part)) if one.tag not in {"details", "summary"}]
+    for parser in PARSERS:
+        yield seen_by_markdown_it(parser, part, FOLDING)
+
+
+@pytest.mark.parametrize("shared", [False, True])
 @pytest.mark.parametrize("text", ALL)
-def test_no_text_breaks_a_page_with_everything(text: str) -> None:
-    """Headings come out exactly, in order, at top level, in every part; prompts are as nasty as texts."""
-    parts = parts_of([text, "x", text], EVERYTHING, prompts=[text, "", text])
-    seen = [heading for part in parts for heading in headings(part)]
-    expected = [("h2", 0, f"Completion {number}") for number in (1, 2, 3)]
-    assert [heading for heading in seen if heading[0] != "h1"] == expected
-    assert [heading for heading in seen if heading[0] == "h1"] == [("h1", 0, "Completions Only")] * len(parts)
+def test_no_text_breaks_a_page_with_everything(text: str, shared: bool) -> None:
+    """Prompts and parameters are as nasty as texts; every reader sees the outline of every part."""
+    prompts = [text, text, text] if shared else [text, "", f"{text}\n{text}"]
+    metadata = {"key": text, text: 1, "model_name": text}
+    page, parts = render_parts(
+        [text, "x", text],
+        EVERYTHING,
+        [prompt + answer for prompt, answer in zip(prompts, (text, "x", text), strict=True)],
+        metadata=metadata,
+    )
+    for number, part in enumerate(parts, 1):
+        items = page.range_of(number)
+        outline = [Heading("h1", 0, "Completions Only"), Heading("hr", 0, "")]
+        for item in items:
+            outline += [Heading("h2", 0, f"Completion {item}"), Heading("hr", 0, "")]
+        assert all(one == outline for one in seen(part))
 
 
 @given(
@@ -310,6 +322,24 @@ def test_a_prompt_of_messages_stands_as_messages_do() -> None:
     folded = "\n\n<details>\n<summary>Prompt</summary>\n\n**user**\n\n> %s\n\n</details>\n\n---\n\n"
     assert f"Because.{folded % 'Why?'}" in text.decode()
     assert f"> Because.{folded % '# Who?'}" in text.decode()
+
+
+@pytest.mark.parametrize("role", ["\ud800", "a\udfff\n"])
+def test_a_role_with_a_surrogate_stands_in_the_page(role: str) -> None:
+    """As U+FFFD, like any text."""
+    (page,) = parts_of([[{"role": role, "content": "x"}]], Extras())
+    assert "\ufffd" in page
+
+
+def test_a_prompt_that_cannot_be_written_is_not_shown() -> None:
+    """An integer of thousands of digits, beside a message's text: the completion is shown all the same."""
+    asked = [{**ASK, "n": 10**5000}, ANSWER]
+    for answers in (["Because."], ["Because.", "Because."]):
+        for number in (0, 1):
+            full_texts = [[{**asked[0], "n": 10**5000 + number * at}, ANSWER] for at in range(len(answers))]
+            _, (page,) = render_parts(answers, Extras(pairs=True), full_texts)
+            assert "Because." in page
+            assert "<details>" not in page
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,39 @@
+"""Rendering pages with everything they can have, part by part, as the engine does."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from lib.render.page import Page
+from lib.render.pagination import find_shared_prompt, paginate
+from lib.render.statistics import Statistics
+from lib.render.stream import NEXT_PART, rendered
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from lib.options import Extras
+
+PAGE = "n3_completions.md"
+
+
+def render_parts(
+    texts: Sequence[Any], extras: Extras, full_texts: Sequence[Any] = (), **more: Any
+) -> tuple[Page, list[str]]:
+    """Render a page of completions; return what it is made of, and its parts."""
+    page = Page(
+        "completions", **{"metadata": None, **more}, count=len(texts), shown=len(texts), extras=extras
+    )
+    page = replace(page, name=PAGE)
+    if extras.pairs:
+        page = replace(page, prompt=find_shared_prompt([list(texts)], iter(full_texts)))
+    if extras.look_ahead:
+        page = paginate(page, [list(texts)], iter(full_texts))
+    parts = [b""]
+    for (piece,) in rendered(page, [list(texts)], ("md",), Statistics(), full_texts):
+        if piece is NEXT_PART:
+            parts.append(b"")
+        else:
+            parts[-1] += piece
+    return page, [part.decode() for part in parts]
