@@ -13,7 +13,7 @@ from itertools import accumulate
 from typing import TYPE_CHECKING, Final
 
 from lib.render.blocks import is_table
-from lib.render.escapes import ADDRESS_BEFORE, DANGER, backslash_prose
+from lib.render.escapes import ACTS_IN_CODE, ADDRESS_BEFORE, DANGER, backslash_prose, may_hold_address
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -52,11 +52,8 @@ _HARD_NUMBER: Final = re.compile(
     rb"\n(?:(?<=\n\n)|%b\n)(?:%b{1,49}(?!1[.)])[0-9]{1,3}[.)] |%b{50})"
     % (_HEADING, *(rb"(?: *%b[^\n]*\n)" % _WORDS,) * 2)
 )
-# where something is to be escaped: a line that may be code, an address before it
-_HARD_TO_ESCAPE: Final = (re.compile(rb"\n(?<=\n\n) "), ADDRESS_BEFORE)
-_IN_CODE: Final = rb"`%b(?=[^\n`]*`)[^\n`]*?(?:<[A-Za-z/!?]|!\[|\$\$)"
-_ACTS_IN_CODE: Final = re.compile(_IN_CODE % b"")
-_ACTS_IN_WORD: Final = re.compile(_IN_CODE % rb"(?<=[^\s]`)")
+_MAY_BE_CODE: Final = re.compile(rb"\n(?<=\n\n) ")
+_ACTS_IN_WORD: Final = re.compile(rb"`(?<=[^\s]`)" + ACTS_IN_CODE.pattern[1:])
 _NOT_BESIDE_CODE: Final = (b"|", b"~", b"](")
 """What some readers look for before code."""
 _DEFINITION: Final = re.compile(rb"\]:")
@@ -107,8 +104,9 @@ def _hard_pieces(prose: Sequence[bytes], joined: bytes, *, escape: bool) -> set[
     if escape:
         hard.update(holding(_DEFINITION))
         if acting := set(holding(DANGER)):
-            hard |= acting.intersection(index for pattern in _HARD_TO_ESCAPE for index in holding(pattern))
-            coded = set(holding(_ACTS_IN_CODE)) if b"`" in joined else ()
+            hard |= acting.intersection(holding(_MAY_BE_CODE))
+            hard.update(holding(ADDRESS_BEFORE) if may_hold_address(joined) else ())
+            coded = set(holding(ACTS_IN_CODE)) if b"`" in joined else ()
             hard.update(index for index in coded if any(sign in prose[index] for sign in _NOT_BESIDE_CODE))
             hard.update(holding(_ACTS_IN_WORD) if coded else ())
     return hard

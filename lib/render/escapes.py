@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 DANGER: Final = re.compile(rb"[<!$](?:(?<=<)[A-Za-z/!?]|(?<=!)\[|(?<=\$)\$)")
 _ESCAPED: Final = re.compile(rb"[<!$](?:(?<=<)(?=[A-Za-z/!?])|(?<=!)(?=\[)|(?<=\$)\$+)")
 _SPAN_OR_ESCAPED: Final = re.compile(rb"`[^`\n]*`|" + _ESCAPED.pattern)
+ACTS_IN_CODE: Final = re.compile(rb"`(?=[^\n`]*`)[^\n`]*?(?:<[A-Za-z/!?]|!\[|\$\$)")
 _DEFINITION_BEGINS: Final = re.compile(
     rb"(?:[ \t>]|(?:[-+*]|[0-9]{1,9}[.)])[ \t]){0,99}(?:\[[ xX]\][ \t]+)?\*?(?=\[)"
 )
@@ -46,8 +47,13 @@ def backslash_all(text: bytes) -> bytes:
 
 def backslash_prose(text: bytes) -> bytes:
     """Do the same outside code spans, each of which stands on one line between single back-ticks."""
-    pattern = _SPAN_OR_ESCAPED if b"`" in text else _ESCAPED
+    pattern = _SPAN_OR_ESCAPED if ACTS_IN_CODE.search(text) else _ESCAPED
     return pattern.sub(_backslashed, text)
+
+
+def may_hold_address(text: bytes) -> bool:
+    """Tell whether a bare address may be in a text: quickly."""
+    return b"://" in text or b"www." in text.lower()
 
 
 def has_odd_blank(text: bytes) -> bool:
