@@ -14,7 +14,7 @@ import numpy as np
 from lib.errors import Changed, Corrupt
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from lib.npy.buffer import Bytes
     from lib.npy.header import Header
@@ -42,12 +42,33 @@ def _block(source: Bytes, header: Header, first: int, rows: int) -> list[Any]:
     shape = (rows, *header.shape[1:])
     if header.item_bytes == 0 or header.texts_per_item == 0:
         return _listed(np.zeros(shape, dtype=f"{header.letter}1"))
-    data = _rows(source, header, first, rows)
+    if rows * header.texts_per_item * header.item_bytes > BLOCK_BYTES:  # one item, then
+        return nest(_great_item(source, header, first), shape)  # type: ignore[no-any-return]
+    flat = _decoded(_rows(source, header, first, rows), header)
+    return _listed(flat.reshape(shape, order="F" if header.fortran_order else "C"))
+
+
+def _great_item(source: Bytes, header: Header, number: int) -> list[Any]:
+    """Read one item a few texts at a time, in C order: memory does not hold its bytes beside its texts."""
+    size = header.texts_per_item
+    step = 1 if header.fortran_order else max(1, BLOCK_BYTES // header.item_bytes)
+    places: Sequence[int] = range(number * size, (number + 1) * size, step)
+    if header.fortran_order:
+        inner = np.arange(size).reshape(header.shape[1:], order="F").ravel()
+        places = (number + header.shape[0] * inner).tolist()
+    texts: list[Any] = []
+    for place in places:
+        count = min(step, size - len(texts))
+        offset = header.data_offset + place * header.item_bytes
+        texts += _listed(_decoded(_exactly(source, offset, count * header.item_bytes), header))
+    return texts
+
+
+def _decoded(data: bytes, header: Header) -> np.ndarray[Any, Any]:
     if header.letter == "U":
         check_code_points(data, big_endian=header.big_endian)
     order = ">" if header.big_endian else "<"
-    flat = np.frombuffer(data, dtype=f"{order}{header.letter}{header.characters}")
-    return _listed(flat.reshape(shape, order="F" if header.fortran_order else "C"))
+    return np.frombuffer(data, dtype=f"{order}{header.letter}{header.characters}")
 
 
 def _listed(array: np.ndarray[Any, Any]) -> list[Any]:

@@ -75,8 +75,8 @@ class Limits:
 class Machine:
     """Takes one opcode after another from a cursor.
 
-    ``held`` counts the values inside lists, tuples, dictionaries and below marks; :meth:`release` sets it
-    back once they are handed on.
+    ``held`` counts the values inside lists, tuples, dictionaries and below marks, and each 32 bytes of a text
+    as one; :meth:`release` sets it back once they are handed on.
     """
 
     def __init__(self, cursor: Cursor, memo: Memo, limits: Limits) -> None:
@@ -150,10 +150,15 @@ class Machine:
         return int.from_bytes(self.cursor.take(width), "little")
 
     def _bytes(self, width: int) -> None:
-        self._push(self.cursor.take(self._length(width)))
+        self._push(self._raw(width))
 
     def _unicode(self, width: int) -> None:
-        self._push(decoded(self.cursor.take(self._length(width))))
+        self._push(decoded(self._raw(width)))
+
+    def _raw(self, width: int) -> bytes:
+        length = self._length(width)
+        self.held += length // VALUE_BYTES
+        return self.cursor.take(length)
 
     def _list(self) -> None:
         self.held += LIST_VALUES

@@ -18,6 +18,8 @@ DEPTH_LIMIT: Final = 100
 LONG_TEXT: Final = 1 << 20
 """Characters of a text that is looked at by itself, in pieces."""
 _PIECE: Final = 1 << 16
+_COUNTS: Final = frozenset({int, bool, type(None)})
+"""What needs no conversion and takes the same anywhere."""
 
 
 def plain(value: Any) -> Any:
@@ -29,9 +31,18 @@ def plain(value: Any) -> Any:
     :raises Unsafe: it takes more than 128 MiB as it is rendered.
     :raises Corrupt: it holds something that is no data.
     """
-    if type(value) is str and len(value) < LONG_TEXT:
-        return value
-    return _Plain().convert(value, 0)
+    return measured(value)[0]
+
+
+def measured(value: Any) -> tuple[Any, int]:
+    """Do what :func:`plain` does, and return with it what the item takes in bytes."""
+    kind = type(value)
+    if kind is str and len(value) < LONG_TEXT:
+        return value, 4 * len(value) + VALUE_BYTES
+    if value is None or kind is int or kind is bool:
+        return value, VALUE_BYTES
+    conversion = _Plain()
+    return conversion.convert(value, 0), conversion.size
 
 
 def text_of(data: bytes) -> str:
@@ -62,6 +73,11 @@ class _Plain:
     def __init__(self) -> None:
         self._budget = ITEM_BYTES_LIMIT
 
+    @property
+    def size(self) -> int:
+        """What was converted so far takes, in bytes."""
+        return ITEM_BYTES_LIMIT - self._budget
+
     def convert(self, value: Any, depth: int) -> Any:
         if type(value) is Reference:
             value = value.load()
@@ -78,6 +94,9 @@ class _Plain:
             return self.convert(text_of(value), depth)
         if kind is list or kind is tuple:
             self._spend(LIST_VALUES * VALUE_BYTES, depth)
+            if kind is list and _COUNTS.issuperset(map(type, value)):
+                self._spend(VALUE_BYTES * len(value), depth + bool(value))
+                return value
             return [self.convert(item, depth + 1) for item in value]
         if kind is dict:
             self._spend(DICT_VALUES * VALUE_BYTES, depth)
@@ -89,7 +108,7 @@ class _Plain:
     def _array(self, array: Array, depth: int) -> Any:
         from lib.npy.fixed_width import nest
 
-        items = [self.convert(item, depth + 1) for item in array.items]
+        items = self.convert(array.items, depth)
         return nest(items, array.shape or ())
 
     def _key(self, key: Any, depth: int) -> Any:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+from json.encoder import encode_basestring
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
@@ -16,8 +17,10 @@ import orjson
 from lib.errors import Corrupt
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
+_PIECE_CHARACTERS: Final = 1 << 18
+_FEW_VALUES: Final = 512
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 
 
@@ -30,6 +33,23 @@ def dumps(value: Any) -> str:
         return json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
     except (ValueError, TypeError, RecursionError) as error:
         raise Corrupt(f"an item cannot be written as JSON: {error}") from error
+
+
+def pieces(value: Any, line: str = "\n") -> Iterator[str]:
+    """Yield what :func:`dumps` returns in pieces of limited size; ``line`` is how its own line begins.
+
+    :raises Corrupt: it cannot be said in JSON.
+    """
+    waiting: list[str] = []
+    size = 0
+    for fragment in _fragments(value, line):
+        waiting.append(fragment)
+        size += len(fragment)
+        if size >= _PIECE_CHARACTERS:
+            yield "".join(waiting)
+            waiting.clear()
+            size = 0
+    yield "".join(waiting)
 
 
 def encoded(text: str) -> bytes:
@@ -57,6 +77,12 @@ class JsonWriter:
         separator, self._separator = self._separator, b","
         return separator + (_texts(values) if all_text else _values(values))
 
+    def item(self, value: Any) -> Iterator[bytes]:
+        """Yield the bytes of the next item in pieces."""
+        separator, self._separator = self._separator, b","
+        yield separator + b"\n  "
+        yield from map(encoded, pieces(value, "\n  "))
+
     def end(self) -> bytes:
         """Return the bytes that close the list."""
         return b"[]" if self._separator == b"[" else b"\n]"
@@ -71,4 +97,56 @@ def _texts(values: Sequence[str]) -> bytes:
 
 def _values(values: Sequence[Any]) -> bytes:
     # a line break in JSON text is always layout: inside strings it is escaped
-    return encoded(",".join("\n  " + dumps(value).replace("\n", "\n  ") for value in values))
+    return encoded(dumps(list(values))[1:-2])
+
+
+def _fragments(value: Any, line: str) -> Iterator[str]:
+    """Yield the JSON of a value, whose own line begins with ``line``, in fragments of limited size."""
+    inner, kind = line + "  ", type(value)
+    if kind is str and len(value) > _PIECE_CHARACTERS:
+        yield '"'
+        for start in range(0, len(value), _PIECE_CHARACTERS):
+            yield encode_basestring(value[start : start + _PIECE_CHARACTERS])[1:-1]
+        yield '"'
+    elif kind is list and value:
+        separator = "["
+        for start in range(0, len(value), _FEW_VALUES):
+            few = value[start : start + _FEW_VALUES]
+            if _weight(few) <= _PIECE_CHARACTERS:
+                yield separator + dumps(few)[1:-2].replace("\n  ", inner)
+                separator = ","
+                continue
+            for item in few:
+                yield separator + inner
+                yield from _fragments(item, inner)
+                separator = ","
+        yield line + "]"
+    elif kind is dict and value:
+        separator = "{"
+        for key, item in value.items():
+            yield separator + inner
+            yield from _fragments(key, inner) if type(key) is str else (dumps({key: 0})[4:-5],)
+            yield ": "
+            yield from _fragments(item, inner)
+            separator = ","
+        yield line + "}"
+    else:
+        yield dumps(value)
+
+
+def _weight(value: Any) -> int:
+    """Count values and characters; beyond the limit, counting stops."""
+    kind = type(value)
+    if kind is str:
+        return len(value)
+    if kind is not list and kind is not dict:
+        return 1
+    total = len(value)
+    if kind is dict:
+        total += sum(len(key) for key in value if type(key) is str)
+        value = value.values()
+    for inner in value:
+        total += _weight(inner)
+        if total > _PIECE_CHARACTERS:
+            break
+    return total

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from lib.render.chat import is_chat, rest_of, texts_of
 from lib.render.inert import CONTROL, DANGERS, LONE_RETURN, UNQUOTABLE, Block, Danger, is_inert
-from lib.render.json_writer import dumps, encoded
+from lib.render.json_writer import dumps, encoded, pieces
 from lib.render.quoted import in_quote, lines_kept, quoted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from lib.names import Kind
     from lib.options import Style
@@ -174,6 +174,18 @@ def _json(value: Any, to_json: Callable[[Any], str], *, pictures: bool = True) -
     return fenced(encoded(pictured(written) if pictures else written), b"json")
 
 
+def json_pieces(value: Any, style: Style) -> Iterator[bytes]:
+    """Yield what is shown of an item that is neither text nor chat, in pieces of limited size."""
+
+    def written() -> Iterator[bytes]:
+        return (encoded(piece if style == "plain" else pictured(piece)) for piece in pieces(value))
+
+    fence = b"`" * (max(2, _longest_run_of(written())) + 1)
+    yield fence + b"json\n"
+    yield from written()
+    yield b"\n" + fence
+
+
 def _message(message: Mapping[str, Any], style: Style, to_json: Callable[[Any], str]) -> bytes:
     """Return a message's role, and in quotes its content and whatever else it has."""
     shown = [encoded(f"**{_role(message['role'])}**")]
@@ -224,6 +236,16 @@ def fenced_text(text: str) -> bytes:
 
 def _longest_run(text: bytes) -> int:
     return max(map(len, _TICKS.findall(text)), default=0) if b"`" in text else 0
+
+
+def _longest_run_of(parts: Iterable[bytes]) -> int:
+    """Return the longest run of back-ticks in a text that comes in parts."""
+    longest = running = 0
+    for part in parts:
+        begin, end = len(part) - len(part.lstrip(b"`")), len(part) - len(part.rstrip(b"`"))
+        longest = max(longest, running + begin, _longest_run(part))
+        running = running + begin if begin == len(part) else end
+    return longest
 
 
 def pictured(text: str) -> str:

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from lib.errors import SourceFault
 from lib.npy.values import plain
-from lib.render.chat import characters_of, prompt_of
-from lib.render.markdown import bodies, header, sections
+from lib.render.chat import characters_of, is_chat, prompt_of
+from lib.render.markdown import bodies, header, json_pieces, sections
 from lib.render.navigation import above_items, neighbours
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from lib.render.page import Page
 
 _FOLDED: Final = b"<details>\n<summary>%b</summary>\n\n%b\n\n</details>"
-
+_HERE: Final = b"\0"
 _PROMPT_CHARACTERS: Final = 1 << 20
 
 
@@ -52,8 +52,22 @@ class PageWriter:
         first = self._next
         return sections(self._page.kind, self._shown(values, all_text=all_text), first)
 
+    def item(self, value: Any) -> Iterator[bytes]:
+        """Yield the section of the next item, in pieces where it may be great and is shown as JSON."""
+        style, extras = self._page.style, self._page.extras
+        if isinstance(value, str) or extras.pairs or extras.links or (style != "plain" and is_chat(value)):
+            yield self.block([value], all_text=False)
+            return
+        heading, rule = sections(self._page.kind, (_HERE,), self._next).split(_HERE)
+        self._next += 1
+        yield heading
+        yield from json_pieces(value, style)
+        yield rule
+
     def sizes(self, values: Sequence[Any], *, all_text: bool) -> list[int]:
         """Return how many bytes the section of each of the next items takes."""
+        if not all_text and len(values) == 1:
+            return [sum(map(len, self.item(values[0])))]
         first = self._next
         shown = self._shown(values, all_text=all_text)
         return [len(sections(self._page.kind, (body,), number)) for number, body in enumerate(shown, first)]

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 _COUNTED_LIMIT: Final = 1 << 21
+_FEW_VALUES: Final = 1000
 _LISTED_LIMIT: Final = 20
 _BARS_LIMIT: Final = 20
 _BARS: Final = "▁▂▃▄▅▆▇"
@@ -51,11 +52,9 @@ class Statistics:
         first = self._records + 1
         self._records += len(values)
         texts = values if all_text else [value for value in values if type(value) is str]
-        if not all_text:
-            values = [value if type(value) is str else repr(value) for value in values]
-        blank = values.count("") + sum(map(str.isspace, values))
+        blank = texts.count("") + sum(map(str.isspace, texts))
         if blank and len(self._blank_items) < _LISTED_LIMIT:
-            numbers = [number for number, text in enumerate(values, first) if not text or text.isspace()]
+            numbers = [number for number, value in enumerate(values, first) if _is_blank(value)]
             self._blank_items += numbers[: _LISTED_LIMIT - len(self._blank_items)]
         self._blank += blank
         if self._records <= _COUNTED_LIMIT:
@@ -63,7 +62,9 @@ class Statistics:
             # from an iterator in half the time that an array does
             import numpy as np
 
-            self._hashes.frombytes(np.fromiter(map(hash, values), np.int64, len(values)).tobytes())
+            self._hashes.frombytes(
+                np.fromiter(map(hash if all_text else _hash, values), np.int64, len(values)).tobytes()
+            )
             self._lengths.frombytes(np.fromiter(map(len, texts), np.uint32, len(texts)).tobytes())
 
     def figures(self) -> Figures:
@@ -112,6 +113,25 @@ class Statistics:
         repeated = order[1:][(hashes[1:] == hashes[:-1]) & (hashes[1:] != hash(""))]
         first = np.sort(repeated)[:_LISTED_LIMIT] + 1
         return tuple(first.tolist()), int(repeated.size)
+
+
+def _is_blank(value: Any) -> bool:
+    return type(value) is str and (not value or value.isspace())
+
+
+def _hash(value: Any) -> int:
+    """Return the hash of a plain value, in little memory; equal numbers of different types differ."""
+    kind = type(value)
+    if kind is str:
+        return hash(value)
+    if kind is dict:
+        return hash((dict, _hash(list(value)), _hash(list(value.values()))))
+    if kind is not list:
+        return hash((kind, value))
+    result = hash((list, len(value)))
+    for start in range(0, len(value), _FEW_VALUES):
+        result = hash((list, result, *map(_hash, value[start : start + _FEW_VALUES])))
+    return result
 
 
 def bars(counts: Iterable[int]) -> str:

@@ -8,8 +8,9 @@ from itertools import accumulate
 from typing import TYPE_CHECKING, Any, Final
 
 from lib.errors import Unsafe
-from lib.npy.values import LONG_TEXT, plain
+from lib.npy.values import LONG_TEXT, measured
 from lib.render.json_writer import JsonWriter, dumps, encoded
+from lib.render.json_writer import pieces as json_pieces
 from lib.render.page_writer import PageWriter
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from lib.render.statistics import Statistics
 
 _PIECE_CHARACTERS: Final = 1 << 16
+_PIECE_BYTES: Final = 1 << 18
 NEXT_PART: Final = None
 """In a page's place, when its next part begins."""
 
@@ -29,6 +31,9 @@ class _ScalarWriter:
 
     def block(self, values: list[Any], *, all_text: bool) -> bytes:  # noqa: ARG002 (as all writers)
         return encoded(dumps(values[0]))
+
+    def item(self, value: Any) -> Iterator[bytes]:
+        return map(encoded, json_pieces(value))
 
     def end(self) -> bytes:
         return b""
@@ -59,7 +64,13 @@ def rendered(
                 yield tuple(NEXT_PART if fmt == "md" else b"" for fmt in formats)
                 yield tuple(page_writer.start() if fmt == "md" else b"" for fmt in formats)
             number += len(chunk)
-            yield tuple(writer.block(chunk, all_text=all_text) for writer in writers)
+            if all_text or len(chunk) > 1:
+                yield tuple(writer.block(chunk, all_text=all_text) for writer in writers)
+                continue
+            for place, writer in enumerate(writers):  # an item may be great: each format by itself, in pieces
+                before, after = (b"",) * place, (b"",) * (len(writers) - place - 1)
+                for piece in writer.item(chunk[0]):
+                    yield (*before, piece, *after)
     yield tuple(b"" if fmt == "md" else json_writer.end() for fmt in formats)
 
 
@@ -70,13 +81,28 @@ def pieces_of(blocks: Iterable[list[Any]], most: int = sys.maxsize) -> Iterator[
         if set(map(type, block)) == {str} and max(map(len, block)) < LONG_TEXT:
             yield from ((values, True) for values in _pieces(block, most))
         else:
-            yield from (([_plain(value, place)], False) for place, value in enumerate(block, number))
+            yield from ((values, False) for values in _plain_pieces(block, number, most))
         number += len(block)
 
 
-def _plain(value: Any, number: int) -> Any:
+def _plain_pieces(block: list[Any], number: int, most: int) -> Iterator[list[Any]]:
+    """Yield plain values, small ones together, a great one alone."""
+    values: list[Any] = []
+    size = 0
+    for place, value in enumerate(block, number):
+        made, made_size = _measured(value, place)
+        size += made_size
+        if values and (size > _PIECE_BYTES or len(values) == most):
+            yield values
+            values, size = [], made_size
+        values.append(made)
+    if values:
+        yield values
+
+
+def _measured(value: Any, number: int) -> tuple[Any, int]:
     try:
-        return plain(value)
+        return measured(value)
     except Unsafe as error:
         if not error.is_size:
             raise

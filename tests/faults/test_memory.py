@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any, Final
 
 import hostile
+import numpy as np
 import pytest
 from faults.service import CHECKOUT, need
 from faults.tools import quick_directory, start_sweep
-from support import peak_kilobytes, unmeasured, wait_for
+from support import objects, peak_kilobytes, unmeasured, wait_for
 
 GIGABYTE: Final = 1_000_000_000
 BOUND_KILOBYTES: Final = 120_000
@@ -121,6 +122,85 @@ def test_fault_34_a_hundred_thousand_directories() -> None:
         sums, peak = sweep_figures(root)
         assert sums["rendered"] == 2000
         assert peak < BOUND_KILOBYTES
+
+
+GREEDY_KILOBYTES: Final = 250 << 10
+_CONVERSION: Final = """
+import os, sys
+from lib.options import Options
+from lib.sync.engine import sync_source
+outcome = sync_source(os.open(sys.argv[1], os.O_RDONLY), "n1_completions.npy", Options())
+peak = next(line for line in open("/proc/self/status") if line.startswith("VmHWM")).split()[1]
+print(peak, sum(os.times()[:2]), outcome.trouble)
+"""
+
+
+def _sparse_rows(file: Any) -> None:
+    start = hostile.npy(descr="'<U15000000'", shape="(34,)")
+    file.write(start)
+    file.truncate(len(start) + 34 * 60_000_000)
+
+
+def _great_item(file: Any) -> None:
+    text = b"X" + (10_000_000).to_bytes(4, "little") + b"y" * 10_000_000
+    start, end = hostile.array(b"](" + hostile.text("!") + b"e", 1).split(hostile.text("!"))
+    file.write(hostile.npy(start, shape="(1,)"))
+    for _ in range(200):
+        file.write(text)
+    file.write(end)
+
+
+def _great_row(file: Any) -> None:
+    rows = np.full((2, 120), "z" * 250_000, dtype="<U250000", order="F")
+    rows[1, 1] = "another"
+    np.save(file, rows)
+
+
+GREEDY: Final[dict[str, tuple[Any, str]]] = {
+    "34 sparse texts of 60 MB": (_sparse_rows, ""),
+    "one item of 200 texts of 10 MB": (_great_item, "item 1: an item takes more than 128 MiB"),
+    "two rows of 120 MB in Fortran order": (_great_row, ""),
+    "a text of 250 MB of control characters": (
+        lambda file: np.save(file, objects(["\x01" * 250_000_000])),
+        "item 1: its pickle asks for 250,000,000 bytes",
+    ),
+    "a text of 60 MB of control characters": (
+        lambda file: np.save(file, objects(["\x01" * 60_000_000])),
+        "item 1: an item takes more than 128 MiB as it is rendered",
+    ),
+    "an item of two texts of 60 MB": (
+        lambda file: np.save(file, objects([["x" * 60_000_000, "y" * 60_000_000]])),
+        "",
+    ),
+    "an item of millions of numbers": (lambda file: np.save(file, objects([[10**6] * 3_000_000])), ""),
+    "three items of 28 MB and references into them": (
+        lambda file: np.save(file, objects(_with_references())),
+        "",
+    ),
+}
+
+
+def _with_references() -> list[Any]:
+    great = [[f"{letter}{number:07d}" + "w" * 270 for number in range(100_000)] for letter in "abc"]
+    return great + [great[number % 3][number * 7 % 100_000] for number in range(100_000)]
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("name", GREEDY)
+def test_fault_46_a_small_file_that_asks_for_much(name: str) -> None:
+    """Converted, or refused by the number of its item; below 250 MiB in either case."""
+    write, reason = GREEDY[name]
+    with quick_directory() as root:
+        with (root / "n1_completions.npy").open("wb") as file:
+            write(file)
+        environment = {**unmeasured(os.environ), "PYTHONPATH": str(CHECKOUT)}
+        command = [sys.executable, "-c", _CONVERSION, str(root)]
+        told = subprocess.check_output(command, env=environment, text=True).split(maxsplit=2)
+        assert int(told[0]) < GREEDY_KILOBYTES
+        assert float(told[1]) < 30
+        assert "".join(told[2:]).startswith(reason)
+        assert bool(told[2:]) == bool(reason)
 
 
 _HINTS: Final = """
