@@ -34,7 +34,7 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
-from support import LONG_AGO_NS, SECOND_NS, save, sync
+from support import LONG_AGO_NS, SECOND_NS, save, sync, wait_for
 
 from lib.files.reader import open_directory
 from lib.names import FORMATS, is_temporary, kind_of, metadata_name
@@ -61,11 +61,17 @@ SOON: Final = st.integers(min_value=0, max_value=8)
 
 @dataclass(frozen=True)
 class Seen:
-    """What stands at a path: its inode, time, and bytes; None for bytes when it is no file."""
+    """What a path holds: its inode, its times, and its bytes; None for bytes when it is not a file."""
 
     inode: int
     time_ns: int
+    changed_ns: int
     data: bytes | None
+
+    @property
+    def was_stamped(self) -> bool:
+        """Tell whether the time was set: no write makes a file younger than its own change."""
+        return self.time_ns > self.changed_ns + 2 * SECOND_NS
 
 
 def see(path: Path) -> Seen | None:
@@ -76,8 +82,8 @@ def see(path: Path) -> Seen | None:
         return None
     is_file = path.is_file() and not path.is_symlink()
     if is_file:
-        return Seen(status.st_ino, status.st_mtime_ns, path.read_bytes())
-    return Seen(status.st_ino, 0, None)  # a directory's time tells of drafts that came and went
+        return Seen(status.st_ino, status.st_mtime_ns, status.st_ctime_ns, path.read_bytes())
+    return Seen(status.st_ino, 0, 0, None)  # a directory's time tells of drafts that came and went
 
 
 def as_json(texts: list[str]) -> bytes:
@@ -86,14 +92,13 @@ def as_json(texts: list[str]) -> bytes:
 
 
 def as_page(source: str, texts: list[str], model: str) -> bytes:
-    """Write the page that a source of these texts must have; they are all inert."""
+    """Write the page that a source of these texts must have, in the style that pastes them verbatim."""
     title, one = {
         "completions": ("Completions Only", "Completion"),
         "full_texts": ("Full Texts (Prompt + Completion)", "Generation"),
     }[kind_of(source) or ""]
     head = f"# {title}\n\n**Model:** {model}\n**Generated:** unknown\n**Count:** {len(texts)}\n\n---\n\n"
-    shown = [text if text.strip() else "*(blank)*" for text in texts]
-    items = (f"## {one} {number}\n\n{text}\n\n---\n\n" for number, text in enumerate(shown, 1))
+    items = (f"## {one} {number}\n\n{text}\n\n---\n\n" for number, text in enumerate(texts, 1))
     return (head + "".join(items)).encode()
 
 
@@ -199,6 +204,10 @@ class Tree(RuleBasedStateMachine):
             self.versions[json_place].add(as_json(texts))
             self.versions[page_place].add(as_page(source, texts, self._model(source)))
 
+    @staticmethod
+    def _source_of(place: str) -> str:
+        return place.rpartition(".")[0] + ".npy"
+
     def _model(self, source: str) -> str:
         folder, name = os.path.split(source)
         return self.models.get(
@@ -283,21 +292,16 @@ class Tree(RuleBasedStateMachine):
         how=st.sampled_from(["append", "alter", "replace"]),
     )
     def edit(self, place: str, note: str, how: str) -> None:
-        """Write into a sidecar, later than whatever it is made from; altered, it keeps its size."""
+        """Write into a sidecar, after the last change of what it is made from; altered, it keeps its size."""
         path = self.root / place
         if not self._is_writable(place) or path.is_dir() or (how != "replace" and not path.exists()):
             return
         before = path.read_bytes() if path.exists() else b""
         data = {"append": before + note.encode(), "alter": b"?" + before[1:], "replace": note.encode()}[how]
-        path.write_bytes(data)
-        source = self.root / (place.rpartition(".")[0] + ".npy")
-        newest = max(
-            it.stat().st_mtime_ns
-            for it in (source, *path.parent.glob("*_metadata.json"), path)
-            if it.exists()
-        )
-        self.clock += 1
-        os.utime(path, ns=(newest + SECOND_NS + self.clock,) * 2)
+        folder = path.parent
+        inputs = [see(it) for it in (self.root / self._source_of(place), *folder.glob("*_metadata.json"))]
+        changed = max((it.changed_ns for it in inputs if it), default=0)
+        wait_for(lambda: path.write_bytes(data) >= 0 and path.stat().st_ctime_ns > changed)
         self.versions[place].add(data)
 
     @rule(place=st.sampled_from(PLACES))
@@ -336,7 +340,7 @@ class Tree(RuleBasedStateMachine):
 
     def _sweep(self, stop: Callable[[], bool] = never, **options: Any) -> Log:
         log = Log()
-        sweep_once(self.root, log, pool=Stopping(stop), stop=stop, **options)
+        sweep_once(self.root, log, pool=Stopping(stop), stop=stop, markdown="plain", **options)
         return log
 
     @rule(count=SOON)
@@ -395,9 +399,10 @@ class Tree(RuleBasedStateMachine):
                 assert (was and (was.inode, was.data)) == (now and (now.inode, now.data)), place
                 continue
             wanted = as_json(texts) if fmt == "json" else as_page(source, texts, self._model(source))
-            stamp = self._stamp_of(source, fmt, there.time_ns)
+            inputs = self._inputs_of(source, fmt)
+            stamp = max(it.time_ns for it in inputs)
             assert now is not None, place
-            if was is None or was.time_ns < stamp:
+            if was is None or (was.time_ns != stamp and not self._is_edited(was, inputs)):
                 assert (now.data, now.time_ns) == (wanted, stamp), place
             elif was.time_ns == stamp and not self._follows(source, fmt, there.time_ns, before):
                 assert now == was, place
@@ -410,10 +415,19 @@ class Tree(RuleBasedStateMachine):
             else:
                 assert now == was, f"{place}: an edit was lost"
 
-    def _stamp_of(self, source: str, fmt: str, time_ns: int) -> int:
+    def _inputs_of(self, source: str, fmt: str) -> list[Seen]:
         folder, name = os.path.split(source)
-        metadata = see(self.root / folder / metadata_name(name, kind_of(name) or "completions"))
-        return max(time_ns, metadata.time_ns) if fmt == "md" and metadata else time_ns
+        metadata = os.path.join(folder, metadata_name(name, kind_of(name) or "completions"))
+        files = [source, metadata] if fmt == "md" else [source]
+        return [found for file in files if (found := see(self.root / file)) is not None]
+
+    @staticmethod
+    def _is_edited(was: Seen, inputs: list[Seen]) -> bool:
+        """Tell whether a sidecar was written by a person, after inputs whose times may lie in the future."""
+        ahead = [it for it in inputs if it.time_ns > was.time_ns]
+        return not was.was_stamped and all(
+            it.time_ns > it.changed_ns and was.changed_ns > it.changed_ns for it in ahead
+        )
 
     def _follows(self, source: str, fmt: str, time_ns: int, before: dict[str, Seen | None]) -> bool:
         """Tell whether a page has the newer metadata's time, and only its JSON knows of a new source."""
