@@ -612,7 +612,7 @@ def test_a_sweep_that_is_killed_leaves_no_page_without_its_parts(tmp_path: Path)
     for number in range(60):
         save(tree / f"n{number}_completions.npy", [f"text {number} {line} " * 9 for line in range(30)])
     words = [*BACKFILL, "--config", config, tree]
-    for enough in (10, 25, 40):
+    for enough in (10, 30):
         process = subprocess.Popen(
             command_of(words),
             env=unmeasured(environment_of(tmp_path)),

@@ -120,7 +120,9 @@ def environments() -> list[dict[str, str]]:
 
 
 @pytest.mark.parametrize("environ", environments(), ids=str)
-def test_the_old_script_finds_its_own_packages(environ: dict[str, str], clone: Path, project: Path) -> None:
+def test_fault_60_the_old_script_finds_its_own_packages(
+    environ: dict[str, str], clone: Path, project: Path
+) -> None:
     """A project may have `lib` and `daemon` packages of its own, and PYTHONPATH lead to them."""
     source = save(project / "experiments" / "a_completions.npy", ["text"])
     answer = run(clone / "decode_generations.py", cwd=project, **environ)
@@ -128,7 +130,7 @@ def test_the_old_script_finds_its_own_packages(environ: dict[str, str], clone: P
 
 
 @pytest.mark.parametrize("name", ["main", "decode"])
-def test_the_console_scripts_find_their_own_packages(name: str, clone: Path, project: Path) -> None:
+def test_fault_60_the_console_scripts_find_their_own_packages(name: str, clone: Path, project: Path) -> None:
     """A console script imports the top-level module and nothing else."""
     (project / "script.py").write_text(
         f"import sys\nsys.path.append({str(clone)!r})\n"
@@ -140,7 +142,7 @@ def test_the_console_scripts_find_their_own_packages(name: str, clone: Path, pro
     assert (answer.returncode, source.with_suffix(".md").exists()) == (0, True), answer.stderr
 
 
-def test_the_watcher_process_finds_them_too(clone: Path, project: Path, tmp_path: Path) -> None:
+def test_fault_60_the_watcher_process_finds_them_too(clone: Path, project: Path, tmp_path: Path) -> None:
     """Events arrive, long before a sweep would look."""
     (tmp_path / "run").mkdir(mode=0o700)
     kept = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}

@@ -191,7 +191,7 @@ def test_the_start_sweeps_once_and_after_the_watch_stands(house: House) -> None:
     source = house.put()
     assert house.service._open_roots()
     house.service._build()
-    for _ in range(20):
+    for _ in range(2):
         house.service._turn()
     assert house.log.names == []
     house.watches[-1].ready = True

@@ -370,7 +370,7 @@ def test_no_text_raises_anything_else(text: str) -> None:
     ],
     ids=["fifo", "device", "terminal", "directory"],
 )
-def test_what_is_no_file_is_refused_without_waiting(
+def test_fault_58_what_is_no_file_is_refused_without_waiting(
     make: Callable[[Path], object], reason: str, tmp_path: Path
 ) -> None:
     """A service that opened a FIFO at SIGHUP would stand still until somebody wrote into it."""

@@ -38,7 +38,7 @@ def test_the_exit_status_says_how_it_is() -> None:
     assert exit_status([well, died], NOW) == 1
 
 
-def test_a_rejected_configuration_and_a_failed_unit_are_ill() -> None:
+def test_fault_65_a_rejected_configuration_and_a_failed_unit_are_ill() -> None:
     """Both wait for a person, and nothing else would show them."""
     assert exit_status([Reading(status(rejected=("work.jobs: found 0",)))], NOW) == 1
     assert exit_status([], NOW, UNIT) == 1

@@ -114,7 +114,7 @@ def test_without_a_session_there_is_a_private_directory(tmp_path: Path) -> None:
 
 
 @needs_root
-def test_the_session_of_another_user_is_not_taken_over(tmp_path: Path) -> None:
+def test_fault_57_the_session_of_another_user_is_not_taken_over(tmp_path: Path) -> None:
     """`su` leaves XDG_RUNTIME_DIR: its owner could prepare whatever root then writes through."""
     os.chown(tmp_path, 12345, 12345)
     assert own_directories({"XDG_RUNTIME_DIR": str(tmp_path)}, run=tmp_path, tmp=Path("/t")) == (
@@ -198,7 +198,7 @@ def test_a_reader_sees_the_old_file_or_the_new_one(directory: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["link", "open", "file"])
-def test_a_directory_that_another_user_laid_out_is_refused(tmp_path: Path, kind: str) -> None:
+def test_fault_57_a_directory_that_another_user_laid_out_is_refused(tmp_path: Path, kind: str) -> None:
     """In a place like /tmp anybody may have made it first, to read, forge or overwrite."""
     common, target = tmp_path / "tmp", tmp_path / "target"
     common.mkdir()
@@ -245,7 +245,7 @@ def test_the_next_directory_is_taken_when_one_is_refused(tmp_path: Path) -> None
         assert list((tmp_path / "a").iterdir()) == []
 
 
-def test_the_temporary_name_is_never_written_through(directory: Path, tmp_path: Path) -> None:
+def test_fault_57_the_temporary_name_is_never_written_through(directory: Path, tmp_path: Path) -> None:
     """It can be guessed: a link under it must not lead to another file."""
     victim = tmp_path / "victim"
     victim.write_text("precious")

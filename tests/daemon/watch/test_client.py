@@ -140,7 +140,7 @@ def test_a_rename_to_outside_gives_no_hint(ear: Ear, root: Path, tmp_path: Path)
 @pytest.mark.parametrize(
     "hidden", [".n1_completions.npy", ".git/n1_completions.npy", "a/.b/c/n_metadata.json"]
 )
-def test_hidden_names_give_no_hint(ear: Ear, root: Path, hidden: str) -> None:
+def test_fault_55_hidden_names_give_no_hint(ear: Ear, root: Path, hidden: str) -> None:
     """Neither a hidden file nor what is in a hidden directory; a rename to a visible name does."""
     (root / hidden).parent.mkdir(parents=True, exist_ok=True)
     (root / hidden).write_bytes(b"x")

@@ -33,7 +33,7 @@ def test_a_disk_of_this_machine_is_relied_on(tmp_path: Path, kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", SHARED + LITTLE_KNOWN)
-def test_a_type_that_is_not_known_to_be_local_is_shared(tmp_path: Path, kind: str) -> None:
+def test_fault_52_a_type_that_is_not_known_to_be_local_is_shared(tmp_path: Path, kind: str) -> None:
     """Network file systems, FUSE, and what nobody has heard of."""
     table = table_of(("/", "ext4"), (str(tmp_path), kind))
     assert shared_kind(mounts_of(str(tmp_path), table)) == kind

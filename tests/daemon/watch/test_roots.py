@@ -164,7 +164,7 @@ def test_a_replaced_root_is_locked_before_the_old_one_is_let_go(
     root.unlock()
 
 
-def test_where_directories_cannot_be_locked_it_does_without(
+def test_fault_53_where_directories_cannot_be_locked_it_does_without(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """NFS wants a writable descriptor for an exclusive lock, which a directory never has."""

@@ -136,7 +136,7 @@ def test_tables_are_nested_lists(descr: str, shape: tuple[int, ...], order: Any)
 
 @pytest.mark.parametrize("shape", [(0,), (0, 5), (3, 0), (2, 0, 2), (2, 2, 0)])
 @pytest.mark.parametrize("descr", ["<U3", "S2", "O"])
-def test_arrays_without_items_are_empty_lists(descr: str, shape: tuple[int, ...]) -> None:
+def test_fault_45_arrays_without_items_are_empty_lists(descr: str, shape: tuple[int, ...]) -> None:
     """The lists of an array that holds nothing are those that ``tolist`` gives."""
     file = io.BytesIO()
     np.save(file, np.empty(shape, dtype=descr), allow_pickle=True)

@@ -57,7 +57,7 @@ def test_every_character_is_written_as_json_dump_writes_it() -> None:
 
 
 @pytest.mark.parametrize("text", ["\ud800", "a\udfff\ud800", "\ud83d\ude00", "\\ud800", "\U0001f600"])
-def test_every_surrogate_is_replaced_so_that_strict_readers_open_the_file(text: str) -> None:
+def test_fault_61_every_surrogate_is_replaced_so_that_strict_readers_open_the_file(text: str) -> None:
     """One text must not make the whole file unreadable; a pair of surrogates is no character either."""
     shown = re.sub("[\ud800-\udfff]", "\ufffd", text)
     assert orjson.loads(written([text, "a"])) == [shown, "a"]

@@ -291,7 +291,7 @@ def later(source: Path, seconds: int) -> None:
 
 
 @pytest.mark.parametrize("name", [SOURCE, METADATA])
-def test_an_edit_is_kept_although_the_page_is_made_from_a_time_that_lies_ahead(
+def test_fault_59_an_edit_is_kept_although_the_page_is_made_from_a_time_that_lies_ahead(
     source: Path, name: str
 ) -> None:
     """Of the source, or of its metadata; the same page, written again by a copy, is adopted."""
@@ -309,7 +309,9 @@ def test_an_edit_is_kept_although_the_page_is_made_from_a_time_that_lies_ahead(
     assert page.read_text() == "edited"
 
 
-def test_sidecars_from_the_future_are_stale_once_the_source_is_saved_with_a_right_clock(source: Path) -> None:
+def test_fault_59_sidecars_from_the_future_are_stale_once_the_clock_is_right(
+    source: Path,
+) -> None:
     """Nobody edited them: they were stamped."""
     later(source, 3600)
     sync(source)

@@ -83,7 +83,7 @@ def test_every_part_of_a_page_is_closed(source: Path) -> None:
     assert {stat.S_IMODE(part.stat().st_mode) for part in parts} == {0o600}
 
 
-def test_a_page_is_as_closed_as_its_metadata_and_its_full_texts(source: Path) -> None:
+def test_fault_54_a_page_is_as_closed_as_its_metadata_and_its_full_texts(source: Path) -> None:
     """The list shows neither, and stays open."""
     source.with_name(METADATA).chmod(0o600)
     sync(source)
@@ -112,7 +112,7 @@ def test_a_group_counts_only_where_all_inputs_have_it(source: Path) -> None:
     assert permissions(source, ".md") == [0o640]
 
 
-def test_another_owners_closed_metadata_is_not_shown(source: Path) -> None:
+def test_fault_54_another_owners_closed_metadata_is_not_shown(source: Path) -> None:
     """Open to everybody it is; closed later, the page is rendered without it, once."""
     metadata = source.with_name(METADATA)
     os.chown(metadata, SOMEBODY, SOMEBODY)
@@ -141,7 +141,7 @@ def test_a_page_stamped_by_metadata_that_is_closed_later_is_rendered_without_it(
     assert sync(source).result == "fresh"
 
 
-def test_another_owners_closed_full_texts_are_not_shown(source: Path) -> None:
+def test_fault_54_another_owners_closed_full_texts_are_not_shown(source: Path) -> None:
     """Whoever can write the directory could move them beside completions of their own."""
     full_texts = source.with_name(FULL_TEXTS)
     os.chown(full_texts, SOMEBODY, SOMEBODY)

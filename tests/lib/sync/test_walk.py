@@ -74,7 +74,7 @@ def test_ignored_directories_are_passed_over(tmp_path: Path) -> None:
     assert names(steps(tmp_path, ignore=("old", "wandb"))) == ["x/c_completions.npy"]
 
 
-def test_hidden_names_are_neither_sources_nor_entered(tmp_path: Path) -> None:
+def test_fault_55_hidden_names_are_neither_sources_nor_entered(tmp_path: Path) -> None:
     """AppleDouble, writers' temporary files, snapshots; a root may be hidden itself."""
     root = tmp_path / ".cache"
     put(
