@@ -368,12 +368,14 @@ def index_and_metrics_work_under_the_sandbox() -> None:
     CONFIG.write_text(text.replace("# textfile =", "textfile ="))
     run("systemctl", "daemon-reload")
     run("systemctl", "restart", UNIT)
-    wait_for_sidecars(save("bob", DATA / "gemma/listed_completions.npy", "one", ""))
+    wait_for_sidecars(save("bob", DATA / "gemma/private_completions.npy", "one"))
+    wait_for_sidecars(save("bob", DATA / "gemma/listed_completions.npy", "one", "", mode=0o644))
     index = DATA / "generations.md"
     poll(lambda: index.exists() and "gemma/listed_completions.md" in index.read_text(), "the index")
     watching = "generation_sidecars_watching 1.0"
     poll(lambda: textfile.exists() and watching in textfile.read_text(), "metrics")
-    assert identity(index).startswith("alice:lab")
+    assert identity(index) == "alice:lab 644"
+    assert "private_completions" not in index.read_text()
     CONFIG.write_text(before)
     override.unlink()
     index.unlink()
