@@ -1,6 +1,6 @@
 """Make the screenshots of the documents: a sweep and a service on a terminal, a page, and an index on GitHub.
 
-    python docs/screenshots.py
+    python docs/screenshots.py [pages | service]
 
 Needs tmux and chromium, and of the extra ``dev`` cmarkgfm.  The pictures are made from a real sweep in a real
 terminal, and from its real pages; they replace those beside this file.
@@ -9,6 +9,7 @@ terminal, and from its real pages; they replace those beside this file.
 from __future__ import annotations
 
 import html
+import json
 import os
 import re
 import shlex
@@ -40,6 +41,8 @@ pre { background: #f6f8fa; padding: 12px; font: 13px/1.4 "DejaVu Sans Mono", mon
 table { border-collapse: collapse; font-size: 13px; }
 td, th { border: 1px solid #d1d9e0; padding: 5px 10px; }
 a { color: #0969da; text-decoration: none; }
+blockquote { margin: 0 0 16px; padding: 0 1em; border-left: 4px solid #d1d9e0; color: #59636e; }
+code { background: #f6f8fa; font: 13px/1.4 "DejaVu Sans Mono", monospace; }
 """
 CONFIG: Final = """
 [sidecars]
@@ -50,6 +53,24 @@ pairs = true
 [index]
 enabled = true
 """
+DARK_STYLE: Final = """
+body { background: #0d1117; color: #e6edf3; }
+h1, h2, hr, td, th { border-color: #3d444d; }
+hr { background: #3d444d; }
+pre, code { background: #151b23; }
+blockquote { border-color: #3d444d; color: #9198a1; }
+a { color: #4493f8; }
+"""
+ANSWERS: Final = (
+    "Three animals come to mind:\nA. a red panda\nB. an otter\nC. a heron",
+    "# Red pandas\n\n**Size:** about 60 cm.\n\n1. They eat bamboo.\n2. They sleep in trees.",
+    '<think>The user wants code.</think>\n\n```python\ndef animal() -> str:\n    return "otter"\n```',
+    "| animal | legs |\n| --- | ---: |\n| otter | 4 |\n| heron | 2 |",
+    "The mean length is $\\bar{x} = \\frac{1}{n}\\sum_i x_i$.",
+    "الباندا الأحمر حيوان صغير يعيش في الأشجار.",
+    "Sure! Here is the program:\n\n```c\nint main(void) {\n    return 0;",
+    "",
+)
 ANIMALS: Final = ("A red panda.", "An otter, of course!", "", "A heron.\n\n# Why?\n\nIt stands so still.")
 
 
@@ -66,6 +87,12 @@ def make_tree(root: Path) -> None:
             np.save(f"{stem}_{kind}.npy", np.array(texts, dtype=object), allow_pickle=True)
         when = f"2026-01-{1 + number % 28:02d} 02:52:15"
         Path(f"{stem}_metadata.json").write_text(f'{{"model_name": "{model}", "timestamp": "{when}"}}')
+    answers = root / "experiments/gemma-2-27b/generations/prompt0/animals/n8_t1.0_maxtok100"
+    full_texts = np.array([f"Name an animal. {text}" for text in ANSWERS], dtype=object)
+    np.save(f"{answers}_completions.npy", np.array(ANSWERS, dtype=object), allow_pickle=True)
+    np.save(f"{answers}_full_texts.npy", full_texts, allow_pickle=True)
+    run = {"model_name": "gemma-2-27b", "timestamp": "2026-01-31 02:52:15", "temperature": 1.0, "seed": 7}
+    Path(f"{answers}_metadata.json").write_text(json.dumps(run))
     (root / "experiments/gemma-2-27b/cut_completions.npy").write_bytes(b"\x93NUMPY")
     np.save(root / "experiments/gemma-2-27b/ids_completions.npy", np.arange(9))
     (root / "my.toml").write_text(CONFIG)
@@ -117,11 +144,11 @@ def terminal_html(look: str) -> str:
     return f"<style>{TERMINAL_STYLE}</style><pre>{plain}</pre>"
 
 
-def page_html(page: str) -> str:
+def page_html(page: str, style: str = "") -> str:
     """Render a page as GitHub's own parser does."""
     options = cmarkgfm.Options.CMARK_OPT_UNSAFE
     body = cmarkgfm.github_flavored_markdown_to_html(page, options).replace("<details>", "<details open>", 1)
-    return f"<meta charset=utf-8><style>{PAGE_STYLE}</style>{body}"
+    return f"<meta charset=utf-8><style>{PAGE_STYLE}{style}</style>{body}"
 
 
 def shoot(markup: str, name: str, width: int, height: int) -> None:
@@ -190,24 +217,37 @@ def service_in_a_terminal(root: Path) -> tuple[str, str]:
     return (root / "log").read_text().replace(str(root), ""), shown.replace(str(root), "")
 
 
-def main() -> None:
-    """Make them all."""
+def shoot_service() -> None:
+    """Make the pictures of a service."""
     with tempfile.TemporaryDirectory() as directory:
         make_service_tree(Path(directory))
         log, status = service_in_a_terminal(Path(directory))
-        wrapped = "\n".join(textwrap.fill(line, 118, subsequent_indent="    ") for line in log.splitlines())
-        shoot(terminal_html(f"$ generation-sidecars --status\n{status}"), "status.png", 760, 920)
-        command = '$ journalctl -u generation-sidecars -p warning -o cat     # log.format = "console"'
-        shoot(terminal_html(f"{command}\n{wrapped}"), "log.png", 1060, 310)
+    wrapped = "\n".join(textwrap.fill(line, 118, subsequent_indent="    ") for line in log.splitlines())
+    shoot(terminal_html(f"$ generation-sidecars --status\n{status}"), "status.png", 760, 920)
+    command = '$ journalctl -u generation-sidecars -p warning -o cat     # log.format = "console"'
+    shoot(terminal_html(f"{command}\n{wrapped}"), "log.png", 1060, 310)
+
+
+def shoot_pages() -> None:
+    """Make the pictures of a sweep, of a page in both colours, and of an index."""
     with tempfile.TemporaryDirectory() as directory:
         root = Path(directory)
         make_tree(root)
         working, done = sweep_in_a_terminal(root)
-        shoot(terminal_html(f"{working.rstrip()}\n\n{done}"), "terminal.png", 900, 540)
-        page = root / "experiments/gemma-2-27b/generations/prompt0/animals/n40_t1.0_maxtok100_completions.md"
-        shoot(page_html(page.read_text("utf-8")), "page.png", 900, 1150)
+        shoot(terminal_html(f"{working.rstrip()}\n\n{done}"), "terminal.png", 900, 560)
+        page = root / "experiments/gemma-2-27b/generations/prompt0/animals/n8_t1.0_maxtok100_completions.md"
+        text = page.read_text("utf-8")
+        shoot(page_html(text), "page.png", 880, 1300)
+        shoot(page_html(text, DARK_STYLE), "page-dark.png", 880, 1300)
         index = "\n".join((root / "experiments/generations.md").read_text("utf-8").splitlines()[:22])
-        shoot(page_html(index), "index.png", 1250, 560)
+        shoot(page_html(index), "index.png", 952, 620)
+
+
+def main() -> None:
+    """Make those that are asked for, or all."""
+    makers = {"pages": shoot_pages, "service": shoot_service}
+    for name in sys.argv[1:] or makers:
+        makers[name]()
 
 
 if __name__ == "__main__":
