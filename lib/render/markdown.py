@@ -46,6 +46,8 @@ _TICKS: Final = re.compile(b"``*")  # `re` finds a first character more quickly 
 # span of more than 80.
 _FENCE_COUNTED: Final = 255
 _CLOSES_ANY_FENCE: Final = re.compile(rb"^(?= {0,3}`{%d,}[ \t\r]*$)" % _FENCE_COUNTED, re.MULTILINE)
+LONG_TEXT_CHARACTERS: Final = 1 << 22
+_CUT_CHARACTERS: Final = 1 << 18
 _TOO_MANY_TICKS: Final = re.compile("`{20,}")
 _CONTROL: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 _WORDS: Final = re.compile(r"\w(?:.*\w)?")
@@ -56,6 +58,9 @@ _PICTURES: Final[dict[str, str]] = {
     "\x7f": "\u2421",
     **{chr(code): _REPLACEMENT for code in range(0x80, 0xA0)},
 }
+_PICTURED: Final = str.maketrans(
+    {char: picture for char, picture in _PICTURES.items() if char not in "\t\n\r"}
+)
 
 
 def header(
@@ -186,6 +191,49 @@ def json_pieces(value: Any, style: Style) -> Iterator[bytes]:
     yield b"\n" + fence
 
 
+def long_text_pieces(text: str, style: Style, size: int = _CUT_CHARACTERS) -> Iterator[bytes]:
+    """Yield what is shown of a text of many megabytes, in pieces of about ``size`` characters.
+
+    It stands as it is where each piece is inert, else in a fence; its lines are not looked at one by one.
+    """
+    if style == "plain" or (style == "auto" and _is_harmless(_cuts(text, size))):
+        yield from map(encoded, _cuts(text, size))
+        return
+
+    def written() -> Iterator[bytes]:
+        return (encoded(pictured(piece)) for piece in _cuts(text, size))
+
+    longest = max(2, _longest_run_of(written()))
+    fence = b"`" * (longest + 1)
+    yield fence + b"text\n"
+    for piece in written():
+        yield _CLOSES_ANY_FENCE.sub(b"    ", piece) if longest >= _FENCE_COUNTED else piece
+    yield b"\n" + fence
+
+
+def _is_harmless(pieces: Iterable[str]) -> bool:
+    """Tell whether each piece of a text is inert, whatever stands in the others, and no danger spans two."""
+    is_cut_well = True
+    for piece in pieces:
+        lines = b"\n" + encoded(piece)
+        if not is_cut_well or any(danger.pattern.search(lines) for danger in DANGERS):
+            return False
+        is_cut_well = piece.endswith(("\n", " "))
+    return True
+
+
+def _cuts(text: str, size: int) -> Iterator[str]:
+    """Cut a text behind a line break, in a very long line behind a space, else anywhere."""
+    start = 0
+    while start < len(text):
+        stop = start + size
+        if stop < len(text):
+            stop = (text.rfind("\n", start, stop) + 1) or (text.rfind(" ", start, stop) + 1) or stop
+            stop += text[stop - 1] == "\r"
+        yield text[start:stop]
+        start = stop
+
+
 def _message(message: Mapping[str, Any], style: Style, to_json: Callable[[Any], str]) -> bytes:
     """Return a message's role, and in quotes its content and whatever else it has."""
     shown = [encoded(f"**{_role(message['role'])}**")]
@@ -253,11 +301,8 @@ def pictured(text: str) -> str:
 
     Newline, tab and the carriage return of a CRLF stay; C1 controls, which have no pictures, become U+FFFD.
     """
-    return _CONTROL.sub(_picture, _LONE_RETURN.sub(_picture, text))
-
-
-def _picture(control: re.Match[str]) -> str:
-    return _PICTURES[control[0]]
+    text = _LONE_RETURN.sub(_PICTURES["\r"], text)
+    return text.translate(_PICTURED) if _CONTROL.search(text) else text
 
 
 def header_value(value: Any) -> str:

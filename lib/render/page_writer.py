@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING, Any, Final
 from lib.errors import SourceFault
 from lib.npy.values import plain
 from lib.render.chat import characters_of, is_chat, prompt_of
-from lib.render.markdown import bodies, header, json_pieces, sections
+from lib.render.markdown import (
+    LONG_TEXT_CHARACTERS,
+    bodies,
+    header,
+    json_pieces,
+    long_text_pieces,
+    sections,
+)
 from lib.render.navigation import above_items, neighbours
 
 if TYPE_CHECKING:
@@ -53,15 +60,22 @@ class PageWriter:
         return sections(self._page.kind, self._shown(values, all_text=all_text), first)
 
     def item(self, value: Any) -> Iterator[bytes]:
-        """Yield the section of the next item, in pieces where it may be great and is shown as JSON."""
-        style, extras = self._page.style, self._page.extras
-        if isinstance(value, str) or extras.pairs or extras.links or (style != "plain" and is_chat(value)):
-            yield self.block([value], all_text=False)
+        """Yield the section of the next item, in pieces where it may be large."""
+        page, style = self._page, self._page.style
+        is_text = isinstance(value, str)
+        is_blank = is_text and style == "auto" and value.isspace()
+        is_short = is_text and len(value) < LONG_TEXT_CHARACTERS
+        if is_blank or is_short or (style != "plain" and is_chat(value)):
+            yield self.block([" " if is_blank else value], all_text=False)
             return
-        heading, rule = sections(self._page.kind, (_HERE,), self._next).split(_HERE)
-        self._next += 1
+        number, self._next = self._next, self._next + 1
+        heading, rule = sections(page.kind, (_HERE,), number).split(_HERE)
         yield heading
-        yield from json_pieces(value, style)
+        if page.extras.links:
+            yield neighbours(page, number)
+        yield from long_text_pieces(value, style) if is_text else json_pieces(value, style)
+        if page.extras.pairs and page.prompt is None:
+            yield self._with_prompt(value, b"")
         yield rule
 
     def sizes(self, values: Sequence[Any], *, all_text: bool) -> list[int]:

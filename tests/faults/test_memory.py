@@ -168,6 +168,15 @@ GREEDY: Final[dict[str, tuple[Any, str]]] = {
         lambda file: np.save(file, objects(["\x01" * 60_000_000])),
         "item 1: an item takes more than 128 MiB as it is rendered",
     ),
+    "a text of 60 MB of prose": (
+        lambda file: np.save(file, objects(["a few words\nand more\n\n" * 2_800_000])),
+        "",
+    ),
+    "a text of 60 MB of code fences": (
+        lambda file: np.save(file, objects(["```\ncode\n" * 6_600_000])),
+        "",
+    ),
+    "a text of 20 MB of C1 controls": (lambda file: np.save(file, objects(["\x9b" * 10_000_000])), ""),
     "an item of two texts of 60 MB": (
         lambda file: np.save(file, objects([["x" * 60_000_000, "y" * 60_000_000]])),
         "",
