@@ -11,8 +11,8 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
+from lib.markdown.sections import header_value
 from lib.names import KINDS, Format, Kind, kind_of, sidecar_name, stem_of
-from lib.render.markdown import header_value
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

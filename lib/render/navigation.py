@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
+from lib.json_writer import encoded
+from lib.markdown.sections import header_value
 from lib.names import part_name
-from lib.render.json_writer import encoded
-from lib.render.markdown import header_value
 from lib.render.statistics import bars
 
 if TYPE_CHECKING:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from lib.errors import SourceFault
-from lib.npy.values import plain
-from lib.render.chat import characters_of, is_chat, prompt_of
-from lib.render.markdown import (
+from lib.markdown.chat import characters_of, is_chat, prompt_of
+from lib.markdown.sections import (
     LONG_TEXT_CHARACTERS,
     bodies,
     header,
@@ -15,6 +14,7 @@ from lib.render.markdown import (
     long_text_pieces,
     sections,
 )
+from lib.npy.values import plain
 from lib.render.navigation import above_items, neighbours
 
 if TYPE_CHECKING:

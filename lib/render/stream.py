@@ -8,9 +8,9 @@ from itertools import accumulate
 from typing import TYPE_CHECKING, Any, Final
 
 from lib.errors import Unsafe
+from lib.json_writer import JsonWriter, dumps, encoded
+from lib.json_writer import pieces as json_pieces
 from lib.npy.values import LONG_TEXT, measured
-from lib.render.json_writer import JsonWriter, dumps, encoded
-from lib.render.json_writer import pieces as json_pieces
 from lib.render.page_writer import PageWriter
 
 if TYPE_CHECKING:

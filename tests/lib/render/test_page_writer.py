@@ -17,9 +17,9 @@ from outline import PARSERS, RENDERERS, Heading, seen_by_markdown_it, seen_in_ht
 from rendering import PAGE, render_parts
 from support import LONG_AGO_NS, METADATA, SECOND_NS, SOURCE, objects, results, save, sync
 
+from lib.markdown.chat import prompt_of
 from lib.options import Extras
 from lib.outcome import Figures
-from lib.render.chat import prompt_of
 from lib.render.navigation import contents, parameters, part_line, summary
 from lib.render.page import Page
 from lib.render.page_writer import next_prompt

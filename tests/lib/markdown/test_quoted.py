@@ -12,13 +12,13 @@ from markdown_it import MarkdownIt
 from nasty import ALL, PIECES
 from support import promptly
 
-from lib.render.blocks import blocks_of
-from lib.render.chunks import with_breaks
-from lib.render.escapes import escape, has_odd_blank
-from lib.render.inert import UNQUOTABLE, is_inert
-from lib.render.quoted import _lines, in_quote
-from lib.render.quoted import lines_kept as all_lines_kept
-from lib.render.quoted import quoted as all_quoted
+from lib.markdown.blocks import blocks_of
+from lib.markdown.chunks import with_breaks
+from lib.markdown.escapes import escape, has_odd_blank
+from lib.markdown.inert import UNQUOTABLE, is_inert
+from lib.markdown.quoted import _lines, in_quote
+from lib.markdown.quoted import lines_kept as all_lines_kept
+from lib.markdown.quoted import quoted as all_quoted
 
 ORDINARY = (
     *PIECES,

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from nasty import ALL, HARMFUL, HARMLESS, PIECES
 from support import promptly
 
-from lib.render import inert
-from lib.render.inert import CONTROL, DANGERS, LONE_RETURN, Block, Danger
+from lib.markdown import inert
+from lib.markdown.inert import CONTROL, DANGERS, LONE_RETURN, Block, Danger
 
 TEXTS = st.lists(st.sampled_from(PIECES), max_size=14).map("".join)
 MEGABYTE = 1_000_000

@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Final
 
-from lib.render.code_spans import code_spans
+from lib.markdown.code_spans import code_spans
 
 DEPTH_LIMIT: Final = 4
 """How many quotes and list items may stand in one another: readers drop what is nested much deeper."""

@@ -8,14 +8,14 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from lib.render.blocks import LENGTH_LIMIT, blocks_of
-from lib.render.chunks import with_breaks
-from lib.render.escapes import escape, has_odd_blank
+from lib.markdown.blocks import LENGTH_LIMIT, blocks_of
+from lib.markdown.chunks import with_breaks
+from lib.markdown.escapes import escape, has_odd_blank
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from lib.render.blocks import Blocks
+    from lib.markdown.blocks import Blocks
 
 _EMPTY: Final = re.compile(rb"^> (?=\r?$)", re.MULTILINE)
 _KEPT_APART: Final = re.compile(rb"(?:  |(?<!\\)(?:\\\\)*\\)\r?\Z")

@@ -26,9 +26,9 @@ from outline import (
 )
 from support import promptly
 
-from lib.render.inert import is_inert
-from lib.render.json_writer import encoded
-from lib.render.markdown import fenced, fenced_text, header, header_value, items, long_text_pieces, pictured
+from lib.json_writer import encoded
+from lib.markdown.inert import is_inert
+from lib.markdown.sections import fenced, fenced_text, header, header_value, items, long_text_pieces, pictured
 from lib.render.page import Page
 from lib.render.page_writer import PageWriter
 

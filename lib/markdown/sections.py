@@ -1,6 +1,6 @@
 """Markdown that no text can break: a page's header, and one section an item.  Values in, bytes out.
 
-The format is this project's own; what an inert text is, :mod:`lib.render.inert` says.
+The format is this project's own; what an inert text is, :mod:`lib.markdown.inert` says.
 """
 
 from __future__ import annotations
@@ -9,10 +9,10 @@ import json
 import re
 from typing import TYPE_CHECKING, Any, Final
 
-from lib.render.chat import is_chat, rest_of, texts_of
-from lib.render.inert import CONTROL, DANGERS, LONE_RETURN, UNQUOTABLE, Block, Danger, is_inert
-from lib.render.json_writer import dumps, encoded, pieces
-from lib.render.quoted import in_quote, lines_kept, quoted
+from lib.json_writer import dumps, encoded, pieces
+from lib.markdown.chat import is_chat, rest_of, texts_of
+from lib.markdown.inert import CONTROL, DANGERS, LONE_RETURN, UNQUOTABLE, Block, Danger, is_inert
+from lib.markdown.quoted import in_quote, lines_kept, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence

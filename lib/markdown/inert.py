@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import TYPE_CHECKING, Final
 
-from lib.render.blocks import MAY_BE_DEEP, is_nested_too_deep
+from lib.markdown.blocks import MAY_BE_DEEP, is_nested_too_deep
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence

@@ -8,13 +8,13 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from lib.render.code_spans import code_spans
-from lib.render.inert import WIDE_SPACES
+from lib.markdown.code_spans import code_spans
+from lib.markdown.inert import WIDE_SPACES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from lib.render.blocks import Blocks
+    from lib.markdown.blocks import Blocks
 
 DANGER: Final = re.compile(rb"[<!$](?:(?<=<)[A-Za-z/!?]|(?<=!)\[|(?<=\$)\$)")
 _ESCAPED: Final = re.compile(rb"[<!$](?:(?<=<)(?=[A-Za-z/!?])|(?<=!)(?=\[)|(?<=\$)\$+)")

@@ -2,7 +2,7 @@
 
 Texts are cut at their code fences.  The prose between them, of all texts together, is searched for what is
 not so easy; elsewhere each line tells by itself whether it goes on with the line before it.  What is
-not so easy is left to :mod:`lib.render.blocks`; both ways give the same.
+not so easy is left to :mod:`lib.markdown.blocks`; both ways give the same.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from bisect import bisect_right
 from itertools import accumulate
 from typing import TYPE_CHECKING, Final
 
-from lib.render.blocks import is_table
-from lib.render.escapes import ACTS_IN_CODE, ADDRESS_BEFORE, DANGER, backslash_prose, may_hold_address
+from lib.markdown.blocks import is_table
+from lib.markdown.escapes import ACTS_IN_CODE, ADDRESS_BEFORE, DANGER, backslash_prose, may_hold_address
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

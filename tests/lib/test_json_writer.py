@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lib.errors import Corrupt
+from lib.json_writer import JsonWriter, dumps, encoded
 from lib.npy.values import plain
-from lib.render.json_writer import JsonWriter, dumps, encoded
 
 ANY_TEXT = st.text(st.characters(codec=None))
 VALUES = st.recursive(
