@@ -39,15 +39,6 @@ ROOMS = (
 )
 """From the ground up: a module imports from its own room and from those before it."""
 PURE = ROOMS[: ROOMS.index("lib.render") + 1]
-    "lib.names",
-    "lib.errors",
-    "lib.options",
-    "lib.outcome",
-    "lib.npy",
-    "lib.json_writer",
-    "lib.markdown",
-    "lib.render",
-)
 WRITERS = {
     "lib.files.atomic",  # sidecars, and the files of a cache: the only one in the library
     "lib.files.permissions",  # of a sidecar
