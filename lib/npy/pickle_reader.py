@@ -83,7 +83,7 @@ class ItemStream:
         # of the present batch: where it begins, with which item and number, and where its items begin
         self._batch_start, self._batch_first, self._batch_number = 0, 0, 0
         self._starts: array[int] | None = None
-        self._cut_at = 0
+        self._cut_at = self._next_cut = 0
         self._trail: deque[tuple[int, int, int]] = deque()
 
     def blocks(self) -> Iterator[list[Any]]:
@@ -129,12 +129,13 @@ class ItemStream:
             raise Corrupt("its pickle fills the array in a way that numpy never does")
         self._batch_start, self._batch_first = cursor.position, self._given
         self._batch_number, self._starts = machine.memo.next_number, None
+        self._next_cut = sizes.block_bytes
         try:
             while True:
                 if not machine.marks:
                     read_texts(machine)
                     much = cursor.position - self._cut_at
-                    if much >= sizes.block_bytes or machine.held >= sizes.great_values:
+                    if much >= self._next_cut or machine.held >= sizes.great_values:
                         yield from self._cut(much)
                 opcode = cursor.byte()
                 if opcode == APPENDS and not machine.marks:
@@ -176,6 +177,9 @@ class ItemStream:
             is_great = much >= sizes.great_bytes or machine.held >= sizes.great_values
             if waiting > sizes.unfinished and not is_great and self._is_light(machine.stack):
                 yield from self._give(waiting - sizes.unfinished)
+                self._next_cut = sizes.block_bytes
+            elif not is_great:  # it is looked through again when it has doubled: in all, once or twice
+                self._next_cut = min(2 * much, sizes.great_bytes)
             if not is_great:
                 return
             self._starts = self._starts_of_items()
