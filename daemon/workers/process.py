@@ -127,4 +127,5 @@ def _run(
         serve(connection)
         status = 0
     finally:  # whatever happens, the parent's code is not for this process
+        signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
         os._exit(status)

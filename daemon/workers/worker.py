@@ -43,8 +43,8 @@ class _Stop:
         return self.asked
 
     def ask(self, _signal: int, _frame: FrameType | None) -> None:
-        self.asked = True
-        if self.is_idle:
+        is_first, self.asked = not self.asked, True
+        if is_first and self.is_idle:  # once: a second one must not interrupt the end of the process
             raise SystemExit
 
 

@@ -168,6 +168,16 @@ def test_a_worker_stops_when_asked() -> None:
     assert stop()
 
 
+def test_a_second_signal_does_not_interrupt_the_end_of_an_idle_worker() -> None:
+    """An exception there would send the process into the code of its parent."""
+    stop = work._Stop()
+    stop.is_idle = True
+    with pytest.raises(SystemExit):
+        stop.ask(signal.SIGTERM, None)
+    stop.ask(signal.SIGTERM, None)
+    assert stop()
+
+
 def test_a_worker_that_lost_its_parent_ends() -> None:
     """Forked, and the parent was gone before the kernel could be told."""
     pid = os.fork()
