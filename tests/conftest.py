@@ -25,6 +25,10 @@ settings.register_profile(
 )
 settings.load_profile("steady")
 
+# Sweeps lower their priority: beside tests of normal priority on all processors they would hardly ever run.
+if os.getpriority(os.PRIO_PROCESS, 0) == 0:
+    os.setpriority(os.PRIO_PROCESS, 0, 10)
+
 _OF_PYTHON_ITSELF = (b"multiprocessing.resource_tracker", b"multiprocessing.forkserver")
 
 
