@@ -109,7 +109,8 @@ def _explained(error: Exception) -> SidecarError:
         return Passing("there is not enough memory for it", hint="It is tried again later.")
     of_a_module = isinstance(getattr(error, "obj", None), ModuleType)  # "module … has no attribute …"
     if isinstance(error, (ImportError, SyntaxError)) or of_a_module:
-        return ProgramFault(f"a part of the program could not be loaded: {str(error).strip().partition(chr(10))[0]}")
+        reason = str(error).strip().partition("\n")[0]
+        return ProgramFault(f"a part of the program could not be loaded: {reason}")
     return Corrupt(f"internal error: {error!r}", hint="Please report it, with the file if you can.")
 
 

@@ -12,6 +12,7 @@ from urllib.parse import quote
 from lib.json_writer import encoded
 from lib.markdown.sections import header_value
 from lib.names import part_name
+from lib.render.page import PART_LABEL
 from lib.render.statistics import bars
 
 if TYPE_CHECKING:
@@ -29,7 +30,6 @@ _TITLES: Final[dict[Kind, str]] = {
 _ENTRIES_LIMIT: Final = 1000
 _ENTRIES_A_LINE: Final = 20
 _BETWEEN: Final = " · "
-PART_LABEL: Final = "**Part:**"
 _IN_HEADER: Final = frozenset({"model_name", "timestamp"})
 _LISTED_LIMIT: Final = 20
 _PARTS_LIMIT: Final = 50

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 _PAIRS_AT_ONCE: Final = 8
 
 
+PART_LABEL: Final = "**Part:**"
+
+
 @dataclass(frozen=True, slots=True)
 class Page:
     """What a page says above and between its items.
