@@ -18,7 +18,7 @@ import stat
 from typing import TYPE_CHECKING, Final
 
 from lib.errors import Changed, Passing, Storage
-from lib.files.permissions import copy_permissions
+from lib.files.permissions import copy_permissions, narrowed_to_any_group
 from lib.files.reader import FileBytes, advise, is_not_offered, same_version, status_of, storage_error
 from lib.names import is_temporary
 
@@ -94,12 +94,27 @@ class AtomicFile:
         """
         try:
             if like is not None:
-                copy_permissions(self._descriptor, like, others)
+                gid = os.fstat(self._descriptor).st_gid
+                mode = copy_permissions(self._descriptor, like, others)
+                if mode & ~os.fstat(self._descriptor).st_mode:
+                    self._make_again(mode if gid == like.status.st_gid else narrowed_to_any_group(mode))
+                    copy_permissions(self._descriptor, like, others)
             if stamp_ns is not None:
                 self._set_time(stamp_ns)
         except OSError as error:
             raise storage_error(error, "cannot be written") from error
         self._send()
+
+    def _make_again(self, mode: int) -> None:
+        """Copy the file to a new one: some mounts give permissions only to files that are being made."""
+        old = self.name, self._descriptor
+        self.name, self._descriptor = _create(self._directory, mode)
+        try:
+            offset = 0
+            while sent := os.sendfile(self._descriptor, old[1], offset, _LARGE_BYTES):
+                offset += sent
+        finally:
+            _remove(self._directory, *old)
 
     def _set_time(self, stamp_ns: int) -> None:
         try:
@@ -147,20 +162,27 @@ class AtomicFile:
             _rename(self._directory, self.name, name)
         except OSError as error:
             raise storage_error(error, "cannot be renamed into place") from error
-        self._close()
+        descriptor, self._descriptor = self._descriptor, -1
+        _close(descriptor)
 
     def discard(self) -> None:
         """Remove the file unless it was published; may be called twice."""
         if self._descriptor < 0:
             return
-        self._close()  # first: some mounts rename an open file that is removed
-        with contextlib.suppress(OSError):
-            os.unlink(self.name, dir_fd=self._directory)
-
-    def _close(self) -> None:
         descriptor, self._descriptor = self._descriptor, -1
-        with contextlib.suppress(OSError):
-            os.close(descriptor)
+        _remove(self._directory, self.name, descriptor)
+
+
+def _close(descriptor: int) -> None:
+    with contextlib.suppress(OSError):
+        os.close(descriptor)
+
+
+def _remove(directory: int, name: str, descriptor: int) -> None:
+    """Close a temporary file, then remove it: some mounts rename an open file that is removed."""
+    _close(descriptor)
+    with contextlib.suppress(OSError):
+        os.unlink(name, dir_fd=directory)
 
 
 def flush_file(descriptor: int) -> None:

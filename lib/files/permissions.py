@@ -27,11 +27,12 @@ def permission_bits(file: FileBytes) -> int:
     return stat.S_IMODE(file.status.st_mode) & _PERMISSION_BITS
 
 
-def copy_permissions(descriptor: int, source: FileBytes, others: Sequence[FileBytes] = ()) -> None:
+def copy_permissions(descriptor: int, source: FileBytes, others: Sequence[FileBytes] = ()) -> int:
     """Give a new file a source's owner, group, access list and permission bits, or narrower ones.
 
     Nobody can read it who cannot read each of the ``others`` as well.  A mount that does not offer one of
-    them keeps its own, if nobody can read the file who cannot read the source.
+    them keeps its own, if nobody can read the file who cannot read the source.  Returns the permission bits
+    that the file should have; it may have fewer.
 
     :raises Storage: more people could read it.
     :raises OSError: the disk is faulty.
@@ -39,7 +40,7 @@ def copy_permissions(descriptor: int, source: FileBytes, others: Sequence[FileBy
     like, access_list = source.status, source.access_list()
     is_alone = not others and _is_like(os.fstat(descriptor), like)
     if is_alone and _access_list(descriptor) == access_list:
-        return
+        return permission_bits(source)
     gid = _set_owner(descriptor, like).st_gid
     mode = common_mode(gid, [like, *(other.status for other in others)])
     lists = {access_list, *(other.access_list() for other in others)}
@@ -48,6 +49,7 @@ def copy_permissions(descriptor: int, source: FileBytes, others: Sequence[FileBy
     if not _set_access_list(descriptor, access_list):
         mode &= stat.S_IRWXU
     _set_mode(descriptor, mode)
+    return mode
 
 
 def common_mode(gid: int, inputs: Iterable[os.stat_result]) -> int:
@@ -67,7 +69,7 @@ def is_wider(sidecar: os.stat_result, inputs: Iterable[os.stat_result]) -> bool:
     """Tell whether more people can read a sidecar than each of its inputs."""
     readers, gid = sidecar.st_mode & _OTHER_READERS, sidecar.st_gid
     for status in inputs:  # a sweep asks this of every sidecar
-        allowed = status.st_mode if status.st_gid == gid else _for_any_group(status.st_mode)
+        allowed = status.st_mode if status.st_gid == gid else narrowed_to_any_group(status.st_mode)
         if readers & ~allowed:
             return True
     return False
@@ -80,7 +82,7 @@ def may_show(source: os.stat_result, other: os.stat_result) -> bool:
 
 def _bits_for(gid: int, status: os.stat_result) -> int:
     bits = stat.S_IMODE(status.st_mode) & _PERMISSION_BITS
-    return bits if status.st_gid == gid else _for_any_group(bits)
+    return bits if status.st_gid == gid else narrowed_to_any_group(bits)
 
 
 def _is_like(mine: os.stat_result, like: os.stat_result) -> bool:
@@ -99,7 +101,7 @@ def _set_owner(descriptor: int, like: os.stat_result) -> os.stat_result:
     return os.fstat(descriptor)
 
 
-def _for_any_group(mode: int) -> int:
+def narrowed_to_any_group(mode: int) -> int:
     """Let group and others do what both the source's group and others may: who is who is not known."""
     both = (mode >> 3) & mode & stat.S_IRWXO
     return (mode & stat.S_IRWXU) | both << 3 | both

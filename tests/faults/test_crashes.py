@@ -107,6 +107,7 @@ def assert_private(directory: Path) -> None:
             assert stat.S_IMODE(path.stat().st_mode) & ~0o640 == 0, path
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize("case", SMALL.values(), ids=SMALL)
 def test_fault_27_and_40_kill_at_every_call_that_writes(case: Case) -> None:
     """Each sidecar is whole-old or whole-new and never opened to others, and the next sweep completes it."""
@@ -182,12 +183,6 @@ def kill_and_start_again(root: Path, times: int, count: int) -> None:
     assert start_sweep(root).wait(LONGEST_SECONDS) == 0
     assert tree.is_finished()
     assert not litter(root)
-
-
-def test_fault_28_kill_a_backfill_in_a_loop() -> None:
-    """It converges, without litter, and whatever is visible meanwhile is whole."""
-    with quick_directory() as directory:
-        kill_and_start_again(directory, times=15, count=60)
 
 
 @pytest.mark.faults
@@ -344,6 +339,7 @@ int clock_gettime(clockid_t id, struct timespec *now) {
 """
 
 
+@pytest.mark.faults
 def test_fault_25_the_clock_is_set_back_a_year(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Timers are monotonic: what is saved before and after is done at once, and retries go on."""
     need(shutil.which("cc"), "there is no C compiler to make a clock with")

@@ -290,11 +290,6 @@ def soak(directory: Path, seconds: float) -> dict[str, Any]:
         return {"seed": seed, "before": before, "after": after, **writers.done, **faults.done}
 
 
-def test_a_short_soak(tmp_path: Path) -> None:
-    """A few seconds of it."""
-    assert soak(tmp_path, 6)["save"]
-
-
 @pytest.mark.soak
 @pytest.mark.faults
 def test_a_soak(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -206,6 +206,7 @@ def test_fault_24_a_watcher_that_is_stopped_or_killed_loses_nothing(tmp_path: Pa
             service.until(lambda watcher=watcher: service.watcher not in {None, watcher})
 
 
+@pytest.mark.faults
 def test_fault_24_a_change_that_no_event_announced_replaces_the_watch(tmp_path: Path) -> None:
     """A sweep finds it, makes the sidecars, and takes the watch for incomplete: said, and at most once."""
     with serving(tmp_path, sweep_seconds=1) as service:

@@ -131,12 +131,6 @@ def save_by_the_thousand(directory: Path, seconds: int) -> None:
         hears(service, service.root)
 
 
-def test_fault_24_ten_thousand_files_in_a_second() -> None:
-    """Nothing is missed."""
-    with quick_directory() as directory:
-        save_by_the_thousand(directory, 1)
-
-
 @pytest.mark.faults
 @pytest.mark.timeout(600)
 def test_fault_24_ten_thousand_files_a_second_for_ten_seconds() -> None:
@@ -214,11 +208,6 @@ def churn(directory: Path, seconds: float) -> None:
         assert after[0] <= before[0] + 2
         assert after[1] < before[1] + KILOBYTES_BY_CHANCE
         assert not service.failures()
-
-
-def test_fault_24_directories_that_come_and_go(tmp_path: Path) -> None:
-    """For two seconds."""
-    churn(tmp_path, 2)
 
 
 @pytest.mark.faults

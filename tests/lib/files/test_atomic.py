@@ -506,7 +506,7 @@ def test_what_says_that_data_is_lost_is_an_error(
 def test_what_a_mount_does_not_offer_is_done_without(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
-    """Owner, access list, times and flushing refused: the sidecar is there, no wider than its source."""
+    """Owner, access list, mode, times and flushing refused: the sidecar is there, as open as its source."""
     source = save(tmp_path / "n1_completions.npy", ["a"])
     source.chmod(0o644)
     refusing = Refusing(monkeypatch, number, "fsync", "fchmod", "fchown", "setxattr", "removexattr", "utime")
@@ -514,7 +514,8 @@ def test_what_a_mount_does_not_offer_is_done_without(
     with open_directory(str(tmp_path)) as directory:
         flush_directory(directory)
     assert refusing.failed >= 4
-    assert stat.S_IMODE(status.st_mode) == 0o600
+    assert stat.S_IMODE(status.st_mode) == 0o644
+    assert sorted(os.listdir(tmp_path)) == ["n1_completions.md", source.name]
 
 
 def test_a_mount_that_opens_files_to_more_people_gets_no_sidecar(

@@ -100,6 +100,7 @@ FLAT = [
 ]
 
 
+@pytest.mark.faults
 def test_hostile_files_take_no_memory() -> None:
     """Refusing a flood takes a few times the bytes of one block, not of what the file promises."""
     assert len(FLAT) > 150
@@ -208,6 +209,7 @@ def big_object_file(path: Path, batches: int) -> int:
     return count
 
 
+@pytest.mark.faults
 def test_a_great_object_file_takes_little_memory(tmp_path: Path) -> None:
     """300 MB of pickled texts stream through less than 150 MB."""
     path = tmp_path / "big_completions.npy"
@@ -219,6 +221,7 @@ def test_a_great_object_file_takes_little_memory(tmp_path: Path) -> None:
     assert peak < 150_000
 
 
+@pytest.mark.faults
 def test_a_great_file_of_fixed_texts_takes_little_memory(tmp_path: Path) -> None:
     """300 MB of ``U`` stream through less than 150 MB."""
     path = tmp_path / "big_completions.npy"
