@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 _PIECE_CHARACTERS: Final = 1 << 18
 _FEW_VALUES: Final = 512
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
+_FLAT: Final = frozenset({str, int, float, bool, type(None)})
 
 
 def dumps(value: Any) -> str:
@@ -29,8 +30,23 @@ def dumps(value: Any) -> str:
 
     :raises Corrupt: it cannot be said in JSON (an integer of thousands of digits).
     """
+    if type(value) is list and value and _FLAT.issuperset(map(type, value)):
+        written = _dumped(value, separators=(",\n  ", ""))  # quicker than with `indent`
+        return f"[\n  {written[1:-1]}\n]"
+    return _dumped(value, indent=2)
+
+
+def dumps_numbers(numbers: Sequence[Any]) -> list[str]:
+    """Write numbers, booleans and None, each as :func:`dumps` would.
+
+    :raises Corrupt: one cannot be said in JSON.
+    """
+    return _dumped(numbers, separators=("\n", ""))[1:-1].split("\n") if numbers else []
+
+
+def _dumped(value: Any, **layout: Any) -> str:
     try:
-        return json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
+        return json.dumps(value, ensure_ascii=False, allow_nan=False, **layout)
     except (ValueError, TypeError, RecursionError) as error:
         raise Corrupt(f"an item cannot be written as JSON: {error}") from error
 

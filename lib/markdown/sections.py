@@ -9,13 +9,13 @@ import json
 import re
 from typing import TYPE_CHECKING, Any, Final
 
-from lib.json_writer import dumps, encoded, pieces
+from lib.json_writer import dumps, dumps_numbers, encoded, pieces
 from lib.markdown.chat import is_chat, rest_of, texts_of
 from lib.markdown.inert import CONTROL, DANGERS, LONE_RETURN, UNQUOTABLE, Block, Danger, is_inert
 from lib.markdown.quoted import in_quote, lines_kept, quoted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from lib.names import Kind
     from lib.options import Style
@@ -30,6 +30,8 @@ _LOOKED_FOR: Final[dict[Style, tuple[Danger, ...]]] = {
     "fenced": (LONE_RETURN, CONTROL),
     "plain": (),
 }
+_NUMBERS: Final = frozenset({int, float, bool, type(None)})
+_NUMBER: Final = b"```json\n%b\n```"
 _BLANK: Final = b"*(blank)*"
 _UNKNOWN: Final = "unknown"
 _VALUE_CHARACTERS: Final = 1000
@@ -94,21 +96,32 @@ def items(
     *,
     style: Style = "auto",
     all_text: bool,
-    to_json: Callable[[Any], str] = dumps,
 ) -> bytes:
     """Return the sections of some items; the page is the same however its items are cut into blocks.
 
-    ``all_text`` promises that each is a ``str``; what is none is shown as ``to_json`` writes it, and what
-    that raises passes through.
+    ``all_text`` promises that each is a ``str``.
+
+    :raises Corrupt: an item cannot be said in JSON.
     """
-    return sections(kind, bodies(values, style, all_text=all_text, to_json=to_json), first_number)
+    return sections(kind, bodies(values, style, all_text=all_text), first_number)
 
 
-def bodies(
-    values: Sequence[Any], style: Style, *, all_text: bool, to_json: Callable[[Any], str] = dumps
-) -> Sequence[bytes]:
+def bodies(values: Sequence[Any], style: Style, *, all_text: bool) -> Sequence[bytes]:
     """Return what is shown of each item; see :func:`items`."""
-    return _texts(values, style) if all_text else [_body(value, style, to_json) for value in values]
+    if all_text:
+        return _texts(values, style)
+    kinds = list(map(type, values))
+    texts = [value for value, kind in zip(values, kinds, strict=True) if kind is str]
+    numbers = [value for value, kind in zip(values, kinds, strict=True) if kind in _NUMBERS]
+    shown_texts, shown_numbers = iter(_texts(texts, style)), iter(dumps_numbers(numbers))
+    return [
+        next(shown_texts)
+        if kind is str
+        else _NUMBER % next(shown_numbers).encode()
+        if kind in _NUMBERS
+        else _body(value, style)
+        for value, kind in zip(values, kinds, strict=True)
+    ]
 
 
 def sections(kind: Kind, shown: Sequence[bytes], first_number: int) -> bytes:
@@ -165,17 +178,14 @@ def _utf8(texts: Sequence[str]) -> list[bytes]:
         return list(map(encoded, texts))
 
 
-def _body(value: Any, style: Style, to_json: Callable[[Any], str]) -> bytes:
-    if isinstance(value, str):
-        (text,) = _texts((value,), style)
-        return text
+def _body(value: Any, style: Style) -> bytes:
     if style != "plain" and is_chat(value):
-        return b"\n\n".join([_message(message, style, to_json) for message in value])
-    return _json(value, to_json, pictures=style != "plain")
+        return b"\n\n".join([_message(message, style) for message in value])
+    return _json(value, pictures=style != "plain")
 
 
-def _json(value: Any, to_json: Callable[[Any], str], *, pictures: bool = True) -> bytes:
-    written = to_json(value)
+def _json(value: Any, *, pictures: bool = True) -> bytes:
+    written = dumps(value)
     return fenced(encoded(pictured(written) if pictures else written), b"json")
 
 
@@ -234,12 +244,12 @@ def _cuts(text: str, size: int) -> Iterator[str]:
         start = stop
 
 
-def _message(message: Mapping[str, Any], style: Style, to_json: Callable[[Any], str]) -> bytes:
+def _message(message: Mapping[str, Any], style: Style) -> bytes:
     """Return a message's role, and in quotes its content and whatever else it has."""
     shown = [encoded(f"**{_role(message['role'])}**")]
     shown += [_quoted_text(text, style) for text in texts_of(message["content"])]
     if rest := rest_of(message):
-        shown.append(in_quote(_json(rest, to_json)))
+        shown.append(in_quote(_json(rest)))
     return b"\n\n".join(shown)
 
 

@@ -425,12 +425,13 @@ def test_controls_inside_json_are_pictured_unless_plain() -> None:
     assert "\x7f\x9b" in only_item(["\x7f\x9b"], "plain")
 
 
-def test_json_is_written_by_whom_the_caller_names() -> None:
-    """The renderer of values is a parameter, and its errors pass through."""
-    page = items("completions", [3], 1, all_text=False, to_json=lambda value: f"<{value}>")
-    assert page == b"## Completion 1\n\n```json\n<3>\n```\n\n---\n\n"
-    with pytest.raises(ZeroDivisionError):
-        items("completions", [3], 1, all_text=False, to_json=lambda value: str(value / 0))
+def test_numbers_of_a_block_are_shown_as_each_would_be_alone() -> None:
+    """Many are written at once."""
+    values = [None, True, False, 0, -1, 10**40, 0.1, 1e300, -0.0, "a", [1], 1e-7]
+    page = b"".join(items("completions", [v], n, all_text=False) for n, v in enumerate(values, 1))
+    assert items("completions", values, 1, all_text=False) == page
+    for value in values[:9]:
+        assert only_item(value) == f"```json\n{json.dumps(value)}\n```"
 
 
 def test_texts_among_other_values_are_shown_as_texts() -> None:
