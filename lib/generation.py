@@ -84,7 +84,7 @@ def save_generations_to_cache(
     except SidecarError as error:
         raise _os_error(error, cache_path) from error
     if len(full) != len(short):
-        failures.append(f"{len(full)} full_texts and {len(short)} completions are saved: not as many")
+        failures.append(f"{stem}: {len(full)} full_texts and {len(short)} completions are saved: not as many")
     failures += [f"{stem}_metadata.json: {reason}" for reason in conversions]
     for failure in failures:
         warnings.warn(os.path.join(directory, failure), RuntimeWarning, stacklevel=2)
