@@ -1,6 +1,6 @@
 """The service: one loop that owns all state, and does nothing slow.
 
-Hints from the watch and finished work wake it; between them it walks a slice of a sweep, hands out what is
+Watch from the watch and finished work wake it; between them it walks a slice of a sweep, hands out what is
 due, checks the watch, and reports its state.  Conversions run in worker processes, the watch in a process of
 its own.
 """
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from daemon.config.model import Config
-    from daemon.watch.protocol import Hint, Hints
+    from daemon.watch.client import Hint, Watch
 
 _SLICE_SECONDS: Final = 0.02
 _LONGEST_WAIT_SECONDS: Final = 2.0
@@ -59,7 +59,7 @@ class Service:
         *,
         version: str,
         log: Any,
-        make_watch: Callable[[list[str]], Hints],
+        make_watch: Callable[[list[str]], Watch],
         reload: Callable[[], Config],
         make_default_root: bool = False,
         make_pool: Callable[[int], Pool] = ProcessPool,

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from multiprocessing.connection import Connection
 
     from daemon.report.observers import Observer
-    from daemon.watch.protocol import Hint
+    from daemon.watch.client import Hint
     from daemon.workers.pool import Pool
     from lib.errors import SidecarError
 
@@ -172,7 +172,7 @@ def _close(*descriptors: int) -> None:
 
 
 class FakeWatch:
-    """A watch as :class:`daemon.watch.protocol.Hints` describes it; tests set what it says."""
+    """Stands in for :class:`daemon.watch.client.Watch`; tests set what it reports."""
 
     def __init__(self, roots: list[str]) -> None:
         self.roots = roots

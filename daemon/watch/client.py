@@ -1,21 +1,20 @@
 """The service's end of the watch: starts the watcher process, reads its hints, notices its end, ends it.
 
-Nothing here repairs a watch: ``trouble`` says that it must be replaced, and a sweep follows, because what the
-old one missed cannot be known.
+Nothing here repairs a watch: ``trouble`` returns why it must be replaced, and a sweep follows, because what
+the old one missed cannot be known.
 """
 
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import signal
 import subprocess
 import sys
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
-
-from daemon.watch.protocol import END, FATAL, READY, Hint, Hints, hint_of
+from typing import IO, TYPE_CHECKING, Final, Literal, NamedTuple, cast
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,30 +25,42 @@ _BOOT: Final = (
     "main(int(sys.argv[1]), sys.argv[2:])"
 )
 _PIPE_BYTES: Final = 2**20
-_READ_BYTES: Final = 2**16
-_READS: Final = 64
-"""One read takes at most 4 MiB, so that a flood of hints leaves the service time for the rest."""
 _SILENT_SECONDS: Final = 10.0
 _START_SECONDS: Final = 600.0
 _END_SECONDS: Final = 2.0
 """A killed process ends in milliseconds, unless the machine is overloaded or the kernel holds it."""
 
 
-class Watch:
-    """A running watcher process.  Implements :class:`Hints`; one thread uses it."""
+class Hint(NamedTuple):
+    """Something may have happened at ``path``; only the disk knows.
 
-    def __init__(self, child: subprocess.Popen[bytes], stderr: int) -> None:
-        if child.stdin is None or child.stdout is None:
-            raise ValueError("the child was started without pipes")
+    ``closed``: a source or metadata file was closed after writing, or renamed to ``path`` · ``seen``: it
+    appeared (created, linked) · ``directory``: a directory appeared, moved to ``path`` or went ·
+    ``overflow``: events were lost, and only a sweep helps; ``path`` is empty.
+    """
+
+    kind: Literal["closed", "seen", "directory", "overflow"]
+    path: str
+
+
+class Watch:
+    """A running watcher process.  One thread uses it; no call waits, and none raises because it broke.
+
+    ``ready``: everything that happens in the roots is reported; sweep after this, not before.  ``ended``: a
+    read found that no hint will come any more; ``trouble`` has the reason.
+    """
+
+    def __init__(self, child: subprocess.Popen[bytes]) -> None:
         self._child = child
-        self._questions, self._answers, self._stderr = child.stdin, child.stdout, stderr
+        self._questions, self._answers = cast("tuple[IO[bytes], IO[bytes]]", (child.stdin, child.stdout))
         for pipe in (self._questions, self._answers):
             os.set_blocking(pipe.fileno(), False)
         with suppress(OSError):  # this user may have used up what the kernel allows for pipes
             fcntl.fcntl(self._answers.fileno(), fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
-        self._open = True
+        self._is_open = True
         self._unfinished = b""
         self._hints: list[Hint] = []
+        self._last_words = ""
         self._started: float | None = None
         self._asked: float | None = None
         self._reason: str | None = None
@@ -60,14 +71,14 @@ class Watch:
     def open(cls, roots: Sequence[str]) -> Watch:
         """Start watching directories, without waiting for ``ready``.
 
-        Raises OSError when no process can be started; nothing is left then.
+        The process has this one's import path: checkout, wheel and working directory do not matter.  Raises
+        OSError when it cannot be started; nothing is left then.
         """
-        stderr = os.memfd_create("watcher-stderr")
-        try:
-            return cls(_start(roots, stderr), stderr)
-        except BaseException:
-            os.close(stderr)
-            raise
+        path = [entry or _HOME for entry in sys.path]
+        code = _BOOT.format(path=path if _HOME in path else [*path, _HOME])
+        command = [sys.executable, "-c", code, str(os.getpid()), *roots]
+        pipe, both = subprocess.PIPE, subprocess.STDOUT
+        return cls(subprocess.Popen(command, bufsize=0, stdin=pipe, stdout=pipe, stderr=both))  # noqa: S603  # our own interpreter
 
     @property
     def pid(self) -> int:
@@ -75,7 +86,7 @@ class Watch:
         return self._child.pid
 
     def fileno(self) -> int:
-        """Return the pipe's descriptor; see :meth:`Hints.fileno`."""
+        """Return the descriptor to select on for reading; it stays readable after the watch ended."""
         return self._answers.fileno()
 
     def read(self) -> list[Hint]:
@@ -85,81 +96,73 @@ class Watch:
         return hints
 
     def trouble(self, now: float) -> str | None:
-        """Return why the watch must be replaced; a reason once given stays.  See :meth:`Hints.trouble`.
+        """Return why the watch must be replaced; a reason once given stays.  ``now``: monotonic seconds.
 
         What waits in the pipe is read first, so that a busy service does not blame the watcher.
         """
-        if self._open:
+        if self._is_open:
             self._pump()
             self._reason = self._reason or self._end() or self._silence(now)
         return self._reason
 
     def close(self) -> None:
-        """Kill the process.  May be called twice.
-
-        A process that is stuck in the kernel ends when the kernel lets go of it; nobody waits for that.
-        """
-        if not self._open:
+        """Kill the process; may be called twice.  One that is stuck in the kernel is not waited for."""
+        if not self._is_open:
             return
-        self._open = False
+        self._is_open = False
         self._child.kill()
         self._answers.close()
         self._questions.close()
-        os.close(self._stderr)
         with suppress(subprocess.TimeoutExpired):
             self._child.wait(_END_SECONDS)
 
     def _pump(self) -> None:
-        """Take in what is in the pipe."""
-        if self.ended or not self._open:
+        """Take in what is in the pipe; a flood of hints leaves the service time for the rest."""
+        if self.ended or not self._is_open:
             return
-        chunks = [self._unfinished]
-        with suppress(BlockingIOError):
-            for _ in range(_READS):
-                chunks.append(os.read(self._answers.fileno(), _READ_BYTES))
-                if not chunks[-1]:
-                    self.ended = True
-                    break
-        if any(chunks[1:]):
-            self._asked = None  # an answer may stand behind a thousand hints: any record is a sign of life
-        *records, self._unfinished = b"".join(chunks).split(END)
+        try:
+            content = os.read(self._answers.fileno(), _PIPE_BYTES)
+        except BlockingIOError:
+            return
+        self.ended = not content
+        self._asked = None  # an answer may stand behind a thousand hints: any record is a sign of life
+        *records, self._unfinished = (self._unfinished + content).split(b"\n")
         for record in records:
-            self._take(record[:1], record[1:])
+            self._take(record)
 
-    def _take(self, letter: bytes, payload: bytes) -> None:
-        """Act on one record."""
-        hint = hint_of(letter, payload)
-        if hint is not None:
-            self._hints.append(hint)
-        elif letter == READY:
+    def _take(self, record: bytes) -> None:
+        """Act on one record; what is none was written to standard error, such as why an import failed."""
+        try:
+            kind, text = json.loads(record)
+        except (ValueError, TypeError):
+            self._last_words = record.decode(errors="replace").strip() or self._last_words
+            return
+        if kind == "ready":
             self.ready = True
-        elif letter == FATAL:
-            self._reason = f"it ended: {payload.decode(errors='replace')}"
+        elif kind == "ended":
+            self._reason = f"it ended: {text}"
+        elif kind != "alive":
+            self._hints.append(Hint(kind, text))
 
     def _end(self) -> str | None:
-        """Say how the process ended, if it did without a record."""
-        if self.ended:
-            with suppress(subprocess.TimeoutExpired):  # its pipe ends a moment before the process
-                self._child.wait(_END_SECONDS)
-        code = self._child.poll()
+        """Return how the process ended, if it did without a record."""
+        if not self.ended:
+            return None
+        with suppress(subprocess.TimeoutExpired):  # its pipe ends a moment before the process
+            self._child.wait(_END_SECONDS)
+        code = self._child.returncode
         if code is None:
-            return "it ended: it closed its pipe" if self.ended else None
+            return "it ended: it closed its pipe"
         if code < 0:
             return f"it ended: killed by {signal.Signals(-code).name}"
-        return f"it ended: exit status {code}{self._last_words()}"
-
-    def _last_words(self) -> str:
-        """Return the last line of standard error, such as why an import failed."""
-        size = os.fstat(self._stderr).st_size
-        lines = os.pread(self._stderr, 4096, max(0, size - 4096)).decode(errors="replace").split("\n")
-        return next((f": {line.strip()}" for line in reversed(lines) if line.strip()), "")
+        return ": ".join(filter(None, [f"it ended: exit status {code}", self._last_words]))
 
     def _silence(self, now: float) -> str | None:
-        """Say that the process does not answer, or takes too long to start; else ask for the next answer."""
-        if self._started is None:
-            self._started = now
-        if not self.ready and now - self._started >= _START_SECONDS:
-            return f"it was not ready after {_START_SECONDS:.0f} s"
+        """Return that the process takes too long to start, or does not answer; else ask it for an answer."""
+        if not self.ready:
+            self._started = now if self._started is None else self._started
+            is_late = now - self._started >= _START_SECONDS
+            return f"it was not ready after {_START_SECONDS:.0f} s" if is_late else None
         if self._asked is None:
             self._asked = now
             with suppress(OSError):  # it has just ended
@@ -167,20 +170,3 @@ class Watch:
         elif now - self._asked >= _SILENT_SECONDS:
             return f"it did not answer for {_SILENT_SECONDS:.0f} s"
         return None
-
-
-def _start(roots: Sequence[str], stderr: int) -> subprocess.Popen[bytes]:
-    """Start the process with this one's import path: checkout, wheel, working directory do not matter."""
-    path = [entry or _HOME for entry in sys.path]
-    code = _BOOT.format(path=path if _HOME in path else [*path, _HOME])
-    command = [sys.executable, "-c", code, str(os.getpid()), *roots]
-    return subprocess.Popen(  # noqa: S603  # our own interpreter; roots are arguments, never a shell's
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr, bufsize=0
-    )
-
-
-if TYPE_CHECKING:
-
-    def _implements_hints(watch: Watch) -> Hints:
-        """Have the type checker hold this class to the protocol."""
-        return watch

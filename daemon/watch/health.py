@@ -1,7 +1,7 @@
-"""The proof that a watch is complete: what sweeps find changed, hints have announced.
+"""Whether a watch is complete: hints must have announced what sweeps find changed.
 
-watchdog can lose a directory in more ways than can be looked for.  A source that changed while the watch
-stood, that is at rest, and that no hint announced, shows that it did.
+watchdog can lose a directory in more ways than can be looked for.  A source that has changed since the watch
+was ready, that is at rest, and that no hint announced, proves that it did.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ REMEMBERED: Final = 10_000
 class Announcements:
     """Remembers the last hints and compares them with what sweeps find.
 
-    ``now`` is monotonic seconds, ``clock`` seconds since the epoch, as files have them.  ``changed_at``
-    returns a path's change time.
+    ``now``: monotonic seconds; ``clock``: seconds since the epoch, as files have them; ``changed_at`` returns
+    a path's change time.
     """
 
     def __init__(self, changed_at: Callable[[str], float] = lambda path: os.lstat(path).st_ctime) -> None:
@@ -37,23 +37,19 @@ class Announcements:
         self._next_verdict = -math.inf
 
     def begin(self, clock: float) -> None:
-        """Begin anew: a new watch stands, and announces all changes from now on."""
+        """Begin anew: a new watch reports all changes from now on."""
         self._announced.clear()
         self._since, self._suspect = clock, None
 
-    def end(self) -> None:
-        """Suspect nothing until a new watch stands."""
-        self._since, self._suspect = math.inf, None
-
     def announced(self, task: Task, clock: float) -> None:
-        """Remember a hint; the oldest one is forgotten when there are too many."""
+        """Record a hint; the oldest one is forgotten when there are too many."""
         self._announced.pop(task, None)
         self._announced[task] = clock
         if len(self._announced) > REMEMBERED:
             self._since = max(self._since, self._announced.pop(next(iter(self._announced))))
 
     def found(self, found: Found, now: float, clock: float) -> None:
-        """Take a source that a sweep found to be out of date, while nothing was known about it."""
+        """Record a source that a sweep found out of date, and that was not in the queue."""
         changed = found.status.st_ctime
         is_new = self._since < changed <= clock
         if self._suspect is None and is_new and not self._is_announced(found.task, changed):
@@ -63,8 +59,8 @@ class Announcements:
     def verdict(self, now: float) -> str | None:
         """Return why the watch is incomplete; at most once in ten minutes.
 
-        A source whose writer goes on has its event still to come.  A memory-mapped writer changes its file
-        without one, so no source is certain proof.
+        While its writer goes on, a source's event is still to come.  A memory-mapped writer changes its file
+        without one, so the proof is not certain.
         """
         if self._suspect is None or now < self._verdict_due:
             return None

@@ -1,7 +1,7 @@
-"""Which file systems a root lies on and has below it, and which of them others can write to unseen.
+"""Which file systems a root lies on and contains, and which of them can change without an event.
 
-inotify(7) reports what goes through this machine's own kernel.  No event tells what another host writes to a
-network file system, or a FUSE file system's own program to what it shows; nor that something was mounted.
+inotify(7) reports what goes through this machine's own kernel: not what another host writes to a network file
+system, nor what the program behind a FUSE file system changes, nor that something was mounted.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _ESCAPED: Final = re.compile(r"\\([0-7]{3})")
 
 @dataclass(frozen=True, slots=True)
 class Mount:
-    """A line of ``/proc/self/mountinfo``, proc_pid_mountinfo(5): where, of which type, on which device."""
+    """A line of ``/proc/self/mountinfo``, proc_pid_mountinfo(5): path, type and device."""
 
     path: str
     kind: str

@@ -1,20 +1,22 @@
-"""The watcher: a process that turns watchdog's events into records, and is replaced when anything goes wrong.
+"""The watcher: a process that turns watchdog's events into hints, and is replaced when anything goes wrong.
 
 watchdog's threads can die, spin or fall silent while its observer looks alive, and rebuilding one inside a
 process leaks descriptors.  So this program repairs nothing: an exception in any thread, an overflow and a
-refused watch end it, with the reason as the last record.  It ends with its standard input, or its parent.
+refused watch end it, with the reason as its last record.  It ends with its standard input, or its parent.
+
+A record is a line of JSON on standard output, a pair of strings.  The kinds "closed", "seen" and "directory"
+come with a path, "ended" with the reason, "ready", "alive" and "overflow" with nothing.
 """
 
 from __future__ import annotations
 
 import ctypes
 import errno
-import logging
+import json
 import os
 import signal
 import sys
 import threading
-import time
 import warnings
 from contextlib import suppress
 from pathlib import Path
@@ -25,11 +27,10 @@ from watchdog.observers import inotify_c
 from watchdog.observers.api import BaseObserver
 from watchdog.observers.inotify import InotifyFullEmitter, InotifyObserver
 
-from daemon.watch.handlers import Handler, LogReader, Out
-from daemon.watch.protocol import PONG, READY
+from lib.names import kind_of, sources_of_metadata
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Sequence
 
 EVENTS: Final[list[type[events.FileSystemEvent]]] = [
     events.FileClosedEvent,
@@ -39,79 +40,130 @@ EVENTS: Final[list[type[events.FileSystemEvent]]] = [
     events.DirMovedEvent,
     events.DirDeletedEvent,
 ]
-"""Becomes the kernel's mask.  With none, watchdog 7 drowns in the events of its own walk."""
+"""Becomes the kernel's mask.  Without it, watchdog 7 drowns in the events of its own walk."""
 
-LOGS_OVERFLOW: Final = hasattr(inotify_c.InotifyEvent, "is_queue_overflow")
-"""True for watchdog 7, false for watchdog 6, which drops the kernel's report of an overflow."""
-
-_PROBE_SECONDS: Final = 1.0
+KINDS: Final = {
+    events.EVENT_TYPE_CLOSED: "closed",
+    events.EVENT_TYPE_MOVED: "closed",
+    events.EVENT_TYPE_CREATED: "seen",
+}
+IS_WATCHDOG_6: Final = hasattr(inotify_c, "Inotify")
+_ONLY_REAL_DIRECTORIES: Final = (
+    inotify_c.InotifyConstants.IN_DONT_FOLLOW | inotify_c.InotifyConstants.IN_ONLYDIR
+)
 _PR_SET_PDEATHSIG: Final = 1
-_IN_CLOSE_WRITE: Final = 8
+
+
+class Out:
+    """The pipe to the service; whole records, from any thread."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+        self._lock = threading.Lock()
+
+    def send(self, kind: str, text: str = "") -> None:
+        """Write one record, waiting while the pipe is full; end the process when its reader has gone."""
+        record = json.dumps([kind, text]).encode("ascii") + b"\n"
+        with self._lock:
+            try:
+                while record:
+                    record = record[os.write(self._fd, record) :]
+            except OSError:
+                os._exit(1)
+
+    def end(self, reason: str) -> NoReturn:
+        """Report the reason and end the process at once: joining watchdog's threads may never return."""
+        self.send("ended", reason)
+        os._exit(1)
+
+
+class Handler(events.FileSystemEventHandler):
+    """Reports one root's events.  It never raises, and waits for nothing but the pipe."""
+
+    def __init__(self, out: Out, root: str) -> None:
+        self._out = out
+        self._base = len(root.rstrip("/"))
+
+    def dispatch(self, event: events.FileSystemEvent) -> None:
+        """Report one event, if it is of interest."""
+        hint = hint_of(event)
+        if hint is not None and "/." not in hint[1][self._base :]:  # hidden: neither a source nor entered
+            self._out.send(*hint)
+
+
+def hint_of(event: events.FileSystemEvent) -> tuple[str, str] | None:
+    """Return the kind and path of an event's hint; None when the service does not need it."""
+    path = os.fsdecode(event.dest_path or event.src_path)
+    if event.is_directory:
+        return "directory", path.rstrip("/") or "/"
+    kind, name = KINDS.get(event.event_type), os.path.basename(path)
+    has_left = event.event_type == events.EVENT_TYPE_MOVED and not event.dest_path
+    if kind is None or has_left or (kind_of(name) is None and not sources_of_metadata(name)):
+        return None
+    return kind, path
 
 
 class Watchdog6Emitter(InotifyFullEmitter):
-    """Does for watchdog 6 what watchdog 7 does by itself."""
-
-    def get_event_mask_from_filter(self) -> Any:
-        """Have the kernel refuse symbolic links; typed Any because 6 and 7 type this integer apart.
-
-        Otherwise the target's events are reported under the link's path, and no longer under its own.
-        """
-        mask = super().get_event_mask_from_filter() or 0
-        return mask | inotify_c.InotifyConstants.IN_DONT_FOLLOW | inotify_c.InotifyConstants.IN_ONLYDIR
+    """Watches directories that were moved in from outside of the root, as watchdog 7 does by itself."""
 
     def queue_event(self, event: events.FileSystemEvent) -> None:
-        """Watch a directory that was moved in from outside of the root."""
+        """Add watches for what came, then report it."""
         if event.is_directory and event.event_type == events.EVENT_TYPE_MOVED and not event.src_path:
             inotify: Any = self._inotify._inotify  # type: ignore[union-attr]  # noqa: SLF001  # no other way
             for path, _, _ in os.walk(os.fsencode(event.dest_path)):
-                with suppress(OSError):  # it went meanwhile, or is a link; the probe finds a limit
+                with suppress(OSError):  # it has gone meanwhile, or is a link
                     inotify.add_watch(path)
         super().queue_event(event)
 
 
-def new_observer(out: Out) -> BaseObserver:
-    """Make an observer that follows no symbolic links and reports overflows, from either line of watchdog.
+def end_at_watch_limit(out: Out) -> None:
+    """Have a refused watch end the process: watchdog ignores that.
 
-    Its events are "full": what is renamed from outside of the root is moved too, not created.
+    The kernel refuses symbolic links too: watchdog 6 would report the target's events under the link's path.
     """
-    if LOGS_OVERFLOW:
-        return InotifyObserver(generate_full_events=True)
-    inotify: Any = vars(inotify_c)["Inotify"]
-    inotify._parse_event_buffer = staticmethod(  # noqa: SLF001  # the last place where watchdog 6 has it
-        overflows_reported(inotify._parse_event_buffer, out.overflowed)  # noqa: SLF001  # as above
-    )
-    return BaseObserver(Watchdog6Emitter)
+    inotify: Any = inotify_c
+    add_watch = inotify.inotify_add_watch
+
+    def add(fd: int, path: bytes, mask: int) -> int:
+        descriptor: int = add_watch(fd, path, mask | _ONLY_REAL_DIRECTORIES)
+        if descriptor == -1 and ctypes.get_errno() == errno.ENOSPC:
+            out.end(in_words(OSError(errno.ENOSPC, "")))
+        return descriptor
+
+    inotify.inotify_add_watch = add
 
 
-def overflows_reported(
-    parse: Callable[[bytes], Iterator[tuple[int, int, int, bytes]]], report: Callable[[], object]
-) -> Callable[[bytes], Iterator[tuple[int, int, int, bytes]]]:
-    """Wrap watchdog 6's parser of the kernel's events: call ``report`` for an overflow."""
+def end_at_overflow(out: Out) -> None:
+    """Have lost events end the process: the directories among them are not watched.
 
-    def parse_and_report(buffer: bytes) -> Iterator[tuple[int, int, int, bytes]]:
-        for event in parse(buffer):
-            if event[1] & inotify_c.InotifyConstants.IN_Q_OVERFLOW:
-                report()
-            yield event
+    watchdog 6 goes on without those; watchdog 7 makes all its watches anew, which overflows the queue of a
+    large tree again, for ever.
+    """
+    reader: Any = vars(inotify_c)["Inotify" if IS_WATCHDOG_6 else "InotifyFD"]
+    parse = reader._parse_event_buffer  # noqa: SLF001  # no other place sees an overflow in both lines
 
-    return parse_and_report
+    def parse_or_end(buffer: bytes) -> list[Any]:
+        found = list(parse(buffer))
+        if any(mask & inotify_c.InotifyConstants.IN_Q_OVERFLOW for _, mask, _, _ in found):
+            out.send("overflow")
+            out.end("events came faster than they could be read")
+        return found
+
+    reader._parse_event_buffer = staticmethod(parse_or_end)  # noqa: SLF001  # as above
 
 
-def watch(roots: Sequence[str], out: Out) -> NoReturn:
-    """Watch the roots for ever.  Raises OSError when the kernel refuses."""
-    directory_came = threading.Event()
-    observer = new_observer(out)
+def watch(roots: Sequence[str], out: Out) -> None:
+    """Watch the roots.  Raises OSError when the kernel refuses; it names the root.
+
+    Events are "full": what is renamed from outside of the root is moved too, not created.
+    """
+    end_at_watch_limit(out)
+    end_at_overflow(out)
+    observer = BaseObserver(Watchdog6Emitter) if IS_WATCHDOG_6 else InotifyObserver(generate_full_events=True)
     observer.start()
     for root in roots:
-        schedule(observer, Handler(out, root, directory_came.set), root)
-    refuse_at_watch_limit(roots[0])
-    out.send(READY)
-    while True:
-        directory_came.wait()
-        directory_came.clear()
-        refuse_at_watch_limit(roots[0])
-        time.sleep(_PROBE_SECONDS)
+        schedule(observer, Handler(out, root), root)
+    out.send("ready")
 
 
 def schedule(observer: BaseObserver, handler: Handler, root: str) -> None:
@@ -122,23 +174,6 @@ def schedule(observer: BaseObserver, handler: Handler, root: str) -> None:
         raise OSError(error.errno, error.strerror, root) from error
 
 
-def refuse_at_watch_limit(directory: str) -> None:
-    """Raise OSError when this user can have no further watch: watchdog keeps that to itself.
-
-    Asking for one is the only way to know, as the limit counts all processes of the user.
-    """
-    libc = ctypes.CDLL(None, use_errno=True)
-    fd = libc.inotify_init1(os.O_CLOEXEC)
-    if fd == -1:
-        return
-    try:
-        refused = libc.inotify_add_watch(fd, os.fsencode(directory), _IN_CLOSE_WRITE) == -1
-        if refused and ctypes.get_errno() == errno.ENOSPC:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-    finally:
-        os.close(fd)
-
-
 def limit(name: str) -> int | None:
     """Read one of the limits in ``/proc/sys/fs/inotify``; None where a sandbox hides them."""
     with suppress(OSError, ValueError):
@@ -147,46 +182,36 @@ def limit(name: str) -> int | None:
 
 
 def in_words(error: OSError) -> str:
-    """Say what the kernel refused and which limit to raise, and to what."""
-    for number, name, floor in (
-        (errno.ENOSPC, "max_user_watches", 524288),
-        (errno.EMFILE, "max_user_instances", 512),
-    ):
-        if error.errno == number:
-            now = limit(name) or 0
-            raised = max(floor, 2 * now)
-            return f"the limit fs.inotify.{name}={now} is reached; try sysctl -w fs.inotify.{name}={raised}"
-    return f"{error.filename} could not be watched: {error.strerror}"
-
-
-def died(thread: str, fault: BaseException | None) -> str:
-    """Say which thread died of what."""
-    return f"{thread} died of {type(fault).__name__}: {fault}"
-
-
-def answer(parent: int, out: Out) -> None:
-    """Answer every byte on standard input; end this process with it, or with the parent.
-
-    A worker that the parent forked may hold the pipe open after the parent was killed.
-    """
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() == parent:
-        while os.read(sys.stdin.fileno(), 64):
-            out.send(PONG)
-    os._exit(0)
+    """Return what the kernel refused, and which limit to raise to what."""
+    limits = {errno.ENOSPC: ("max_user_watches", 524288), errno.EMFILE: ("max_user_instances", 512)}
+    if error.errno not in limits:
+        return f"{error.filename} could not be watched: {error.strerror}"
+    name, floor = limits[error.errno]
+    now = limit(name) or 0
+    raised = max(floor, 2 * now)
+    return f"the limit fs.inotify.{name}={now} is reached; try sysctl -w fs.inotify.{name}={raised}"
 
 
 def main(parent: int, roots: Sequence[str]) -> NoReturn:
-    """Run the watcher: records on standard output until ``parent`` goes or standard input ends."""
+    """Run the watcher: records on standard output until ``parent`` or standard input ends.
+
+    Every byte on standard input is answered.
+    """
     # a terminal and systemd send these to all processes; the service decides
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
-    out = Out(sys.stdout.fileno())
+    # a worker that the parent forked may hold the pipe open after the parent was killed
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)
     warnings.simplefilter("ignore")  # one of watchdog 7's prints its whole map of watches, megabytes of it
-    logging.getLogger("watchdog").addHandler(LogReader(out))
-    threading.excepthook = lambda fault: out.give_up(died(type(fault.thread).__name__, fault.exc_value))
-    sys.excepthook = lambda _type, fault, _traceback: out.give_up(died("the main thread", fault))
-    threading.Thread(target=answer, args=(parent, out), name="answer", daemon=True).start()
+    out = Out(sys.stdout.fileno())
+    threading.excepthook = lambda fault: out.end(
+        f"{type(fault.thread).__name__} died of {fault.exc_type.__name__}: {fault.exc_value}"
+    )
     try:
         watch(roots, out)
     except OSError as error:
-        out.give_up(in_words(error))
+        out.end(in_words(error))
+    while os.read(sys.stdin.fileno(), 64):
+        out.send("alive")
+    os._exit(0)

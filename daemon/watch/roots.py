@@ -1,12 +1,11 @@
-"""The directories that are watched: which one stands at a root's path right now, and the lock on it."""
+"""The directories that are watched: which one is at a root's path right now, and the lock on it."""
 
 from __future__ import annotations
 
 import fcntl
 import os
 import stat
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from lib.files.atomic import make_directories
 
@@ -14,8 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 
-@dataclass(frozen=True, slots=True)
-class Lock:
+class Lock(NamedTuple):
     """A locked directory: its descriptor, and its device and inode."""
 
     descriptor: int
@@ -36,29 +34,26 @@ class Root:
 
     @property
     def is_usable(self) -> bool:
-        """Tell whether the root was there, and not another service's, when last looked at."""
+        """Tell whether the last look found the root, and no other service on it."""
         return self.identity is not None and not self.is_taken
 
     def look(self, others: Iterable[Root] = ()) -> None:
         """Look at the path.
 
-        A lock that is held is kept while the directory is the same; one that another service holds is tried
-        again; one that one of ``others`` holds is taken over from it.  The lock (flock on the directory
-        itself) leaves no file, and ends with the process.
+        A lock is kept while the directory is the same, taken over from one of ``others`` that holds it, and
+        tried again while another service does.  It (flock on the directory itself) leaves no file, and ends
+        with the process.
         """
         self.identity = _directory_at(self.path)
         if self.identity is None:
-            self.is_taken = False
             self.unlock()
         elif self.lock is None or self.identity != self.lock.identity:
-            holder = next(
-                (root for root in others if root.lock and root.lock.identity == self.identity), None
-            )
-            if holder is None:
-                self.is_taken = not self._take_lock()
-            else:
-                self.unlock()
-                self.lock, holder.lock, self.is_taken = holder.lock, None, False
+            for other in others:
+                if other.lock is not None and other.lock.identity == self.identity:
+                    self._hold(other.lock)
+                    other.lock = None
+                    return
+            self._take_lock()
 
     def make(self) -> None:
         """Create the directory.
@@ -69,14 +64,12 @@ class Root:
 
     def unlock(self) -> None:
         """Release the lock; may be called twice."""
-        if self.lock is not None:
-            os.close(self.lock.descriptor)
-        self.lock = None
+        self._hold(None)
 
     def overlap(self, others: Iterable[Root]) -> str:
-        """Say which of the other roots has the same directory or contains it, through links too; "" if none.
+        """Return which of the other roots is the same directory or contains it, through links too, else "".
 
-        Names alone are compared when the configuration is checked.
+        The check of the configuration compares names alone.
         """
         place, identity = os.path.realpath(self.path), _directory_at(self.path)
         for other in others:
@@ -91,7 +84,7 @@ class Root:
     def parts_of(self, path: str) -> tuple[str, ...] | None:
         """Split a path below this root into names; None when it is not below it.
 
-        By name alone, without a look at any file: the working directory may be gone.
+        By name alone: the working directory may have been deleted.
         """
         here, root = os.path.normpath(path), os.path.normpath(self.path)
         if here == root:
@@ -101,26 +94,30 @@ class Root:
         is_below = here.startswith(base) and parts[0] not in {"", os.pardir}
         return parts if is_below else None
 
-    def _take_lock(self) -> bool:
-        """Lock the directory at the path, then release the old lock; False when another service has it."""
+    def _take_lock(self) -> None:
+        """Lock the directory at the path, then release the old lock."""
         try:
             descriptor = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except OSError:  # not readable, or gone since: nothing to lock
-            self.unlock()
-            return True
+            self._hold(None)
+            return
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             os.close(descriptor)
-            self.unlock()
-            return False
+            self._hold(None, is_taken=True)
+            return
         except OSError:
-            pass  # no locks on directories here (NFS): sidecars are whole with two services as well
+            pass  # NFS has no locks on directories; two services are harmless: every sidecar is whole
         status = os.fstat(descriptor)
-        self.unlock()
         self.identity = status.st_dev, status.st_ino
-        self.lock = Lock(descriptor, self.identity)
-        return True
+        self._hold(Lock(descriptor, self.identity))
+
+    def _hold(self, lock: Lock | None, *, is_taken: bool = False) -> None:
+        """Put a lock in the place of the one that is held, which is released."""
+        before, self.lock, self.is_taken = self.lock, lock, is_taken
+        if before is not None:
+            os.close(before.descriptor)
 
 
 def _directory_at(path: str) -> tuple[int, int] | None:

@@ -15,8 +15,7 @@ from daemon.watch.mounts import mounts_of, read_table, shared_kind
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from daemon.watch.mounts import Mount
-    from daemon.watch.protocol import Hint, Hints
+    from daemon.watch.client import Hint, Watch
     from daemon.watch.roots import Root
     from lib.sync.walk import Found, Task
 
@@ -33,35 +32,35 @@ _LIFE_SECONDS: Final = 86_400.0
 class Supervisor:
     """Owns the watch and the roots.  ``now`` is monotonic seconds; ``make`` starts a watch over paths.
 
-    ``clock`` returns the time as files have it, in seconds since the epoch.
+    ``clock`` returns the time as files have it, in seconds since the epoch.  ``degraded``: why the last watch
+    was replaced, until the new one has proved sound.
     """
 
     def __init__(
         self,
         roots: list[Root],
-        make: Callable[[list[str]], Hints],
+        make: Callable[[list[str]], Watch],
         log: Any,
         *,
         clock: Callable[[], float] = time.time,
         mount_table: Callable[[], str] = read_table,
     ) -> None:
         self.roots = roots
-        self.watch: Hints | None = None
+        self.watch: Watch | None = None
         self.degraded = ""
         self._make = make
         self._log = log
         self._clock = clock
-        self._read_table = mount_table
-        self._table = ""
-        self._mounts: dict[str, tuple[object, tuple[Mount, ...]]] = {}
+        self._mount_table = mount_table
         self._announcements = Announcements()
         self._next_check = 0.0
         self._replace_at = 0.0
         self._failures = 0
         self._opened = 0.0
+        self._stood_since: float | None = None
         self._has_overflowed = False
-        self._was_ready = False
-        self._seen: list[object] = []
+        self._seen: object = None
+        self._places: object = None
         self._reported: dict[str, str] = {}
         self._shared: dict[str, str] = {}
 
@@ -97,29 +96,22 @@ class Supervisor:
         return self._next_check
 
     def check(self, now: float) -> bool:
-        """Look at roots and watch, replace what is unsound; True when a sweep must follow."""
-        if now < self._next_check:
-            return self._became_ready(now)
-        self._next_check = now + CHECK_SECONDS
-        if self._roots_changed():
-            self.close_watch()
-            self._open(now)
-            self._became_ready(now)  # one that stands at once needs no second sweep
-            return True
-        if self.watch is None:
-            self._open(now)
-            return False
-        if reason := self.watch.trouble(now) or self._announcements.verdict(now):
-            self._fail(reason, now)
-            self._open(now)
-            return False
-        if now - self._opened > _LIFE_SECONDS:
-            self.close_watch()
-            self._open(now)
-            return False
-        if self.is_ready and now - self._opened > _SOUND_AFTER_SECONDS:
-            self._recover()
-        return self._became_ready(now)
+        """Look at roots and watch, and replace what is unsound; True when a sweep must follow."""
+        must_sweep = False
+        if now >= self._next_check:
+            self._next_check = now + CHECK_SECONDS
+            must_sweep = self._roots_changed()
+            if must_sweep:
+                self.close_watch()
+            elif self.watch is not None:
+                self._judge(self.watch, now)
+            if self.watch is None and now >= self._replace_at:
+                self._open(now)
+        if not self.is_ready or self._stood_since is not None:
+            return must_sweep
+        self._stood_since = now
+        self._announcements.begin(self._clock())
+        return True  # what appeared before the watch stood is for the sweep
 
     def read(self) -> list[Hint]:
         """Return the hints that came in, without waiting; a watch that ended is checked at once."""
@@ -132,12 +124,12 @@ class Supervisor:
         return hints
 
     def announced(self, task: Task) -> None:
-        """Take note that a hint named a source."""
+        """Record that a hint named a source."""
         self._announcements.announced(task, self._clock())
 
     def found_changed(self, found: Found, now: float) -> None:
-        """Take note that a sweep found a source out of date that nothing was known about."""
-        if self.is_ready and found.task.root not in self._shared:
+        """Record that a sweep found a source out of date that nothing was known about."""
+        if self._stood_since is not None and found.task.root not in self._shared:
             self._announcements.found(found, now, self._clock())
 
     def close(self) -> None:
@@ -150,90 +142,78 @@ class Supervisor:
         """Close the watch; the next check makes another."""
         if self.watch is not None:
             self.watch.close()
-            self.watch = None
-        self._announcements.end()
+        self.watch = self._stood_since = None
 
-    def _became_ready(self, now: float) -> bool:
-        """Tell once that the watch stands: what appeared before is for the sweep."""
-        if self.is_ready and not self._was_ready:
-            self._was_ready = True
-            self._opened = now
-            self._announcements.begin(self._clock())
-            return True
-        return False
-
-    def _roots_changed(self) -> bool:
-        """Look at the roots and what is mounted there; report what cannot be watched."""
-        seen: list[object] = []
-        before, self._table = self._table, self._read_table()
-        if before != self._table:
-            self._mounts.clear()
-        for root in self.roots:
-            root.look()
-            mounts = self._mounts_of(root) if root.is_usable else ()
-            seen.append((root.identity, root.is_taken, mounts))
-            self._report_root(root)
-            self._report_shared(root, shared_kind(mounts))
-        has_changed, self._seen = self._seen != seen, seen
-        return has_changed
-
-    def _mounts_of(self, root: Root) -> tuple[Mount, ...]:
-        identity, mounts = self._mounts.get(root.path, (None, ()))
-        if identity != root.identity:
-            mounts = mounts_of(root.path, self._table)
-            self._mounts[root.path] = root.identity, mounts
-        return mounts
-
-    def _report_root(self, root: Root) -> None:
-        reason, hint = "", ""
-        if root.is_taken and (reason := root.overlap(self.roots)):
-            hint = "It is left to that root."
-        elif root.is_taken:
-            reason, hint = "another service watches it", "Stop the other service, or leave the root to it."
-        elif not root.is_usable:
-            reason = "no such directory"
-            hint = "It is watched once it is there; make it, or correct the root."
-        self._report(root, self._reported, reason, hint)
-
-    def _report_shared(self, root: Root, kind: str) -> None:
-        reason = f"what other hosts write there gives no event: {kind} is mounted in {root.path}"
-        hint = "Sweeps run more often instead; nothing is lost, it only takes a little longer."
-        self._report(root, self._shared, reason if kind else "", hint)
-
-    def _report(self, root: Root, reported: dict[str, str], reason: str, hint: str) -> None:
-        """Log a reason once, and once that it is gone."""
-        if reason and reported.get(root.path) != reason:
-            reported[root.path] = reason
-            self._log.warning(WATCH_DEGRADED, root=root.path, reason=reason, hint=hint)
-        elif not reason and reported.pop(root.path, ""):
-            self._log.info(WATCH_RESTORED, root=root.path)
+    def _judge(self, watch: Watch, now: float) -> None:
+        """Close a watch that is unsound, or a day old; report one that has proved sound."""
+        reason = watch.trouble(now)
+        if self._stood_since is not None:
+            reason = reason or self._announcements.verdict(now)
+        if reason:
+            self._fail(reason, now)
+        elif now - self._opened > _LIFE_SECONDS:
+            self.close_watch()
+        elif self._stood_since is not None and now - self._stood_since > _SOUND_AFTER_SECONDS:
+            if self.degraded:
+                self._log.info(WATCH_RESTORED)
+            self.degraded, self._failures = "", 0
 
     def _open(self, now: float) -> None:
         usable = [root.path for root in self.roots if root.is_usable]
-        if now < self._replace_at or not usable:
-            return
         try:
-            self.watch = self._make(usable)
+            self.watch = self._make(usable) if usable else None
         except OSError as error:
             self._fail(f"it could not be started: {error.strerror or error}", now)
-            return
-        self._was_ready = self._has_overflowed = False
+        self._has_overflowed = False
         self._opened = now
 
     def _fail(self, reason: str, now: float) -> None:
         """Close the watch; it is replaced at once the first time, then after 1 s, doubling, up to 2 min."""
         self.close_watch()
-        first = self._failures == 0
-        if reason != self.degraded and not (first and self._has_overflowed):  # that was logged by its name
+        is_first = self._failures == 0
+        if reason != self.degraded and not (is_first and self._has_overflowed):  # that was logged by its name
             hint = "The watch is replaced; sweeps carry on meanwhile."
             self._log.warning(WATCH_DEGRADED, reason=reason, hint=hint)
             self.degraded = reason
-        wait = 0.0 if first else _REPLACE_FIRST_SECONDS * 2.0 ** (self._failures - 1)
+        wait = 0.0 if is_first else _REPLACE_FIRST_SECONDS * 2.0 ** (self._failures - 1)
         self._failures = min(self._failures + 1, 10)
         self._replace_at = now + min(_REPLACE_LAST_SECONDS, wait)
 
-    def _recover(self) -> None:
-        """Report that the watch is sound again."""
-        if self.degraded:
-            self._log.info(WATCH_RESTORED)
-        self.degraded, self._failures = "", 0
+    def _roots_changed(self) -> bool:
+        """Look at the roots and what is mounted there; report those that cannot be relied on."""
+        for root in self.roots:
+            root.look()
+        table, looks = self._mount_table(), [(root.identity, root.is_taken) for root in self.roots]
+        if (table, looks) == self._seen:
+            return False
+        self._seen = table, looks
+        mounts = {root.path: mounts_of(root.path, table) for root in self.roots if root.is_usable}
+        self._shared = {
+            path: f"what other hosts write there gives no event: {kind} is mounted in {path}"
+            for path, found in mounts.items()
+            if (kind := shared_kind(found))
+        }
+        for root in self.roots:
+            self._report(root)
+        before, self._places = self._places, (looks, mounts)
+        return self._places != before
+
+    def _report(self, root: Root) -> None:
+        """Log once why a root cannot be relied on, and once that it can be again."""
+        reason, hint = self._reason_and_hint(root)
+        if reason and self._reported.get(root.path) != reason:
+            self._reported[root.path] = reason
+            self._log.warning(WATCH_DEGRADED, root=root.path, reason=reason, hint=hint)
+        elif not reason and self._reported.pop(root.path, ""):
+            self._log.info(WATCH_RESTORED, root=root.path)
+
+    def _reason_and_hint(self, root: Root) -> tuple[str, str]:
+        if root.path in self._shared:
+            return self._shared[root.path], "Sweeps run more often instead; nothing is lost, only later."
+        if root.is_usable:
+            return "", ""
+        if not root.is_taken:
+            return "no such directory", "It is watched once it is there; make it, or correct the root."
+        if reason := root.overlap(self.roots):
+            return reason, "It is left to that root."
+        return "another service watches it", "Stop the other service, or leave the root to it."

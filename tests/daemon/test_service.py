@@ -21,7 +21,7 @@ from daemon.config.model import Config, Index, Metrics, Sidecars, Watch, Work
 from daemon.config.validation import RefusedError
 from daemon.report.status_file import own_directories, read
 from daemon.service import Service
-from daemon.watch.protocol import Hint
+from daemon.watch.client import Hint
 from daemon.watch.roots import Root
 from lib.options import Extras
 from lib.render.index import INDEX_NAME, parse
@@ -157,7 +157,7 @@ def test_a_closed_source_is_made(house: House) -> None:
     assert house.log.names.count("sweep.started") == 1
 
 
-@pytest.mark.parametrize("kind", ["moved", "seen"])
+@pytest.mark.parametrize("kind", ["closed", "seen"])
 def test_a_source_that_came_otherwise_is_made(house: House, kind: str) -> None:
     """Renamed into place, or linked."""
     house.open()

@@ -106,10 +106,8 @@ def test_it_is_said_at_most_once_in_ten_minutes(court: Court) -> None:
 def test_a_watch_that_was_replaced_begins_anew(court: Court) -> None:
     """What changed before it stood is not its fault, nor the suspicion of the old one."""
     court.finds("a", changed=10.0, now=20.0)
-    court.announcements.end()
-    assert court.announcements.verdict(30.0) is None
-    court.finds("b", changed=25.0, now=30.0)
     court.announcements.begin(SINCE + 40.0)
+    assert court.announcements.verdict(45.0) is None
     court.finds("c", changed=35.0, now=50.0)
     assert court.announcements.verdict(60.0) is None
 

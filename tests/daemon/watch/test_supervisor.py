@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 from doubles import FakeWatch, Log
 
-from daemon.watch.protocol import Hint
+from daemon.watch.client import Hint
 from daemon.watch.roots import Root
 from daemon.watch.supervisor import Supervisor
 from lib.sync.walk import Found, Task
@@ -104,10 +104,10 @@ def test_a_watch_in_trouble_is_replaced_at_once(post: Post) -> None:
     post.check()
     post.check(0.1)
     post.watches[0].reason = "it fell silent"
-    post.check()
+    assert post.check()
     assert post.watches[0].closed
     assert len(post.watches) == 2
-    assert post.check(0.1)
+    assert not post.check(0.1)
     [degraded] = post.log.of("watch.degraded")
     assert degraded["reason"] == "it fell silent"
     assert post.supervisor.degraded == "it fell silent"
@@ -190,9 +190,9 @@ def test_a_watch_is_replaced_once_a_day(post: Post) -> None:
     post.check(0.1)
     post.check(86_000.0)
     assert not post.watches[0].closed
-    post.check(401.0)
+    assert post.check(401.0)
     assert [watch.closed for watch in post.watches] == [True, False]
-    assert post.check(0.1)
+    assert not post.check(0.1)
     assert post.log.events == []
 
 
