@@ -515,7 +515,7 @@ def test_what_a_mount_does_not_offer_is_done_without(
         flush_directory(directory)
     assert refusing.failed >= 4
     assert stat.S_IMODE(status.st_mode) == 0o644
-    assert sorted(os.listdir(tmp_path)) == ["n1_completions.md", source.name]
+    assert sorted(os.listdir(tmp_path)) == [NAME, source.name]
 
 
 def test_a_mount_that_opens_files_to_more_people_gets_no_sidecar(
