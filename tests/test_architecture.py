@@ -41,6 +41,7 @@ ROOMS = (
 PURE = ROOMS[: ROOMS.index("lib.render") + 1]
 WRITERS = {
     "lib.files.atomic",  # sidecars, and the files of a cache: the only one in the library
+    "lib.files.temporary",  # litter, which it removes
     "lib.files.permissions",  # of a sidecar
     "lib.files.lock",  # the lock of a cache
     "lib.files.replacing",  # the files of a cache, together

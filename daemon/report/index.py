@@ -17,6 +17,7 @@ from daemon.report.observers import Observer
 from lib.errors import SidecarError, Unsafe
 from lib.files.atomic import ANY_NEW_FILE, AtomicFile, flush_directory
 from lib.files.reader import open_directory, open_file, status_of
+from lib.files.temporary import check_renaming
 from lib.names import metadata_name
 from lib.outcome import source_kind
 from lib.render.index import INDEX_NAME, MARK, Entry, parse, render
@@ -162,6 +163,7 @@ class _Book:
                 return False
             if there is None and not self.entries:
                 return False
+            check_renaming(directory)
             draft = AtomicFile(directory, ANY_NEW_FILE)
             try:
                 visible = self._visible(directory, draft.as_source().status)

@@ -1,10 +1,9 @@
-"""The writing edge: the only module that creates, renames or removes files.
+"""The writing edge: the module that writes files and gives them their names.
 
 Every file is written under a hidden temporary name in its own directory, flushed to disk and renamed into
 place, so that a reader sees the whole old file, the whole new one, or none: at every instant, after ``kill
 -9``, after a power cut.  Of several files, all are sealed, then all flushed, then all renamed: flushing the
-first takes most of the others along.  A live writer holds a lock (flock) on its temporary file; one without a
-lock was left by a crash.
+first takes most of the others along.
 """
 
 from __future__ import annotations
@@ -13,24 +12,24 @@ import contextlib
 import errno
 import fcntl
 import os
-import secrets
-import stat
 from typing import TYPE_CHECKING, Final
 
-from lib.errors import Changed, Passing, Storage
+from lib.errors import Changed, Passing
 from lib.files.permissions import copy_permissions, narrowed_to_any_group
 from lib.files.reader import FileBytes, advise, is_not_offered, same_version, status_of, storage_error
-from lib.names import is_temporary
+from lib.files.temporary import (
+    EXCLUSIVE,
+    NOT_MADE,
+    check_append_only,
+    remove_temporary,
+    temporary_name,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from lib.errors import SidecarError
 
-_EXCLUSIVE: Final = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-_GET_FLAGS: Final = 0x80086601
-_APPEND_ONLY: Final = 0x20
-"""``FS_IOC_GETFLAGS`` and ``FS_APPEND_FL`` of linux/fs.h."""
 _ATTEMPTS: Final = 100
 _LARGE_BYTES: Final = 16 << 20
 """A sidecar this large leaves the page cache once it is on disk: training jobs need the room more."""
@@ -181,8 +180,7 @@ def _close(descriptor: int) -> None:
 def _remove(directory: int, name: str, descriptor: int) -> None:
     """Close a temporary file, then remove it: some mounts rename an open file that is removed."""
     _close(descriptor)
-    with contextlib.suppress(OSError):
-        os.unlink(name, dir_fd=directory)
+    remove_temporary(directory, name)
 
 
 def flush_file(descriptor: int) -> None:
@@ -263,11 +261,6 @@ def remove_file(directory: int, name: str, seen: os.stat_result) -> None:
             os.unlink(name, dir_fd=directory)
 
 
-def remove_litter(directory: int, names: Iterable[str]) -> int:
-    """Remove the temporary files among ``names`` that no live writer holds; return how many went."""
-    return sum(_remove_abandoned(directory, name) for name in names if is_temporary(name))
-
-
 def make_directories(path: str) -> None:
     """Create a directory and its parents; one that exists is fine.
 
@@ -279,39 +272,17 @@ def make_directories(path: str) -> None:
         raise storage_error(error, "the directory cannot be made") from error
 
 
-def temporary_name() -> str:
-    """Return a new hidden name that sweeps know: nothing of that name is a source, and litter is removed."""
-    return f".generation-sidecars-{secrets.token_hex(8)}.tmp"
-
-
-def _check_renaming(directory: int) -> None:
-    """Refuse a directory in which a hidden file could never be removed or renamed.
-
-    :raises Storage: it is append-only.
-    """
-    flags = bytearray(8)
-    try:
-        fcntl.ioctl(directory, _GET_FLAGS, flags)
-    except OSError:  # not every file system has flags
-        return
-    if flags[0] & _APPEND_ONLY:
-        raise Storage(
-            "its directory is append-only: no file in it can be renamed",
-            hint="Take the attribute away (chattr -a), or leave this tree out.",
-        )
-
-
 def _create(directory: int, mode: int) -> tuple[str, int]:
-    _check_renaming(directory)
+    check_append_only(directory)
     for _ in range(_ATTEMPTS):
         name = temporary_name()
         with contextlib.suppress(FileExistsError):
             try:
-                descriptor = os.open(name, _EXCLUSIVE, mode, dir_fd=directory)
+                descriptor = os.open(name, EXCLUSIVE, mode, dir_fd=directory)
             except FileExistsError:
                 raise
             except OSError as error:
-                raise storage_error(error, "no file can be made in its directory") from error
+                raise storage_error(error, NOT_MADE) from error
             is_ours = False
             try:
                 is_ours = _lock(descriptor)
@@ -334,29 +305,3 @@ def _lock(descriptor: int) -> bool:
     with contextlib.suppress(OSError):
         return os.fstat(descriptor).st_nlink > 0
     return False
-
-
-def _remove_abandoned(directory: int, name: str) -> bool:
-    descriptor = _open_litter(directory, name)
-    if descriptor is None:
-        return False
-    try:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            return False
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        os.unlink(name, dir_fd=directory)
-    except OSError:
-        return False
-    finally:
-        os.close(descriptor)
-    return True
-
-
-def _open_litter(directory: int, name: str) -> int | None:
-    """Open a file to lock it: for writing, as NFS wants for an exclusive lock, or else for reading."""
-    for access in (os.O_RDWR, os.O_RDONLY):
-        with contextlib.suppress(OSError):
-            status = os.stat(name, dir_fd=directory, follow_symlinks=False)
-            if stat.S_ISREG(status.st_mode):
-                return os.open(name, access | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=directory)
-    return None

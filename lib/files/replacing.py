@@ -10,8 +10,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO, Final
 
 from lib.errors import SidecarError
-from lib.files.atomic import ANY_NEW_FILE, AtomicFile, flush_directory, flush_file, temporary_name
+from lib.files.atomic import (
+    ANY_NEW_FILE,
+    AtomicFile,
+    flush_directory,
+    flush_file,
+)
 from lib.files.reader import storage_error
+from lib.files.temporary import remove_temporary, temporary_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -121,10 +127,8 @@ class Backup:
         """Remove the hidden name."""
         descriptor, self._descriptor = self._descriptor, -1
         try:
-            if self.is_taken:
-                os.unlink(self._kept, dir_fd=self._directory)
-        except OSError:  # restored, or it stays until the next sweep
-            pass
+            if self.is_taken:  # nothing has the name any more if it was restored
+                remove_temporary(self._directory, self._kept)
         finally:
             if descriptor >= 0:
                 os.close(descriptor)

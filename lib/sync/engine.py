@@ -24,6 +24,7 @@ from lib.errors import (
 from lib.files.atomic import flush_directory, narrow
 from lib.files.permissions import is_wider
 from lib.files.reader import check_same, open_file, status_of, storage_error
+from lib.files.temporary import check_renaming
 from lib.names import Format, sidecar_name
 from lib.npy.array_reader import read_items
 from lib.npy.header import read_header
@@ -128,6 +129,8 @@ class _Job:
         if options.dry_run and not any(plan.action == "compare" for plan in plans):
             self._conclude(plans)
             return
+        if any(plan.action == "render" for plan in plans) and not options.dry_run:
+            check_renaming(self.directory)
         conversion = Conversion(self.directory, self._name, source, plans, options)
         self._conversion = self._stack.enter_context(closing(conversion))
         conversion.write(header, self._stop)

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from lib.errors import SidecarError, Vanished
-from lib.files.atomic import remove_litter
 from lib.files.reader import open_directory, status_of, storage_error
+from lib.files.temporary import remove_litter
 from lib.names import is_temporary, kind_of
 from lib.sync.plan import plan_source
 

@@ -91,6 +91,28 @@ def test_fault_47_a_mount_that_cannot_rename_has_the_arrays(tmp_path: Path) -> N
         assert files(mount) == ["n2_completions.npy", "n2_full_texts.npy", "n2_metadata.json"]
 
 
+@pytest.mark.parametrize("flags", [("--delete-deny",), ("--delete-deny", "--rename-deny")])
+def test_fault_50_a_mount_that_removes_nothing_has_one_hidden_file_at_most(
+    tmp_path: Path, flags: tuple[str, ...]
+) -> None:
+    """However often it is swept, and saved; it has what can be made."""
+    can_rename = "--rename-deny" not in flags
+    with refusing_mount(tmp_path, *flags) as mount:
+        for name in ("n3", "n4"):
+            save_array(mount / f"{name}_completions.npy", ["a"])
+        for _ in range(3):
+            sweep_here(mount)
+            assert sum(is_temporary(name) for name in os.listdir(mount)) <= 1
+        assert (mount / "n3_completions.md").exists() == can_rename
+    (tmp_path / "saved").mkdir()
+    with refusing_mount(tmp_path / "saved", *flags) as mount, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for number in range(3):
+            save_generations_to_cache(mount / "n2", FULL, COMPLETIONS, {"n": number})
+            assert load_generations_from_cache(mount / "n2") == (FULL, COMPLETIONS, {"n": number})
+            assert sum(is_temporary(name) for name in os.listdir(mount)) <= 1
+
+
 def test_fault_40_and_47_a_mount_that_opens_every_file_gets_no_sidecar_of_a_closed_source(
     tmp_path: Path,
 ) -> None:

@@ -9,14 +9,13 @@ import shutil
 import stat
 import struct
 import subprocess
-import sys
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from support import LONG_AGO_NS, as_nobody, needs_root, save, small_disk, wait_for
+from support import LONG_AGO_NS, as_nobody, needs_root, save, small_disk
 
 from lib.errors import Changed, SidecarError, Storage, Unsafe
 from lib.files.atomic import (
@@ -24,7 +23,6 @@ from lib.files.atomic import (
     AtomicFile,
     flush_directory,
     make_directories,
-    remove_litter,
     set_stamp,
 )
 from lib.files.reader import ACCESS_LIST, open_directory, open_file, status_of
@@ -34,7 +32,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 NAME = "n1_completions.json"
-LITTER = ".generation-sidecars-0123456789abcdef.tmp"
 
 
 @pytest.fixture
@@ -312,86 +309,6 @@ def test_adopting_follows_no_link(directory: int, tmp_path: Path) -> None:
     with pytest.raises(Unsafe, match="its time cannot be set"):
         set_stamp(directory, NAME, os.stat(tmp_path / "other"), LONG_AGO_NS)
     assert os.stat(tmp_path / "other").st_mtime_ns > LONG_AGO_NS
-
-
-# --- litter
-
-WRITER = """
-import sys
-from lib.files.atomic import AtomicFile
-from lib.files.reader import open_directory
-with open_directory(sys.argv[1]) as directory:
-    draft = AtomicFile(directory)
-    draft.write(b"half")
-    print(draft.name, flush=True)
-    sys.stdin.read()
-"""
-
-
-def test_what_a_killed_writer_leaves_goes_and_a_live_writers_file_stays(
-    directory: int, tmp_path: Path
-) -> None:
-    """The lock tells them apart, and the kernel lets go of it when a process dies."""
-    writer = subprocess.Popen(
-        [sys.executable, "-c", WRITER, str(tmp_path)],
-        cwd=Path(__file__).parents[3],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    with writer:
-        assert writer.stdout
-        name = writer.stdout.readline().strip()
-        assert remove_litter(directory, [name]) == 0
-        assert (tmp_path / name).exists()
-        writer.kill()
-        writer.wait()
-        wait_for(lambda: remove_litter(directory, [name]) == 1)
-    assert os.listdir(tmp_path) == []
-
-
-def test_only_our_own_files_are_litter(directory: int, tmp_path: Path) -> None:
-    """Other names stay, and so does what is no file under a name of ours."""
-    others = ["notes.tmp", ".generation-sidecars-0.tmp", LITTER + ".txt", NAME, "a_completions.npy"]
-    for name in others:
-        (tmp_path / name).write_text("keep")
-    kinds = [LITTER.replace("0", digit, 1) for digit in "abcd"]
-    (tmp_path / kinds[0]).mkdir()
-    (tmp_path / kinds[1]).symlink_to(NAME)
-    os.mkfifo(tmp_path / kinds[2])
-    (tmp_path / kinds[3]).symlink_to("nowhere")
-    (tmp_path / LITTER).write_text("left by a crash")
-    names = os.listdir(tmp_path)
-    assert remove_litter(directory, [*names, "gone"]) == 1
-    assert sorted(os.listdir(tmp_path)) == sorted({*names} - {LITTER})
-    for name in kinds[1:]:
-        (tmp_path / name).unlink()
-
-
-def test_a_draft_taken_for_litter_before_it_is_locked_gets_another_name(tmp_path: Path) -> None:
-    """A writer that loses its new file to a sweep makes another one, and all that it writes is published."""
-    code = """
-import sys, os
-from lib.files.atomic import remove_litter
-from lib.files.reader import open_directory
-with open_directory(sys.argv[1]) as directory:
-    print("ready", flush=True)
-    while not os.path.exists("stop"):
-        remove_litter(directory, os.listdir(directory))
-"""
-    with open_directory(str(tmp_path)) as directory:
-        arguments = [sys.executable, "-c", code, str(tmp_path)]
-        environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
-        with subprocess.Popen(arguments, cwd=tmp_path, env=environment, stdout=subprocess.PIPE) as sweeper:
-            assert sweeper.stdout
-            sweeper.stdout.readline()
-            for number in range(300):
-                draft = AtomicFile(directory)
-                draft.write(b"%d" % number)
-                draft.replace(NAME)
-                assert (tmp_path / NAME).read_bytes() == b"%d" % number
-            (tmp_path / "stop").touch()
-    assert sorted(os.listdir(tmp_path)) == [NAME, "stop"]
 
 
 def test_a_published_file_is_not_locked(directory: int, tmp_path: Path) -> None:

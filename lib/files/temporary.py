@@ -1,0 +1,121 @@
+"""Temporary files: their names, their removal, and the directories in which they could only pile up.
+
+A live writer holds a lock (flock) on its temporary file; one without a lock was left by a crash, and is
+litter.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import secrets
+import stat
+from typing import TYPE_CHECKING, Final
+
+from lib.errors import Storage
+from lib.files.reader import status_of, storage_error
+from lib.names import is_temporary
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+EXCLUSIVE: Final = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+NOT_MADE: Final = "no file can be made in its directory"
+_PROBE: Final = f".generation-sidecars-{0:016x}.tmp"
+_LEFTOVER: Final = f".generation-sidecars-{1:016x}.tmp"
+_GET_FLAGS: Final = 0x80086601
+_APPEND_ONLY: Final = 0x20
+"""``FS_IOC_GETFLAGS`` and ``FS_APPEND_FL`` of linux/fs.h."""
+
+
+def temporary_name() -> str:
+    """Return a new hidden name that sweeps know: nothing of that name is a source, and litter is removed."""
+    return f".generation-sidecars-{secrets.token_hex(8)}.tmp"
+
+
+def remove_temporary(directory: int, name: str) -> None:
+    """Remove a temporary file; where no file can be removed, let it replace the last one that had to stay."""
+    with contextlib.suppress(OSError):
+        try:
+            os.unlink(name, dir_fd=directory)
+        except FileNotFoundError:
+            pass
+        except OSError:
+            os.rename(name, _LEFTOVER, src_dir_fd=directory, dst_dir_fd=directory)
+
+
+def check_renaming(directory: int) -> None:
+    """Refuse a directory in which files can be made but not renamed: each attempt could leave one there.
+
+    :raises Storage: no file in it can be made, or renamed.  One hidden file may stay, however often it is
+        tried.
+    """
+    check_append_only(directory)
+    try:
+        descriptor = os.open(_PROBE, EXCLUSIVE, 0o600, dir_fd=directory)
+        with contextlib.suppress(OSError):
+            os.close(descriptor)
+    except FileExistsError:
+        there = status_of(directory, _PROBE)
+        if there is not None and not stat.S_ISREG(there.st_mode):  # not ours
+            return
+    except OSError as error:
+        raise storage_error(error, NOT_MADE) from error
+    renamed = temporary_name()
+    try:
+        os.rename(_PROBE, renamed, src_dir_fd=directory, dst_dir_fd=directory)
+    except FileNotFoundError:  # another process tries the same
+        return
+    except OSError as error:
+        remove_temporary(directory, _PROBE)
+        raise storage_error(error, "no file in its directory can be renamed") from error
+    remove_temporary(directory, renamed)
+
+
+def remove_litter(directory: int, names: Iterable[str]) -> int:
+    """Remove the temporary files among ``names`` that no live writer holds; return how many went."""
+    return sum(_remove_abandoned(directory, name) for name in names if is_temporary(name))
+
+
+def check_append_only(directory: int) -> None:
+    """Refuse a directory in which a hidden file could never be removed or renamed.
+
+    :raises Storage: it is append-only.
+    """
+    flags = bytearray(8)
+    try:
+        fcntl.ioctl(directory, _GET_FLAGS, flags)
+    except OSError:  # not every file system has flags
+        return
+    if flags[0] & _APPEND_ONLY:
+        raise Storage(
+            "its directory is append-only: no file in it can be renamed",
+            hint="Take the attribute away (chattr -a), or leave this tree out.",
+        )
+
+
+def _remove_abandoned(directory: int, name: str) -> bool:
+    descriptor = _open_litter(directory, name)
+    if descriptor is None:
+        return False
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            return False
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.unlink(name, dir_fd=directory)
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)
+    return True
+
+
+def _open_litter(directory: int, name: str) -> int | None:
+    """Open a file to lock it: for writing, as NFS wants for an exclusive lock, or else for reading."""
+    for access in (os.O_RDWR, os.O_RDONLY):
+        with contextlib.suppress(OSError):
+            status = os.stat(name, dir_fd=directory, follow_symlinks=False)
+            if stat.S_ISREG(status.st_mode):
+                return os.open(name, access | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=directory)
+    return None
