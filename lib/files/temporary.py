@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import secrets
 import stat
 from typing import TYPE_CHECKING, Final
 
@@ -31,7 +30,7 @@ _APPEND_ONLY: Final = 0x20
 
 def temporary_name() -> str:
     """Return a new hidden name that sweeps know: nothing of that name is a source, and litter is removed."""
-    return f".generation-sidecars-{secrets.token_hex(8)}.tmp"
+    return f".generation-sidecars-{os.urandom(8).hex()}.tmp"
 
 
 def remove_temporary(directory: int, name: str) -> None:
