@@ -18,6 +18,7 @@ from lib.npy.pickle_opcodes import (
     BUILD,
     DICT,
     FRAME,
+    GETS,
     LIST,
     MARK,
     PUTS,
@@ -143,21 +144,27 @@ class Walk:
         starts, index, number = self.starts, self._index, self.number
         next_number, next_offset = (index.next_number, index.next_offset) if index else (_NEVER, _NEVER)
         while at < stop and number <= last:
-            opcode = window[at]
+            opcode, put = window[at], 0
             if opcode == 0x58:
                 after = at + 5 + _U32(window, at + 1)[0]
             elif opcode == 0x8C:
                 after = at + 2 + window[at + 1]
+            elif opcode in GETS:
+                after, put = at + 1 + GETS[opcode], -1
             else:
                 break
-            if after >= stop or window[after] not in PUTS:
-                break
+            if put == 0:
+                if after >= stop or window[after] not in PUTS:
+                    break
+                put = 1 + PUTS[window[after]]
             if index and (number >= next_number or base + at >= next_offset):
                 index.enter(number, base + at)
                 next_number, next_offset = index.next_number, index.next_offset
             starts.append((base + at, number, False))
-            number += 1
-            at = after + 1 + PUTS[window[after]]
+            if put > 0:
+                number += 1
+                after += put
+            at = after
         self.number = number
         return at
 

@@ -43,6 +43,8 @@ SETITEMS: Final = ord("u")
 FILLS: Final = frozenset({APPEND, APPENDS, SETITEM, SETITEMS})
 BUILD: Final = ord("b")
 FRAME: Final = 0x95
+GETS: Final = {ord("h"): 1, ord("j"): 4}
+"""Opcodes that push what was remembered, with the bytes of its number."""
 PUTS: Final = {ord("q"): 1, ord("r"): 4, 0x94: 0}
 """Opcodes that remember the top of the stack, with the bytes of their argument."""
 

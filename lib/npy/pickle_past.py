@@ -19,6 +19,7 @@ from lib.npy.pickle_opcodes import (
     APPENDS,
     BUILD,
     FILLS,
+    GETS,
     PUTS,
     SETITEMS,
     VALUE_BYTES,
@@ -49,6 +50,7 @@ class Past:
         self._index = index
         index.enter(number, start)
         self._walk = Walk(Cursor(source, start, source.size), number, index)
+        self._walked = start
         self._cache: dict[int, Any] = {}
         self._cached_bytes = 0
         self._cache_limit = cache_bytes
@@ -77,11 +79,13 @@ class Past:
         :raises SourceFault: it is not what it was, or too large.
         """
         value = self._cache.get(number)
+        if value is None:
+            value = self._small_text(number)
         return self._read_again(number) if value is None else value
 
     def _small_text(self, number: int) -> str | None:
         """Return an object if it is a small text among texts, else None: it takes one short read."""
-        self._walk.run(self._end)
+        self._look_through()
         offset, passed = self._index.before(number)
         data = self._source.read_at(offset, _WINDOW_BYTES)
         at = 0
@@ -93,6 +97,9 @@ class Past:
             elif opcode == 0x8C:
                 start = at + 2
                 stop = start + data[at + 1]
+            elif opcode in GETS:
+                at += 1 + GETS[opcode]
+                continue
             else:
                 return None
             if stop >= len(data) or data[stop] not in PUTS:
@@ -105,8 +112,13 @@ class Past:
             at = stop + 1 + PUTS[data[stop]]
         return None
 
+    def _look_through(self) -> None:
+        if self._walked < self._end:
+            self._walk.run(self._end)
+            self._walked = self._end
+
     def _read_again(self, number: int) -> Any:
-        self._walk.run(self._end)
+        self._look_through()
         offset, passed = self._index.before(number)
         walk = Walk(Cursor(self._source, offset, self._end, window_bytes=_WINDOW_BYTES), passed)
         walk.run(self._end, number)

@@ -18,7 +18,19 @@ from lib.errors import Corrupt
 from lib.npy.buffer import Cursor
 from lib.npy.pickle_globals import Array, DType, check_shape
 from lib.npy.pickle_memo import CYCLE, Memo
-from lib.npy.pickle_opcodes import BUILD, FRAME, LIST, PUTS, STOP, TUPLE, UNLIMITED, Limits, Machine, decoded
+from lib.npy.pickle_opcodes import (
+    BUILD,
+    FRAME,
+    GETS,
+    LIST,
+    PUTS,
+    STOP,
+    TUPLE,
+    UNLIMITED,
+    Limits,
+    Machine,
+    decoded,
+)
 
 if TYPE_CHECKING:
     from lib.npy.buffer import Bytes
@@ -116,8 +128,18 @@ def read_flat(source: Bytes, start: int, shape: tuple[int, ...]) -> list[Any]:
 
 
 def read_texts(machine: Machine) -> None:
-    """Read texts one after another straight from the window: the bulk of every real file."""
+    """Read texts and references, one after another, straight from the window: the bulk of every real file."""
     window, at = machine.cursor.window()
+    at = _texts(machine, window, at)
+    while at < len(window) - 10 and (width := GETS.get(window[at])):
+        number = int.from_bytes(window[at + 1 : at + 1 + width], "little")
+        machine.stack.append(machine.memo.get(number))
+        at = _texts(machine, window, at + 1 + width)
+    machine.cursor.advance(at)
+
+
+def _texts(machine: Machine, window: bytes, at: int) -> int:
+    """Read texts, each with its number; return where they end."""
     raws: list[bytes] = []
     number = machine.memo.next_number
     end = len(window) - 10
@@ -145,11 +167,10 @@ def read_texts(machine: Machine) -> None:
         raws.append(window[start:stop])
         number += 1
         at = after
-    if raws:
-        try:
-            texts = list(map(bytes.decode, raws))
-        except UnicodeDecodeError:
-            texts = list(map(decoded, raws))
-        machine.stack += texts
-        machine.memo.near += texts
-        machine.cursor.advance(at)
+    try:
+        texts = list(map(bytes.decode, raws))
+    except UnicodeDecodeError:
+        texts = list(map(decoded, raws))
+    machine.stack += texts
+    machine.memo.near += texts
+    return at
