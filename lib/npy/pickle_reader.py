@@ -49,7 +49,7 @@ class Sizes:
     great_values: int = 1 << 17
     unfinished: int = 320
     """Values on the stack that may yet become part of another, as long as that is not known."""
-    kept_bytes: int = 4 << 20
+    kept_bytes: int = 1 << 19
     """Objects that were read from this many bytes can be referred to at no cost."""
     kept_objects: int = 1 << 16
     index_step: int = 8
@@ -187,10 +187,11 @@ class ItemStream:
 
     def _is_light(self, values: list[Any]) -> bool:
         """Tell whether the values that would wait take little memory: few bytes of text, or none."""
-        if not _LIGHT.issuperset(map(type, values)):
-            return False
         waiting = values[-self._sizes.unfinished :]
-        return sum(len(text) for text in waiting if type(text) is str) < self._sizes.great_bytes
+        kinds = set(map(type, values))
+        if kinds != {str}:
+            waiting = [value for value in waiting if type(value) is str]
+        return kinds <= _LIGHT and sum(map(len, waiting)) < self._sizes.great_bytes
 
     def _starts_of_items(self) -> array[int]:
         """Look through the batch for where its items begin, and where it ends."""
