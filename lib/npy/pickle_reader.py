@@ -49,7 +49,7 @@ class Sizes:
     great_values: int = 1 << 17
     unfinished: int = 320
     """Values on the stack that may yet become part of another, as long as that is not known."""
-    kept_bytes: int = 1 << 19
+    kept_bytes: int = 1 << 20
     """Objects that were read from this many bytes can be referred to at no cost."""
     kept_objects: int = 1 << 16
     index_step: int = 8

@@ -134,7 +134,7 @@ def test_references_to_structures_reach_back_over_blocks(protocol: int) -> None:
 
 
 def test_references_to_one_block_read_it_once() -> None:
-    """A block that was read again is kept for the next reference."""
+    """One pass over the file tells where everything stands; each text is read again once, in a short read."""
     fresh = [f"{number} " * 500 for number in range(1000)]
     items = fresh + [fresh[3]] * 500 + fresh[:20]
     data = pickled(objects(items), 4)
@@ -145,7 +145,7 @@ def test_references_to_one_block_read_it_once() -> None:
         for text in block
     ]
     assert got == items
-    assert source.bytes_read < 2 * len(data)
+    assert source.bytes_read < 2 * len(data) + 30 * 4096
 
 
 def test_memory_holds_a_block_not_the_array() -> None:
