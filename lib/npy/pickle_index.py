@@ -50,7 +50,7 @@ _SIZED: Final = {
     0x8B: 4,
 }
 """Opcodes that push what follows them, with the bytes of its length."""
-_FIXED: Final = {
+FIXED: Final = {
     ord("J"): 4,
     ord("K"): 1,
     ord("M"): 2,
@@ -171,7 +171,7 @@ class Walk:
     def _opcode(self, window: bytes, at: int, base: int) -> int:
         """Follow one opcode; return where the next one is."""
         opcode = window[at]
-        if (width := _FIXED.get(opcode)) is not None:
+        if (width := FIXED.get(opcode)) is not None:
             # Python 2 numbers only what something else refers to
             is_filled = opcode in {LIST, DICT} and window[at + 1] in PUTS
             self._push(base + at, is_filled=is_filled)

@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any, Final
 from lib.errors import Corrupt, Unfinished
 from lib.npy.buffer import Cursor
 from lib.npy.pickle_globals import Array, DType
-from lib.npy.pickle_index import BATCH, Index, Walk
+from lib.npy.pickle_index import BATCH, FIXED, Index, Walk
 from lib.npy.pickle_memo import Memo, Reference
 from lib.npy.pickle_opcodes import (
     APPENDS,
     BUILD,
     FILLS,
-    GETS,
+    FRAME,
+    MARK,
     PUTS,
     SETITEMS,
     VALUE_BYTES,
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 
 _WINDOW_BYTES: Final = 1 << 12
 _LENT_BYTES: Final = 4 << 20
+_UNNUMBERED: Final = {**FIXED, MARK: 0, APPENDS: 0, FRAME: 8}
+"""Opcodes that may stand between texts and give no object a number, with the bytes of their argument."""
 _U32: Final = struct.Struct("<I").unpack_from
 
 
@@ -97,8 +100,8 @@ class Past:
             elif opcode == 0x8C:
                 start = at + 2
                 stop = start + data[at + 1]
-            elif opcode in GETS:
-                at += 1 + GETS[opcode]
+            elif opcode in _UNNUMBERED:
+                at += 1 + _UNNUMBERED[opcode]
                 continue
             else:
                 return None
