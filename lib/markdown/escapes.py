@@ -18,14 +18,12 @@ if TYPE_CHECKING:
 
 DANGER: Final = re.compile(rb"[<!$](?:(?<=<)[A-Za-z/!?]|(?<=!)\[|(?<=\$)\$)")
 _ESCAPED: Final = re.compile(rb"[<!$](?:(?<=<)(?=[A-Za-z/!?])|(?<=!)(?=\[)|(?<=\$)\$+)")
-_SPAN_OR_ESCAPED: Final = re.compile(rb"`[^`\n]*`|" + _ESCAPED.pattern)
-ACTS_IN_CODE: Final = re.compile(rb"`(?=[^\n`]*`)[^\n`]*?(?:<[A-Za-z/!?]|!\[|\$\$)")
 _DEFINITION_BEGINS: Final = re.compile(
     rb"(?:[ \t>]|(?:[-+*]|[0-9]{1,9}[.)])[ \t]){0,99}(?:\[[ xX]\][ \t]+)?\*?(?=\[)"
 )
 _WORD_LIMIT: Final = 500
 """A longer word is not looked through: that keeps the time in proportion."""
-_ODD_BLANK: Final = re.compile(
+ODD_BLANK: Final = re.compile(
     rb"\n(?=[^\n!-~])[ \t>]*(?:%b)(?:[ \t\r>]|%b)*(?=\n|\Z)" % (WIDE_SPACES, WIDE_SPACES)
 )
 _LINK: Final = re.compile(rb"\]\((?![^()\s`<>\\]*\))")
@@ -45,20 +43,9 @@ def backslash_all(text: bytes) -> bytes:
     return _ESCAPED.sub(_backslashed, text)
 
 
-def backslash_prose(text: bytes) -> bytes:
-    """Do the same outside code spans, each of which stands on one line between single back-ticks."""
-    pattern = _SPAN_OR_ESCAPED if ACTS_IN_CODE.search(text) else _ESCAPED
-    return pattern.sub(_backslashed, text)
-
-
-def may_hold_address(text: bytes) -> bool:
-    """Tell whether a bare address may be in a text: quickly."""
-    return b"://" in text or b"www." in text.lower()
-
-
 def has_odd_blank(text: bytes) -> bool:
     """Tell whether a line is blank to some readers only: of white space, and some of it beyond ASCII."""
-    return not text.isascii() and _ODD_BLANK.search(b"\n" + text) is not None
+    return not text.isascii() and ODD_BLANK.search(b"\n" + text) is not None
 
 
 def escape(text: bytes, blocks: Blocks) -> bool:
@@ -134,8 +121,6 @@ def _escape_outside(line: bytes, spans: list[tuple[int, int]]) -> bytes:
 
 def _backslashed(found: re.Match[bytes]) -> bytes:
     sign = found[0]
-    if sign[:1] == b"`":
-        return sign
     if sign == b"!":
         return b"!\\"
     begin = found.start()

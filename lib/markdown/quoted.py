@@ -1,4 +1,4 @@
-"""Two ways to show texts as Markdown: as they are, and in quotes; their lines stay lines in both.
+"""Two ways to show a text as Markdown, line by line: as it is, and in a quote; its lines stay lines in both.
 
 A quote contains what a text opens and does not close; what would act beyond it is escaped.
 """
@@ -8,63 +8,39 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from lib.markdown.blocks import LENGTH_LIMIT, blocks_of
-from lib.markdown.chunks import with_breaks
-from lib.markdown.escapes import escape, has_odd_blank
+from lib.markdown.blocks import DEPTH_LIMIT, LENGTH_LIMIT, blocks_of
+from lib.markdown.escapes import escape
+from lib.markdown.inert import CONTROLS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
     from lib.markdown.blocks import Blocks
 
-_EMPTY: Final = re.compile(rb"^> (?=\r?$)", re.MULTILINE)
 _KEPT_APART: Final = re.compile(rb"(?:  |(?<!\\)(?:\\\\)*\\)\r?\Z")
 _MANY_TICKS: Final = b"`" * 80
 """More than cmark counts."""
-_BETWEEN: Final = b"\n\0\n"
-"""What stands between texts that are put in quotes together; they hold no control characters."""
 
 
-def lines_kept(texts: Sequence[bytes]) -> list[bytes]:
-    r"""Return inert texts (UTF-8) with Markdown's line breaks in their paragraphs, so that lines stay lines.
+def lines_kept(text: bytes) -> bytes:
+    r"""Return an inert text (UTF-8) with Markdown's line breaks in its paragraphs, so that lines stay lines.
 
-    >>> lines_kept([b"A. eyes\nB. fur\n\n- a brain"])
-    [b'A. eyes  \nB. fur\n\n- a brain']
+    >>> lines_kept(b"A. eyes\nB. fur\n\n- a brain")
+    b'A. eyes  \nB. fur\n\n- a brain'
     """
-    quick = with_breaks(texts)
-    return [_broken(text) if way is None else way for text, way in zip(texts, quick, strict=True)]
+    return text if len(text) > LENGTH_LIMIT else b"\n".join(_lines(blocks_of(text)))
 
 
-def _broken(text: bytes) -> bytes:
-    if len(text) > LENGTH_LIMIT:
-        return text
-    blocks = blocks_of(text)
-    return b"\n".join(_lines(blocks)) if blocks.joined else text
+def quoted(text: bytes) -> bytes | None:
+    r"""Return a text (UTF-8) in a quote; None where that is not safe.
 
-
-def quoted(texts: Sequence[bytes]) -> Iterator[bytes | None]:
-    r"""Yield each text (UTF-8) in a quote, or None for one that a quote cannot be trusted with.
-
-    The texts hold neither control characters nor line separators, and no containers nested too deep.
-
-    >>> list(quoted([b"<think>\n# Why"]))
-    [b'> \\<think>\n> # Why']
+    >>> quoted(b"<think>\n# Why")
+    b'> \\<think>\n> # Why'
     """
-    quick = with_breaks(texts, escape=True)
-    ways = [
-        _escaped(text) if way is None or has_odd_blank(text) else way
-        for text, way in zip(texts, quick, strict=True)
-    ]
-    quotes = iter(in_quote(_BETWEEN.join([way for way in ways if way is not None])).split(b"\n> \0\n"))
-    return (None if way is None else next(quotes) for way in ways)
-
-
-def _escaped(text: bytes) -> bytes | None:
-    """Return what stands in a text's quote, line by line; None where it is not certain what is code."""
-    if len(text) > LENGTH_LIMIT or _MANY_TICKS in text:
+    if len(text) > LENGTH_LIMIT or _MANY_TICKS in text or any(danger.found_in(text) for danger in CONTROLS):
         return None
     blocks = blocks_of(text)
-    return b"\n".join(_lines(blocks)) if blocks.certain and escape(text, blocks) else None
+    if blocks.depth > DEPTH_LIMIT or not blocks.certain or not escape(text, blocks):
+        return None
+    return in_quote(b"\n".join(_lines(blocks)))
 
 
 def in_quote(text: bytes) -> bytes:

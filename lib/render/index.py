@@ -11,7 +11,7 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
-from lib.markdown.sections import header_value
+from lib.markdown.header import header_value
 from lib.names import KINDS, Format, Kind, kind_of, sidecar_name, stem_of
 
 if TYPE_CHECKING:

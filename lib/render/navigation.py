@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 from lib.json_writer import encoded
-from lib.markdown.sections import header_value
+from lib.markdown.header import header_value
 from lib.names import part_name
 from lib.render.page import PART_LABEL
 from lib.render.statistics import bars

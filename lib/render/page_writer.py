@@ -6,14 +6,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from lib.errors import SourceFault
 from lib.markdown.chat import characters_of, is_chat, prompt_of
-from lib.markdown.sections import (
-    LONG_TEXT_CHARACTERS,
-    bodies,
-    header,
-    json_pieces,
-    long_text_pieces,
-    sections,
-)
+from lib.markdown.header import header
+from lib.markdown.sections import LONG_TEXT_CHARACTERS, bodies, json_pieces, long_text_pieces, sections
 from lib.npy.values import plain
 from lib.render.navigation import above_items, neighbours
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from lib.markdown.sections import header
+from lib.markdown.header import header
 from lib.render.navigation import room
 from lib.render.page_writer import PageWriter, next_prompt
 from lib.render.statistics import Statistics

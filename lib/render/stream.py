@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from lib.render.page import Page
     from lib.render.statistics import Statistics
 
-_PIECE_CHARACTERS: Final = 1 << 16
+_ENOUGH_CHARACTERS: Final = 1 << 17
+_PIECE_CHARACTERS: Final = 1 << 18
 _PIECE_BYTES: Final = 1 << 18
 NEXT_PART: Final = None
 """In a page's place, when its next part begins."""
@@ -75,14 +76,22 @@ def rendered(
 
 
 def pieces_of(blocks: Iterable[list[Any]], most: int = sys.maxsize) -> Iterator[tuple[list[Any], bool]]:
-    """Yield blocks of at most ``most`` plain values, each with whether all of them are ``str``."""
+    """Yield at most ``most`` plain values at a time, each time with whether all of them are ``str``."""
+    texts: list[str] = []
     number = 1
     for block in blocks:
         if set(map(type, block)) == {str} and max(map(len, block)) < LONG_TEXT:
-            yield from ((values, True) for values in _pieces(block, most))
+            texts = texts + block if texts else block
+            size = sum(map(len, texts))
+            if size >= _ENOUGH_CHARACTERS:
+                yield from ((values, True) for values in _pieces(texts, size, most))
+                texts = []
         else:
+            yield from ((values, True) for values in _pieces(texts, 0, most))
+            texts = []
             yield from ((values, False) for values in _plain_pieces(block, number, most))
         number += len(block)
+    yield from ((values, True) for values in _pieces(texts, 0, most))
 
 
 def _plain_pieces(block: list[Any], number: int, most: int) -> Iterator[list[Any]]:
@@ -118,10 +127,11 @@ def _cut(values: list[Any], number: int, firsts: tuple[int, ...]) -> Iterator[li
     yield values[start:] if start else values
 
 
-def _pieces(texts: list[str], most: int) -> Iterator[list[str]]:
-    """Cut a block whose texts are many times larger than their file: a few, referenced again and again."""
-    if len(texts) <= most and sum(map(len, texts)) <= _PIECE_CHARACTERS:
-        yield texts
+def _pieces(texts: list[str], size: int, most: int) -> Iterator[list[str]]:
+    """Cut texts of ``size`` characters that are many times larger than their file, as some are repeated."""
+    if len(texts) <= most and size <= _PIECE_CHARACTERS:
+        if texts:
+            yield texts
         return
     ends = list(accumulate(map(len, texts)))
     start = size = 0

@@ -21,7 +21,8 @@ sys.path[:0] = [str(HERE.parent), str(HERE.parent.parent)]
 from nasty import ALL, PIECES, PROBE  # noqa: E402 (the folder is put in the path above)
 from rendering import render_parts  # noqa: E402 (the same)
 
-from lib.markdown.sections import header, items  # noqa: E402 (the same)
+from lib.markdown.header import header  # noqa: E402 (the same)
+from lib.markdown.sections import items  # noqa: E402 (the same)
 from lib.options import Extras  # noqa: E402 (the same)
 
 if TYPE_CHECKING:

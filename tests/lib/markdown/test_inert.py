@@ -7,31 +7,23 @@ import re
 import tracemalloc
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from nasty import ALL, HARMFUL, HARMLESS, PIECES
+from nasty import ALL, HARMFUL, HARMLESS
 from support import promptly
 
 from lib.markdown import inert
-from lib.markdown.inert import CONTROL, DANGERS, LONE_RETURN, Block, Danger
+from lib.markdown.inert import CONTROLS, DANGERS, Danger
 
-TEXTS = st.lists(st.sampled_from(PIECES), max_size=14).map("".join)
 MEGABYTE = 1_000_000
 
 
-def is_inert(text: str, among: tuple[Danger, ...] = DANGERS) -> bool:
+def is_inert(text: str) -> bool:
     """Test a text as it stands in a page; a lone surrogate does not stand in any."""
-    return inert.is_inert(text.encode("utf-8", "replace"), among)
+    return inert.is_inert(text.encode("utf-8", "replace"))
 
 
-def block_of(*texts: str) -> Block:
-    """Put texts together."""
-    return Block([text.encode("utf-8", "replace") for text in texts])
-
-
-def active_dangers(*texts: str) -> tuple[Danger, ...]:
-    """Test texts put together."""
-    return block_of(*texts).dangers()
+def dangers_of(text: str) -> list[Danger]:
+    """Return the dangers that a text holds."""
+    return [danger for danger in DANGERS if danger.found_in(text.encode("utf-8", "replace"))]
 
 
 CONTAINERS = (
@@ -94,7 +86,7 @@ SLOW_TO_BACKTRACK = (
 @pytest.mark.parametrize("text", HARMLESS)
 def test_ordinary_markdown_is_inert(text: str) -> None:
     """Lists, quotes, tables, emphasis, code and links stay as they are."""
-    assert [danger for danger in active_dangers(text) if danger.confirm is None] == []
+    assert dangers_of(text) == []
     assert is_inert(text)
 
 
@@ -139,35 +131,15 @@ def test_controls_are_found_in_short_and_long_texts_alike(code: int, length: int
 @pytest.mark.parametrize("code", [0x00, 0x1B, 0x7F, 0x80, 0x9B, 0x9F])
 def test_controls_are_found_among_lone_surrogates(code: int) -> None:
     """A text that cannot be encoded is looked through as well."""
-    assert active_dangers("\ud800" * 3000 + chr(code)) == (CONTROL,)
-    assert active_dangers("\ud800" * 3000) == ()
+    assert dangers_of("\ud800" * 3000 + chr(code)) == [CONTROLS[0]]
+    assert dangers_of("\ud800" * 3000) == []
 
 
 @pytest.mark.parametrize("text", ["\r", "a\r", "a\rb", "\r\r\n", "\n\r", "\r\n\r"])
 def test_a_carriage_return_is_layout_only_before_a_newline(text: str) -> None:
     """A lone carriage return moves the cursor of a terminal and breaks lines for CommonMark."""
-    assert LONE_RETURN in active_dangers(text)
+    assert CONTROLS[1] in dangers_of(text)
     assert is_inert("a\r\nb\r\n")
-
-
-@pytest.mark.parametrize("text", HARMFUL)
-def test_no_neighbour_hides_a_danger(text: str) -> None:
-    """Put together with others, a text still shows each of its dangers, a last carriage return included."""
-    assert set(active_dangers(text)) <= set(active_dangers("before", text, "after"))
-
-
-def test_harmless_texts_are_harmless_together() -> None:
-    """No danger spans the joint, so that blocks of ordinary texts take the short way."""
-    texts = [text for text in HARMLESS if "[" not in text]
-    assert [danger for danger in active_dangers(*texts) if danger.confirm is None] == []
-    assert block_of(*texts).active(DANGERS) == []
-
-
-@given(st.lists(TEXTS, min_size=1, max_size=5))
-def test_testing_for_the_dangers_of_the_block_is_testing_for_all(texts: list[str]) -> None:
-    """The verdict on a text does not depend on its company."""
-    block = block_of(*texts)
-    assert block.active(block.dangers()) == [i for i, text in enumerate(texts) if not is_inert(text)]
 
 
 @pytest.mark.parametrize("unit", SLOW_TO_BACKTRACK, ids=repr)
@@ -175,7 +147,7 @@ def test_testing_for_the_dangers_of_the_block_is_testing_for_all(texts: list[str
 def test_the_search_takes_time_in_proportion_to_the_text(unit: str, end: str) -> None:
     """A megabyte of what makes regular expressions backtrack takes milliseconds; squares would take hours."""
     text = unit * (MEGABYTE // len(unit)) + end
-    promptly(2, lambda: active_dangers(text))
+    promptly(2, lambda: dangers_of(text))
 
 
 @pytest.mark.parametrize("unit", ["- ", "1. ", ">", "\n- x", "[", "-"])
@@ -184,7 +156,7 @@ def test_the_search_takes_little_memory(unit: str) -> None:
     text = unit * (MEGABYTE // len(unit)) + "x"
     tracemalloc.start()
     try:
-        active_dangers(text)
+        dangers_of(text)
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
@@ -193,7 +165,7 @@ def test_the_search_takes_little_memory(unit: str) -> None:
 
 def test_every_danger_is_found_by_itself_in_the_examples() -> None:
     """No row of the table is dead: each is the only reason against some example."""
-    alone = {active_dangers(text)[0].name for text in ALL if len(active_dangers(text)) == 1}
+    alone = {dangers_of(text)[0].name for text in ALL if len(dangers_of(text)) == 1}
     assert alone == {danger.name for danger in DANGERS}
 
 

@@ -6,54 +6,16 @@ import re
 import tracemalloc
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
-from nasty import ALL, PIECES
+from nasty import ALL
 from support import promptly
 
-from lib.markdown.blocks import blocks_of
-from lib.markdown.chunks import with_breaks
-from lib.markdown.escapes import escape, has_odd_blank
-from lib.markdown.inert import UNQUOTABLE, is_inert
-from lib.markdown.quoted import _lines, in_quote
-from lib.markdown.quoted import lines_kept as all_lines_kept
-from lib.markdown.quoted import quoted as all_quoted
+from lib.markdown.quoted import lines_kept, quoted
 
-ORDINARY = (
-    *PIECES,
-    *(
-        "- a",
-        "1. b",
-        "2. c",
-        "  - d",
-        "**e** f",
-        "# g",
-        "`h`",
-        "`i",
-        "| j | k |",
-        "|---|---|",
-        "\\",
-        "  ",
-        "[l",
-    ),
-    *("\n", "\n\n", "<b>", "```py\n", "\n```\n", "![", "$$", "www.a.b", "<think>\n"),
-)
-TEXTS = st.lists(st.sampled_from(ORDINARY), max_size=12).map("".join)
 KILOBYTE = 1_000
 MEGABYTE = 1_000 * KILOBYTE
-
-
-def lines_kept(text: bytes) -> bytes:
-    """Keep the lines of one text."""
-    (kept,) = all_lines_kept([text])
-    return kept
-
-
-def quoted(text: bytes) -> bytes | None:
-    """Quote one text."""
-    (quote,) = all_quoted([text])
-    return quote
 
 
 def shown(text: str) -> str:
@@ -155,25 +117,6 @@ def test_a_quote_shows_the_whole_text(text: str) -> None:
         lines = [line[2:] for line in quote.decode().split("\n")]
         bare = [re.sub(r" *\r?$", "", line.replace("\\", "")) for line in lines]
         assert bare == [re.sub(r" *\r?$", "", line.replace("\\", "")) for line in text.split("\n")]
-
-
-@given(st.lists(TEXTS.map(lambda text: text.encode("utf-8", "replace")), max_size=4))
-@example([b"text\n10. a"])
-@example([b"- # a\nb"])
-@settings(max_examples=400)
-def test_the_quick_way_and_the_thorough_one_give_the_same(texts: list[bytes]) -> None:
-    """All texts together or each line by line: the same breaks, the same backslashes."""
-    texts = [text for text in texts if is_inert(text, UNQUOTABLE)]
-    for text, quick in zip(texts, with_breaks(texts), strict=True):
-        if quick is not None:
-            assert quick == b"\n".join(_lines(blocks_of(text)))
-    for text, quick in zip(texts, with_breaks(texts, escape=True), strict=True):
-        if quick is not None and not has_odd_blank(text):
-            blocks = blocks_of(text)
-            assert blocks.certain
-            assert escape(text, blocks)
-            assert quick == b"\n".join(_lines(blocks))
-            assert quoted(text) == in_quote(quick)
 
 
 @given(st.lists(st.sampled_from(["one", "two", "- an item", "1. first", "  more", "*x*", ""]), max_size=9))

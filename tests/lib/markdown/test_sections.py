@@ -27,8 +27,10 @@ from outline import (
 from support import promptly
 
 from lib.json_writer import encoded
+from lib.markdown.fences import fenced, fenced_text, pictured
+from lib.markdown.header import header, header_value
 from lib.markdown.inert import is_inert
-from lib.markdown.sections import fenced, fenced_text, header, header_value, items, long_text_pieces, pictured
+from lib.markdown.sections import items, long_text_pieces
 from lib.render.page import Page
 from lib.render.page_writer import PageWriter
 
@@ -466,8 +468,8 @@ def test_a_long_text_stands_as_it_is_or_in_a_fence_however_it_is_cut(texts: list
     text = "\n".join(texts)
     whole, size = encoded(text), max(map(len, text.split("\n"))) + more
     shown = b"".join(long_text_pieces(text, "auto", size))
-    assert shown == fenced_text(text) or (shown == whole and is_inert(whole))
-    assert b"".join(long_text_pieces(text, "fenced", size)) == fenced_text(text)
+    assert shown == fenced_text(encoded(text)) or (shown == whole and is_inert(whole))
+    assert b"".join(long_text_pieces(text, "fenced", size)) == fenced_text(encoded(text))
     assert b"".join(long_text_pieces(text, "plain", size)) == whole
 
 
@@ -475,6 +477,6 @@ def test_a_long_text_stands_as_it_is_or_in_a_fence_however_it_is_cut(texts: list
 def test_a_long_text_is_an_item_like_any_other(text: str) -> None:
     """Its section has the heading and the rule of every item, and the text as it is or in a fence."""
     writer = PageWriter(Page("completions", None, 2, 2), iter(()))
-    shown = encoded(text) if text.startswith("word") else fenced_text(text)
+    shown = encoded(text) if text.startswith("word") else fenced_text(encoded(text))
     assert b"".join(writer.item(text)) == b"## Completion 1\n\n%b\n\n---\n\n" % shown
     assert writer.block(["after"], all_text=True) == b"## Completion 2\n\nafter\n\n---\n\n"

@@ -1,0 +1,77 @@
+"""Texts in fences that no back-ticks inside can close; control characters shown as pictures."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+_TICKS: Final = re.compile(b"``*")  # `re` finds a first character more quickly than a repeated one
+# cmark, GitHub's parser, counts the back-ticks that open a fence to 255 and no further, and knows no code
+# span of more than 80.
+_FENCE_COUNTED: Final = 255
+_CLOSES_ANY_FENCE: Final = re.compile(rb"^(?= {0,3}`{%d,}[ \t\r]*$)" % _FENCE_COUNTED, re.MULTILINE)
+_CONTROL: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
+_LONE_RETURN: Final = re.compile(r"\r(?!\n)")
+_REPLACEMENT: Final = "\ufffd"
+_PICTURES: Final[dict[str, str]] = {
+    **{chr(code): chr(0x2400 + code) for code in range(0x20)},
+    "\x7f": "\u2421",
+    **{chr(code): _REPLACEMENT for code in range(0x80, 0xA0)},
+}
+_PICTURED: Final = str.maketrans(
+    {char: picture for char, picture in _PICTURES.items() if char not in "\t\n\r"}
+)
+
+
+def fenced(text: bytes, language: bytes) -> bytes:
+    r"""Put a text (UTF-8) into a fence of back-ticks longer than any run of them inside it.
+
+    Only a line of 255 and more back-ticks and nothing else is changed: no fence contains it for every reader,
+    so it is indented by four spaces.
+
+    >>> fenced(b"a", b"text")
+    b'```text\na\n```'
+    """
+    return b"".join(fenced_pieces(lambda: (text,), language))
+
+
+def fenced_text(text: bytes) -> bytes:
+    """Put a text into a fence, its control characters shown as pictures."""
+    return fenced(pictured(text.decode()).encode(), b"text")
+
+
+def fenced_pieces(pieces: Callable[[], Iterable[bytes]], language: bytes) -> Iterator[bytes]:
+    """Yield a text in a fence, as :func:`fenced` does; ``pieces`` gives it twice, cut at line breaks."""
+    longest = max(2, _longest_run_of(pieces()))
+    fence = b"`" * (longest + 1)
+    yield b"%b%b\n" % (fence, language)
+    for piece in pieces():
+        yield _CLOSES_ANY_FENCE.sub(b"    ", piece) if longest >= _FENCE_COUNTED else piece
+    yield b"\n" + fence
+
+
+def longest_run(text: bytes) -> int:
+    """Return how long the longest run of back-ticks is."""
+    return max(map(len, _TICKS.findall(text)), default=0) if b"`" in text else 0
+
+
+def _longest_run_of(parts: Iterable[bytes]) -> int:
+    """Return the same for a text that comes in parts."""
+    longest = running = 0
+    for part in parts:
+        begin, end = len(part) - len(part.lstrip(b"`")), len(part) - len(part.rstrip(b"`"))
+        longest = max(longest, running + begin, longest_run(part))
+        running = running + begin if begin == len(part) else end
+    return longest
+
+
+def pictured(text: str) -> str:
+    """Show control characters as their pictures, so that a terminal only shows them.
+
+    Newline, tab and the carriage return of a CRLF stay; C1 controls, which have no pictures, become U+FFFD.
+    """
+    text = _LONE_RETURN.sub(_PICTURES["\r"], text)
+    return text.translate(_PICTURED) if _CONTROL.search(text) else text
