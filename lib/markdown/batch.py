@@ -53,9 +53,12 @@ _BEGINS_BLOCK: Final = _flags(" \t>0123456789`~#*+_=-")
 _MAY_BEGIN_BLANK: Final = _flags(" \t>\xc2\xe1\xe2\xe3\xef")
 
 
-def shown_safely(texts: Sequence[bytes]) -> list[bytes]:
-    """Return what is shown of each text (UTF-8): the first of the three ways that is safe for it."""
-    return _Batch(texts).shown()
+def shown_safely(texts: Sequence[bytes], *, in_quotes: bool = False) -> list[bytes]:
+    """Return what is shown of each text (UTF-8): the first of the three ways that is safe for it.
+
+    With ``in_quotes``, no text stands as it is.
+    """
+    return _Batch(texts).shown(in_quotes=in_quotes)
 
 
 class _Batch:
@@ -83,8 +86,9 @@ class _Batch:
         for index in np.flatnonzero(self._with(deep)).tolist():
             self._unquotable[index] |= is_nested_too_deep(texts[index])
 
-    def shown(self) -> list[bytes]:
+    def shown(self, *, in_quotes: bool) -> list[bytes]:
         """Return what is shown of each text."""
+        self._active |= in_quotes
         table, shown = self._table, list(self._texts)
         joined = table.after & (table.forms == WORD) & (np.append(OTHER, table.forms[:-1]) != HEADING)
         quoted_ones = self._active & ~self._unquotable

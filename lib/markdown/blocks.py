@@ -54,7 +54,8 @@ class Blocks:
 
     ``joined``: lines that are followed by another of the same paragraph, outside code spans; ``code``: lines
     of code blocks, with those that open and close them; ``rows``: lines of tables; ``depth``: how many
-    containers stand in one another; ``certain``: whether all readers agree on what is code.
+    containers stand in one another; ``certain``: whether all readers agree on what is code; ``open_fence``:
+    whether a fence is still open at the end.
     """
 
     lines: list[bytes]
@@ -63,6 +64,7 @@ class Blocks:
     rows: set[int] = field(default_factory=set)
     depth: int = 0
     certain: bool = True
+    open_fence: bool = False
 
 
 def blocks_of(text: bytes) -> Blocks:
@@ -92,6 +94,11 @@ def is_nested_too_deep(text: bytes) -> bool:
     return len(text) > LENGTH_LIMIT or blocks_of(text).depth > DEPTH_LIMIT
 
 
+def leaves_fence_open(text: bytes) -> bool:
+    """Tell whether a fence is open at the end of a text."""
+    return (b"```" in text or b"~~~" in text) and blocks_of(text).open_fence
+
+
 class _Scanner:
     """One pass: ``_stack`` has the open containers, ``_leaf`` what is open inside the innermost."""
 
@@ -116,6 +123,7 @@ class _Scanner:
                 self._paragraph.append(number)
             else:
                 self._plain_line(number)
+        found.open_fence = self._leaf == _FENCE
         self._close(0)
         self._leave_spans_whole()
         found.joined -= found.rows

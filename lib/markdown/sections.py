@@ -13,11 +13,11 @@ from lib.markdown.batch import shown_safely
 from lib.markdown.chat import is_chat, rest_of, texts_of
 from lib.markdown.fences import fenced, fenced_pieces, fenced_text, pictured
 from lib.markdown.header import header_value
-from lib.markdown.inert import DANGERS
+from lib.markdown.long_texts import PART_CHARACTERS, long_text_pieces
 from lib.markdown.quoted import in_quote, quoted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from lib.names import Kind
     from lib.options import Style
@@ -26,8 +26,6 @@ _HEADINGS: Final[dict[Kind, str]] = {"completions": "## Completion", "full_texts
 _NUMBERS: Final = frozenset({int, float, bool, type(None)})
 _NUMBER: Final = b"```json\n%b\n```"
 _BLANK: Final = b"*(blank)*"
-LONG_TEXT_CHARACTERS: Final = 1 << 22
-_CUT_CHARACTERS: Final = 1 << 18
 _WORDS: Final = re.compile(r"\w(?:.*\w)?")
 
 
@@ -77,6 +75,13 @@ def sections(kind: Kind, shown: Sequence[bytes], first_number: int) -> bytes:
 
 def _texts(texts: Sequence[str], style: Style) -> Sequence[bytes]:
     """Return what is shown of each text."""
+    if style == "auto" and max(map(len, texts), default=0) > PART_CHARACTERS:
+        return [
+            b"".join(long_text_pieces(text, style))
+            if len(text) > PART_CHARACTERS
+            else _texts([text], style)[0]
+            for text in texts
+        ]
     shown = _utf8(texts)
     if style == "plain" or not texts:
         return shown
@@ -113,44 +118,6 @@ def json_pieces(value: Any, style: Style) -> Iterator[bytes]:
         return (encoded(piece if style == "plain" else pictured(piece)) for piece in pieces(value))
 
     return fenced_pieces(written, b"json")
-
-
-def long_text_pieces(text: str, style: Style, size: int = _CUT_CHARACTERS) -> Iterator[bytes]:
-    """Yield what is shown of a text of many megabytes, in pieces of about ``size`` characters.
-
-    It stands as it is where each piece is inert, else in a fence; its lines are not looked at one by one.
-    """
-    if style == "plain" or (style == "auto" and _is_harmless(_cuts(text, size))):
-        yield from map(encoded, _cuts(text, size))
-        return
-
-    def written() -> Iterator[bytes]:
-        return (encoded(pictured(piece)) for piece in _cuts(text, size))
-
-    yield from fenced_pieces(written, b"text")
-
-
-def _is_harmless(pieces: Iterable[str]) -> bool:
-    """Tell whether each piece of a text is inert, whatever stands in the others, and no danger spans two."""
-    is_cut_well = True
-    for piece in pieces:
-        lines = encoded(piece)
-        if not is_cut_well or any(danger.found_in(lines) for danger in DANGERS):
-            return False
-        is_cut_well = piece.endswith(("\n", " "))
-    return True
-
-
-def _cuts(text: str, size: int) -> Iterator[str]:
-    """Cut a text behind a line break, in a very long line behind a space, else anywhere."""
-    start = 0
-    while start < len(text):
-        stop = start + size
-        if stop < len(text):
-            stop = (text.rfind("\n", start, stop) + 1) or (text.rfind(" ", start, stop) + 1) or stop
-            stop += text[stop - 1] == "\r"
-        yield text[start:stop]
-        start = stop
 
 
 def _message(message: Mapping[str, Any], style: Style) -> bytes:

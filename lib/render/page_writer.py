@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, Final
 from lib.errors import SourceFault
 from lib.markdown.chat import characters_of, is_chat, prompt_of
 from lib.markdown.header import header
-from lib.markdown.sections import LONG_TEXT_CHARACTERS, bodies, json_pieces, long_text_pieces, sections
+from lib.markdown.long_texts import PART_CHARACTERS, long_text_pieces
+from lib.markdown.sections import bodies, json_pieces, sections
 from lib.npy.values import plain
 from lib.render.navigation import above_items, neighbours
 
@@ -58,7 +59,7 @@ class PageWriter:
         page, style = self._page, self._page.style
         is_text = isinstance(value, str)
         is_blank = is_text and style == "auto" and value.isspace()
-        is_short = is_text and len(value) < LONG_TEXT_CHARACTERS
+        is_short = is_text and len(value) <= PART_CHARACTERS
         if is_blank or is_short or (style != "plain" and is_chat(value)):
             yield self.block([" " if is_blank else value], all_text=False)
             return

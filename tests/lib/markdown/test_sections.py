@@ -26,11 +26,10 @@ from outline import (
 )
 from support import promptly
 
-from lib.json_writer import encoded
-from lib.markdown.fences import fenced, fenced_text, pictured
+from lib.markdown.fences import fenced, pictured
 from lib.markdown.header import header, header_value
 from lib.markdown.inert import is_inert
-from lib.markdown.sections import items, long_text_pieces
+from lib.markdown.sections import items
 from lib.render.page import Page
 from lib.render.page_writer import PageWriter
 
@@ -460,23 +459,3 @@ def test_pictured_texts_drive_no_terminal(text: str) -> None:
     assert pictured(shown) == shown
     assert not re.search("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]|\r(?!\n)", shown)
     assert is_inert(text.encode("utf-8", "replace")) <= (shown == text)
-
-
-@given(st.lists(st.one_of(TEXTS, st.sampled_from(ALL)), max_size=3), st.integers(1, 30))
-def test_a_long_text_stands_as_it_is_or_in_a_fence_however_it_is_cut(texts: list[str], more: int) -> None:
-    """Only an inert text stands as it is; nothing is lost or shown otherwise where pieces meet."""
-    text = "\n".join(texts)
-    whole, size = encoded(text), max(map(len, text.split("\n"))) + more
-    shown = b"".join(long_text_pieces(text, "auto", size))
-    assert shown == fenced_text(encoded(text)) or (shown == whole and is_inert(whole))
-    assert b"".join(long_text_pieces(text, "fenced", size)) == fenced_text(encoded(text))
-    assert b"".join(long_text_pieces(text, "plain", size)) == whole
-
-
-@pytest.mark.parametrize("text", ["word " * 900_000, "# no\n" * 900_000, "\x1b[31m" * 900_000])
-def test_a_long_text_is_an_item_like_any_other(text: str) -> None:
-    """Its section has the heading and the rule of every item, and the text as it is or in a fence."""
-    writer = PageWriter(Page("completions", None, 2, 2), iter(()))
-    shown = encoded(text) if text.startswith("word") else fenced_text(encoded(text))
-    assert b"".join(writer.item(text)) == b"## Completion 1\n\n%b\n\n---\n\n" % shown
-    assert writer.block(["after"], all_text=True) == b"## Completion 2\n\nafter\n\n---\n\n"
