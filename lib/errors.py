@@ -1,8 +1,8 @@
-"""Everything that can go wrong with one file, as errors that say whose move it is.
+"""Everything that can go wrong with one file, as errors that say who or what can fix it.
 
-Each leaf carries the path, the reason and the way out, and its branch says who can mend it: the file
-(:class:`SourceFault`), or time (:class:`Passing`).  The path is filled in by whoever knows it: the pure
-readers raise without one.
+Each leaf carries the path, the reason and a hint.  Its branch tells whether the file has to change
+(:class:`SourceFault`) or whether it is enough to wait (:class:`Passing`).  The pure readers raise without a
+path; their callers add it.
 """
 
 from __future__ import annotations

@@ -87,7 +87,7 @@ class Pool(Protocol):
         """End the work at once, for good; what it leaves behind is removed by the next sweep."""
 
     def close(self, patience_seconds: float = 5.0) -> None:
-        """Stop, wait this long for what is in work, then kill it; may be called twice."""
+        """Stop, wait this long for running conversions, then kill them; may be called twice."""
 
 
 class _Lane:

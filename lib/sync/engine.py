@@ -83,7 +83,7 @@ def sync_sources(
 
 
 class _Job:
-    """One source in work.  Each phase is attempted once; the first failure is the outcome, and the last."""
+    """One source being converted.  Each phase is attempted once; the first failure is the outcome, and the last."""
 
     def __init__(self, directory: int, name: str, options: Options, stop: Callable[[], bool]) -> None:
         self.directory = directory
@@ -183,7 +183,7 @@ class _Job:
                 # The file may have been replaced while it was read.
                 check_same(self.directory, self._name, self._source)
             elif isinstance(error, Vanished) and status_of(self.directory, self._name) is not None:
-                return Changed("a file beside it was removed while it was in work")
+                return Changed("a file beside it was removed while it was converted")
         except SidecarError as cause:
             return cause
         return error if isinstance(error, SidecarError) else Corrupt(repr(error))
