@@ -83,7 +83,7 @@ def sync_sources(
 
 
 class _Job:
-    """One source being converted.  Each phase is attempted once; the first failure is the outcome, and the last."""
+    """One source being converted.  Each phase is attempted once; after a failure, none is attempted."""
 
     def __init__(self, directory: int, name: str, options: Options, stop: Callable[[], bool]) -> None:
         self.directory = directory
