@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import selectors
 import time
 from typing import TYPE_CHECKING, Any, Final
 
@@ -22,7 +21,8 @@ from daemon.report.events import (
     SERVICE_STOPPING,
     WATCH_OVERFLOW,
 )
-from daemon.report.observers import observers_of
+from daemon.report.index import IndexWriter
+from daemon.report.metrics import Metrics
 from daemon.report.reporter import WRITE_SECONDS, Reporter
 from daemon.report.status import Status
 from daemon.schedule.scheduler import Scheduler
@@ -45,8 +45,6 @@ _SLICE_SECONDS: Final = 0.02
 _LONGEST_WAIT_SECONDS: Final = 2.0
 _REST_AFTER_SECONDS: Final = 60.0
 _DEGRADED_SWEEP_SECONDS: Final = 30.0
-_STOP_SECONDS: Final = 10.0
-_STOP_LOOK_SECONDS: Final = 0.2
 _LOCK_SECONDS: Final = 3.0
 
 
@@ -120,8 +118,11 @@ class Service:
             list(config.roots), self._scheduler, frozenset(config.watch.ignore), self._log
         )
         self._supervisor = Supervisor(self._roots, self._make_watch, self._log)
-        self._observers = [self._reporter, *observers_of(config, options, self._version, self._log)]
-        self._scheduler.observers = [self._sweeper, *self._observers]
+        indexes = [IndexWriter(config.roots, options, self._log)] if config.index.enabled else []
+        textfile = config.metrics.textfile
+        metrics = [Metrics(textfile, self._version, self._log)] if textfile is not None else []
+        self._scheduler.indexes = indexes
+        self._scheduler.observers = [self._reporter, *indexes, *metrics, self._sweeper]
         self._sweeper.on_changed = self._supervisor.found_changed
 
     def _turn(self) -> None:
@@ -139,36 +140,31 @@ class Service:
         if self._supervisor.check(now):
             self._sweeper.roots = self._supervisor.paths_to_sweep
             self._sweeper.ask()
-        for observer in self._observers:
-            observer.write_if_due(now)
+        for index in self._scheduler.indexes:
+            index.write_if_due(now)
         if self._supervisor.is_settled:  # what comes while the watch is made is for the sweep: one is enough
             self._sweeper.step(now, until, self._sweep_seconds())
         self._rest(now)
         self._reporter.update(
             now,
             self._status,
-            (self._sweeper.troubles, self._scheduler.troubles),
+            self._scheduler.troubles,
             is_settled=self._supervisor.is_settled,
-            observers=self._observers,
+            tell=self._scheduler.tell,
         )
 
     def _wait(self) -> None:
         """Sleep until something happens or is due."""
         now = time.monotonic()
-        due = [self._supervisor.next_due()]
+        due = [self._supervisor.next_due(), self._reporter.next_due()]
         due += [self._sweeper.next_due()] if self._supervisor.is_settled else []
-        due += [observer.next_due() for observer in self._observers]
+        due += [index.next_due() for index in self._scheduler.indexes]
         pending = self._scheduler.queue.next_due()
         if pending is not None and self._pool.has_room():
             due.append(pending)
         timeout = min(max(0.0, min(due) - now), _LONGEST_WAIT_SECONDS)
-        with selectors.PollSelector() as selector:
-            selector.register(self._signals, selectors.EVENT_READ)
-            selector.register(self._pool, selectors.EVENT_READ)
-            if self._supervisor.watch is not None:
-                selector.register(self._supervisor.watch, selectors.EVENT_READ)
-            selector.select(timeout)
-        self._signals.drain()
+        watches = [self._supervisor.watch] if self._supervisor.watch is not None else []
+        self._signals.wait(timeout, self._pool, *watches)
 
     def _take_hints(self, now: float) -> None:
         for hint in self._supervisor.read():
@@ -223,6 +219,7 @@ class Service:
             pending=len(self._scheduler.queue),
             last_sweep=self._sweeper.last,
             totals=dict(self._reporter.totals),
+            counts=dict(+self._scheduler.troubles.counts),
             interval_seconds=WRITE_SECONDS,
         )
 
@@ -276,19 +273,9 @@ class Service:
         self._build()
 
     def _stop(self) -> None:
-        """End what is in work at the end of its block, or at once: after a second signal, or ten seconds."""
         self._log.info(SERVICE_STOPPING)
         self._reporter.stopping()
-        self._pool.stop()
-        deadline = time.monotonic() + _STOP_SECONDS
-        while len(self._pool) and self._signals.stops < 2 and time.monotonic() < deadline:
-            with selectors.PollSelector() as selector:
-                selector.register(self._pool, selectors.EVENT_READ)
-                selector.register(self._signals, selectors.EVENT_READ)
-                selector.select(_STOP_LOOK_SECONDS)
-            self._signals.drain()
-            self._scheduler.finish(time.monotonic())
-        self._pool.kill()
+        self._scheduler.stop(self._signals)
 
     def _close_parts(self) -> None:
         self._pool.close()

@@ -1,15 +1,17 @@
-"""Signals, as counts that a loop can look at and a descriptor that wakes it; the handlers do nothing else."""
+"""Signals, as counts that a loop can look at, and that end its sleep; the handlers do nothing else."""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import selectors
 import signal
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from types import FrameType, TracebackType
 
+    from _typeshed import FileDescriptorLike
     from typing_extensions import Self
 
 _STOPS: Final = (signal.SIGTERM, signal.SIGINT)
@@ -44,12 +46,12 @@ class Signals:
         os.close(self._read)
         os.close(self._write)
 
-    def fileno(self) -> int:
-        """Return a descriptor that is readable after a signal until :meth:`drain`."""
-        return self._read
-
-    def drain(self) -> None:
-        """Drain the wake-up pipe."""
+    def wait(self, seconds: float, *others: FileDescriptorLike) -> None:
+        """Sleep until a signal arrives or one of the others is readable, at most for some seconds."""
+        with selectors.PollSelector() as selector:
+            for source in (self._read, *others):
+                selector.register(source, selectors.EVENT_READ)
+            selector.select(seconds)
         with contextlib.suppress(BlockingIOError):
             os.read(self._read, 4096)
 

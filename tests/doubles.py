@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from multiprocessing.connection import Connection
 
-    from daemon.report.observers import Observer
+    from daemon.report.index import IndexWriter
     from daemon.watch.client import Hint
     from daemon.workers.pool import Pool
     from lib.errors import SidecarError
@@ -155,12 +155,12 @@ def sweep_once(
     *,
     pool: Pool | None = None,
     stop: Callable[[], bool] = lambda: False,
-    observers: Sequence[Observer] = (),
+    indexes: Sequence[IndexWriter] = (),
     **options: Any,
 ) -> dict[str, int]:
     """Sweep a tree in this process, without workers; return the sums."""
     sweep = Sweep(
-        [str(root)], Options(**options), pool if pool is not None else FakePool(10), log, observers=observers
+        [str(root)], Options(**options), pool if pool is not None else FakePool(10), log, indexes=indexes
     )
     sweep.run(NoSignals(stop))
     return {name: int(count) for name, count in sweep.sums.items() if name != "seconds"}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import selectors
 import sys
 import time
 from typing import TYPE_CHECKING, Any, Final
@@ -22,13 +21,13 @@ if TYPE_CHECKING:
 
     from daemon.cli.progress import Bar
     from daemon.config.model import Config
+    from daemon.report.index import IndexWriter
     from daemon.report.observers import Observer
     from daemon.workers.pool import Pool
     from lib.options import Options
 
 _SLICE_SECONDS: Final = 0.02
 _LONGEST_WAIT_SECONDS: Final = 0.5
-_STOP_SECONDS: Final = 10.0
 _NEVER: Final = float("inf")
 _INLINE_BYTES: Final = 1 << 20
 """A source up to this size that is the only one to be converted is not worth a process of its own."""
@@ -46,11 +45,13 @@ class Sweep:
         *,
         ignore: frozenset[str] = frozenset(),
         observers: Sequence[Observer] = (),
+        indexes: Sequence[IndexWriter] = (),
     ) -> None:
         self._pool = pool
         self._scheduler = Scheduler(pool, options, 0.0, log, retries=FEW)
-        self._sweeper = Sweeper(list(paths), self._scheduler, ignore, log, reports_missing=True)
-        self._scheduler.observers = [self._sweeper, *observers]
+        self._sweeper = Sweeper(list(paths), self._scheduler, ignore, log, is_only_one=True)
+        self._scheduler.indexes = indexes
+        self._scheduler.observers = [*observers, *indexes, self._sweeper]  # which finishes last
 
     @property
     def sums(self) -> dict[str, int | float]:
@@ -65,9 +66,10 @@ class Sweep:
             self._sweeper.step(now, until, _NEVER)
             self._scheduler.work(now, until)
             self._scheduler.finish(now)
-            self._wait(signals, self._seconds_to_wait())
+            signals.wait(self._seconds_to_wait(), self._pool)
         if signals.stops:
-            self._end_early(signals)
+            self._scheduler.stop(signals)
+            self._sweeper.finish_early(time.monotonic())
 
     def _seconds_to_wait(self) -> float:
         now = time.monotonic()
@@ -77,23 +79,6 @@ class Sweep:
         if due is None or not self._pool.has_room():
             return _LONGEST_WAIT_SECONDS if len(self._pool) else 0.0
         return min(max(0.0, due - now), _LONGEST_WAIT_SECONDS)
-
-    def _wait(self, signals: Signals, seconds: float) -> None:
-        with selectors.PollSelector() as selector:
-            selector.register(self._pool, selectors.EVENT_READ)
-            selector.register(signals, selectors.EVENT_READ)
-            selector.select(seconds)
-        signals.drain()
-
-    def _end_early(self, signals: Signals) -> None:
-        """Take what is finished at the end of the current block; it counts, the rest does not."""
-        deadline = time.monotonic() + _STOP_SECONDS
-        self._pool.stop()
-        while len(self._pool) and signals.stops < 2 and time.monotonic() < deadline:
-            self._wait(signals, _LONGEST_WAIT_SECONDS)
-            self._scheduler.finish(time.monotonic())
-        self._pool.kill()
-        self._sweeper.finish_early(time.monotonic())
 
 
 def backfill(
@@ -143,20 +128,21 @@ def _sweep(
 
     _configure(config, bar)
     summary, log, ignore = Summary(), get_logger(), frozenset(config.watch.ignore)
-    observers = [summary, *_indexes(paths, options, config, log), *([bar] if bar else [])]
+    observers: list[Observer] = [summary, *([bar] if bar else [])]
+    indexes = _indexes(paths, options, config, log)
     with contextlib.closing(_pool(config, scheduler)) as pool, Signals() as signals:
-        sweep = Sweep(paths, options, pool, log, ignore=ignore, observers=observers)
+        sweep = Sweep(paths, options, pool, log, ignore=ignore, observers=observers, indexes=indexes)
         if bar is not None:
             bar.count(paths, ignore, lambda: signals.stops > 0)
         sweep.run(signals)
-        for _ in range(sum(observer.finish() for observer in observers)):
-            summary.add(None, "failed")
+    if bar is not None:
+        bar.close()
     if _reports_to_person(config):
         _say(summary.text(float(sweep.sums["seconds"])))
     if signals.stops:
         _say("Stopped. What was done is whole; the same command does the rest.\n")
         return 128 + signals.last_stop
-    return SOMETHING_FAILED if summary.total().failed else ALL_IS_WELL
+    return SOMETHING_FAILED if sweep.sums["failed"] else ALL_IS_WELL
 
 
 def _pool(config: Config, scheduler: str | None) -> Pool:
@@ -174,7 +160,7 @@ def _pool(config: Config, scheduler: str | None) -> Pool:
     return ProcessPool(jobs, serve=serve_in_background, inline_bytes=_INLINE_BYTES)
 
 
-def _indexes(paths: Sequence[str], options: Options, config: Config, log: Any) -> list[Observer]:
+def _indexes(paths: Sequence[str], options: Options, config: Config, log: Any) -> list[IndexWriter]:
     """Make the indexes of the directories that are swept; a part of a configured root has none of its own."""
     if not config.index.enabled:
         return []

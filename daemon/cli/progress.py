@@ -7,21 +7,19 @@ import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from daemon.report.observers import Observer
+from daemon.report.observers import Done
 from lib.names import kind_of
-from lib.sync.walk import names_below
+from lib.sync.walk import Found, Trouble, names_below
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from contextlib import AbstractContextManager
 
-    from lib.errors import SidecarError
-    from lib.outcome import Outcome
-    from lib.sync.walk import Found, Task
+    from daemon.report.observers import Event
 
 
-class Bar(Observer):
-    """Shows on standard error how many sources are done."""
+class Bar:
+    """An observer that shows on standard error how many sources are done."""
 
     def __init__(self) -> None:
         from tqdm import tqdm  # only needed at a terminal
@@ -41,25 +39,17 @@ class Bar(Observer):
             total += 1
         self._begin(total)
 
-    def fresh(self, found: Found) -> None:  # noqa: ARG002 (as declared)
-        """Count a source."""
-        self._advance()
-
-    def failed_path(self, path: str, error: SidecarError) -> None:  # noqa: ARG002 (as declared)
+    def notice(self, event: Event, now: float) -> None:  # noqa: ARG002 (as declared)
         """Count a source, or a directory that stands for its sources."""
-        self._advance()
+        if isinstance(event, (Found, Trouble, Done)):
+            self._advance()
 
-    def finished(self, task: Task, outcome: Outcome | None, now: float) -> None:  # noqa: ARG002 (as declared)
-        """Count a source."""
-        self._advance()
-
-    def finish(self) -> int:
+    def close(self) -> None:
         """Leave nothing on the terminal; may be called twice."""
         if self._bar is not None:
             with suppress(OSError):  # the terminal is gone
                 self._bar.close()
             self._bar = None
-        return 0
 
     def aside(self) -> AbstractContextManager[object]:
         """Make room for a line of the log."""
@@ -67,7 +57,7 @@ class Bar(Observer):
         return room
 
     def _begin(self, total: int | None) -> None:
-        self.finish()
+        self.close()
         label = "looking" if total is None else "sweeping"
         with suppress(OSError):
             self._bar = self._tqdm(

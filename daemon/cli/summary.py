@@ -5,20 +5,20 @@ from __future__ import annotations
 import os
 import sys
 from collections import Counter
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from daemon.report.logging import escaped
-from daemon.report.observers import Observer
-from daemon.report.outcomes import Sums
+from daemon.report.observers import Done
+from daemon.report.outcomes import RESULTS
 from lib.names import kind_of, sidecar_name
 from lib.render.statistics import bars
+from lib.sync.walk import Found, Trouble
 
 if TYPE_CHECKING:
-    from lib.errors import SidecarError
+    from daemon.report.observers import Event
     from lib.names import Kind
     from lib.outcome import Figures, Outcome, Result
-    from lib.sync.walk import Found, Task
+    from lib.sync.walk import Task
 
 _ROWS: Final[dict[Kind | None, str]] = {
     "completions": "completions",
@@ -29,45 +29,35 @@ _SHOWN_LIMIT: Final = 20
 _UNITS: Final = ("bytes", "kB", "MB", "GB", "TB")
 
 
-@dataclass(frozen=True, slots=True)
-class _Attention:
-    """A file that somebody should look at."""
-
-    path: str
-    reason: str
-    hint: str
-
-
 class _Files:
     """The first few files of a sort, and how many there are."""
 
     def __init__(self, what: str) -> None:
         self._what = what
-        self._first: list[_Attention] = []
+        self._first: list[tuple[str, str, str]] = []
         self._count = 0
 
     def add(self, path: str, reason: str, hint: str) -> None:
         self._count += 1
         if self._count <= _SHOWN_LIMIT:
-            self._first.append(_Attention(path, reason, hint))
+            self._first.append((path, reason, hint))
 
     def lines(self) -> list[str]:
         if not self._count:
             return []
         lines = ["", f"{_counted(self._count, 'file')} {self._what}:"]
-        for file in self._first:
-            lines += [f"  {escaped(file.path)}", f"      {escaped(file.reason)}"]
-            lines += [f"      {escaped(file.hint)}"] if file.hint else []
+        for path, *words in self._first:
+            lines += [f"  {escaped(path)}", *(f"      {escaped(text)}" for text in words if text)]
         if self._count > _SHOWN_LIMIT:
             lines.append(f"  … and {self._count - _SHOWN_LIMIT:,} more, each in a line above")
         return lines
 
 
-class Summary(Observer):
-    """Adds up a sweep, kind by kind; one object a sweep."""
+class Summary:
+    """An observer that adds up a sweep, kind by kind; one object a sweep."""
 
     def __init__(self) -> None:
-        self._sums: dict[Kind | None, Sums] = {kind: Sums() for kind in _ROWS}
+        self._sums: dict[Kind | None, Counter[Result]] = {kind: Counter() for kind in _ROWS}
         self._bytes: Counter[Kind | None] = Counter()
         self._figures: Counter[str] = Counter()
         self._shortest = sys.maxsize
@@ -76,19 +66,19 @@ class Summary(Observer):
         self._failed = _Files("failed")
         self._kept = _Files("kept")
 
-    def add(self, kind: Kind | None, result: Result, count: int = 1) -> None:
-        """Count sidecars of one result."""
-        self._sums[kind].add(result, count)
+    def notice(self, event: Event, now: float) -> None:  # noqa: ARG002 (as declared)
+        """Count the sidecars of a source; a path that could not be looked at, or written, counts as one."""
+        if isinstance(event, Found):
+            self._sums[kind_of(event.task.name)]["fresh"] += len(event.plans)
+        elif isinstance(event, Trouble):
+            self._sums[kind_of(os.path.basename(event.path))]["failed"] += 1
+            self._failed.add(event.path, event.error.reason, event.error.hint)
+        elif isinstance(event, Done) and event.outcome is not None:
+            self._add(event.task, event.outcome)
 
-    def fresh(self, found: Found) -> None:
-        """Count the sidecars of a source that is up to date."""
-        self.add(kind_of(found.task.name), "fresh", len(found.plans))
-
-    def finished(self, task: Task, outcome: Outcome | None, now: float) -> None:  # noqa: ARG002 (as declared)
+    def _add(self, task: Task, outcome: Outcome) -> None:
         """Count all sidecars of a source."""
-        if outcome is None:
-            return
-        self._sums[outcome.kind].add_outcome(outcome)
+        self._sums[outcome.kind].update(verdict.result for verdict in outcome.verdicts)
         self._bytes[outcome.kind] += outcome.bytes
         if outcome.result == "failed":
             self._failed.add(task.path, outcome.trouble, outcome.hint)
@@ -108,33 +98,17 @@ class Summary(Observer):
         if figures.shortest_length is not None:
             self._shortest = min(self._shortest, figures.shortest_length)
 
-    def failed_path(self, path: str, error: SidecarError) -> None:
-        """Count a path that could not be looked at."""
-        self._sums[kind_of(os.path.basename(path))].failed += 1
-        self._failed.add(path, error.reason, error.hint)
-
-    def total(self) -> Sums:
-        """Return the sums over all kinds."""
-        total = Sums()
-        for sums in self._sums.values():
-            for result, count in sums.as_fields().items():
-                setattr(total, result, getattr(total, result) + count)
-        return total
-
     def text(self, seconds: float) -> str:
         """Return the whole summary, a line break at its end."""
         lines = [*self._table(), "", *self._read(), f"It took {_duration(seconds)}."]
         return "\n".join([*lines, *self._failed.lines(), *self._kept.lines(), ""])
 
     def _table(self) -> list[str]:
-        results = list(Sums().as_fields())
-        rows = [["sidecars", *results, "written"]]
+        rows = [["sidecars", *RESULTS, "written"]]
         for kind, label in _ROWS.items():
-            fields = self._sums[kind].as_fields()
-            if kind is not None or any(fields.values()):
-                rows.append([label, *(f"{fields[result]:,}" for result in results), size(self._bytes[kind])])
-        total = self.total().as_fields()
-        rows.append(["total", *(f"{total[result]:,}" for result in results), size(self._bytes.total())])
+            if kind is not None or self._sums[kind]:
+                rows.append(_row(label, self._sums[kind], self._bytes[kind]))
+        rows.append(_row("total", sum(self._sums.values(), Counter()), self._bytes.total()))
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         return ["  ".join(_cells(row, widths)) for row in rows]
 
@@ -173,6 +147,10 @@ def size(count: int) -> str:
     while count >= 1000 ** (power + 1) and power < len(_UNITS) - 1:
         power += 1
     return f"{count / 1000**power:.1f} {_UNITS[power]}" if power else f"{count} bytes"
+
+
+def _row(label: str, sums: Counter[Result], written: int) -> list[str]:
+    return [label, *(f"{sums[result]:,}" for result in RESULTS), size(written)]
 
 
 def _cells(row: list[str], widths: list[int]) -> list[str]:

@@ -13,7 +13,7 @@ import time
 from typing import TYPE_CHECKING, Any, Final
 
 from daemon.report.events import INDEX_FAILED, INDEX_WRITTEN
-from daemon.report.observers import Observer
+from daemon.report.observers import Done, Walk
 from lib.errors import SidecarError, Unsafe
 from lib.files.atomic import ANY_NEW_FILE, AtomicFile, flush_directory
 from lib.files.reader import open_directory, open_file, status_of
@@ -22,11 +22,12 @@ from lib.names import metadata_name
 from lib.outcome import source_kind
 from lib.render.index import INDEX_NAME, MARK, Entry, parse, render
 from lib.sync.inputs import read_metadata
-from lib.sync.walk import Found, look
+from lib.sync.walk import Found, Trouble, look
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
+    from daemon.report.observers import Event
     from lib.names import Format
     from lib.options import Options
     from lib.outcome import Outcome
@@ -41,8 +42,8 @@ _VALUE_CHARACTERS: Final = 200
 _READERS: Final = 0o044
 
 
-class IndexWriter(Observer):
-    """The indexes of some roots; use from one thread.  ``now`` is monotonic seconds."""
+class IndexWriter:
+    """An observer that writes the indexes of some roots.  ``now`` is monotonic seconds."""
 
     def __init__(self, roots: Iterable[str], options: Options, log: Any) -> None:
         self._options = options
@@ -61,10 +62,22 @@ class IndexWriter(Observer):
         entry = book.entries.get(path)
         return path not in book.unreadable and (entry is None or entry.stamp_ns != _stamp(found))
 
-    def finished(self, task: Task, outcome: Outcome | None, now: float) -> None:
-        """Record what became of a source."""
+    def notice(self, event: Event, now: float) -> None:
+        """Record the outcome of a source, and which sources a sweep has seen."""
+        if isinstance(event, Done) and event.outcome is not None:
+            self._record(event.task, event.outcome, now)
+        elif event is Walk.BEGUN:
+            for book in self._books.values():
+                book.seen.clear()
+        elif event is Walk.ENDED:
+            for book in self._books.values():
+                book.drop(book.entries.keys() - book.seen)
+                book.unreadable.clear()
+            self._ask(now)
+
+    def _record(self, task: Task, outcome: Outcome, now: float) -> None:
         book = self._books.get(task.root)
-        if book is None or outcome is None:
+        if book is None:
             return
         path = _path(task)
         found = look(task, self._options)
@@ -79,25 +92,13 @@ class IndexWriter(Observer):
             book.drop({path})
         self._ask(now)
 
-    def begin_walk(self) -> None:
-        """Forget which sources have been seen."""
-        for book in self._books.values():
-            book.seen.clear()
-
-    def end_walk(self, now: float) -> None:
-        """Drop the sources that have not been seen since the walk began."""
-        for book in self._books.values():
-            book.drop(book.entries.keys() - book.seen)
-            book.unreadable.clear()
-        self._ask(now)
-
     def next_due(self) -> float:
         """Say when there may be something to write."""
         return self._due
 
-    def finish(self) -> int:
-        """Write every index that changed, and those that are missing; return how many could not be."""
-        return sum(not self._wrote(book) for book in self._books.values())
+    def finish(self) -> list[Trouble]:
+        """Write every index that changed, and those that are missing; return those that could not be."""
+        return [trouble for book in self._books.values() if (trouble := self._write(book)) is not None]
 
     def write_if_due(self, now: float) -> None:
         """Write when that is due; a large index, which takes long, is written less often."""
@@ -111,7 +112,7 @@ class IndexWriter(Observer):
     def _ask(self, now: float) -> None:
         self._due = min(self._due, max(now + _DELAY_SECONDS, self._rest_until))
 
-    def _wrote(self, book: _Book) -> bool:
+    def _write(self, book: _Book) -> Trouble | None:
         path = os.path.join(book.root, INDEX_NAME)
         try:
             written = book.write()
@@ -119,11 +120,11 @@ class IndexWriter(Observer):
             if book.trouble != error.reason:
                 self._log.error(INDEX_FAILED, path=path, reason=error.reason, hint=error.hint)
             book.trouble = error.reason
-            return False
+            return Trouble(path, error)
         book.trouble = ""
         if written:
             self._log.info(INDEX_WRITTEN, path=path, sources=len(book.entries))
-        return True
+        return None
 
 
 class _Book:

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 from daemon.config.validation import RefusedError
 from daemon.report.events import METRICS_FAILED
-from daemon.report.observers import Observer
+from daemon.report.observers import Done
+from daemon.report.status import Status
 from lib.names import KINDS
 
 if TYPE_CHECKING:
-    from daemon.report.status import Status
+    from daemon.report.observers import Event
     from lib.outcome import Outcome
-    from lib.sync.walk import Task
 
 _NAMESPACE: Final = "generation_sidecars"
 _STATES: Final = ("failed", "kept", "skipped")
@@ -37,8 +37,8 @@ def require_library() -> None:
         ) from error
 
 
-class Metrics(Observer):
-    """Counts what is done, and writes all figures to ``path``; the counters start with the service."""
+class Metrics:
+    """An observer that counts what is done since the start, and writes all figures to ``path``."""
 
     def __init__(self, path: str, version: str, log: Any) -> None:
         import prometheus_client as prometheus  # see require_library
@@ -77,10 +77,14 @@ class Metrics(Observer):
             for metric in (self._bytes, self._items, self._blank):
                 metric.labels(kind)
 
-    def finished(self, task: Task, outcome: Outcome | None, now: float) -> None:  # noqa: ARG002 (as declared)
-        """Count what became of one source."""
-        if outcome is None:
-            return
+    def notice(self, event: Event, now: float) -> None:  # noqa: ARG002 (as declared)
+        """Count the outcome of a source; write the file when the state of the service is reported."""
+        if isinstance(event, Status):
+            self._report(event)
+        elif isinstance(event, Done) and event.outcome is not None:
+            self._count(event.outcome)
+
+    def _count(self, outcome: Outcome) -> None:
         for verdict in outcome.verdicts:
             if verdict.result in _RESULTS:
                 self._sidecars.labels(outcome.kind, verdict.result).inc()
@@ -89,7 +93,7 @@ class Metrics(Observer):
             self._items.labels(outcome.kind).inc(outcome.figures.records)
             self._blank.labels(outcome.kind).inc(outcome.figures.blank)
 
-    def report(self, status: Status) -> None:
+    def _report(self, status: Status) -> None:
         """Replace the file; when it cannot be written, that is logged once."""
         self._sources.set(status.sources)
         self._directories.set(status.directories)

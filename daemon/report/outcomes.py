@@ -1,9 +1,8 @@
-"""From outcomes to log events and sums: the one place that words them, for the sweep and the daemon alike."""
+"""Outcomes as log events, in the same words for a sweep and the service."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from daemon.report.events import (
     METADATA_UNREADABLE,
@@ -20,29 +19,8 @@ if TYPE_CHECKING:
     from lib.sync.walk import Task
 
 
-@dataclass(slots=True)
-class Sums:
-    """What a sweep did: sidecars by result.  One that could not be looked at counts as failed."""
-
-    rendered: int = 0
-    adopted: int = 0
-    fresh: int = 0
-    kept: int = 0
-    skipped: int = 0
-    failed: int = 0
-
-    def add(self, result: Result, count: int = 1) -> None:
-        """Count sidecars of one result."""
-        setattr(self, result, getattr(self, result) + count)
-
-    def add_outcome(self, outcome: Outcome) -> None:
-        """Count all sidecars of a source."""
-        for verdict in outcome.verdicts:
-            self.add(verdict.result)
-
-    def as_fields(self) -> dict[str, int]:
-        """Return the sums as the fields of an event."""
-        return asdict(self)
+RESULTS: Final[tuple[Result, ...]] = ("rendered", "adopted", "fresh", "kept", "skipped", "failed")
+"""What a sweep counts sidecars by, in this order.  A path that could not be looked at counts as failed."""
 
 
 def log_outcome(

@@ -12,18 +12,15 @@ import json
 import os
 import stat
 from contextlib import suppress
-from dataclasses import asdict, replace
+from dataclasses import replace
 from datetime import datetime, timezone
-from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from daemon.report.status import NAME, Reading, SourceReport, Status, moment
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
-
-    from daemon.report.troubles import TroubleTable
 
 _RUN: Final = Path("/run")
 _TMP: Final = Path("/tmp")  # noqa: S108  # a private directory is made in it, and refused when another made it
@@ -92,26 +89,25 @@ class StatusFile:
             failure = directory
         raise failure
 
-    def write(self, status: Status, tables: Sequence[TroubleTable] = ()) -> None:
+    def write(self, status: Status, troubles: Sequence[str] = ()) -> None:
         """Replace the file: a reader sees the old one or the new one.
 
         :raises OSError: it cannot be written.
         """
-        for _ in self.steps(status, tables):
+        for _ in self.steps(status, troubles):
             pass
 
-    def steps(self, status: Status, tables: Sequence[TroubleTable] = ()) -> Iterator[None]:
-        """Replace the file in steps of a few milliseconds, however many sources the tables have now.
+    def steps(self, status: Status, troubles: Sequence[str] = ()) -> Iterator[None]:
+        """Replace the file in steps of a few milliseconds; ``troubles``: the JSON of each.
 
         :raises OSError: it cannot be written.
         """
-        pieces = _pieces(status, tables)
         with suppress(FileNotFoundError):
             os.unlink(self._temporary, dir_fd=self._directory)
         file = os.open(self._temporary, _CREATE, 0o644, dir_fd=self._directory)
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            for piece in pieces:
+            for piece in _pieces(status, troubles):
                 content = memoryview(piece.encode("ascii"))
                 while content:
                     content = content[os.write(file, content) :]
@@ -147,27 +143,13 @@ class StatusFile:
             self._file = -1
 
 
-def _pieces(status: Status, tables: Sequence[TroubleTable]) -> Iterator[str]:
-    """Yield the status as JSON; the entries of the tables were encoded when they came."""
-    head = json.dumps({name: getattr(status, name) for name in Status.__slots__ if name != "troubles"})
-    troubles = [json.dumps(asdict(trouble)) for trouble in status.troubles]
-    troubles += (entry for table in tables for entry in table.entries())
-    groups = [group for table in tables for group in table.skipped()]
-    return chain(
-        [f'{head[:-1]}, "troubles": ['], _joined(troubles), ['], "skipped": ['], _grouped(groups), ["]}"]
-    )
-
-
-def _grouped(groups: Sequence[tuple[str, Sequence[str]]]) -> Iterator[str]:
-    for index, (head, files) in enumerate(groups):
-        yield f'{"," if index else ""}{head[:-1]}, "files": ['
-        yield from _joined(files)
-        yield "]}"
-
-
-def _joined(entries: Sequence[str]) -> Iterator[str]:
-    for start in range(0, len(entries), _STEP_ENTRIES):
-        yield ("," if start else "") + ",".join(entries[start : start + _STEP_ENTRIES])
+def _pieces(status: Status, troubles: Sequence[str]) -> Iterator[str]:
+    """Yield the status as JSON, a few thousand troubles at a time."""
+    fields = {name: getattr(status, name) for name in Status.__slots__ if name != "troubles"}
+    yield f'{json.dumps(fields)[:-1]}, "troubles": ['
+    for start in range(0, len(troubles), _STEP_ENTRIES):
+        yield ("," if start else "") + ",".join(troubles[start : start + _STEP_ENTRIES])
+    yield "]}"
 
 
 def _made_private(path: Path) -> int | OSError:
@@ -284,48 +266,20 @@ def _is_same(descriptor: int, directory: int, name: str) -> bool:
 
 
 def _parsed(content: bytes, found: os.stat_result) -> Status | None:
+    """Return a service's status, with the file's time as its update if that is later; else None."""
     try:
         raw = json.loads(content)
-        troubles = [SourceReport(**_texts(trouble)) for trouble in raw.get("troubles", ())]
-        for group in raw.get("skipped", ()):
-            reason, hint = str(group["reason"]), str(group["hint"])
-            troubles += (
-                SourceReport(str(path), "skipped", reason, hint, str(at)) for path, at in group["files"]
-            )
         known = {name: raw[name] for name in Status.__slots__ if name in raw}
-        status = Status(**{**known, "troubles": tuple(troubles)})
+        troubles = [{name: entry[name] for name in SourceReport.__slots__} for entry in raw["troubles"]]
+        status = Status(**{**known, "troubles": tuple(SourceReport(**entry) for entry in troubles)})
+        moment(status.since)
         updated = max(moment(status.updated), datetime.fromtimestamp(found.st_mtime, timezone.utc))
-        return _checked(replace(status, updated=updated.isoformat(timespec="seconds")))
+        return replace(
+            status,
+            pid=int(status.pid),
+            updated=updated.isoformat(timespec="seconds"),
+            roots=tuple(map(os.fspath, status.roots)),
+            rejected=tuple(status.rejected),
+        )
     except (OSError, ValueError, TypeError, KeyError, AttributeError, ArithmeticError, RecursionError):
         return None  # half a file, or another program's
-
-
-def _texts(raw: Mapping[str, Any]) -> dict[str, str]:
-    for when in filter(None, [raw.get("since")]):
-        moment(when)
-    return {name: str(raw[name]) for name in SourceReport.__slots__ if name in raw}
-
-
-def _checked(status: Status) -> Status:
-    """Return a status whose fields have their types; raise where one has not."""
-    moment(status.since)
-    return replace(
-        status,
-        pid=int(status.pid),
-        roots=tuple(map(os.fspath, status.roots)),
-        unusable={os.fspath(root): os.fspath(reason) for root, reason in status.unusable.items()},
-        rejected=tuple(map(os.fspath, status.rejected)),
-        unheard=os.fspath(status.unheard),
-        mode=os.fspath(status.mode),
-        directories=int(status.directories),
-        sources=int(status.sources),
-        pending=int(status.pending),
-        interval_seconds=float(status.interval_seconds),
-        last_sweep=None if status.last_sweep is None else _numbers(status.last_sweep),
-        totals=_numbers(status.totals),
-        counts=_numbers(status.counts),
-    )
-
-
-def _numbers(raw: Mapping[str, Any]) -> dict[str, Any]:
-    return {str(name): value for name, value in raw.items() if value + 0 == value}

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from daemon.report.events import SOURCE_RECOVERED
+from daemon.report.observers import Done
 from daemon.report.outcomes import log_outcome, log_unstamped
 from daemon.report.status import SourceReport, iso
-from daemon.report.troubles import Reported, TroubleTable
+from daemon.report.troubles import TroubleTable
 from daemon.schedule.queue import CAPACITY, ENDLESS, Queue, QueueEntry, Retries
 from daemon.schedule.readiness import seconds_to_wait, signature_of
 from daemon.workers.worker import TICK_SECONDS
@@ -23,9 +24,11 @@ from lib.outcome import failure
 from lib.sync.walk import Found, Trouble, look
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
-    from daemon.report.observers import Observer
+    from daemon.report.index import IndexWriter
+    from daemon.report.observers import Event, Observer
+    from daemon.signals import Signals
     from daemon.workers.pool import Pool
     from lib.options import Options
     from lib.outcome import Outcome
@@ -37,6 +40,8 @@ _RACES: Final = frozenset({Changed, Vanished})
 """What others do to a file while it is read: no failure before it has happened more often than this."""
 _QUIET_ATTEMPTS: Final = 3
 _LOG_AGAIN_SECONDS: Final = 300.0
+_STOP_SECONDS: Final = 10.0
+_STOP_LOOK_SECONDS: Final = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,9 +86,10 @@ class Scheduler:
         self.clock = clock
         self.queue = Queue(retries, capacity)
         self.troubles = TroubleTable()
-        self.settled: Reported[Task, Known] = Reported(self.troubles, _report)
-        self.retrying: Reported[Task, Known] = Reported(self.troubles, _report)
+        self.settled: dict[Task, Known] = {}
+        self.retrying: dict[Task, Known] = {}
         self.observers: list[Observer] = []
+        self.indexes: Sequence[IndexWriter] = ()
         self._attempts_limit = retries.attempts
         self._settled_limit = settled_limit
         self._has_reported_unstamped = False
@@ -94,9 +100,8 @@ class Scheduler:
         return self._admit(task, now + TICK_SECONDS, closed=closed)
 
     def wants(self, found: Found) -> bool:
-        """Tell whether a source must be read although its sidecars are fresh; every observer is asked."""
-        answers = [observer.wants(found) for observer in self.observers]
-        return any(answers)
+        """Tell whether a source must be read for an index, although its sidecars are fresh."""
+        return any(index.wants(found) for index in self.indexes)
 
     def take(self, found: Found, now: float) -> Outcome | None:
         """Take what a sweep found and is not fresh.
@@ -119,7 +124,13 @@ class Scheduler:
     def forget(self, tasks: Iterable[Task]) -> None:
         """Forget settled sources that are no longer there."""
         for task in tasks:
-            self.settled.pop(task, None)
+            if self.settled.pop(task, None):
+                self.troubles.drop(task)
+
+    def tell(self, event: Event, now: float) -> None:
+        """Tell every observer."""
+        for observer in self.observers:
+            observer.notice(event, now)
 
     def work(self, now: float, until: float) -> None:
         """Hand what is due and ready to the pool, as long as it has room and time is left."""
@@ -128,6 +139,15 @@ class Scheduler:
             if due is None:
                 return
             self._consider(*due, now)
+
+    def stop(self, signals: Signals) -> None:
+        """End what is in work at the end of its block, or at once: after a second signal, or ten seconds."""
+        self.pool.stop()
+        deadline = time.monotonic() + _STOP_SECONDS
+        while len(self.pool) and signals.stops < 2 and time.monotonic() < deadline:
+            signals.wait(_STOP_LOOK_SECONDS, self.pool)
+            self.finish(time.monotonic())
+        self.pool.kill()
 
     def finish(self, now: float) -> int:
         """Take finished tasks from the pool, which starts those that wait; return how many there were."""
@@ -159,7 +179,7 @@ class Scheduler:
             self._pass_over(task, now)
         elif (wait := self._seconds_to_wait(seen, entry, now)) > 0:
             self.queue.postpone(task, now + wait)
-            self._tell(task, None, now)
+            self.tell(Done(task, None), now)
         else:
             self.queue.start(task, now)
             self.pool.submit(task, self.options, seen.status.st_size)
@@ -194,28 +214,26 @@ class Scheduler:
             self._has_reported_unstamped = True
             log_unstamped(self._log, task, outcome)
         if stays and len(self.settled) < self._settled_limit:
-            since = failed.since if failed and outcome.result == "failed" else self.clock.wall()
-            self.settled[task] = Known(entry.signature, outcome, since)
+            self._remember(self.settled, task, entry, outcome, failed)
         if failed and outcome.result != "failed":
             self._log_recovered(task, entry.attempts)
         self.queue.remove(task)
-        self._tell(task, outcome, now)
+        self.tell(Done(task, outcome), now)
 
     def _retry(self, task: Task, entry: QueueEntry, outcome: Outcome, now: float) -> None:
         wait = self.queue.retry(task, now)
         if self._attempts_limit is not None:
             return  # it has not had its turn before the last attempt
         if outcome.error in _RACES and entry.attempts <= _QUIET_ATTEMPTS:
-            self._tell(task, None, now)
+            self.tell(Done(task, None), now)
             return
-        since = known.since if (known := self._forget_failure(task)) else self.clock.wall()
-        self.retrying[task] = Known(entry.signature, outcome, since)
+        self._remember(self.retrying, task, entry, outcome, self._forget_failure(task))
         logged = entry.logged
         if logged is None or logged[0] != outcome.trouble or now - logged[1] >= _LOG_AGAIN_SECONDS:
             entry.logged = (outcome.trouble, now)
             seconds = now - entry.began
             log_outcome(self._log, task, outcome, seconds, attempt=entry.attempts, retry_seconds=wait)
-        self._tell(task, outcome, now)
+        self.tell(Done(task, outcome), now)
 
     def _is_tried_again(self, task: Task, entry: QueueEntry, outcome: Outcome) -> bool:
         """Tell whether a failure that time can mend is tried again: a sweep has no time for a full disk."""
@@ -237,22 +255,28 @@ class Scheduler:
 
     def _pass_over(self, task: Task, now: float) -> None:
         self.queue.remove(task)
-        self._tell(task, None, now)
-
-    def _tell(self, task: Task, outcome: Outcome | None, now: float) -> None:
-        for observer in self.observers:
-            observer.finished(task, outcome, now)
+        self.tell(Done(task, None), now)
 
     def _forget_failure(self, task: Task) -> Known | None:
-        """Forget what stood about a source; return it if it was a failure."""
+        """Forget the last outcome of a source; return it if it was a failure."""
         known = self.retrying.pop(task, None) or self.settled.pop(task, None)
+        self.troubles.drop(task)
         return known if known is not None and known.outcome.result == "failed" else None
+
+    def _remember(
+        self,
+        known: dict[Task, Known],
+        task: Task,
+        entry: QueueEntry,
+        outcome: Outcome,
+        failed: Known | None,
+    ) -> None:
+        """Keep an outcome; a failure has stood since the first one of a series, ``failed``."""
+        since = failed.since if failed and outcome.result == "failed" else self.clock.wall()
+        known[task] = Known(entry.signature, outcome, since)
+        if outcome.result != "fresh":
+            reason, hint = outcome.reason_and_hint
+            self.troubles.put(task, SourceReport(task.path, outcome.result, reason, hint, iso(since)))
 
     def _log_recovered(self, task: Task, attempts: int) -> None:
         self._log.info(SOURCE_RECOVERED, source=task.path, attempts=attempts + 1)
-
-
-def _report(task: Task, known: Known) -> SourceReport | None:
-    if known.outcome.result == "fresh":
-        return None
-    return SourceReport(task.path, known.outcome.result, *known.outcome.reason_and_hint, iso(known.since))

@@ -5,14 +5,13 @@ from __future__ import annotations
 import math
 import os
 import random
-from dataclasses import dataclass
+from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
 from daemon.report.events import SWEEP_FINISHED, SWEEP_STARTED
-from daemon.report.observers import Observer
-from daemon.report.outcomes import Sums, log_trouble
+from daemon.report.observers import Done, Walk
+from daemon.report.outcomes import RESULTS, log_trouble
 from daemon.report.status import SourceReport, iso
-from daemon.report.troubles import Reported, TroubleTable
 from daemon.schedule.directories import Directories
 from lib.errors import Vanished
 from lib.names import kind_of
@@ -21,22 +20,14 @@ from lib.sync.walk import Folder, Found, Step, Task, Trouble, look, walk
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from daemon.report.observers import Event
     from daemon.schedule.scheduler import Scheduler
-    from lib.errors import SidecarError
     from lib.options import Options
-    from lib.outcome import Outcome
+    from lib.outcome import Outcome, Result
 
 _JITTER: Final = 0.1
 _PATIENCE_SECONDS: Final = 10.0
 """How long the next sweep waits for what the last one handed on; then that one is reported as it is."""
-
-
-@dataclass(frozen=True, slots=True)
-class PathFailure:
-    """Why a path could not be looked at, and since when (epoch, seconds)."""
-
-    error: SidecarError
-    since: float
 
 
 def steps(paths: Sequence[str], options: Options, ignore: frozenset[str]) -> Iterator[Step]:
@@ -49,13 +40,14 @@ def steps(paths: Sequence[str], options: Options, ignore: frozenset[str]) -> Ite
             yield from walk(path, options, ignore)
 
 
-class Sweeper(Observer):
+class Sweeper:
     """Walks all roots when asked, and new directories as they are named.  ``now`` is monotonic seconds.
 
     A sweep is finished when its walk is, and every source it handed on has had its turn: one that is still
     being written is not waited for, one that waits for its next attempt counts as what it was at the last.
     ``roots`` may name single sources too.  ``backlog_limit``: how many sources may wait before the walk does.
-    ``reports_missing``: whether a root that is not there is logged, which otherwise its keeper does.
+    ``is_only_one``: a missing root is a failure, and indexes are written before the sweep is finished; in a
+    service the supervisor reports missing roots, and the indexes are written when they are due.
     """
 
     def __init__(
@@ -67,11 +59,11 @@ class Sweeper(Observer):
         *,
         backlog_limit: int = 1000,
         branches_limit: int = 2000,
-        reports_missing: bool = False,
+        is_only_one: bool = False,
     ) -> None:
         self._backlog_limit = backlog_limit
         self._branches_limit = branches_limit
-        self._reports_missing = reports_missing
+        self._is_only_one = is_only_one
         self.roots = roots
         self.ignore = ignore
         self._scheduler = scheduler
@@ -81,20 +73,19 @@ class Sweeper(Observer):
         self._walk: Iterator[Step] | None = None
         self._began: float | None = None
         self._patience_ends = 0.0
-        self._sums = Sums()
+        self._sums: Counter[Result] = Counter()
         self._sources = 0
         self._directories = Directories()
         self._waiting: set[Task] = set()
         self._unmade: set[Task] = set()
         self._failed_since: set[Task] = set()
         self._gone: set[Task] = set()
-        self._problems: dict[str, PathFailure] = {}
+        self._mended: set[str] = set()
         self._branches: dict[tuple[str, tuple[str, ...], bool], float] = {}
         self._branch: Iterator[Step] | None = None
         self._branch_gone: tuple[str, tuple[str, ...]] | None = None
         self.on_changed: Callable[[Found, float], None] = lambda _found, _now: None
-        self.troubles = TroubleTable()
-        self.problems: Reported[str, PathFailure] = Reported(self.troubles, _report)
+        self.problems: dict[str, SourceReport] = {}
         self.sources = 0
         self.last: dict[str, int | float] | None = None
 
@@ -153,16 +144,22 @@ class Sweeper(Observer):
         if self._began is not None:
             self._finish(now)
 
-    def finished(self, task: Task, outcome: Outcome | None, now: float) -> None:
-        """Record that a source had its turn; no outcome when it was not worked on."""
+    def notice(self, event: Event, now: float) -> None:
+        """Record that a source had its turn."""
+        if not isinstance(event, Done):
+            return
+        task, outcome = event.task, event.outcome
         if outcome is not None and self._is_first(task, outcome):
             self.sources += task not in self._unmade
             self._unmade.discard(task)
         if task in self._waiting:
             self._waiting.discard(task)
             if outcome is not None:
-                self._sums.add_outcome(outcome)
+                self._add(outcome)
             self._finish_if_done(now)
+
+    def _add(self, outcome: Outcome) -> None:
+        self._sums.update(verdict.result for verdict in outcome.verdicts)
 
     def _is_first(self, task: Task, outcome: Outcome) -> bool:
         """Tell whether a source that had its turn has come since the last sweep, made or failed."""
@@ -190,15 +187,14 @@ class Sweeper(Observer):
         if self._once_more <= now:
             self._once_more = math.inf
         self._log.info(SWEEP_STARTED, paths=self.roots)
-        self._sums, self._began, self._sources = Sums(), now, 0
-        self._problems = {}
+        self._sums, self._began, self._sources = Counter(), now, 0
+        self._mended = set(self.problems)
         self._directories.begin_sweep()
         self._waiting.clear()
         self._unmade.clear()
         self._failed_since.clear()
         self._gone = set(self._scheduler.settled)
-        for observer in self._scheduler.observers:
-            observer.begin_walk()
+        self._scheduler.tell(Walk.BEGUN, now)
         self._walk = steps(self.roots, self._scheduler.options, self.ignore)
 
     def _sweep_on(self, steps: Iterator[Step], now: float) -> None:
@@ -206,9 +202,9 @@ class Sweeper(Observer):
         if isinstance(step, Folder):
             self._directories.add(step.root, step.parts)
         elif isinstance(step, Trouble):
-            self._sums.failed += not self._is_missing_root(step)
+            self._sums["failed"] += not self._is_missing_root(step)
             self._sources += kind_of(os.path.basename(step.path)) is not None
-            self._take_trouble(step)
+            self._take_trouble(step, now)
         elif isinstance(step, Found):
             self._sources += 1
             self._take_source(step, now)
@@ -219,10 +215,9 @@ class Sweeper(Observer):
         self._gone.discard(found.task)
         wanted = self._scheduler.wants(found)
         if found.is_fresh and not wanted:
-            self._sums.add("fresh", len(found.plans))
+            self._sums["fresh"] += len(found.plans)
             self._scheduler.take_fresh(found.task)
-            for observer in self._scheduler.observers:
-                observer.fresh(found)
+            self._scheduler.tell(found, now)
             return
         if not found.is_fresh:
             self._unmade.add(found.task)
@@ -231,37 +226,40 @@ class Sweeper(Observer):
         if outcome is None and not is_known:
             self.on_changed(found, now)
         if outcome is not None:
-            self._sums.add_outcome(outcome)
+            self._add(outcome)
         elif found.task in self._scheduler.queue:
             self._waiting.add(found.task)
 
     def _is_missing_root(self, trouble: Trouble) -> bool:
-        """Tell whether it is a root's keeper that reports this."""
-        return isinstance(trouble.error, Vanished) and not self._reports_missing
+        """Tell whether the supervisor reports this."""
+        return isinstance(trouble.error, Vanished) and not self._is_only_one
 
-    def _take_trouble(self, trouble: Trouble) -> None:
+    def _take_trouble(self, trouble: Trouble, now: float) -> None:
         """Record a path that cannot be looked at; log it the first time, or when the reason changes."""
         if self._is_missing_root(trouble):
             return
-        before = self.problems.get(trouble.path)
-        since = before.since if before else self._scheduler.clock.wall()
-        self._problems[trouble.path] = self.problems[trouble.path] = PathFailure(trouble.error, since)
-        if before is None or before.error.reason != trouble.error.reason:
-            log_trouble(self._log, trouble.path, trouble.error)
-        for observer in self._scheduler.observers:
-            observer.failed_path(trouble.path, trouble.error)
+        path, error = trouble.path, trouble.error
+        before = self.problems.get(path)
+        since = before.since if before else iso(self._scheduler.clock.wall())
+        self._mended.discard(path)
+        if before is None or before.reason != error.reason:
+            log_trouble(self._log, path, error)
+            self.problems[path] = SourceReport(path, "failed", error.reason, error.hint, since)
+            self._scheduler.troubles.put(path, self.problems[path])
+        self._scheduler.tell(trouble, now)
 
     def _end_walk(self, now: float) -> None:
         self._walk = None
         self._patience_ends = now + _PATIENCE_SECONDS
         self._scheduler.forget(self._gone)
         self._gone.clear()
-        for path in self.problems.keys() - self._problems.keys():
-            self.problems.pop(path)
+        for path in self._mended:
+            del self.problems[path]
+            self._scheduler.troubles.drop(path)
+        self._mended.clear()
         self._directories.end_sweep()
         self.sources = self._sources
-        for observer in self._scheduler.observers:
-            observer.end_walk(now)
+        self._scheduler.tell(Walk.ENDED, now)
         self._finish_if_done(now)
 
     def _finish_if_done(self, now: float) -> None:
@@ -269,10 +267,18 @@ class Sweeper(Observer):
             self._finish(now)
 
     def _finish(self, now: float) -> None:
+        if self._is_only_one:
+            self._write_indexes(now)
         seconds = round(now - (self._began or now), 3)
         self._began = None
-        self.last = {**self._sums.as_fields(), "seconds": seconds}
+        self.last = {**{result: self._sums[result] for result in RESULTS}, "seconds": seconds}
         self._log.info(SWEEP_FINISHED, **self.last)
+
+    def _write_indexes(self, now: float) -> None:
+        """Write what has changed; an index that cannot be written counts as a failure of the sweep."""
+        for trouble in [trouble for index in self._scheduler.indexes for trouble in index.finish()]:
+            self._sums["failed"] += 1
+            self._scheduler.tell(trouble, now)
 
     def _look_into_branches(self, now: float) -> bool:
         """Take one step in the directories that were named; False when there is none to take."""
@@ -294,11 +300,7 @@ class Sweeper(Observer):
             self._directories.add(step.root, step.parts)
         elif isinstance(step, Trouble):
             self._branch_gone = None
-            self._take_trouble(step)
+            self._take_trouble(step, now)
         elif self._scheduler.wants(step) or not step.is_fresh:
             self._scheduler.take(step, now)
         return True
-
-
-def _report(path: str, failure: PathFailure) -> SourceReport:
-    return SourceReport(path, "failed", failure.error.reason, failure.error.hint, iso(failure.since))

@@ -170,7 +170,9 @@ def installs_and_waits_until_ready() -> None:
     assert shown("ActiveState") == "active"
     assert run("systemctl", "is-enabled", UNIT).strip() == "enabled"
     poll(
-        lambda: "watching 2 directories, 0 sources, 0 pending, 0 failed" in shown("StatusText"), "STATUS=", 10
+        lambda: "watching: 2 directories, 0 sources, 0 pending, 0 failed" in shown("StatusText"),
+        "STATUS=",
+        10,
     )
     assert events("service.ready")
     said = run("runuser", "-u", "nobody", "--", "generation-sidecars", "--status")

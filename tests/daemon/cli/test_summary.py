@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
+from typing import Any
+
 from daemon.cli.summary import Summary
+from daemon.report.observers import Done
 from lib.errors import Storage
 from lib.outcome import Figures, Outcome, Verdict
-from lib.sync.walk import Task
+from lib.sync.walk import Found, Task, Trouble
 
 TEXT = """\
 sidecars     rendered  adopted  fresh  kept  skipped  failed  written
@@ -38,33 +42,35 @@ def outcome(name: str, *verdicts: Verdict, **more: object) -> Outcome:
     return Outcome(name, "completions", verdicts, **more)  # type: ignore[arg-type]
 
 
+def look_fresh(summary: Summary, name: str, sidecars: int) -> None:
+    """Have a sweep find a source fresh, with this many sidecars."""
+    plans: Any = (None,) * sidecars
+    summary.notice(Found(Task("x", (), name), os.stat("/"), plans), 0.0)
+
+
 def test_a_summary_line_by_line() -> None:
     """Sidecars by kind and result, sizes, figures, time, and every file that needs a look, with a way out."""
     summary = Summary()
-    summary.add("completions", "fresh", 1374)
+    look_fresh(summary, "a_completions.npy", 1374)
     done = (
         Verdict("json", "rendered", ""),
         Verdict("md", "kept", "edited after it was written", "Use --force."),
     )
     figures = Figures(1000, 97, 12, 3.0, 4003, 1, (0, 999, 0, 1))
-    summary.finished(
-        Task("x", (), "a_completions.npy"),
-        outcome("a_completions.npy", *done, figures=figures, bytes=3_400_000),
-        0.0,
-    )
+    made = outcome("a_completions.npy", *done, figures=figures, bytes=3_400_000)
+    summary.notice(Done(Task("x", (), "a_completions.npy"), made), 0.0)
     bad = [Verdict(fmt, "failed", "") for fmt in ("json", "md")]  # type: ignore[arg-type]
     failed = outcome("bad_completions.npy", *bad, trouble="it is cut short", hint="Generate it again.")
-    summary.finished(Task("x", (), "bad_completions.npy"), failed, 0.0)
+    summary.notice(Done(Task("x", (), "bad_completions.npy"), failed), 0.0)
     denied = Storage("the directory cannot be opened: Permission denied", hint="Ask.")
-    summary.failed_path("x/\x1blocked", denied)
+    summary.notice(Trouble("x/\x1blocked", denied), 0.0)
     assert summary.text(125.0) == TEXT
-    assert summary.total().failed == 3
 
 
 def test_a_sweep_with_nothing_to_do_is_short() -> None:
     """A table, and how long it took."""
     summary = Summary()
-    summary.add("full_texts", "fresh", 4)
+    look_fresh(summary, "a_full_texts.npy", 4)
     lines = summary.text(0.04).splitlines()
     assert lines[1:] == [
         "completions         0        0      0     0        0       0  0 bytes",
@@ -79,7 +85,7 @@ def test_very_many_failures_are_counted() -> None:
     """Twenty are shown; each had its line while it happened."""
     summary = Summary()
     for number in range(1005):
-        summary.failed_path(f"d{number}", Storage("no"))
+        summary.notice(Trouble(f"d{number}", Storage("no")), 0.0)
     text = summary.text(4000)
     assert "1,005 files failed:" in text
     assert "  d19\n" in text

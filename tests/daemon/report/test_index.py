@@ -12,6 +12,7 @@ from doubles import FakePool, Log, sweep_once
 from support import save
 
 from daemon.report.index import IndexWriter
+from daemon.report.observers import Walk
 from lib.options import Options
 from lib.render.index import INDEX_NAME, Entry, parse, render
 
@@ -39,8 +40,7 @@ class Shelf:
         """Sweep; return what is not zero."""
         pool, options = FakePool(10), Options(count=True)
         catalogue = IndexWriter([str(self.root)], options, self.log)
-        sums = sweep_once(self.root, self.log, pool=pool, observers=[catalogue], count=True)
-        sums["failed"] += catalogue.finish()
+        sums = sweep_once(self.root, self.log, pool=pool, indexes=[catalogue], count=True)
         self.worked = pool.worked
         return {name: count for name, count in sums.items() if count}
 
@@ -199,7 +199,7 @@ def listed(shelf: Shelf) -> set[str]:
 def test_a_large_index_is_written_less_often(shelf: Shelf) -> None:
     """Soon after the first change, then after a rest."""
     catalogue = IndexWriter([str(shelf.root)], Options(), shelf.log)
-    catalogue.end_walk(100.0)
+    catalogue.notice(Walk.ENDED, 100.0)
     assert catalogue.next_due() == 101.0
     catalogue.write_if_due(100.9)
     assert catalogue.next_due() == 101.0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,6 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from daemon.config.validation import RefusedError
 from daemon.report.metrics import Metrics, require_library
+from daemon.report.observers import Done
 from daemon.report.status import Status
 from lib.outcome import Figures, Outcome, Verdict
 from lib.sync.walk import Task
@@ -37,12 +39,9 @@ def test_what_was_done_is_counted(tmp_path: Path) -> None:
     metrics = Metrics(str(path), "1.2", Log())
     verdicts = (Verdict("json", "rendered", ""), Verdict("md", "kept", ""))
     figures = Figures(10, 2, 8, 1.0, 1)
-    metrics.finished(
-        Task("/x", (), "a_completions.npy"),
-        Outcome("a_completions.npy", "completions", verdicts, figures=figures, bytes=99),
-        0.0,
-    )
-    metrics.report(STATUS)
+    outcome = Outcome("a_completions.npy", "completions", verdicts, figures=figures, bytes=99)
+    metrics.notice(Done(Task("/x", (), "a_completions.npy"), outcome), 0.0)
+    metrics.notice(STATUS, 0.0)
     found = samples(path)
     assert found["generation_sidecars_sidecars_total,kind=completions,result=rendered"] == 1
     assert found["generation_sidecars_sidecars_total,kind=completions,result=kept"] == 1
@@ -57,16 +56,9 @@ def test_how_the_service_is_stands_in_gauges(tmp_path: Path) -> None:
     """The numbers of ``--status``."""
     path = tmp_path / "a.prom"
     metrics = Metrics(str(path), "1.2", Log())
-    metrics.report(
-        Status(
-            **{name: getattr(STATUS, name) for name in ("version", "pid", "since", "updated", "roots")},
-            directories=3,
-            sources=7,
-            pending=2,
-            last_sweep={"rendered": 1, "seconds": 1.5},
-            counts={"failed": 2, "kept": 1},
-        )
-    )
+    sweep, counts = {"rendered": 1, "seconds": 1.5}, {"failed": 2, "kept": 1}
+    status = replace(STATUS, directories=3, sources=7, pending=2, last_sweep=sweep, counts=counts)
+    metrics.notice(status, 0.0)
     found = {name.removeprefix("generation_sidecars_"): value for name, value in samples(path).items()}
     assert (found["directories"], found["sources"], found["pending_sources"]) == (3, 7, 2)
     assert found["troubled_sources,state=failed"] == 2
@@ -81,12 +73,12 @@ def test_a_file_that_cannot_be_written_is_told_once(tmp_path: Path) -> None:
     log, path = Log(), tmp_path / "not yet" / "a.prom"
     metrics = Metrics(str(path), "1", log)
     for _ in range(2):
-        metrics.report(STATUS)
+        metrics.notice(STATUS, 0.0)
     [event] = log.of("metrics.failed")
     assert (event["path"], event["reason"]) == (str(path), "No such file or directory")
     assert "BindPaths" in event["hint"]
     path.parent.mkdir()
-    metrics.report(STATUS)
+    metrics.notice(STATUS, 0.0)
     assert samples(path)
     assert len(log.of("metrics.failed")) == 1
 

@@ -1,13 +1,12 @@
-"""Outcomes as events and sums: names and keys, by equality."""
+"""Outcomes as events: names and keys, by equality."""
 
 from __future__ import annotations
 
 from typing import Any
 
-import pytest
 from doubles import Log
 
-from daemon.report.outcomes import Sums, log_outcome, log_trouble
+from daemon.report.outcomes import log_outcome, log_trouble
 from lib.errors import NotText, Storage
 from lib.options import Options
 from lib.outcome import Figures, Outcome, Verdict, failure
@@ -111,13 +110,3 @@ def test_a_path_that_cannot_be_looked_at_is_a_failure() -> None:
     fields = {"source": "/r/d", "reason": "denied", "hint": "Give permission."}
     fields |= {"attempt": 1, "retry_seconds": None}
     assert log.events == [("error", "source.failed", fields)]
-
-
-@pytest.mark.parametrize("result", ["rendered", "adopted", "fresh", "kept", "skipped", "failed"])
-def test_sums_count_sidecars_by_result(result: Any) -> None:
-    """Every result has its sum, in the order in which the event shows them."""
-    sums = Sums()
-    sums.add_outcome(outcome(Verdict("json", result, ""), Verdict("md", result, "")))
-    sums.add(result, 3)
-    assert sums.as_fields() == dict.fromkeys(Sums().as_fields(), 0) | {result: 5}
-    assert list(sums.as_fields()) == ["rendered", "adopted", "fresh", "kept", "skipped", "failed"]

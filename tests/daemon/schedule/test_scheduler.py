@@ -12,7 +12,7 @@ import pytest
 from doubles import NEVER, FakePool, Log, task_of
 from support import SECOND_NS, results, save, small_disk, sync
 
-from daemon.report.observers import Observer
+from daemon.report.observers import Done
 from daemon.schedule.queue import FEW
 from daemon.schedule.readiness import seconds_to_wait
 from daemon.schedule.scheduler import Scheduler
@@ -23,21 +23,23 @@ from lib.sync.walk import Found, look
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from daemon.report.observers import Event
     from lib.outcome import Outcome
     from lib.sync.walk import Task
 
 NAME = "n1_completions.npy"
 
 
-class Turns(Observer):
+class Turns:
     """Keeps which sources had their turn."""
 
     def __init__(self, turns: list[tuple[Task, Outcome | None]]) -> None:
         self._turns = turns
 
-    def finished(self, task: Task, outcome: Outcome | None, now: float) -> None:  # noqa: ARG002 (as declared)
+    def notice(self, event: Event, now: float) -> None:  # noqa: ARG002 (as declared)
         """Keep it."""
-        self._turns.append((task, outcome))
+        assert isinstance(event, Done)
+        self._turns.append((event.task, event.outcome))
 
 
 class SchedulerBench:
