@@ -111,7 +111,7 @@ ROWS: Final = (
         ("bad_metadata.json is not a JSON object", "the page says unknown"),
         lambda path: (save(path / BAD, ["x"]), text("bad_metadata.json", "[]")(path))),
     Row("a foreign index", f"{SWEEP} --config c.toml .", 1,
-        ("path=./generations.md", "not an index of ours", "index.enabled"),
+        ("path=./generations.md", "generation-sidecars did not write it", "index.enabled"),
         lambda path: (save(path / BAD, ["x"]), text("generations.md", "mine")(path),
                       text("c.toml", "roots = ['elsewhere']\n[index]\nenabled = true")(path))),
 )  # fmt: skip

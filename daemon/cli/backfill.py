@@ -165,11 +165,12 @@ def _indexes(paths: Sequence[str], options: Options, config: Config, log: Any) -
     if not config.index.enabled:
         return []
     from daemon.report.index import IndexWriter
+    from daemon.report.troubles import TroubleTable
 
     roots = [os.path.realpath(root) + os.sep for root in config.roots]
     trees = [path for path in paths if os.path.isdir(path)]
     whole = [tree for tree in trees if not any(os.path.realpath(tree).startswith(root) for root in roots)]
-    return [IndexWriter(whole, options, log)]
+    return [IndexWriter(whole, options, log, TroubleTable())]
 
 
 def _say(text: str) -> None:

@@ -1,7 +1,6 @@
-"""Keeps each root's index, ``generations.md``: what sweeps and finished work tell, into one page a root.
+"""Keeps each root's index, ``generations.md``, up to date with what sweeps find and the service makes.
 
-What an index says of a source holds as long as its stamp does; only a source that it does not know is read
-for it.
+An entry is valid as long as its source's stamp; only a source without one is read for the index.
 """
 
 from __future__ import annotations
@@ -14,7 +13,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from daemon.report.events import INDEX_FAILED, INDEX_WRITTEN
 from daemon.report.observers import Done, Walk
-from lib.errors import SidecarError, Unsafe
+from daemon.report.status import SourceReport, iso
+from lib.errors import SidecarError, Unsafe, Vanished
 from lib.files.atomic import ANY_NEW_FILE, AtomicFile, flush_directory
 from lib.files.reader import open_directory, open_file, status_of
 from lib.files.temporary import check_renaming
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
     from daemon.report.observers import Event
+    from daemon.report.troubles import TroubleTable
     from lib.names import Format
     from lib.options import Options
     from lib.outcome import Outcome
@@ -43,17 +44,21 @@ _READERS: Final = 0o044
 
 
 class IndexWriter:
-    """An observer that writes the indexes of some roots.  ``now`` is monotonic seconds."""
+    """An observer that writes the indexes of some roots.  ``now`` is monotonic seconds.
 
-    def __init__(self, roots: Iterable[str], options: Options, log: Any) -> None:
+    ``table``: where an index that cannot be written is listed.
+    """
+
+    def __init__(self, roots: Iterable[str], options: Options, log: Any, table: TroubleTable) -> None:
         self._options = options
+        self._table = table
         self._books = {root: _Book(root, options.formats) for root in roots}
         self._log = log
         self._due = math.inf
         self._rest_until = 0.0
 
     def wants(self, found: Found) -> bool:
-        """Tell whether a source has to be read for the index; records that it is there."""
+        """Tell whether a source must be read for the index; record that it exists."""
         book = self._books.get(found.task.root)
         if book is None:
             return False
@@ -93,7 +98,7 @@ class IndexWriter:
         self._ask(now)
 
     def next_due(self) -> float:
-        """Say when there may be something to write."""
+        """Return when there may be something to write."""
         return self._due
 
     def finish(self) -> list[Trouble]:
@@ -101,7 +106,7 @@ class IndexWriter:
         return [trouble for book in self._books.values() if (trouble := self._write(book)) is not None]
 
     def write_if_due(self, now: float) -> None:
-        """Write when that is due; a large index, which takes long, is written less often."""
+        """Write what is due; a large index, which takes long, is written less often."""
         if now < self._due:
             return
         failed = self.finish()
@@ -116,12 +121,18 @@ class IndexWriter:
         path = os.path.join(book.root, INDEX_NAME)
         try:
             written = book.write()
+        except Vanished:  # with its root, which is reported
+            written = False
         except SidecarError as error:
             if book.trouble != error.reason:
+                book.trouble = error.reason
                 self._log.error(INDEX_FAILED, path=path, reason=error.reason, hint=error.hint)
-            book.trouble = error.reason
+                self._table.put(
+                    path, SourceReport(path, "failed", error.reason, error.hint, iso(time.time()))
+                )
             return Trouble(path, error)
         book.trouble = ""
+        self._table.drop(path)
         if written:
             self._log.info(INDEX_WRITTEN, path=path, sources=len(book.entries))
         return None
@@ -150,9 +161,9 @@ class _Book:
             self._changed = True
 
     def write(self) -> bool:
-        """Write the index if it changed or is not there; False when there was nothing to do.
+        """Write the index if it changed or is missing; False when there was nothing to do.
 
-        :raises SidecarError: it cannot be written, or somebody else's file has its name.
+        :raises SidecarError: it cannot be written, or another program's file has its name.
         """
         with open_directory(self.root) as directory:
             there = status_of(directory, INDEX_NAME)
@@ -171,7 +182,7 @@ class _Book:
                 draft.write(render(visible.values(), self._formats))
                 draft.seal(None, None)
                 draft.flush()
-                _check_ours(directory)
+                _check_own(directory)
                 draft.replace(INDEX_NAME)
             finally:
                 draft.discard()
@@ -180,23 +191,23 @@ class _Book:
         return True
 
     def _visible(self, directory: int, index: os.stat_result) -> dict[str, Entry]:
-        """Return the entries of the sources that everybody who reads the index can read as well."""
+        """Return the entries of the sources that every reader of the index can read too."""
         readers = _Readers(self.root, os.fstat(directory), index)
         return {path: entry for path, entry in self.entries.items() if readers.may_see(path)}
 
 
 class _Readers:
-    """Those who can read an index: they see in it what they could find and read themselves."""
+    """The users who can read an index: it shows them only what they could find and read themselves."""
 
     def __init__(self, path: str, root: os.stat_result, index: os.stat_result) -> None:
         self._path = path
         self._gid = index.st_gid
         self._folders: dict[str, int] = {"": _READERS}
-        # Those who cannot enter the root cannot read its index.
+        # only users who can enter the root can read its index
         self._who = index.st_mode & (root.st_mode & 0o011) << 2
 
     def may_see(self, path: str) -> bool:
-        """Tell whether each of them can read a source, its metadata, and the directories on the way."""
+        """Tell whether each of them can read a source, its metadata, and the directories above it."""
         if not self._who:
             return True
         folder, _, name = path.rpartition("/")
@@ -207,14 +218,14 @@ class _Readers:
         return not self._who & ~allowed
 
     def _folder(self, folder: str) -> int:
-        """Return for whom besides the owner a directory and those above it can be listed and entered."""
+        """Return who besides the owner can list and enter a directory and those above it."""
         if folder not in self._folders:
             mode = self._mode(folder)
             self._folders[folder] = mode & (mode & 0o011) << 2 & self._folder(folder.rpartition("/")[0])
         return self._folders[folder]
 
     def _mode(self, path: str) -> int:
-        """Return the permission bits; of another group, what both it and others may."""
+        """Return the permission bits; where the group differs, its bits are what both it and others have."""
         try:
             status = os.lstat(os.path.join(self._path, path))
         except OSError:
@@ -234,13 +245,13 @@ def _read(root: str) -> dict[str, Entry]:
         return {}
 
 
-def _check_ours(directory: int) -> None:
+def _check_own(directory: int) -> None:
     if status_of(directory, INDEX_NAME) is None:
         return
     with open_file(directory, INDEX_NAME) as file:
         if file.read_at(0, len(MARK)) != MARK:
             raise Unsafe(
-                "it is not an index of ours, and stays",
+                "a file of this name exists, and generation-sidecars did not write it",
                 hint="Move it away, or set index.enabled to false.",
             )
 
@@ -254,7 +265,7 @@ def _path(task: Task) -> str:
 
 
 def _about(task: Task) -> tuple[str, str]:
-    """Return model and time as a set's metadata has them, "" for what it does not say."""
+    """Return the model and time in a set's metadata, "" for what it lacks."""
     try:
         with open_directory(task.root, task.parts) as directory:
             known, _ = read_metadata(directory, metadata_name(task.name, source_kind(task.name)))

@@ -1,4 +1,4 @@
-"""``--status`` for people: what services report, 80 columns wide except where a path is longer."""
+"""``--status`` as text: what services report, in 80 columns except where a path is longer."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _ORDER: Final = ("failed", "kept", "skipped")
 
 
 def render_text(readings: Sequence[Reading], now: datetime, failed: FailedUnit | None = None) -> str:
-    """Return what services report, or why none runs: the unit that ``failed``."""
+    """Return what services report, or that none is running; ``failed``: the unit that explains it."""
     parts = [_service(reading.status, now, reading.condition(now)) for reading in readings]
     if failed is not None:
         parts.append(_failed(failed))
@@ -37,7 +37,7 @@ def _failed(unit: FailedUnit) -> str:
     systemctl = "systemctl --user" if unit.user else "systemctl"
     journalctl = f"journalctl {'--user ' if unit.user else ''}-u {unit.name} -n 20"
     reason = f"{unit.name} has failed ({unit.reason}), and no service is running."
-    hint = f"The reason is in the journal: {journalctl}. When it is mended: {systemctl} restart {unit.name}"
+    hint = f"The journal has the reason: {journalctl}. Once it is fixed: {systemctl} restart {unit.name}"
     return "\n".join([*_wrapped(reason, ""), *_wrapped(hint, ""), ""])
 
 
@@ -51,11 +51,11 @@ def _service(status: Status, now: datetime, condition: Condition) -> str:
     rows = [
         ("state", state),
         *(("config", problem) for problem in _rejected(status)),
-        *([("watch", f"not relied on, sweeps run more often: {status.unheard}")] if status.unheard else []),
+        *([("watch", f"unreliable, so sweeps run more often: {status.unheard}")] if status.unheard else []),
         ("since", f"{_clock(since)} ({_duration(updated - since)})"),
         ("updated", f"{_clock(updated)} ({_duration(now - updated)} ago)"),
         *((name, f"{getattr(status, name):,}") for name in ("directories", "sources", "pending")),
-        ("last sweep", _counted(status.last_sweep or {}) or "none yet"),
+        ("last sweep", _sweep(status.last_sweep) if status.last_sweep else "none yet"),
         *(("since start", text) for text in [_totals(status.totals)] if text),
     ]
     lines = [f"{NAME} {escaped(status.version)} (pid {status.pid})"]
@@ -69,14 +69,19 @@ def _service(status: Status, now: datetime, condition: Condition) -> str:
 def _rejected(status: Status) -> list[str]:
     if not status.rejected:
         return []
-    return ["the last one was rejected, the one before it is in force:", *status.rejected]
+    return ["the last change was rejected, the previous configuration is in force:", *status.rejected]
+
+
+def _sweep(sweep: Mapping[str, int | float]) -> str:
+    counts = {name: count for name, count in sweep.items() if name != "seconds"}
+    return f"sidecars: {_counted(counts)}; it took {sweep.get('seconds', 0):,.1f} s"
 
 
 def _totals(totals: Mapping[str, int]) -> str:
     sidecars = {name: count for name, count in totals.items() if name not in _SOURCES}
     sources = {name: totals[name] for name in _SOURCES if name in totals}
     parts = (("sidecars", sidecars), ("sources", sources))
-    return "; ".join(f"{what} {_counted(counts)}" for what, counts in parts if counts)
+    return "; ".join(f"{what}: {_counted(counts)}" for what, counts in parts if counts)
 
 
 def _troubles(troubles: Sequence[SourceReport]) -> list[str]:
@@ -100,13 +105,14 @@ def _entry(trouble: SourceReport) -> list[str]:
 
 
 def _groups(skipped: Sequence[SourceReport]) -> list[str]:
-    """Write skipped sources under their reason; the first few of many."""
+    """Return skipped sources grouped by reason, the first few of each."""
     groups: dict[str, list[str]] = {}
     for trouble in skipped:
         groups.setdefault(trouble.reason, []).append(trouble.path)
     lines = []
     for reason, paths in groups.items():
-        lines += _wrapped(f"{len(paths):,}: {escaped(reason)}", f"  {'skipped':<8} ", _LEAD)
+        noun = "source" if len(paths) == 1 else "sources"
+        lines += _wrapped(f"{len(paths):,} {noun}: {escaped(reason)}", f"  {'skipped':<8} ", _LEAD)
         lines += [f"{_LEAD}{escaped(path)}" for path in paths[:_SKIPPED_SHOWN]]
         if len(paths) > _SKIPPED_SHOWN:
             lines.append(f"{_LEAD}… and {len(paths) - _SKIPPED_SHOWN:,} more: --status --json has them all")
@@ -125,11 +131,7 @@ def _wrapped(text: str, lead: str, further: str | None = None) -> list[str]:
 
 
 def _counted(counts: Mapping[str, int | float]) -> str:
-    return ", ".join(f"{_count(count)} {name}" for name, count in counts.items())
-
-
-def _count(count: float) -> str:
-    return f"{count:,}" if isinstance(count, int) else f"{count:,.1f}"
+    return ", ".join(f"{count:,} {name}" for name, count in counts.items())
 
 
 def _clock(time: datetime) -> str:
@@ -137,7 +139,7 @@ def _clock(time: datetime) -> str:
 
 
 def _duration(span: timedelta) -> str:
-    """Write a span of time with its two largest units."""
+    """Return a span of time in its two largest units."""
     rest = max(0, round(span.total_seconds()))
     parts = []
     for unit, size in (("d", 86_400), ("h", 3600), ("min", 60), ("s", 1)):

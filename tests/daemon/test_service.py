@@ -547,6 +547,22 @@ def test_the_index_follows_what_happens(house: House) -> None:
     house.turn_until(lambda: set(parse(index.read_bytes())) == {"second_completions.npy"}, 30)
 
 
+def test_an_index_that_cannot_be_written_is_in_the_status(house: House) -> None:
+    """Until it can; a missing root, which is reported by itself, is no failure of its index."""
+    index = house.root / INDEX_NAME
+    index.write_text("# My notes", "utf-8")
+    house.put()
+    missing = str(house.root.with_name("missing"))
+    house.config = replace(house.config, roots=(str(house.root), missing), index=Index(enabled=True))
+    house.service = house.make()
+    with house.service._signals:
+        house.open()
+        house.turn_until(lambda: [trouble.path for trouble in house.status().troubles] == [str(index)])
+        assert [event["path"] for event in house.log.of("index.failed")] == [str(index)]
+        index.unlink()
+        house.turn_until(lambda: house.status().troubles == () and index.exists())
+
+
 def test_pages_with_prompts_follow_the_full_texts(house: House) -> None:
     """The hint of one source is the other's too."""
     house.config = replace(house.config, sidecars=Sidecars(pairs=True))

@@ -42,7 +42,7 @@ def test_fault_24_what_another_host_writes_is_found_by_sweeps(tmp_path: Path) ->
         service.until(lambda: service.named("watch.degraded"))
         [degraded] = service.named("watch.degraded")
         assert f"fuse is mounted in {root}" in str(degraded["reason"])
-        assert "not relied on" in service.status()
+        assert "unreliable" in service.status()
         save(exported / "n1_completions.npy", "from another host")
         service.until(lambda: is_right(exported / "n1_completions.npy"))
         here = save(root / "deep" / "n2_completions.npy", "from here", "and more")

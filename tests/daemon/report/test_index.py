@@ -13,6 +13,7 @@ from support import save
 
 from daemon.report.index import IndexWriter
 from daemon.report.observers import Walk
+from daemon.report.troubles import TroubleTable
 from lib.options import Options
 from lib.render.index import INDEX_NAME, Entry, parse, render
 
@@ -39,7 +40,7 @@ class Shelf:
     def sweep(self) -> dict[str, int]:
         """Sweep; return what is not zero."""
         pool, options = FakePool(10), Options(count=True)
-        catalogue = IndexWriter([str(self.root)], options, self.log)
+        catalogue = IndexWriter([str(self.root)], options, self.log, TroubleTable())
         sums = sweep_once(self.root, self.log, pool=pool, indexes=[catalogue], count=True)
         self.worked = pool.worked
         return {name: count for name, count in sums.items() if count}
@@ -126,7 +127,7 @@ def test_somebody_elses_file_of_that_name_stays(shelf: Shelf) -> None:
     assert shelf.index.read_text() == "# My notes\n"
     [event] = shelf.log.of("index.failed")
     assert event["path"] == str(shelf.index)
-    assert "not an index of ours" in event["reason"]
+    assert "generation-sidecars did not write it" in event["reason"]
     assert "index.enabled" in event["hint"]
 
 
@@ -198,7 +199,7 @@ def listed(shelf: Shelf) -> set[str]:
 
 def test_a_large_index_is_written_less_often(shelf: Shelf) -> None:
     """Soon after the first change, then after a rest."""
-    catalogue = IndexWriter([str(shelf.root)], Options(), shelf.log)
+    catalogue = IndexWriter([str(shelf.root)], Options(), shelf.log, TroubleTable())
     catalogue.notice(Walk.ENDED, 100.0)
     assert catalogue.next_due() == 101.0
     catalogue.write_if_due(100.9)

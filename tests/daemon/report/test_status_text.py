@@ -37,17 +37,18 @@ def test_the_text_is_for_people() -> None:
         "  root         /exp\n"
         "  root         /gone  (missing)\n"
         "  state        watching\n"
-        "  config       the last one was rejected, the one before it is in force:\n"
+        "  config       the last change was rejected, the previous configuration is in\n"
+        "               force:\n"
         "  config       c.toml: work.jobs: found 0\n"
-        "  watch        not relied on, sweeps run more often: the kernel allows 8,192\n"
+        "  watch        unreliable, so sweeps run more often: the kernel allows 8,192\n"
         "               watches\n"
         "  since        2026-11-23 08:48:00 UTC (3 h 11 min)\n"
         "  updated      2026-11-23 11:59:58 UTC (2 s ago)\n"
         "  directories  1,234\n"
         "  sources      90,000\n"
         "  pending      0\n"
-        "  last sweep   1 rendered, 89,999 fresh, 1 failed, 2.3 seconds\n"
-        "  since start  sidecars 1,200 rendered, 0 adopted, 1 kept; sources 1 failed, 2\n"
+        "  last sweep   sidecars: 1 rendered, 89,999 fresh, 1 failed; it took 2.3 s\n"
+        "  since start  sidecars: 1,200 rendered, 0 adopted, 1 kept; sources: 1 failed, 2\n"
         "               skipped\n"
         "\n"
         "1 failed, 1 kept, 2 skipped:\n"
@@ -56,7 +57,7 @@ def test_the_text_is_for_people() -> None:
         "           Make room.\n"
         "  kept     /exp/n1_completions.md\n"
         "           was edited\n"
-        "  skipped  2: it holds numbers\n"
+        "  skipped  2 sources: it holds numbers\n"
         "           /exp/a.npy\n"
         "           /exp/b.npy\n"
     )
@@ -66,7 +67,7 @@ def test_many_skipped_sources_are_counted_and_some_are_shown() -> None:
     """A hundred thousand lines would hide the files that failed."""
     skipped = [SourceReport(f"/exp/{number}.npy", "skipped", "it holds numbers") for number in range(5000)]
     told = text_of(troubles=tuple(skipped))
-    assert "  skipped  5,000: it holds numbers\n" in told
+    assert "  skipped  5,000 sources: it holds numbers\n" in told
     assert told.count("/exp/") == 10
     assert "… and 4,990 more: --status --json has them all\n" in told
 
