@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from daemon.report import systemd
-from daemon.report.events import SERVICE_READY
+from daemon.report.events import SERVICE_READY, STATUS_FAILED
 from daemon.report.observers import Done
 from daemon.report.status import iso
 from daemon.report.status_file import StatusFile, own_directories
@@ -44,6 +44,7 @@ class Reporter:
         self._look_due = 0.0
         self._write_due = 0.0
         self._file: StatusFile | None = None
+        self._has_failed = False
         self._steps: Iterator[None] | None = None
         self._written: object = None
         self._notifier = systemd.Notifier.from_environment()
@@ -148,9 +149,15 @@ class Reporter:
             next(steps)
         except StopIteration:
             self._steps = None
-        except OSError:
+            self._has_failed = False
+        except OSError as error:
             self._written = None
             self.close()
+            if not self._has_failed:  # once, until it works again
+                self._has_failed = True
+                hint = "Give the service a private directory, in RUNTIME_DIRECTORY or XDG_RUNTIME_DIR."
+                reason = f"--status cannot show this service: {error.filename}: {error.strerror}"
+                self._log.warning(STATUS_FAILED, reason=reason, hint=hint)
 
 
 def _summary(status: Status) -> str:

@@ -577,6 +577,23 @@ def test_pages_with_prompts_follow_the_full_texts(house: House) -> None:
         house.turn_until(lambda: house.is_quiet)
 
 
+def test_a_status_that_cannot_be_written_is_reported_once(
+    house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the way out; the work goes on."""
+    monkeypatch.setenv("RUNTIME_DIRECTORY", str(tmp_path / "missing" / "run"))
+    source = house.put()
+    house.open()
+    house.turn_until(lambda: "status.failed" in house.log.names)
+    assert is_made(source)
+    [event] = house.log.of("status.failed")
+    assert "missing/run" in event["reason"]
+    assert "RUNTIME_DIRECTORY" in event["hint"]
+    (tmp_path / "missing").mkdir()
+    house.turn_until(lambda: read(own_directories()[0]))
+    assert len(house.log.of("status.failed")) == 1
+
+
 def test_metrics_are_written_beside_the_status(house: House, tmp_path: Path) -> None:
     """What is done appears in the file that node_exporter reads."""
     house.open()
