@@ -43,13 +43,15 @@ if TYPE_CHECKING:
 
 _SLICE_SECONDS: Final = 0.02
 _LONGEST_WAIT_SECONDS: Final = 2.0
-_REST_AFTER_SECONDS: Final = 60.0
 _DEGRADED_SWEEP_SECONDS: Final = 30.0
-_LOCK_SECONDS: Final = 3.0
 
 
 class Service:
-    """Watches until it is told to stop: open, :meth:`run`, gone."""
+    """Watches until it is told to stop.
+
+    ``lock_seconds``: how long to wait for a root that is locked at the start; ``rest_seconds``: after how
+    long idle workers are ended.
+    """
 
     def __init__(
         self,
@@ -61,6 +63,8 @@ class Service:
         reload: Callable[[], Config],
         make_default_root: bool = False,
         make_pool: Callable[[int], Pool] = ProcessPool,
+        lock_seconds: float = 3.0,
+        rest_seconds: float = 60.0,
     ) -> None:
         self._config = config
         self._version = version
@@ -69,6 +73,8 @@ class Service:
         self._make_watch = make_watch
         self._make_pool = make_pool
         self._make_default_root = make_default_root
+        self._lock_seconds = lock_seconds
+        self._rest_seconds = rest_seconds
         self._signals = Signals(reloads=True)
         self._reporter = Reporter(log)
         self._last_work = time.monotonic()
@@ -102,7 +108,7 @@ class Service:
                     return False
         for root in self._roots:
             reason = root.overlap(self._roots)
-            if reason or not _is_locked_soon(root):
+            if reason or not _is_locked_within(self._lock_seconds, root):
                 hint = "Name one of the two." if reason else "One is enough: leave it to that one."
                 reason = reason or f"another service watches {root.path} already"
                 self._log.error(SERVICE_STOPPED, root=root.path, reason=reason, hint=hint)
@@ -235,7 +241,7 @@ class Service:
 
     def _rest(self, now: float) -> None:
         """Let idle workers go: they hold numpy's memory."""
-        if not len(self._pool) and now - self._last_work > _REST_AFTER_SECONDS:
+        if not len(self._pool) and now - self._last_work > self._rest_seconds:
             self._pool.rest()
             self._last_work = now
 
@@ -291,9 +297,9 @@ class Service:
         self._reporter.close()
 
 
-def _is_locked_soon(root: Root) -> bool:
+def _is_locked_within(seconds: float, root: Root) -> bool:
     """Lock a root, waiting a moment: workers of a service that was just killed may still hold it."""
-    deadline = time.monotonic() + _LOCK_SECONDS
+    deadline = time.monotonic() + seconds
     root.look()
     while root.is_taken and time.monotonic() < deadline:
         time.sleep(0.05)

@@ -236,9 +236,29 @@ class _Moody:
         return batch
 
 
-def moody_pool(jobs: int, **more: Any) -> ProcessPool:
+class StartingPool(ProcessPool):
+    """A pool that can be told to start what waits, without giving results away."""
+
+    def __init__(self, jobs: int, **more: Any) -> None:
+        super().__init__(jobs, **more)
+        self._early: list[tuple[Task, Outcome]] = []
+
+    def __len__(self) -> int:
+        return super().__len__() + len(self._early)
+
+    def start(self) -> None:
+        """Start what waits; what is done already is returned by the next :meth:`done`."""
+        self._early += super().done()
+
+    def done(self) -> list[tuple[Task, Outcome]]:
+        """Return what was finished since the last call."""
+        early, self._early = self._early, []
+        return early + super().done()
+
+
+def moody_pool(jobs: int, **more: Any) -> StartingPool:
     """Make a pool whose workers have moods."""
-    return ProcessPool(jobs, serve=moody_serve, **more)
+    return StartingPool(jobs, serve=moody_serve, **more)
 
 
 def _show_mood(task: Task) -> None:

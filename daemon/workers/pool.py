@@ -142,6 +142,11 @@ class ProcessPool:
         """Count the tasks that were submitted and not yet returned by :meth:`done`."""
         return sum(map(len, self._lanes)) + len(self._results)
 
+    @property
+    def pids(self) -> list[int]:
+        """The process ids of the workers."""
+        return [worker.pid for worker in self._workers()]
+
     def has_room(self) -> bool:
         """Tell whether another short task would start soon."""
         return len(self._lanes[0]) < _ROOM * self._jobs

@@ -44,7 +44,7 @@ class WorkerProcess:
         self._connection = Connection(ours.detach())
         with Connection(theirs.detach()) as connection:
             try:
-                self._pid = _fork(serve, connection)
+                self.pid = _fork(serve, connection)
             except (OSError, MemoryError):
                 self._connection.close()
                 raise
@@ -93,12 +93,12 @@ class WorkerProcess:
     def has_ended(self) -> bool:
         """Tell whether the process is gone, and collect it; ask no more then."""
         with suppress(ChildProcessError):
-            return os.waitpid(self._pid, os.WNOHANG)[0] != 0
+            return os.waitpid(self.pid, os.WNOHANG)[0] != 0
         return True
 
     def _signal(self, number: signal.Signals) -> None:
         with suppress(ProcessLookupError):  # not collected yet, so the number is its own
-            os.kill(self._pid, number)
+            os.kill(self.pid, number)
 
 
 def _fork(serve: Callable[[Connection], None], connection: Connection) -> int:

@@ -16,10 +16,10 @@ import pytest
 from doubles import FakeWatch, Log, moody_pool
 from support import SECOND_NS, freeze, save
 
-from daemon import service as module
 from daemon.config.model import Config, Index, Metrics, Sidecars, Watch, Work
 from daemon.config.validation import RefusedError
 from daemon.report.status_file import own_directories, read
+from daemon.schedule.scheduler import Scheduler
 from daemon.service import Service
 from daemon.watch.client import Hint
 from daemon.watch.roots import Root
@@ -240,13 +240,14 @@ def test_an_overflow_brings_a_sweep(house: House) -> None:
     assert "watch.overflow" in house.log.names
 
 
-def test_a_queue_that_is_full_brings_a_sweep(house: House) -> None:
-    """What the dropped hint named is found by it."""
+def test_a_hint_that_the_queue_has_no_room_for_brings_a_sweep(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It finds what the dropped hint named."""
     house.open()
     source = house.put()
-    house.service._scheduler.queue._capacity = 0
-    house.service._take_path(Hint("closed", str(source)), time.monotonic())
-    house.service._scheduler.queue._capacity = 100
+    monkeypatch.setattr(Scheduler, "hint", lambda *_, **__: False)
+    house.feed("closed", source)
     house.turn_until(lambda: is_made(source))
     assert house.log.names.count("sweep.started") == 2
 
@@ -443,7 +444,8 @@ def test_a_default_root_is_made(house: House, tmp_path: Path) -> None:
     house.config = replace(house.config, roots=(str(tmp_path / "new" / "root"),))
     service = house.make(make_default_root=True)
     assert service._open_roots()
-    module._unlock(service._roots)
+    for root in service._roots:
+        root.unlock()
     assert (tmp_path / "new" / "root").is_dir()
     (tmp_path / "file").touch()
     house.config = replace(house.config, roots=(str(tmp_path / "file" / "root"),))
@@ -451,23 +453,22 @@ def test_a_default_root_is_made(house: House, tmp_path: Path) -> None:
     assert house.log.names == ["service.stopped"]
 
 
-def test_a_second_service_says_so_and_ends(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_second_service_says_so_and_ends(house: House) -> None:
     """One a root."""
-    monkeypatch.setattr(module, "_LOCK_SECONDS", 0.1)
     first = Root(str(house.root))
     assert is_locked_by(first)
-    assert house.service.run() == 1
+    assert house.make(lock_seconds=0.1).run() == 1
     first.unlock()
     [stopped] = house.log.of("service.stopped")
     assert str(house.root) in stopped["reason"]
 
 
-def test_idle_workers_are_let_go(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_idle_workers_are_let_go(house: House) -> None:
     """They hold memory; the next source brings them back."""
-    monkeypatch.setattr(module, "_REST_AFTER_SECONDS", 0.05)
+    house.service = house.make(rest_seconds=0.05)
     house.put()
     house.open()
-    house.turn_until(lambda: not list(house.service._pool._workers()))
+    house.turn_until(lambda: not house.service._pool.pids)
     source = house.put("b")
     house.feed("closed", source)
     house.turn_until(lambda: is_made(source))

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from doubles import moody_pool, task_of
+from doubles import StartingPool, moody_pool, task_of
 from support import freeze, save, wait_for
 
 from daemon.workers import process
-from daemon.workers.pool import LONG_BYTES, Job, ProcessPool, next_batch
+from daemon.workers.pool import LONG_BYTES, Job, next_batch
 from lib.errors import Interrupted, ProgramFault
 from lib.options import Options
 from lib.sync.walk import walk
@@ -33,14 +33,14 @@ NAMES = ["a", "b", "c", "d", "e"]
 
 
 @pytest.fixture
-def pool(tmp_path: Path) -> Iterator[ProcessPool]:
+def pool(tmp_path: Path) -> Iterator[StartingPool]:
     """Make a pool of two processes that have moods."""
     pool = moody_pool(2)
     yield pool
     end(pool, tmp_path)
 
 
-def end(pool: ProcessPool, folder: Path) -> None:
+def end(pool: StartingPool, folder: Path) -> None:
     """End a pool at once, and remove what the dead leave behind."""
     pool.kill()
     pool.close()
@@ -48,16 +48,16 @@ def end(pool: ProcessPool, folder: Path) -> None:
         pass
 
 
-def submit(pool: ProcessPool, folder: Path, *names: str, size: int = 0) -> list[Task]:
+def submit(pool: StartingPool, folder: Path, *names: str, size: int = 0) -> list[Task]:
     """Save sources of these names, hand them in, and have them started."""
     tasks = [task_of(save(folder / f"{name}_completions.npy", ["text"])) for name in names]
     for task in tasks:
         pool.submit(task, Options(), size)
-    pool._results += pool.done()
+    pool.start()
     return tasks
 
 
-def collect(pool: ProcessPool, seconds: float = 60.0) -> dict[str, Outcome]:
+def collect(pool: StartingPool, seconds: float = 60.0) -> dict[str, Outcome]:
     """Take outcomes until none is left."""
     outcomes: dict[str, Outcome] = {}
     deadline = time.monotonic() + seconds
@@ -80,11 +80,6 @@ def fates(outcomes: dict[str, Outcome]) -> dict[str, str]:
     return {name: "failed" if outcome.result == "failed" else "done" for name, outcome in outcomes.items()}
 
 
-def pids(pool: ProcessPool) -> list[int]:
-    """List the worker processes."""
-    return [worker._pid for worker in pool._workers()]
-
-
 def busy_pids(folder: Path, count: int) -> list[int]:
     """Wait until so many workers are in an endless task; list them."""
     wait_for(lambda: sum(bool(mark.read_text()) for mark in folder.glob("*.pid")) == count)
@@ -96,7 +91,7 @@ def is_there(pid: int) -> bool:
     return Path(f"/proc/{pid}").exists()
 
 
-def test_every_task_comes_back_once(pool: ProcessPool, tmp_path: Path) -> None:
+def test_every_task_comes_back_once(pool: StartingPool, tmp_path: Path) -> None:
     """More tasks than workers: all are done, and the sidecars are there."""
     submit(pool, tmp_path, *NAMES)
     assert len(pool) == 5
@@ -115,7 +110,7 @@ def test_small_tasks_that_wait_go_together_and_large_ones_alone(tmp_path: Path) 
     assert [len(next_batch(waiting, 4)) for _ in range(4)] == [5, 3, 3, 2]
 
 
-def test_the_descriptor_is_quiet_when_there_is_nothing_to_take(pool: ProcessPool, tmp_path: Path) -> None:
+def test_the_descriptor_is_quiet_when_there_is_nothing_to_take(pool: StartingPool, tmp_path: Path) -> None:
     """It is readable for finished work only."""
     submit(pool, tmp_path, "a")
     collect(pool)
@@ -132,18 +127,18 @@ def test_small_sources_pass_a_long_one(tmp_path: Path) -> None:
         assert pool.has_room()
         submit(pool, tmp_path, "a", "b", "c", size=LONG_BYTES - 1)
         wait_for(lambda: bool(pool.done()) and len(list(tmp_path.glob("*.md"))) == 3)
-        assert len(pids(pool)) == 2
+        assert len(pool.pids) == 2
         end(pool, tmp_path)
 
 
-def test_a_dying_worker_costs_one_retry(pool: ProcessPool, tmp_path: Path) -> None:
+def test_a_dying_worker_costs_one_retry(pool: StartingPool, tmp_path: Path) -> None:
     """A task whose worker died once succeeds, as do all that were in work with it."""
     submit(pool, tmp_path, "a", "mortal", "b", "c")
     assert fates(collect(pool)) == dict.fromkeys(["a", "mortal", "b", "c"], "done")
     assert len(list(tmp_path.glob("*.md"))) == 4
 
 
-def test_a_poison_task_fails_alone(pool: ProcessPool, tmp_path: Path) -> None:
+def test_a_poison_task_fails_alone(pool: StartingPool, tmp_path: Path) -> None:
     """The task that kills every worker is reported; its neighbours, before and after, are done."""
     submit(pool, tmp_path, "a", "poison", "b", "c", "d", "poison2", "e")
     outcomes = collect(pool)
@@ -171,10 +166,10 @@ def test_a_worker_that_hangs_is_replaced(tmp_path: Path, *, stopped: bool) -> No
 
 def test_an_idle_worker_that_is_stopped_is_replaced(tmp_path: Path) -> None:
     """Nobody sees that before it has work, and then it does not do it."""
-    with closing(ProcessPool(1, patience_seconds=0.5)) as pool:
+    with closing(StartingPool(1, patience_seconds=0.5)) as pool:
         submit(pool, tmp_path, "a")
         collect(pool)
-        freeze(pids(pool)[0])
+        freeze(pool.pids[0])
         submit(pool, tmp_path, "b")
         assert results(collect(pool)) == {"b": "rendered"}
 
@@ -182,7 +177,9 @@ def test_an_idle_worker_that_is_stopped_is_replaced(tmp_path: Path) -> None:
 def test_a_time_in_which_nobody_looked_does_not_count(tmp_path: Path) -> None:
     """The whole program was stopped, with its workers, and continued."""
     now = [0.0]
-    with closing(moody_pool(1, patience_seconds=10.0, clock=lambda: now[0])) as pool:
+    with closing(
+        moody_pool(1, patience_seconds=10.0, clock=lambda: now[0] if now else time.monotonic())
+    ) as pool:
         submit(pool, tmp_path, "endless")
         worker = busy_pids(tmp_path, 1)[0]
         now[0] += 3600.0
@@ -192,15 +189,15 @@ def test_a_time_in_which_nobody_looked_does_not_count(tmp_path: Path) -> None:
             now[0] += 1.0
             pool.done()
         wait_for(lambda: not pool.done() and not is_there(worker))
-        pool._clock = time.monotonic
+        now.clear()
         end(pool, tmp_path)
 
 
-def test_idle_workers_go_and_come_back(pool: ProcessPool, tmp_path: Path) -> None:
+def test_idle_workers_go_and_come_back(pool: StartingPool, tmp_path: Path) -> None:
     """Resting ends the processes; the next task starts others."""
     submit(pool, tmp_path, "a")
     collect(pool)
-    before = pids(pool)
+    before = pool.pids
     pool.rest()
     assert before
     wait_for(lambda: not pool.done() and not any(map(is_there, before)))
@@ -208,22 +205,22 @@ def test_idle_workers_go_and_come_back(pool: ProcessPool, tmp_path: Path) -> Non
     assert results(collect(pool)) == {"b": "rendered"}
 
 
-def test_a_busy_pool_does_not_rest(pool: ProcessPool, tmp_path: Path) -> None:
+def test_a_busy_pool_does_not_rest(pool: StartingPool, tmp_path: Path) -> None:
     """Workers with work stay."""
     submit(pool, tmp_path, "endless")
     worker = busy_pids(tmp_path, 1)[0]
     pool.rest()
-    assert pids(pool) == [worker]
+    assert pool.pids == [worker]
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_an_idle_worker_that_somebody_ends_harms_nobody(
-    pool: ProcessPool, tmp_path: Path, number: signal.Signals
+    pool: StartingPool, tmp_path: Path, number: signal.Signals
 ) -> None:
     """The next tasks are done by another one."""
     submit(pool, tmp_path, "a")
     collect(pool)
-    for pid in pids(pool):
+    for pid in pool.pids:
         os.kill(pid, number)
     submit(pool, tmp_path, "b", "c")
     assert results(collect(pool)) == {"b": "rendered", "c": "rendered"}
@@ -231,7 +228,7 @@ def test_an_idle_worker_that_somebody_ends_harms_nobody(
 
 def test_work_that_somebody_else_interrupts_is_done_again(tmp_path: Path) -> None:
     """A signal from outside is not the pool's wish to stop."""
-    with closing(ProcessPool(1, serve=_interrupted_once)) as pool:
+    with closing(StartingPool(1, serve=_interrupted_once)) as pool:
         submit(pool, tmp_path, "a")
         assert results(collect(pool)) == {"a": "rendered"}
 
@@ -252,9 +249,9 @@ def _interrupted_once(connection: Connection) -> None:
 
 def test_a_worker_with_a_broken_program_is_replaced(tmp_path: Path) -> None:
     """After an import that failed it ends: a module that was half imported would stay so."""
-    with closing(ProcessPool(1, serve=_without_numpy)) as pool:
+    with closing(StartingPool(1, serve=_without_numpy)) as pool:
         submit(pool, tmp_path, "a")
-        first = pids(pool)
+        first = pool.pids
         outcomes = collect(pool)
         assert outcomes["a"].error is ProgramFault
         assert outcomes["a"].passing
@@ -273,7 +270,7 @@ def _without_numpy(connection: Connection) -> None:
     serve(connection)
 
 
-def test_a_killed_pool_starts_nothing_again(pool: ProcessPool, tmp_path: Path) -> None:
+def test_a_killed_pool_starts_nothing_again(pool: StartingPool, tmp_path: Path) -> None:
     """What was handed on comes back as interrupted, what waited does not."""
     for name in ("endless", "endless2", "a", "b", "c", "d"):
         submit(pool, tmp_path, name)
@@ -286,7 +283,7 @@ def test_a_killed_pool_starts_nothing_again(pool: ProcessPool, tmp_path: Path) -
 
 def test_workers_stop_when_asked(tmp_path: Path) -> None:
     """What waits is dropped, and what is in work comes back, whatever became of it."""
-    pool = ProcessPool(1)
+    pool = StartingPool(1)
     submit(pool, tmp_path, *NAMES)
     pool.stop()
     assert {outcome.error for outcome in collect(pool).values()} <= {None, Interrupted}
@@ -314,9 +311,9 @@ def test_closing_has_a_deadline(tmp_path: Path, *, stopped: bool) -> None:
 
 def test_closing_lets_work_in_progress_end(tmp_path: Path) -> None:
     """It is stopped between two blocks, not killed."""
-    pool = ProcessPool(2)
+    pool = StartingPool(2)
     submit(pool, tmp_path, *NAMES)
-    workers = pids(pool)
+    workers = pool.pids
     pool.close()
     assert not any(map(is_there, workers))
 
@@ -344,7 +341,7 @@ def test_work_waits_for_a_process_to_be_had(
 ) -> None:
     """Fork refused for a moment is no failure of any task."""
     errors = refusing(monkeypatch, error, 2)
-    with closing(ProcessPool(1)) as pool:
+    with closing(StartingPool(1)) as pool:
         submit(pool, tmp_path, "a", "b")
         assert results(collect(pool)) == {"a": "rendered", "b": "rendered"}
     assert errors == []
@@ -356,7 +353,7 @@ def test_without_any_process_tasks_fail_for_now(
 ) -> None:
     """After a while, with the system's reason; they can be tried again later."""
     refusing(monkeypatch, error, 1000)
-    with closing(ProcessPool(1, start_seconds=0.7)) as pool:
+    with closing(StartingPool(1, start_seconds=0.7)) as pool:
         submit(pool, tmp_path, "a", "b")
         outcomes = collect(pool)
     assert results(outcomes) == {"a": "failed", "b": "failed"}
@@ -368,7 +365,7 @@ def test_one_worker_does_the_work_of_two_that_cannot_be_had(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever processes there are go on."""
-    with closing(ProcessPool(2, start_seconds=0.1)) as pool:
+    with closing(StartingPool(2, start_seconds=0.1)) as pool:
         submit(pool, tmp_path, "a")
         refusing(monkeypatch, OSError(errno.EAGAIN, "no"), 1000)
         submit(pool, tmp_path, *NAMES[1:])
@@ -389,8 +386,8 @@ def test_a_signal_before_a_worker_is_prepared_is_not_lost(
     called: list[int] = []
     before = signal.signal(signal.SIGTERM, lambda number, _frame: called.append(number))
     try:
-        with closing(ProcessPool(1, start_seconds=0.1)) as pool:
-            pool._results += pool.done()
+        with closing(StartingPool(1, start_seconds=0.1)) as pool:
+            pool.start()
             task = task_of(save(tmp_path / "a_completions.npy", ["text"]))
             pool.submit(task, Options())
             outcomes = collect(pool)
@@ -402,11 +399,11 @@ def test_a_signal_before_a_worker_is_prepared_is_not_lost(
 
 def test_a_small_source_that_is_alone_needs_no_process(tmp_path: Path) -> None:
     """Where that is allowed; two have processes."""
-    with closing(ProcessPool(2, inline_bytes=100)) as pool:
+    with closing(StartingPool(2, inline_bytes=100)) as pool:
         submit(pool, tmp_path, "a", size=100)
-        assert pids(pool) == []
+        assert pool.pids == []
         assert results(collect(pool)) == {"a": "rendered"}
         submit(pool, tmp_path, "b", size=101)
-        assert len(pids(pool)) == 1
+        assert len(pool.pids) == 1
         submit(pool, tmp_path, "c", "d", size=1)
         assert set(results(collect(pool))) == {"b", "c", "d"}
