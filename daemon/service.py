@@ -1,8 +1,7 @@
-"""The service: one loop that owns all state, and does nothing slow.
+"""The service: one loop that owns all state and does nothing slow.
 
-Watch from the watch and finished work wake it; between them it walks a slice of a sweep, hands out what is
-due, checks the watch, and reports its state.  Conversions run in worker processes, the watch in a process of
-its own.
+Hints from the watch and finished work wake it.  Each turn hands out what is due, checks the watch, walks a
+slice of a sweep and reports the state.  Conversions run in worker processes, the watch in one of its own.
 """
 
 from __future__ import annotations
@@ -47,10 +46,9 @@ _DEGRADED_SWEEP_SECONDS: Final = 30.0
 
 
 class Service:
-    """Watches until it is told to stop.
+    """Watches until a signal stops it.
 
-    ``lock_seconds``: how long to wait for a root that is locked at the start; ``rest_seconds``: after how
-    long idle workers are ended.
+    ``lock_seconds``: how long the start waits for a locked root; ``rest_seconds``: how long workers may idle.
     """
 
     def __init__(
@@ -97,7 +95,7 @@ class Service:
         return 0
 
     def _open_roots(self) -> bool:
-        """Make the default root, and lock those that are there."""
+        """Create the default root, and lock the roots that exist; False when the service cannot start."""
         self._roots = [Root(path) for path in self._config.roots]
         for root in self._roots:
             if self._make_default_root:
@@ -109,7 +107,7 @@ class Service:
         for root in self._roots:
             reason = root.overlap(self._roots)
             if reason or not _is_locked_within(self._lock_seconds, root):
-                hint = "Name one of the two." if reason else "One is enough: leave it to that one."
+                hint = "Name only one of the two." if reason else "Stop one of the two services."
                 reason = reason or f"another service watches {root.path} already"
                 self._log.error(SERVICE_STOPPED, root=root.path, reason=reason, hint=hint)
                 return False
@@ -136,7 +134,7 @@ class Service:
         self._sweeper.on_changed = self._supervisor.found_changed
 
     def _turn(self) -> None:
-        """Go round the loop once."""
+        """Take one turn of the loop."""
         self._wait()
         now = time.monotonic()
         if self._signals.reloads:
@@ -152,7 +150,7 @@ class Service:
             self._sweeper.ask()
         for index in self._scheduler.indexes:
             index.write_if_due(now)
-        if self._supervisor.is_settled:  # what comes while the watch is made is for the sweep: one is enough
+        if self._supervisor.is_settled:  # one sweep covers what appears until the watch is ready
             self._sweeper.step(now, until, self._sweep_seconds())
         self._rest(now)
         self._reporter.update(
@@ -179,7 +177,7 @@ class Service:
     def _take_hints(self, now: float) -> None:
         for hint in self._supervisor.read():
             if hint.kind == "overflow":
-                self._log.warning(WATCH_OVERFLOW, hint="A sweep follows; nothing is lost.")
+                self._log.warning(WATCH_OVERFLOW, hint="A sweep follows, so nothing is missed.")
                 self._sweeper.ask()
             else:
                 self._take_path(hint, now)
@@ -201,7 +199,7 @@ class Service:
                 self._sweeper.ask()
 
     def _ignores(self, parts: tuple[str, ...]) -> bool:
-        """Tell whether one of these directories is never entered: ignored, or hidden by a leading dot."""
+        """Tell whether one of these directories is never entered: it is ignored or hidden."""
         return any(part in self._sweeper.ignore or part.startswith(".") for part in parts)
 
     def _place(self, path: str) -> tuple[Root | None, tuple[str, ...]]:
@@ -212,7 +210,7 @@ class Service:
         return None, ()
 
     def _status(self) -> Status:
-        """Return how the service is, without the sources that could not be done."""
+        """Return the state of the service, without the list of troubles."""
         roots = {os.path.abspath(root.path): root for root in self._roots}
         return Status(
             version=self._version,
@@ -234,34 +232,36 @@ class Service:
         )
 
     def _sweep_seconds(self) -> float:
-        """Sweep more often when events cannot be relied on."""
+        """Return the seconds between sweeps, fewer when events are unreliable."""
         configured = self._config.watch.sweep_seconds
         is_reliable = self._supervisor.is_ready and not self._supervisor.unheard
         return configured if is_reliable else min(configured, _DEGRADED_SWEEP_SECONDS)
 
     def _rest(self, now: float) -> None:
-        """Let idle workers go: they hold numpy's memory."""
+        """End idle workers: they hold numpy's memory."""
         if not len(self._pool) and now - self._last_work > self._rest_seconds:
             self._pool.rest()
             self._last_work = now
 
     def _reload_config(self) -> None:
-        """Read the configuration again; what was rejected is reported until one has been accepted."""
+        """Read the configuration again; report a rejected one until another is accepted."""
         self._reporter.reloading()
         problems: Sequence[str] = ()
         try:
             self._apply(self._reload())
         except RefusedError as error:
             problems = str(error).splitlines()
-            self._log.error(CONFIG_REJECTED, problems=problems, hint="The old configuration stays in force.")
+            self._log.error(
+                CONFIG_REJECTED, problems=problems, hint="The previous configuration stays in force."
+            )
         else:
             self._log.info(CONFIG_RELOADED)
         self._reporter.reloaded(problems)
 
     def _apply(self, config: Config) -> None:
-        """Put a new configuration into force: end what is in work, and build anew around the roots.
+        """Replace the configuration: end the work in progress, and build everything but the roots anew.
 
-        :raises RefusedError: another service watches one of its roots; nothing has changed.
+        :raises RefusedError: a root is another service's, or overlaps another; nothing has changed.
         """
         kept = {root.path: root for root in self._roots}
         fresh = {path: Root(path) for path in config.roots if path not in kept}

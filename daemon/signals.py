@@ -1,4 +1,4 @@
-"""Signals, as counts that a loop can look at, and that end its sleep; the handlers do nothing else."""
+"""Signals as counts, for a loop that looks at them and sleeps in :meth:`Signals.wait`."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _STOPS: Final = (signal.SIGTERM, signal.SIGINT)
 
 
 class Signals:
-    """While entered: counts SIGTERM and SIGINT in ``stops``, SIGHUP in ``reloads``.  Main thread only.
+    """While entered, counts SIGTERM and SIGINT in ``stops``, SIGHUP in ``reloads``.  Main thread only.
 
-    ``last_stop``: the number of the signal that was counted last in ``stops``.
+    ``last_stop``: the last signal counted in ``stops``.
     """
 
     def __init__(self, *, reloads: bool = False) -> None:
@@ -47,7 +47,7 @@ class Signals:
         os.close(self._write)
 
     def wait(self, seconds: float, *others: FileDescriptorLike) -> None:
-        """Sleep until a signal arrives or one of the others is readable, at most for some seconds."""
+        """Sleep until a signal arrives or one of the others is readable, or for ``seconds``."""
         with selectors.PollSelector() as selector:
             for source in (self._read, *others):
                 selector.register(source, selectors.EVENT_READ)

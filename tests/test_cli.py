@@ -143,7 +143,7 @@ def test_paths_that_do_not_end_in_a_kind_are_named_and_end_with_2(
         (tmp_path / name).touch()
     run = types(tmp_path, *sweep, "n1_completions.json", "notes.txt", "completions.npy")
     names = "_completions.npy or _full_texts.npy"
-    ending = f"is not a source, whose name ends in {names}; give a directory for all below it"
+    ending = f"is not a source: its name does not end in {names}; a directory stands for all sources below it"
     assert run.returncode == 2
     assert run.stderr == (f"n1_completions.json: {ending}\nnotes.txt: {ending}\ncompletions.npy: {ending}\n")
 
@@ -278,7 +278,7 @@ def test_watching_a_single_file_is_wrong_usage(tmp_path: Path) -> None:
     save(tmp_path / "n1_completions.npy", ["x"])
     run = types(tmp_path, *SIDECARS, "n1_completions.npy")
     assert run.returncode == 2
-    assert run.stderr == "n1_completions.npy: is not a directory; for single files there is --backfill\n"
+    assert run.stderr == "n1_completions.npy: is not a directory; use --backfill for single files\n"
 
 
 @sweeping
@@ -305,20 +305,20 @@ def test_the_flags_reach_the_sidecars(sweep: tuple[str, ...], tmp_path: Path) ->
 
 
 WRONG: Final = [
-    (("generation-sidecars", "--dry-run"), "--dry-run goes with --backfill"),
-    (("generation-sidecars", "--force"), "--force goes with --backfill"),
-    (("generation-sidecars", "--json"), "--json goes with --status"),
+    (("generation-sidecars", "--dry-run"), "--dry-run requires --backfill"),
+    (("generation-sidecars", "--force"), "--force requires --backfill"),
+    (("generation-sidecars", "--json"), "--json requires --status"),
     (("generation-sidecars", "--status", "x"), "--status takes no PATH"),
     (("generation-sidecars", "--status", "--backfill"), "not allowed with argument"),
     (("generation-sidecars", "--frobnicate"), "unrecognized arguments: --frobnicate"),
     ((*BACKFILL, "--limit", "ten"), "'ten' is not a whole number"),
     ((*BACKFILL, "--limit", "-1"), "'-1' is not a whole number"),
     ((*BACKFILL, "--limit"), "expected one argument"),
-    ((*DECODE, "--model", "a", "b"), "--model names a directory already"),
+    ((*DECODE, "--model", "a", "b"), "--model already names a directory"),
     ((*DECODE, "--model", "a/b"), "--model is the name of one directory"),
     ((*DECODE, "--model", ".."), "--model is the name of one directory"),
     ((*DECODE, "--model", ""), "--model is the name of one directory"),
-    ((*DECODE, "--config", ""), "the name of the file is empty"),
+    ((*DECODE, "--config", ""), "the file name is empty"),
     ((*DECODE, "--backfill"), "unrecognized arguments: --backfill"),
 ]
 
@@ -513,7 +513,8 @@ def test_ctrl_c_says_that_what_is_done_is_whole(
     _, said = process.communicate(timeout=60)
     assert process.returncode == 128 + number
     assert (
-        said.decode().splitlines()[-1] == "Stopped. What was done is whole; the same command does the rest."
+        said.decode().splitlines()[-1]
+        == "Stopped. Finished sidecars are complete; run the same command again for the rest."
     )
     assert not large.with_suffix(".json").exists()
     assert not list(tree.glob(".generation-sidecars-*"))

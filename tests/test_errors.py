@@ -56,7 +56,7 @@ WHOLE: Final = b"\x93NUMPY\x01\x00\x76\x00" + HEADER.ljust(117) + b"\n"
 ROWS: Final = (
     Row("path missing", f"{SWEEP} nowhere", 1, ("nowhere: no such file", "relative to the current")),
     Row("path empty", f"{SWEEP} ''", 1, ("'': no such file", "relative to the current directory")),
-    Row("no source", f"{SWEEP} a.npy", 2, ("a.npy: is not a source", "_completions.npy", "give a directory"),
+    Row("no source", f"{SWEEP} a.npy", 2, ("a.npy: is not a source", "_completions.npy", "stands for all"),
         text("a.npy", "x")),
     Row("root is a file", "generation-sidecars a.txt", 2, ("a.txt: is not a directory", "--backfill"),
         text("a.txt", "x")),
@@ -79,7 +79,7 @@ ROWS: Final = (
         ("--jobs", "'two' is not a whole number", "--help")),
     Row("unknown flag", "decode-generations --nonsense", 2,
         ("--nonsense", "see decode-generations --help")),
-    Row("flag without its command", "generation-sidecars --dry-run", 2, ("--dry-run goes with --backfill",)),
+    Row("flag without its command", "generation-sidecars --dry-run", 2, ("--dry-run requires --backfill",)),
     Row("model and path", "decode-generations --model m a", 2, ("--model", "leave PATH out")),
     Row("model is a path", "decode-generations --model a/b", 2, ("--model is the name of one directory",)),
     Row("other shell", "generation-sidecars --print-completion csh", 2, ("'csh'", "bash", "zsh", "fish")),
@@ -215,7 +215,7 @@ def test_a_second_service_says_who_has_the_directory(tmp_path: Path) -> None:
         first.communicate(timeout=60)
     assert status == 1
     assert "another service watches root already" in said
-    assert "One is enough: leave it to that one." in said
+    assert "Stop one of the two services." in said
 
 
 @pytest.fixture

@@ -152,7 +152,10 @@ def test_ctrl_c_says_what_was_done(tmp_path: Path) -> None:
     wait_for(lambda: small.with_suffix(".md").exists() and list(tmp_path.glob(".generation-sidecars-*")))
     os.killpg(terminal.process.pid, signal.SIGINT)
     assert terminal.end() == 130
-    assert terminal.lines[-1] == "Stopped. What was done is whole; the same command does the rest."
+    assert (
+        terminal.lines[-1]
+        == "Stopped. Finished sidecars are complete; run the same command again for the rest."
+    )
     [row] = [line for line in terminal.lines if line.startswith("completions")]
     assert row.split()[1] == "2"
     assert not list(tmp_path.glob(".generation-sidecars-*"))

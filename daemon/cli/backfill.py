@@ -1,4 +1,4 @@
-"""``--backfill`` and ``decode-generations``: the service's scheduler and sweeper, without a watch, once."""
+"""``--backfill`` and ``decode-generations``: one sweep by the service's scheduler, without a watch."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ _SLICE_SECONDS: Final = 0.02
 _LONGEST_WAIT_SECONDS: Final = 0.5
 _NEVER: Final = float("inf")
 _INLINE_BYTES: Final = 1 << 20
-"""A source up to this size that is the only one to be converted is not worth a process of its own."""
+"""A single source up to this size is not worth a worker process."""
 
 
 class Sweep:
-    """One pass over trees and single sources, until nothing waits any more."""
+    """One pass over trees and single sources, until the queue is empty."""
 
     def __init__(
         self,
@@ -51,7 +51,11 @@ class Sweep:
         self._scheduler = Scheduler(pool, options, 0.0, log, retries=FEW)
         self._sweeper = Sweeper(list(paths), self._scheduler, ignore, log, is_only_one=True)
         self._scheduler.indexes = indexes
-        self._scheduler.observers = [*observers, *indexes, self._sweeper]  # which finishes last
+        self._scheduler.observers = [
+            *observers,
+            *indexes,
+            self._sweeper,
+        ]  # it logs the end, so it is told last
 
     @property
     def sums(self) -> dict[str, int | float]:
@@ -59,7 +63,7 @@ class Sweep:
         return self._sweeper.last or {}
 
     def run(self, signals: Signals) -> None:
-        """Sweep to the end, or until SIGINT or SIGTERM; a second signal does not wait for what is in work."""
+        """Sweep to the end, or until SIGINT or SIGTERM; a second signal ends the work at once."""
         while not signals.stops and not (self._sweeper.last and not len(self._scheduler.queue)):
             now = time.monotonic()
             until = now + _SLICE_SECONDS
@@ -100,18 +104,21 @@ def backfill(
         _configure(config, None)
         failed = show_plans(paths, frozenset(config.watch.ignore), options, sys.stdout)
         return SOMETHING_FAILED if failed else ALL_IS_WELL
-    if scheduler is not None:  # its workers were started elsewhere
+    if scheduler is not None:  # its workers have other working directories
         paths = [os.path.abspath(path) for path in paths]
     return _sweep(paths, options, config, scheduler=scheduler, bar=_bar(config) if progress else None)
 
 
 def _refused(paths: Sequence[str]) -> int:
-    """Name the paths that cannot be swept; return the graver status, 0 when there are none."""
+    """Print the paths that cannot be swept; return the exit status for them, 0 when there are none."""
     there = [path for path in paths if os.path.lexists(path)]
     wrong = [path for path in there if not os.path.isdir(path) and not kind_of(os.path.basename(path))]
     missing = [path for path in paths if path not in there]
     endings = " or ".join(f"_{kind}.npy" for kind in KINDS)
-    refuse(wrong, f"is not a source, whose name ends in {endings}; give a directory for all below it")
+    refuse(
+        wrong,
+        f"is not a source: its name does not end in {endings}; a directory stands for all sources below it",
+    )
     for path in missing:
         where = "" if os.path.isabs(path) else " (relative to the current directory)"
         refuse([path], f"no such file or directory{where}")
@@ -140,7 +147,7 @@ def _sweep(
     if _reports_to_person(config):
         _say(summary.text(float(sweep.sums["seconds"])))
     if signals.stops:
-        _say("Stopped. What was done is whole; the same command does the rest.\n")
+        _say("Stopped. Finished sidecars are complete; run the same command again for the rest.\n")
         return 128 + signals.last_stop
     return SOMETHING_FAILED if sweep.sums["failed"] else ALL_IS_WELL
 
@@ -161,7 +168,7 @@ def _pool(config: Config, scheduler: str | None) -> Pool:
 
 
 def _indexes(paths: Sequence[str], options: Options, config: Config, log: Any) -> list[IndexWriter]:
-    """Make the indexes of the directories that are swept; a part of a configured root has none of its own."""
+    """Return the writer of the indexes, without a directory inside a root, which has the index."""
     if not config.index.enabled:
         return []
     from daemon.report.index import IndexWriter
@@ -174,27 +181,27 @@ def _indexes(paths: Sequence[str], options: Options, config: Config, log: Any) -
 
 
 def _say(text: str) -> None:
-    """Print to standard error; that nobody reads it any more changes nothing about the exit status."""
+    """Print to standard error; if nobody reads it, the exit status stays the same."""
     with contextlib.suppress(OSError, ValueError):
         print(text, end="", file=sys.stderr, flush=True)
 
 
 def _reports_to_person(config: Config) -> bool:
-    """Tell whether a person waits at a terminal, and asked neither for lines for machines nor for fewer."""
+    """Tell whether to print a summary: on a terminal, unless another format or fewer lines were asked for."""
     from daemon.cli.progress import on_terminal
 
     return on_terminal() and config.log.format == "auto" and config.log.level in {"debug", "info"}
 
 
 def _bar(config: Config) -> Bar | None:
-    """Make a bar where one can be drawn, and nobody asked for other lines."""
+    """Return a progress bar if the terminal can draw one and no other level was asked for."""
     from daemon.cli.progress import Bar, can_draw
 
     return Bar() if can_draw() and _reports_to_person(config) and config.log.level == "info" else None
 
 
 def _configure(config: Config, bar: Bar | None) -> None:
-    """Send the log to stderr; beside a bar, only what needs attention."""
+    """Send the log to stderr; beside a bar, warnings and errors only."""
     from daemon.report.logging import configure
 
     if bar is None:

@@ -1,4 +1,4 @@
-"""``--print-completion``: a shell completion script, made from a program's own parser."""
+"""``--print-completion``: a shell completion script, made from a parser."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ class PrintCompletion(argparse.Action):
         )
 
     def __call__(self, parser: argparse.ArgumentParser, _namespace: Any, shell: Any, *_: Any) -> None:
-        """Print it and exit."""
+        """Print the script and exit."""
         print(script(parser, shell))
         parser.exit()
 
 
 def script(parser: argparse.ArgumentParser, shell: str) -> str:
     """Return the script for one of :data:`SHELLS`."""
-    import shtab  # for this alone
+    import shtab  # only needed here
 
     words = {name: KEYS[key].check.words for name, key in FLAGS.items()}
-    for action in parser._actions:  # noqa: SLF001 -- what the library asks for is set on each of them
+    for action in parser._actions:  # noqa: SLF001 -- shtab reads attributes of actions
         if action.dest in _FILES:
             action.complete = shtab.FILE  # type: ignore[attr-defined]
         if words.get(action.dest):

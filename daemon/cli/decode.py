@@ -1,4 +1,4 @@
-"""``decode-generations``: a sweep under the name and with the flags of the older script."""
+"""``decode-generations``: a sweep with the name and the flags of the older script."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ exit status:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run ``decode-generations``; return the exit status (0 well, 1 some file failed, 2 wrong usage)."""
+    """Run ``decode-generations``; return the exit status."""
     parser = _parser()
     given = parser.parse_args(arguments)
     if given.model is not None and given.paths:
-        parser.error("--model names a directory already: leave PATH out")
+        parser.error("--model already names a directory: leave PATH out")
     if given.model is not None and (given.model in {"", ".."} or Path(given.model).name != given.model):
         parser.error("--model is the name of one directory below the base directory")
     return guarded(lambda: _run(given))

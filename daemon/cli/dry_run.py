@@ -1,4 +1,4 @@
-"""``--dry-run``: one line a sidecar, and nothing is written."""
+"""``--dry-run``: one line for each sidecar, and nothing is written."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _WORDS: Final = {"rendered": "render", "adopted": "adopt"}
 
 
 def dry_run(paths: Sequence[str], ignore: frozenset[str], options: Options, out: TextIO) -> int:
-    """Print plan, path and reason of each sidecar, separated by tabs; return how many cannot be made."""
+    """Print plan, path and reason of each sidecar, tab-separated; return how many would fail."""
     failed = 0
     dry = replace(options, dry_run=True, count=False)
     for step in steps(paths, dry, ignore):

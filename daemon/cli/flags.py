@@ -1,4 +1,4 @@
-"""What both command lines share: flags, the effective configuration, and how a command ends early."""
+"""What both commands share: flags, the effective configuration, and how errors end a command."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ INTERRUPTED: Final = 130
 
 
 class Parser(argparse.ArgumentParser):
-    """Points to ``--help`` with every mistake."""
+    """Mentions ``--help`` in every error."""
 
     def error(self, message: str) -> NoReturn:
-        """Print what is wrong with the command line, and exit with status 2."""
+        """Print an error in the command line, and exit with status 2."""
         super().error(f"{message}; see {self.prog} --help")
 
 
 def add_options(group: Any) -> None:
-    """Add ``--config``, and the flag of each key that has one: they take precedence over the file."""
+    """Add ``--config``, and the flag of each key that has one."""
     group.add_argument("--config", type=_file, metavar="FILE", help="a TOML file; see config.example.toml")
     for name in FLAGS:
         row = KEYS[FLAGS[name]]
@@ -52,12 +52,12 @@ def add_sweep_flags(group: Any) -> None:
 
 def _file(text: str) -> str:
     if not text:
-        raise argparse.ArgumentTypeError("the name of the file is empty")
+        raise argparse.ArgumentTypeError("the file name is empty")
     return text
 
 
 def _reader(check: Check) -> Callable[[str], Any]:
-    """Return what reads a flag's value; what is wrong with it is reported with the file's problems."""
+    """Return the parser of a flag's value, which is checked later with those of the file."""
 
     def read(text: str) -> Any:
         try:
@@ -69,7 +69,7 @@ def _reader(check: Check) -> Callable[[str], Any]:
 
 
 def effective_config(given: argparse.Namespace, roots: Sequence[str] | None = None) -> Config:
-    """Return the configuration: defaults, the file over them, the flags and ``roots`` over both.
+    """Return the defaults, overridden by the file, overridden by the flags and ``roots``.
 
     :raises ConfigError: with every problem at once.
     """
@@ -78,7 +78,7 @@ def effective_config(given: argparse.Namespace, roots: Sequence[str] | None = No
 
 
 def guarded(command: Callable[[], int]) -> int:
-    """Run a command; return its exit status, also when it ends early: then one line on stderr says why."""
+    """Run a command and return its exit status; an error becomes one line on stderr."""
     try:
         if isinstance(sys.stdout, io.TextIOWrapper):  # not when it is closed or replaced
             sys.stdout.reconfigure(errors="backslashreplace")
@@ -102,13 +102,13 @@ def guarded(command: Callable[[], int]) -> int:
 
 
 def _drop_output() -> None:
-    """Let Python's own flush at exit succeed, which would report the same error once more."""
+    """Redirect stdout to /dev/null, or the flush at exit would report the same error again."""
     with contextlib.suppress(OSError, AttributeError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def refuse(paths: Sequence[str], reason: str) -> None:
-    """Print for each path why it is refused."""
+    """Print why paths are refused, one line each."""
     from daemon.report.logging import escaped
 
     for path in paths:
@@ -116,13 +116,13 @@ def refuse(paths: Sequence[str], reason: str) -> None:
 
 
 class Version(argparse.Action):
-    """``--version``: looks the version up only when it is asked for, which takes a while."""
+    """``--version``: looks the version up only when it is asked for, because that is slow."""
 
     def __init__(self, option_strings: Sequence[str], dest: str) -> None:
         super().__init__(option_strings, dest, nargs=0, help="show program's version number and exit")
 
     def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
-        """Print it and exit."""
+        """Print the version and exit."""
         print(f"{parser.prog} {version()}")
         parser.exit()
 

@@ -1,4 +1,4 @@
-"""``generation-sidecars``: arguments in, an exit status out.  Heavy imports wait for the command."""
+"""``generation-sidecars``: arguments in, an exit status out.  Each command imports what it needs."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="ADDRESS",
         help="run conversions on this Dask cluster, such as tcp://host:8786",
     )
-    parser.add_argument_group("with --status").add_argument("--json", action="store_true", help="for scripts")
+    parser.add_argument_group("with --status").add_argument("--json", action="store_true", help="print JSON")
     add_options(parser.add_argument_group("configuration (takes precedence over the file)"))
     return parser
 
@@ -114,9 +114,9 @@ def _parser() -> argparse.ArgumentParser:
 def _check_combinations(parser: argparse.ArgumentParser, given: argparse.Namespace) -> None:
     for flag in ("dry_run", "force", "no_progress", "scheduler"):
         if getattr(given, flag) and not given.backfill:
-            parser.error(f"--{flag.replace('_', '-')} goes with --backfill")
+            parser.error(f"--{flag.replace('_', '-')} requires --backfill")
     if given.json and not given.status:
-        parser.error("--json goes with --status")
+        parser.error("--json requires --status")
     if given.status and given.paths:
         parser.error("--status takes no PATH: it shows every service of this user")
 
@@ -156,7 +156,7 @@ def _watch(config: Config, given: argparse.Namespace) -> int:
     from daemon.watch.client import Watch
 
     if files := [root for root in config.roots if os.path.exists(root) and not os.path.isdir(root)]:
-        refuse(files, "is not a directory; for single files there is --backfill")
+        refuse(files, "is not a directory; use --backfill for single files")
         return WRONG_USAGE
     configure(config.log.level, config.log.format)
     log = get_logger()

@@ -1,4 +1,4 @@
-"""The progress of a sweep on a terminal: a bar with rate and time left, between the lines of the log."""
+"""The progress of a sweep on a terminal: a bar with rate and time left, below the lines of the log."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ class Bar:
     def __init__(self) -> None:
         from tqdm import tqdm  # only needed at a terminal
 
-        tqdm.monitor_interval = 0  # its thread would be there when workers are forked
+        tqdm.monitor_interval = 0  # its thread would run while workers are forked
         self._tqdm = tqdm
         self._bar: tqdm[None] | None = None
 
     def count(self, paths: Sequence[str], ignore: frozenset[str], stop: Callable[[], bool]) -> None:
-        """Count the sources to come, by their names alone, then begin the bar."""
+        """Count the sources by their names alone, then show the bar."""
         self._begin(None)
         total = 0
         for _ in _names(paths, ignore):
@@ -45,14 +45,14 @@ class Bar:
             self._advance()
 
     def close(self) -> None:
-        """Leave nothing on the terminal; may be called twice."""
+        """Remove the bar from the terminal; may be called twice."""
         if self._bar is not None:
             with suppress(OSError):  # the terminal is gone
                 self._bar.close()
             self._bar = None
 
     def aside(self) -> AbstractContextManager[object]:
-        """Make room for a line of the log."""
+        """Return a context that makes room for a line of the log."""
         room: AbstractContextManager[object] = self._tqdm.external_write_mode(file=sys.stderr)
         return room
 
@@ -76,7 +76,7 @@ def on_terminal() -> bool:
 
 
 def can_draw() -> bool:
-    """Tell whether that terminal can draw over what it shows."""
+    """Tell whether standard error is a terminal that can redraw a line."""
     return on_terminal() and os.environ.get("TERM", "dumb") != "dumb"
 
 

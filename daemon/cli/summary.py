@@ -1,4 +1,4 @@
-"""The summary of a sweep, for the person who waits for its end: a table, figures, files that need a look."""
+"""The summary of a sweep: a table, figures, and the files that need attention."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _UNITS: Final = ("bytes", "kB", "MB", "GB", "TB")
 
 
 class _Files:
-    """The first few files of a sort, and how many there are."""
+    """The first few files that failed or were kept, and their number."""
 
     def __init__(self, what: str) -> None:
         self._what = what
@@ -54,7 +54,7 @@ class _Files:
 
 
 class Summary:
-    """An observer that adds up a sweep, kind by kind; one object a sweep."""
+    """An observer that adds up one sweep, kind by kind."""
 
     def __init__(self) -> None:
         self._sums: dict[Kind | None, Counter[Result]] = {kind: Counter() for kind in _ROWS}
@@ -67,7 +67,7 @@ class Summary:
         self._kept = _Files("kept")
 
     def notice(self, event: Event, now: float) -> None:  # noqa: ARG002 (as declared)
-        """Count the sidecars of a source; a path that could not be looked at, or written, counts as one."""
+        """Count the sidecars of a source; a path that could not be looked at or written counts as one."""
         if isinstance(event, Found):
             self._sums[kind_of(event.task.name)]["fresh"] += len(event.plans)
         elif isinstance(event, Trouble):
@@ -99,7 +99,7 @@ class Summary:
             self._shortest = min(self._shortest, figures.shortest_length)
 
     def text(self, seconds: float) -> str:
-        """Return the whole summary, a line break at its end."""
+        """Return the summary with a final newline."""
         lines = [*self._table(), "", *self._read(), f"It took {_duration(seconds)}."]
         return "\n".join([*lines, *self._failed.lines(), *self._kept.lines(), ""])
 
@@ -123,7 +123,7 @@ class Summary:
         ]
 
     def _lengths(self) -> list[str]:
-        """Return the line that shows how long the texts are, if there were any."""
+        """Return the line on the lengths of the texts, if there were any."""
         counts = [self._by_length[power] for power in range(max(self._by_length, default=-1) + 1)]
         while counts and not counts[0]:
             del counts[0]
@@ -138,7 +138,7 @@ class Summary:
 
 
 def size(count: int) -> str:
-    """Write a number of bytes for people.
+    """Return a number of bytes in a readable unit.
 
     >>> size(0), size(999), size(1_000), size(3_400_000_000)
     ('0 bytes', '999 bytes', '1.0 kB', '3.4 GB')

@@ -1,6 +1,6 @@
 """The configuration: text in, a frozen value out, or every problem at once.
 
-Each dataclass field carries its key's check, and its flag where the command line has one (:class:`Key`).
+Each dataclass field carries the check of its key, and the flag if it has one (:class:`Key`).
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ _BARE_KEY: Final = re.compile(r"[A-Za-z0-9_-]+")
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """What a field may hold, and how the command line sets it: flag, placeholder, help."""
+    """What a field may hold, and how the command line sets it."""
 
     check: Check
     flag: str = ""
@@ -59,7 +59,7 @@ def _key(default: Any, check: Check, *cli: str) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class Sidecars:
-    """What is made: which formats, how many items, in which style, and the extras of a page."""
+    """Which sidecars are made, and how."""
 
     formats: tuple[Format, ...] = _key(
         FORMATS, some_of(*FORMATS), "--formats", "json,md", f"which sidecars (default: {','.join(FORMATS)})"
@@ -91,28 +91,28 @@ class Watch:
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """How much the work may take; without ``jobs`` each command chooses."""
+    """How much the work may use; without ``jobs`` each command chooses."""
 
     jobs: int | None = _key(
         None,
         whole_number(1, 256),
         "--jobs",
         "N",
-        "sources at a time (default: 1 to watch; to sweep, one a processor, at most 8)",
+        "sources at a time (default: 1 to watch; one per processor, at most 8, to sweep)",
     )
     max_output_bytes: int = _key(MAX_OUTPUT_BYTES, whole_number(1))
 
 
 @dataclass(frozen=True, slots=True)
 class Index:
-    """Whether each root has a list of all its sets."""
+    """Whether each root has an index of its sets."""
 
     enabled: bool = _key(False, flag())
 
 
 @dataclass(frozen=True, slots=True)
 class Metrics:
-    """Where the service's figures are written for Prometheus, if anywhere."""
+    """Where the service writes metrics for Prometheus, if anywhere."""
 
     textfile: str | None = _key(None, file_path(".prom"))
 
@@ -150,7 +150,7 @@ class Config:
     log: Log = field(default_factory=Log)
 
     def options(self, *, force: bool = False) -> Options:
-        """Return how sidecars are made under this configuration."""
+        """Return the options of the library."""
         extras = {entry.name: getattr(self.sidecars, entry.name) for entry in fields(Extras)}
         return Options(
             self.sidecars.formats,
@@ -178,7 +178,7 @@ FLAGS: Final[Mapping[str, str]] = {
     "roots": "roots",
     **{row.flag[2:].replace("-", "_"): key for key, row in KEYS.items() if row.flag.startswith("--")},
 }
-"""The key that each destination of the command line sets."""
+"""The key that each attribute of the parsed command line sets."""
 
 
 def load(path: str | Path) -> Config:
@@ -193,15 +193,15 @@ def load(path: str | Path) -> Config:
 
 
 def parse(text: str) -> Config:
-    """Make a configuration from TOML (v1.0.0); keys that are absent have their default.
+    """Return the configuration in a TOML text (v1.0.0); missing keys have their defaults.
 
-    :raises ConfigError: with every problem of the text; only a syntax error hides those after it.
+    :raises ConfigError: with every problem, or the first syntax error.
     """
     return _checked({}, list(_flattened(_parsed(text))), {})
 
 
 def with_overrides(config: Config, **given: object) -> Config:
-    """Put the command line over a configuration; None means not given.
+    """Return a configuration with the values of the command line; None means not given.
 
     The names are those of :data:`FLAGS`.
 
@@ -215,9 +215,9 @@ def with_overrides(config: Config, **given: object) -> Config:
 
 
 def to_toml(config: Config) -> str:
-    """Write the effective configuration as TOML; :func:`parse` makes an equal one from it.
+    """Return a configuration as TOML, which :func:`parse` reads back.
 
-    A root whose name is not UTF-8 cannot be written in TOML: it is shown, with a comment.
+    TOML cannot hold a name that is not UTF-8: such a root is shown with a comment.
     """
     lines, section = [], ""
     for key, value in _values(config):
@@ -254,7 +254,7 @@ def _read(path: str) -> str:
 
 
 def _content(path: str) -> bytes:
-    """Read a regular file; what is none is not even waited for, and a device is not opened."""
+    """Read a regular file; a pipe is not waited for, and a device is not opened."""
     _check_regular(os.stat(path))
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     with open(descriptor, "rb") as file:
@@ -270,7 +270,7 @@ def _check_regular(status: os.stat_result) -> None:
 
 
 def _parsed(text: str) -> dict[str, Any]:
-    import tomli  # a sweep without a file needs no parser, and start-up time is felt
+    import tomli  # a sweep without a file needs no parser, and people notice start-up time
 
     try:
         return tomli.loads(text)
@@ -284,7 +284,7 @@ def _parsed(text: str) -> dict[str, Any]:
 
 
 def _flattened(document: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Give each key its dotted name; what is no section, or no table where one belongs, stays as it is."""
+    """Yield each key under its dotted name; anything but a known section stays as it is."""
     for head, value in document.items():
         if head in SECTIONS and isinstance(value, dict):
             for name, inner in value.items():
@@ -298,7 +298,7 @@ def _written(name: str) -> str:
 
 
 def _checked(values: dict[str, Any], entries: list[tuple[str, Any]], names: Mapping[str, str]) -> Config:
-    """Lay entries over values and build the configuration, or raise every problem, under the given names."""
+    """Return the configuration of values and the entries over them, or raise every problem."""
     problems: list[Problem] = []
     for key, value in entries:
         row = KEYS.get(key)
@@ -323,7 +323,7 @@ def _unknown(key: str, value: object) -> Problem:
 
 
 def _nearest(key: str) -> str:
-    """Name the known key that is meant: the same name elsewhere, or one spelled nearly so."""
+    """Return the known key with a similar name, or the same name in another section."""
     leaves = {known.rpartition(".")[2]: known for known in KEYS}
     import difflib  # for mistakes only
 

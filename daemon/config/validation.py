@@ -1,4 +1,4 @@
-"""What a key of the configuration may hold, and what is said when it holds something else.
+"""What each key of the configuration may hold.
 
 A :class:`Check` never raises: it lists what is wrong, so that all problems of a file are reported at once.
 """
@@ -23,14 +23,14 @@ ALL_IS_WELL, SOMETHING_FAILED, WRONG_USAGE = 0, 1, 2
 
 
 class RefusedError(Exception):
-    """A command cannot be carried out; prints as a sentence.  ``status``: the exit status."""
+    """A command cannot be carried out.  ``status``: the exit status."""
 
     status = SOMETHING_FAILED
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing that is wrong: where, what was found, what is allowed, which known key may be meant."""
+    """One problem: its key, what was found, what is allowed, and a key of a similar name."""
 
     key: str
     found: str
@@ -45,7 +45,7 @@ class Problem:
 
 
 class ConfigError(RefusedError):
-    """The configuration cannot be used; prints as one line a problem, with the file's path in front."""
+    """The configuration is invalid; as text, one line a problem after the file's path."""
 
     status = WRONG_USAGE
 
@@ -63,8 +63,8 @@ class ConfigError(RefusedError):
 class Check:
     """The rule for one key.
 
-    ``faults`` lists what is wrong with a value; ``convert`` gives a faultless one its final form.  ``read``
-    makes a value from a word of the command line, or raises ValueError; ``words``: what a shell may complete.
+    ``faults`` lists what is wrong with a value; ``convert`` gives a valid one its form.  ``read`` parses a
+    word of the command line, or raises ValueError; ``words`` are offered by shell completion.
     """
 
     allowed: str
@@ -75,7 +75,7 @@ class Check:
 
 
 def whole_number(least: int, most: int | None = None) -> Check:
-    """Allow an int, and no bool, although that is an int to Python."""
+    """Allow an int, but not a bool, which is an int in Python."""
     allowed = f"a whole number from {least} to {most}" if most else f"a whole number of at least {least}"
 
     def is_good(value: object) -> bool:
@@ -91,7 +91,7 @@ def _int(word: str) -> int:
 
 
 def seconds(allowed: str, is_good: Callable[[float], bool]) -> Check:
-    """Allow a float or an int; ``is_good`` must be false for a NaN."""
+    """Allow a float or an int; ``is_good`` must reject NaN."""
 
     def faults(value: Any) -> list[str]:
         number = isinstance(value, (int, float)) and not isinstance(value, bool)
@@ -112,7 +112,7 @@ def flag() -> Check:
 
 
 def file_path(suffix: str) -> Check:
-    """Allow the absolute path of a file with this suffix; a relative one would depend on the start."""
+    """Allow the absolute path of a file with this suffix."""
 
     def is_good(value: object) -> bool:
         return (
@@ -124,7 +124,7 @@ def file_path(suffix: str) -> Check:
 
 
 def some_of(*names: str) -> Check:
-    """Allow a list of one or more of a few words, none of them twice."""
+    """Allow a list of one or more of a few words, each once."""
     allowed = f"a list with one or more of {', '.join(toml(name) for name in names)}, each once"
     return Check(
         allowed,
@@ -148,8 +148,7 @@ def directory_names() -> Check:
 def directory_roots() -> Check:
     """Allow a list of one or more directories, none inside another; ``~`` and ``~user`` are expanded.
 
-    Paths are compared as they are written: nothing is looked up on disk, so a link may still lead one root
-    into another.
+    Paths are compared by name: through a link, one root may still lie in another.
     """
 
     def is_good(entry: str) -> bool:
@@ -163,7 +162,7 @@ def directory_roots() -> Check:
 
 
 def found(value: object) -> str:
-    """Say what was found, short enough for one line."""
+    """Return a description of what was found, short enough for one line."""
     text = toml(value)
     return f"found {text if len(text) <= _SHOWN_LIMIT else text[: _SHOWN_LIMIT - 1] + '…'}"
 
@@ -188,7 +187,7 @@ def toml(value: object) -> str:
 
 
 def holds_raw_bytes(text: str) -> bool:
-    """Tell whether a name holds bytes that are not UTF-8, which Python shows as lone surrogates."""
+    """Tell whether a name holds bytes that are not UTF-8, lone surrogates in Python."""
     return _SURROGATE.search(text) is not None
 
 
@@ -203,7 +202,7 @@ def _toml_char(char: str) -> str:
 
 
 def _list_faults(value: Any, is_good: Callable[[str], bool], *, may_be_empty: bool = False) -> list[str]:
-    """List what is wrong with a list of strings: its type, its being empty, bad entries, repetitions."""
+    """List what is wrong with a list of strings: type, no entries, bad entries, repetitions."""
     if not isinstance(value, (list, tuple)) or not (value or may_be_empty):
         return [found(value)]
     bad = [found(entry) for entry in value if not (isinstance(entry, str) and is_good(entry))]
@@ -212,7 +211,7 @@ def _list_faults(value: Any, is_good: Callable[[str], bool], *, may_be_empty: bo
 
 
 def _overlaps(roots: Sequence[str]) -> list[str]:
-    """Name each root that is an earlier one in other words, or lies inside another one."""
+    """List each root that is the same as an earlier one, or lies inside another."""
     places = [_place(root) for root in roots]
     faults = []
     for index, (root, place) in enumerate(zip(roots, places, strict=True)):
@@ -237,5 +236,5 @@ def _place(root: str) -> str:
 
 
 def _expanded(root: str) -> str:
-    """Expand ``~``; it stays when it names a user that nobody knows."""
+    """Expand ``~``; it stays when the user is unknown."""
     return os.path.expanduser(root)  # Path drops "./", so "./~a" would be expanded too

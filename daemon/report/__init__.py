@@ -1,1 +1,1 @@
-"""Reports to people and programs: log, status, metrics, index."""
+"""Reports for people and programs: log, status, metrics, index."""

@@ -1,8 +1,8 @@
-r"""Log events on stderr: a line each, as JSON or for people, that nothing can break and that break nothing.
+r"""Log events on stderr, one line each, as JSON or for people.
 
 A file name may hold newlines, escapes and bytes that are not UTF-8; stderr may be closed, a full disk, or a
-pipe that nobody reads.  Nothing of that breaks a line, drives a terminal, raises, or blocks the service: what
-cannot be written is dropped, and the next line that can be follows a ``log.dropped`` with their number.
+pipe that nobody reads.  None of that breaks a line, drives a terminal, raises, or blocks the service: what
+cannot be written is dropped, and a ``log.dropped`` with the number of lines precedes the next one.
 """
 
 from __future__ import annotations
@@ -45,13 +45,13 @@ def configure(
     fd: int = _STDERR,
     aside: Callable[[], AbstractContextManager[object]] = contextlib.nullcontext,
 ) -> None:
-    """Send events of this level and above to stderr (or ``fd``), from now on; may be called again.
+    """Send events of this level and above to stderr (or ``fd``); may be called again.
 
-    Each line is written within ``aside()``, which makes room for it on a terminal.
-    "auto" is "console" on a terminal and "json" elsewhere.  In the journal (``JOURNAL_STREAM``,
-    systemd.exec(5)) each line has its priority in front, sd-daemon(3).  Colours obey ``NO_COLOR``.
+    Each line is written within ``aside()``, which makes room for it on a terminal.  "auto" means "console" on
+    a terminal and "json" elsewhere.  In the journal (``JOURNAL_STREAM``, systemd.exec(5)) a priority precedes
+    each line, sd-daemon(3).  ``NO_COLOR`` turns colours off.
     """
-    import structlog  # `--help` and the library do without
+    import structlog  # `--help` and the library do not need it
 
     on_terminal = os.isatty(fd)
     console = format == "console" or (format == "auto" and on_terminal)
@@ -75,7 +75,7 @@ def configure(
 
 
 def get_logger() -> FilteringBoundLogger:
-    """Give a logger: ``log.info(SIDECARS_WRITTEN, source=…)``; it follows every later :func:`configure`."""
+    """Return a logger: ``log.info(SIDECARS_WRITTEN, source=…)``; every :func:`configure` applies to it."""
     import structlog  # see configure
 
     logger: FilteringBoundLogger = structlog.get_logger()
@@ -83,7 +83,7 @@ def get_logger() -> FilteringBoundLogger:
 
 
 def is_journal(fd: int, environ: Mapping[str, str]) -> bool:
-    """Tell whether ``fd`` is the journal's own stream, and not one that it was redirected to since."""
+    """Tell whether ``fd`` is the journal's stream: it may have been redirected."""
     try:
         status = os.fstat(fd)
     except OSError:
@@ -92,7 +92,7 @@ def is_journal(fd: int, environ: Mapping[str, str]) -> bool:
 
 
 def escaped(text: str) -> str:
-    r"""Show what a terminal would act upon, or could not show, as its escape; backslashes stay.
+    r"""Escape everything that is not printable; backslashes stay.
 
     >>> print(escaped("a\x1b[2J\n\udcff é"))
     a\x1b[2J\n\udcff é
@@ -103,7 +103,7 @@ def escaped(text: str) -> str:
 
 
 class Renderer:
-    """Turn an event into the text of its line, newline included; the last of structlog's processors."""
+    """Turns an event into its line: the last of structlog's processors."""
 
     def __init__(
         self, *, console: bool, brief: bool, colours: bool, prefixed: bool, tracebacks: bool
@@ -115,11 +115,11 @@ class Renderer:
         self._tracebacks = tracebacks
 
     def __call__(self, _logger: Any, _method: str, event: MutableMapping[str, Any]) -> str:
-        """Be a processor."""
+        """Render an event as a processor."""
         return self.render(dict(event))
 
     def render(self, event: dict[str, Any]) -> str:
-        """Render one event that has all its keys; ``exc_info`` becomes a sentence, at debug a traceback."""
+        """Return the line of an event, with a newline; ``exc_info`` becomes a sentence or a traceback."""
         level = str(event.get("level", "info"))
         ordered: dict[str, Any] = {key: event.pop(key) for key in _LEADING if key in event}
         ordered.update(event)
@@ -141,7 +141,7 @@ class Renderer:
 
 
 class Lines:
-    """Write whole lines to a file descriptor, or drop them; made and used without ever raising."""
+    """Writes whole lines to a file descriptor, or drops them; never raises."""
 
     def __init__(
         self,
@@ -149,7 +149,7 @@ class Lines:
         tell_dropped: Callable[[int], str],
         aside: Callable[[], AbstractContextManager[object]] = contextlib.nullcontext,
     ) -> None:
-        # Python started with stderr closed: the number 2 may by now be a file of ours, an .npy or a sidecar.
+        # if Python started with stderr closed, number 2 may by now be a source or a sidecar
         self._fd = -1 if fd == _STDERR and sys.__stderr__ is None else fd
         self._tell_dropped = tell_dropped
         self._aside = aside
@@ -168,10 +168,10 @@ class Lines:
     debug = info = warning = error = critical = exception = fatal = msg = log = write
 
     def _put(self, line: str) -> bool:
-        """Write it in pieces that cannot block; what a failure leaves half-written, the next line ends."""
+        """Write a line in pieces that cannot block; the next line ends one that a failure left incomplete."""
         content = ("\n" * self._is_broken + line).encode("utf-8", "backslashreplace")
         while content:
-            # Who does not read makes us wait once, not once a line.
+            # wait for a reader once, not for every line
             if not self._has_room(0 if self._dropped else _PATIENCE_MS):
                 return False
             try:
@@ -195,7 +195,7 @@ def _now() -> str:
 
 
 def _time_of_day(moment: str) -> str:
-    """Return the local time of day of a timestamp of ours: who watches a terminal knows the date."""
+    """Return the local time of day of a timestamp: at a terminal the date is known."""
     return datetime.fromisoformat(moment.replace("Z", "+00:00")).astimezone().strftime("%H:%M:%S")
 
 
@@ -209,7 +209,7 @@ def _dropped_event(count: int) -> dict[str, Any]:
 
 
 def _tell_exception(event: dict[str, Any], *, with_traceback: bool) -> None:
-    """Replace ``exc_info`` by ``error``, one sentence, and ``traceback`` when that is wanted."""
+    """Replace ``exc_info`` by ``error``, one sentence, and ``traceback`` if asked for."""
     info = event.pop("exc_info", None)
     error = info if isinstance(info, BaseException) else info[1] if isinstance(info, tuple) else None
     if info is True:
@@ -224,10 +224,10 @@ def _tell_exception(event: dict[str, Any], *, with_traceback: bool) -> None:
 
 
 def _as_json(event: dict[str, Any]) -> str:
-    r"""Write one JSON object; what cannot be shown is a ``\u`` escape, so a lone surrogate survives."""
+    r"""Return one JSON object; characters that are not printable become ``\u`` escapes."""
     try:
         text = json.dumps(event, ensure_ascii=False, allow_nan=False, default=str)
-    except (TypeError, ValueError, RecursionError):  # a NaN, a key that is no text: rather odd than absent
+    except (TypeError, ValueError, RecursionError):  # a NaN, or a key that is not text
         text = json.dumps({str(key): _plain(value) for key, value in event.items()}, ensure_ascii=False)
     return text if text.isprintable() else "".join(_json_char(char) for char in text)
 
@@ -241,7 +241,7 @@ def _json_char(char: str) -> str:
 
 
 def _as_word(value: object) -> str:
-    """Show a value as one word of a line, in quotation marks where it would not be one."""
+    """Return a value as one word, in quotation marks if it has spaces."""
     if isinstance(value, (list, tuple)):
         return ",".join(_as_word(entry) for entry in value)
     text = escaped(f"{value:g}" if isinstance(value, float) and value.is_integer() else str(value))

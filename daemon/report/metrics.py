@@ -1,4 +1,4 @@
-"""The service's figures for Prometheus: a text file that node_exporter's textfile collector reads.
+"""Metrics of the service for Prometheus: a file for node_exporter's textfile collector.
 
 The names follow https://prometheus.io/docs/practices/naming/; prometheus-client writes the format.
 """
@@ -25,12 +25,12 @@ _RESULTS: Final = ("rendered", "adopted", "kept", "skipped", "failed")
 
 
 def require_library() -> None:
-    """Check that the library is there.
+    """Check that prometheus-client is installed.
 
     :raises RefusedError: it is not.
     """
     try:
-        import prometheus_client  # noqa: F401 -- an extra, needed by few
+        import prometheus_client  # noqa: F401 -- an optional dependency
     except ImportError as error:
         raise RefusedError(
             "metrics.textfile needs prometheus-client: pip install 'generation-sidecars[metrics]'"
@@ -38,7 +38,7 @@ def require_library() -> None:
 
 
 class Metrics:
-    """An observer that counts what is done since the start, and writes all figures to ``path``."""
+    """An observer that counts the work since the start, and writes all metrics to ``path``."""
 
     def __init__(self, path: str, version: str, log: Any) -> None:
         import prometheus_client as prometheus  # see require_library
@@ -57,28 +57,28 @@ class Metrics:
         def gauge(name: str, says: str, *labels: str) -> prometheus.Gauge:
             return prometheus.Gauge(name, says, labels, namespace=_NAMESPACE, registry=registry)
 
-        self._sidecars = counter("sidecars", "Sidecars by what became of them.", "kind", "result")
+        self._sidecars = counter("sidecars", "Sidecars by result.", "kind", "result")
         self._bytes = counter("written_bytes", "Bytes of sidecars that were written.", "kind")
         self._items = counter("items", "Generations that were rendered.", "kind")
-        self._blank = counter("blank_items", "Blank ones among them.", "kind")
-        self._sources = gauge("sources", "Sources that the last sweep saw.")
-        self._directories = gauge("directories", "Directories that the last sweep saw.")
-        self._pending = gauge("pending_sources", "Sources that wait or are in work.")
-        self._troubled = gauge("troubled_sources", "Sources without fresh sidecars, by why.", "state")
-        self._watching = gauge("watching", "1 while kernel events can be relied on, else 0: sweeps alone.")
+        self._blank = counter("blank_items", "Generations that were rendered and are blank.", "kind")
+        self._sources = gauge("sources", "Sources below the roots.")
+        self._directories = gauge("directories", "Directories below the roots.")
+        self._pending = gauge("pending_sources", "Sources in the queue.")
+        self._troubled = gauge("troubled_sources", "Sources without fresh sidecars, by state.", "state")
+        self._watching = gauge("watching", "1 while kernel events are reliable, 0 while only sweeps are.")
         self._sweep_seconds = gauge("last_sweep_duration_seconds", "How long the last sweep took.")
         self._sweep_time = gauge("last_sweep_timestamp_seconds", "When the last sweep ended.")
         self._updated = gauge("last_update_timestamp_seconds", "When this file was written.")
         gauge("start_time_seconds", "When the service started.").set(time.time())
         gauge("build_info", "The running version.", "version").labels(version).set(1)
-        for kind in KINDS:  # a counter that is not there cannot be seen to grow
+        for kind in KINDS:  # alerts need a counter before its first increase
             for result in _RESULTS:
                 self._sidecars.labels(kind, result)
             for metric in (self._bytes, self._items, self._blank):
                 metric.labels(kind)
 
     def notice(self, event: Event, now: float) -> None:  # noqa: ARG002 (as declared)
-        """Count the outcome of a source; write the file when the state of the service is reported."""
+        """Count the outcome of a source, or write the file with the status of the service."""
         if isinstance(event, Status):
             self._report(event)
         elif isinstance(event, Done) and event.outcome is not None:
@@ -94,7 +94,7 @@ class Metrics:
             self._blank.labels(outcome.kind).inc(outcome.figures.blank)
 
     def _report(self, status: Status) -> None:
-        """Replace the file; when it cannot be written, that is logged once."""
+        """Replace the file; log once that it cannot be written."""
         self._sources.set(status.sources)
         self._directories.set(status.directories)
         self._pending.set(status.pending)
@@ -116,6 +116,6 @@ class Metrics:
 
     def _tell(self, trouble: str) -> None:
         if trouble != self._trouble:
-            hint = "Make its directory writable for this user; under systemd, name it in BindPaths= too."
+            hint = "Make its directory writable for this user; with systemd, also add it to BindPaths=."
             self._log.error(METRICS_FAILED, path=self._path, reason=trouble, hint=hint)
         self._trouble = trouble

@@ -1,4 +1,4 @@
-"""Observers of the work: a sweep and the service tell each of them the same events."""
+"""Observers of the work, and the events that they are told."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ class Walk(Enum):
 
 
 Event: TypeAlias = "Found | Trouble | Done | Walk | Status"
-"""``Found``: a sweep found this source fresh.  ``Trouble``: a path could not be looked at, or written."""
+"""``Found``: a sweep found this source fresh.  ``Trouble``: a path could not be looked at or written."""
 
 
 class Observer(Protocol):
-    """Is told of the work, from one thread."""
+    """Something that is told of the work, from one thread."""
 
     def notice(self, event: Event, now: float) -> None:
         """Act on an event; ``now`` is monotonic seconds."""

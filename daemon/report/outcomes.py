@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 RESULTS: Final[tuple[Result, ...]] = ("rendered", "adopted", "fresh", "kept", "skipped", "failed")
-"""What a sweep counts sidecars by, in this order.  A path that could not be looked at counts as failed."""
+"""The fields of ``sweep.finished``.  A path that could not be looked at or written counts as failed."""
 
 
 def log_outcome(
@@ -32,10 +32,10 @@ def log_outcome(
     attempt: int = 1,
     retry_seconds: float | None = None,
 ) -> None:
-    """Log what became of one source; a source whose sidecars are all fresh is no event.
+    """Log the outcome of one source; one whose sidecars are all fresh is not logged.
 
-    ``attempt`` and ``retry_seconds`` are for a failure: which attempt it was, from 1, and when the next will
-    be, None where only a change of the file helps, or the next sweep.
+    ``attempt``: the number of a failed attempt, from 1; ``retry_seconds``: when the next one follows, None if
+    it waits for a change or the next sweep.
     """
     for warning in outcome.warnings:
         log.warning(METADATA_UNREADABLE, source=task.path, reason=warning)
@@ -64,19 +64,19 @@ def log_outcome(
 
 
 def with_retry(hint: str) -> str:
-    """Add to a hint that the work is retried: a service does that, a single sweep does not."""
+    """Add to a hint that the source is retried."""
     return f"{hint} It is retried automatically.".lstrip()
 
 
 def log_unstamped(log: Any, task: Task, outcome: Outcome) -> None:
-    """Log, for the first such source, that sidecars are right and do not keep their stamp."""
+    """Log that sidecars are up to date but do not keep their stamps here."""
     verdict = next(verdict for verdict in outcome.verdicts if verdict.unstamped)
-    hint = "Such sidecars are compared instead: once by the service, in every sweep by --backfill."
+    hint = "Such sidecars are compared instead: once by the service, each time by --backfill."
     log.warning(SIDECAR_ADOPTED, source=task.path, format=verdict.fmt, reason=verdict.reason, hint=hint)
 
 
 def log_trouble(log: Any, path: str, error: SidecarError) -> None:
-    """Log a path that could not even be looked at."""
+    """Log a path that could not be looked at."""
     log.error(SOURCE_FAILED, source=path, reason=error.reason, hint=error.hint, attempt=1, retry_seconds=None)
 
 

@@ -1,4 +1,4 @@
-"""Reports the state of the service: to its status file, for ``--status``, and to the service manager."""
+"""Reports the state of the service: in its status file, for ``--status``, and to the service manager."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ _SOURCES: Final = ("failed", "skipped")
 class Reporter:
     """An observer that reports on one service, over every reload.  ``now`` is monotonic seconds.
 
-    ``since``: when it started (ISO); ``totals``: what has been done since; ``rejected``: the problems of a
-    configuration that was rejected since the one in force.
+    ``since``: when it started (ISO); ``totals``: the work since then; ``rejected``: the problems of the last
+    configuration, if it was rejected.
     """
 
     def __init__(self, log: Any) -> None:
@@ -75,7 +75,7 @@ class Reporter:
         is_settled: bool,
         tell: Callable[[Event, float], None],
     ) -> None:
-        """Report what has changed; tell the service manager's watchdog that the loop turns."""
+        """Report what has changed, and to the service manager's watchdog that the loop turns."""
         if now >= self._alive_due:
             self._alive_due = now + self._alive_every
             self._notifier.send("WATCHDOG=1")
@@ -95,13 +95,13 @@ class Reporter:
         self._notifier.send("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
 
     def reloaded(self, problems: Sequence[str] = ()) -> None:
-        """Report that reading it has ended, and for what it was rejected."""
+        """Report that the configuration was read, and why it was rejected."""
         self.rejected = tuple(problems)
         self._look_due, self._written = 0.0, None
         self._notifier.send("READY=1")
 
     def stopping(self) -> None:
-        """Report that the service ends."""
+        """Report that the service is stopping."""
         self._notifier.send("STOPPING=1")
 
     def close(self) -> None:
@@ -121,7 +121,7 @@ class Reporter:
     def _write(
         self, now: float, current: Status, table: TroubleTable, tell: Callable[[Event, float], None]
     ) -> None:
-        """Write the file when something changed, and renew it now and then to show that the service lives."""
+        """Write the file when something changed; else renew it every few seconds as a sign of life."""
         state = (current, table.version)
         has_changed = self._written != state
         if not has_changed and now < self._write_due:
@@ -134,7 +134,7 @@ class Reporter:
         self._notifier.send(f"STATUS={_summary(reported)}")
 
     def _steps_of(self, status: Status, table: TroubleTable, *, has_changed: bool) -> Iterator[None]:
-        """Bring the file up to date, step by step."""
+        """Update the file, step by step."""
         if self._file is None:
             self._file, has_changed = StatusFile.open(own_directories(), os.getpid()), True
         if has_changed:
@@ -143,7 +143,7 @@ class Reporter:
             self._file.renew()
 
     def _put(self, steps: Iterator[None]) -> None:
-        """Take one step; where the file cannot be written, the service works all the same and tries again."""
+        """Take one step; when the file cannot be written, the service goes on and tries again later."""
         self._steps = steps
         try:
             next(steps)

@@ -1,4 +1,4 @@
-"""The state of a service as it reports it: values, what they say of its health, and their JSON."""
+"""The state of a service as it reports it: values, its condition, and their JSON."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ Condition: TypeAlias = Literal["running", "stuck", "died"]
 
 NAME: Final = "generation-sidecars"
 NOT_RUNNING: Final = 3
-"""The exit status when no service was found."""
+"""The exit status when no service runs."""
 _MISSED_WRITES: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
 class SourceReport:
-    """A source without fresh sidecars: its state, why, what a person can do, and since when (ISO)."""
+    """A source without fresh sidecars, or an index: state, reason, what to do, and since when (ISO)."""
 
     path: str
     state: str
@@ -35,9 +35,9 @@ class SourceReport:
 class Status:
     """The state of one service.
 
-    Roots are absolute, times ISO with their zone; ``interval_seconds`` is how often ``updated`` is renewed.
-    ``counts``: troubles by state; ``totals``: since the start, sidecars rendered, adopted and kept, sources
-    failed and skipped.
+    Roots are absolute, times ISO with a zone; ``updated`` is renewed every ``interval_seconds``.  ``totals``:
+    sidecars rendered, adopted and kept, sources failed and skipped, since the start; ``counts``: the troubles
+    now, by state.
     """
 
     version: str
@@ -46,12 +46,12 @@ class Status:
     updated: str
     roots: tuple[str, ...]
     unusable: Mapping[str, str] = field(default_factory=dict)
-    """Why a root is not watched for now: it is missing, or another service has it."""
+    """Why a root is not watched: it is missing, or another service watches it."""
     mode: str = "watching"
     unheard: str = ""
-    """Why events cannot be relied on, so that sweeps run more often; empty when they can."""
+    """Why events are unreliable, so that sweeps run more often; empty when they are not."""
     rejected: tuple[str, ...] = ()
-    """The problems of a configuration that was rejected since the one in force."""
+    """The problems of the last configuration, if it was rejected."""
     directories: int = 0
     sources: int = 0
     pending: int = 0
@@ -64,13 +64,13 @@ class Status:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """A status that was read, and whether its service is alive."""
+    """A status file's content, and whether its service is alive."""
 
     status: Status
     is_alive: bool = True
 
     def condition(self, now: datetime) -> Condition:
-        """Return how the service is: "stuck" when it lives and has missed three of its updates."""
+        """Return the condition: a service that is alive and has missed three updates is stuck."""
         if not self.is_alive:
             return "died"
         patience = timedelta(seconds=_MISSED_WRITES * self.status.interval_seconds)
@@ -78,7 +78,7 @@ class Reading:
 
 
 def exit_status(readings: Sequence[Reading], now: datetime, failed: FailedUnit | None = None) -> int:
-    """Return the exit status of ``--status``: 0 all is well, 3 no service, else 1.
+    """Return the exit status of ``--status``: 0 all is well, 3 no service runs, else 1.
 
     1: a file failed, a configuration was rejected, a service is stuck or died, or its unit ``failed``.
     """
@@ -92,9 +92,9 @@ def exit_status(readings: Sequence[Reading], now: datetime, failed: FailedUnit |
 
 
 def render_json(readings: Sequence[Reading], now: datetime, failed: FailedUnit | None = None) -> str:
-    """Return what services report as a JSON list, each with its ``condition``; in ASCII any name survives.
+    """Return what services report as a JSON list in ASCII, each with its ``condition``.
 
-    A unit that ``failed`` stands at its end, with the condition "failed".
+    A unit that ``failed`` comes last, with the condition "failed".
     """
     entries = [asdict(reading.status) | {"condition": reading.condition(now)} for reading in readings]
     entries += [] if failed is None else [asdict(failed) | {"condition": "failed"}]
@@ -102,11 +102,11 @@ def render_json(readings: Sequence[Reading], now: datetime, failed: FailedUnit |
 
 
 def moment(text: str) -> datetime:
-    """Return an ISO time with its zone, UTC where it has none."""
-    time = datetime.fromisoformat(text.replace("Z", "+00:00"))  # Python 3.10 does not know the Z
+    """Return an ISO time with its zone, by default UTC."""
+    time = datetime.fromisoformat(text.replace("Z", "+00:00"))  # Python 3.10 cannot read the Z
     return time if time.tzinfo else time.replace(tzinfo=timezone.utc)
 
 
 def iso(seconds: float) -> str:
-    """Return a time of day (epoch, seconds) as ISO text in UTC."""
+    """Return a time (seconds since the epoch) as ISO text in UTC."""
     return datetime.fromtimestamp(seconds, timezone.utc).isoformat(timespec="seconds")

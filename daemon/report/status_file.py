@@ -1,7 +1,7 @@
-"""Where a running service reports its state: a file that it rewrites, and that ``--status`` reads.
+"""The status file of a running service, which ``--status`` reads.
 
-Each service has a file of its own, ``<pid>.json``, in a private directory.  It holds a lock (flock) on the
-file that stands there as long as it lives, so that a file without one was left by a service that was killed.
+Each service replaces its own file, ``<pid>.json``, in a private directory, and holds a lock (flock) on the
+current one: a file without a lock was left by a service that was killed.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 _RUN: Final = Path("/run")
-_TMP: Final = Path("/tmp")  # noqa: S108  # a private directory is made in it, and refused when another made it
+_TMP: Final = Path("/tmp")  # noqa: S108  # another user's directory in it is refused
 _DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _READ: Final = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
 _CREATE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -36,9 +36,9 @@ _STEP_ENTRIES: Final = 4000
 def own_directories(
     environ: Mapping[str, str] = os.environ, *, run: Path = _RUN, tmp: Path = _TMP
 ) -> tuple[Path, ...]:
-    """List where services of this user may put their files, whatever environment each was started in.
+    """Return where services of this user may put their files, whatever their environment.
 
-    ``RUNTIME_DIRECTORY``, as systemd.exec(5) has it, is the only place when it is given.  Nothing is created.
+    ``RUNTIME_DIRECTORY``, see systemd.exec(5), is the only place when it is set.  Nothing is created.
     """
     if given := _given(environ):
         return (given,)
@@ -46,7 +46,7 @@ def own_directories(
     session = environ.get("XDG_RUNTIME_DIR", "")
     user = run / "user" / str(uid)
     places = (
-        (Path(session, NAME), os.path.isabs(session) and _is_own(session)),  # `su` leaves another user's
+        (Path(session, NAME), os.path.isabs(session) and _is_own(session)),  # `su` may leave another user's
         (user / NAME, _is_own(user)),
         (tmp / f"{NAME}-{uid}", True),
     )
@@ -54,7 +54,7 @@ def own_directories(
 
 
 def _given(environ: Mapping[str, str]) -> Path | None:
-    first = environ.get("RUNTIME_DIRECTORY", "").partition(":")[0]  # several are joined
+    first = environ.get("RUNTIME_DIRECTORY", "").partition(":")[0]  # it may list several
     return Path(first) if os.path.isabs(first) else None
 
 
@@ -66,7 +66,7 @@ def _is_own(path: str | Path) -> bool:
 
 
 class StatusFile:
-    """The file of one service, in the first of some directories that is, or can be made, private."""
+    """The status file of one service."""
 
     def __init__(self, directory: int, pid: int) -> None:
         self._directory = directory
@@ -76,7 +76,7 @@ class StatusFile:
 
     @classmethod
     def open(cls, places: Iterable[Path], pid: int) -> StatusFile:
-        """Take possession, and clear what killed services left there.
+        """Use the first directory that is private or can be created; clear what killed services left there.
 
         :raises OSError: none of the directories can be used.
         """
@@ -120,7 +120,7 @@ class StatusFile:
         self._file = file
 
     def renew(self) -> None:
-        """Show that the service lives, where nothing else has changed: the file's time counts as an update.
+        """Show that the service is alive and nothing has changed: the file's time counts as an update.
 
         :raises OSError: the file is no longer there.
         """
@@ -153,7 +153,7 @@ def _pieces(status: Status, troubles: Sequence[str]) -> Iterator[str]:
 
 
 def _made_private(path: Path) -> int | OSError:
-    """Make a private directory where none is and open it, or return why that cannot be."""
+    """Open a private directory, which is created if it is missing, or return the error."""
     try:
         with suppress(FileExistsError):
             os.mkdir(path, 0o700)
@@ -169,21 +169,21 @@ def _open_private(path: Path) -> int:
     if status.st_uid == os.getuid() and not status.st_mode & _OTHERS_WRITE:
         return directory
     os.close(directory)
-    raise PermissionError(errno.EPERM, "belongs to or is open to another user", str(path))
+    raise PermissionError(errno.EPERM, "another user owns it or can write in it", str(path))
 
 
 def _open_trusted(path: Path) -> int:
-    """Open a private directory, or one that only root can have put in its place, such as one in ``/run``."""
+    """Open a private directory, or one that only root can have created, such as one in ``/run``."""
     with suppress(PermissionError):
         return _open_private(path)
     parent = os.stat(path.parent)
     if parent.st_uid != 0 or parent.st_mode & _OTHERS_WRITE:
-        raise PermissionError(errno.EPERM, "belongs to or is open to another user", str(path))
+        raise PermissionError(errno.EPERM, "another user owns it or can write in it", str(path))
     return os.open(path, _DIRECTORY)
 
 
 def _clear_dead(directory: int) -> None:
-    """Remove what services that were killed left."""
+    """Remove the files of services that were killed."""
     for name in os.listdir(directory):
         descriptor = _opened(directory, name) if name.endswith((".json", ".tmp")) else None
         if descriptor is None:
@@ -195,7 +195,7 @@ def _clear_dead(directory: int) -> None:
 
 
 def read(directory: Path) -> tuple[Reading, ...]:
-    """Read the files of all services in a directory, by pid; other files are passed over, never raises."""
+    """Return the readings of a directory, by pid; other files are ignored.  Never raises."""
     try:
         descriptor = _open_trusted(directory)
     except OSError:
@@ -213,9 +213,9 @@ def read(directory: Path) -> tuple[Reading, ...]:
 def read_all(
     environ: Mapping[str, str] = os.environ, *, run: Path = _RUN, tmp: Path = _TMP
 ) -> tuple[Reading, ...]:
-    """Read what this user's services report, and the system's when none of them is alive.
+    """Return the readings of this user's services, and of the system's when none of those is alive.
 
-    A service that died on roots that another one serves by now is left out.
+    A dead service whose roots another one serves is left out.
     """
     found = [one for directory in own_directories(environ, run=run, tmp=tmp) for one in read(directory)]
     if not _given(environ) and not any(one.is_alive for one in found):
@@ -225,7 +225,7 @@ def read_all(
 
 
 def _read_one(directory: int, name: str) -> Reading | None:
-    """Read one file; a service that replaces it meanwhile lets go of the one that was opened."""
+    """Read one file; open it again if the service has replaced it, and with that unlocked it."""
     for _ in range(_READS):
         descriptor = _opened(directory, name)
         if descriptor is None:
@@ -239,7 +239,7 @@ def _read_one(directory: int, name: str) -> Reading | None:
 
 
 def _opened(directory: int, name: str) -> int | None:
-    """Open a regular file, without following links and without waiting."""
+    """Open a regular file without following links or waiting; None when it is anything else."""
     try:
         descriptor = os.open(name, _READ, dir_fd=directory)
     except OSError:
@@ -266,7 +266,7 @@ def _is_same(descriptor: int, directory: int, name: str) -> bool:
 
 
 def _parsed(content: bytes, found: os.stat_result) -> Status | None:
-    """Return a service's status, with the file's time as its update if that is later; else None."""
+    """Return a service's status, updated at the file's time if that is later; None if it is none."""
     try:
         raw = json.loads(content)
         known = {name: raw[name] for name in Status.__slots__ if name in raw}
@@ -282,4 +282,4 @@ def _parsed(content: bytes, found: os.stat_result) -> Status | None:
             rejected=tuple(status.rejected),
         )
     except (OSError, ValueError, TypeError, KeyError, AttributeError, ArithmeticError, RecursionError):
-        return None  # half a file, or another program's
+        return None  # incomplete, or another program's

@@ -1,4 +1,4 @@
-"""systemd: messages of the service to it, sd_notify(3), and what it knows of a unit that has failed."""
+"""systemd: notifications of the service, sd_notify(3), and units that have failed."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ _PATIENCE_SECONDS: Final = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Notifier:
-    """Where messages go; an empty address, as without systemd, means nowhere."""
+    """The socket for notifications; an empty address, as without systemd, means nowhere."""
 
     address: str = ""
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Notifier:
-        """Take the address from ``NOTIFY_SOCKET``: a path, or an abstract name after "@"; else nowhere."""
+        """Take the address from ``NOTIFY_SOCKET``: a path, or an abstract name after "@"."""
         address = environ.get("NOTIFY_SOCKET", "")
         if address.startswith("@"):
             return cls("\0" + address[1:])
         return cls(address if address.startswith("/") else "")
 
     def send(self, *assignments: str) -> bool:
-        r"""Send assignments such as ``READY=1`` and ``STATUS=…`` together; False when nobody took them.
+        r"""Send assignments such as ``READY=1`` and ``STATUS=…`` together; False when that failed.
 
-        A newline inside one is sent as a space: it would start another assignment.
+        A newline in one, which would start another assignment, is sent as a space.
         """
         if not self.address:
             return False
@@ -47,7 +47,7 @@ class Notifier:
 
 
 def watchdog_seconds(environ: Mapping[str, str] = os.environ, pid: int | None = None) -> float | None:
-    """Say within how many seconds ``WATCHDOG=1`` must be sent again; None when nobody waits for it from us.
+    """Return within how many seconds ``WATCHDOG=1`` must be sent again; None when nothing waits for it.
 
     Half of it is a good interval, sd_watchdog_enabled(3).
     """
@@ -62,7 +62,7 @@ def watchdog_seconds(environ: Mapping[str, str] = os.environ, pid: int | None = 
 
 @dataclass(frozen=True, slots=True)
 class FailedUnit:
-    """A unit of the service that has failed, or that systemd starts again and again; ``user``: of a user."""
+    """A unit that has failed, or that systemd keeps restarting; ``user``: it is a user's unit."""
 
     name: str
     reason: str
@@ -78,10 +78,10 @@ def _failed_unit(name: str, *, user: bool) -> FailedUnit | None:
     wanted = "--property=ActiveState,SubState,Result,ExecMainStatus"
     words = ["systemctl", *(["--user"] if user else []), "show", wanted, name]
     try:
-        answer = subprocess.run(  # noqa: S603  # systemd's own program, with fixed words
+        answer = subprocess.run(  # noqa: S603  # fixed arguments
             words, capture_output=True, text=True, errors="replace", timeout=_PATIENCE_SECONDS, check=True
         )
-    except (OSError, subprocess.SubprocessError):  # systemd does not run here, or not for this user
+    except (OSError, subprocess.SubprocessError):  # systemd does not run, or not for this user
         return None
     fields = dict(line.partition("=")[::2] for line in answer.stdout.splitlines())
     if fields.get("ActiveState") != "failed" and fields.get("SubState") != "auto-restart":

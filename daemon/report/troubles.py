@@ -1,4 +1,4 @@
-"""Sources without fresh sidecars, for the status: encoded as they come, so that many cost little."""
+"""What the status lists: encoded as it comes, so that a hundred thousand entries cost little."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class TroubleTable:
-    """Troubles under keys of those who report them.
+    """Troubles, each under the key of its reporter.
 
     ``counts``: the number of troubles by state; ``version`` grows with every change.
     """

@@ -1,1 +1,1 @@
-"""What to convert, and when."""
+"""Which sources are converted, and when."""

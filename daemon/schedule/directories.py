@@ -1,10 +1,10 @@
-"""The directories below the roots, as sweeps and looks into single ones find them."""
+"""The directories below the roots, for their number in the status."""
 
 from __future__ import annotations
 
 
 class Directories:
-    """A set of directories; what is removed takes along what is known below it."""
+    """A set of directories; removing one removes those below it."""
 
     def __init__(self) -> None:
         self._seen: dict[tuple[str, ...], int] = {}
@@ -12,7 +12,7 @@ class Directories:
         self._sweep = 0
 
     def __len__(self) -> int:
-        """Return how many there are.  Removals are carried out here, all at once: each would look at all."""
+        """Return their number.  Removals are carried out here, together, because each goes through all."""
         if self._gone:
             for path in [path for path in self._seen if self._is_gone(path)]:
                 del self._seen[path]
@@ -20,23 +20,23 @@ class Directories:
         return len(self._seen)
 
     def begin_sweep(self) -> None:
-        """Begin to see every directory that is there."""
+        """Begin to add every directory that exists."""
         self._sweep += 1
 
     def end_sweep(self) -> None:
-        """Forget what has not been seen since :meth:`begin_sweep`."""
+        """Remove what has not been added since :meth:`begin_sweep`."""
         for path in [path for path, sweep in self._seen.items() if sweep != self._sweep]:
             del self._seen[path]
         self._gone.clear()
 
     def add(self, root: str, parts: tuple[str, ...]) -> None:
-        """Add a directory that was seen; may be called again."""
+        """Add a directory, known or not."""
         path = (root, *parts)
         self._gone.discard(path)
         self._seen[path] = self._sweep
 
     def remove(self, root: str, parts: tuple[str, ...]) -> None:
-        """Remove a directory that is no longer there, known or not."""
+        """Remove a directory that no longer exists, known or not."""
         self._gone.add((root, *parts))
 
     def _is_gone(self, path: tuple[str, ...]) -> bool:

@@ -1,6 +1,6 @@
-"""The queue of sources that wait for their turn: each is in it once, however many hints name it.
+"""The queue of sources that wait for their turn, each of them once, however many hints name it.
 
-Time is passed in, in monotonic seconds; nothing here looks at a file.
+Times are monotonic seconds; nothing here reads a clock or a file.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ CAPACITY: Final = 50_000
 
 @dataclass(frozen=True, slots=True)
 class Retries:
-    """When to try again what time can mend: after ``first_seconds``, doubling up to ``last_seconds``.
+    """When to retry what time can mend: after ``first_seconds``, doubling up to ``last_seconds``.
 
-    ``attempts``: how many a file that is being written gets, and nothing else does; None: all get any number.
+    ``attempts``: only a file that is being written is retried, up to this many attempts; None: no limit.
     """
 
     first_seconds: float = 1.0
@@ -41,9 +41,9 @@ FEW: Final = Retries(0.1, 0.4, 4)
 class QueueEntry:
     """One waiting source.
 
-    ``closed``: its writer closed it, so it need not be watched for a while first.  ``again``: it was named
-    once more while in work.  ``put_off``: it had its turn, and waits for another.  ``signature``: the version
-    last seen; ``seen``: since when it has been that one.  ``logged``: the failure last logged, and when.
+    ``closed``: its writer closed it, so it need not be seen unchanged first.  ``again``: a hint came while it
+    was in work.  ``put_off``: it had its turn and waits for another.  ``signature``: the version last seen,
+    since ``seen``.  ``logged``: the failure last logged, and when.
     """
 
     due: float
@@ -58,13 +58,13 @@ class QueueEntry:
     logged: tuple[str, float] | None = None
 
     def see(self, signature: Any, now: float) -> None:
-        """Note which version was seen."""
+        """Record which version was seen."""
         if self.signature != signature:
             self.signature, self.seen = signature, now
 
 
 class Queue:
-    """Every method is cheap; use from one thread.  Beyond ``capacity`` hints must be dropped."""
+    """All methods are cheap; use from one thread.  Beyond ``capacity`` hints must be dropped."""
 
     def __init__(self, retries: Retries = ENDLESS, capacity: int = CAPACITY) -> None:
         self._retries = retries
@@ -82,15 +82,15 @@ class Queue:
 
     @property
     def backlog(self) -> int:
-        """Number of sources that have not had their turn yet, or are having it."""
+        """The number of sources that are in work or have not had a turn yet."""
         return len(self._entries) - self._put_off
 
     def is_full(self) -> bool:
-        """Tell whether hints must be dropped: a sweep finds what they named."""
+        """Tell whether new hints must be dropped, for a sweep to find what they named."""
         return len(self._entries) >= self._capacity
 
     def add(self, task: Task, due: float, *, closed: bool = False) -> None:
-        """Put a source in, or bring it forward; one in work is done once more afterwards."""
+        """Add a source, or bring it forward; one in work gets another turn afterwards."""
         entry = self._entries.get(task)
         if entry is None:
             entry = self._entries[task] = QueueEntry(due, closed)
@@ -102,20 +102,20 @@ class Queue:
         entry.closed = entry.closed or closed
 
     def postpone(self, task: Task, due: float) -> None:
-        """Put off a source that is not in work: look at it again at another time."""
+        """Put off a source that is not in work."""
         entry = self._entries[task]
         self._put_off += not entry.put_off
         entry.put_off = True
         self._move(task, entry, due)
 
     def next_due(self) -> float | None:
-        """Return when the next source is due; None when none waits."""
+        """Return when the next source is due; None when no source waits."""
         while self._order and not self._is_current(self._order[0]):
             heapq.heappop(self._order)
         return self._order[0][0] if self._order else None
 
     def take_due(self, now: float) -> tuple[Task, QueueEntry] | None:
-        """Return one source that is due, which stays in the queue; None when none is."""
+        """Return one source that is due, and which stays in the queue; None when there is none."""
         due = self.next_due()
         if due is None or due > now:
             return None
@@ -144,7 +144,7 @@ class Queue:
         return seconds
 
     def remove(self, task: Task) -> None:
-        """Take a source that is not in work out of the queue."""
+        """Remove a source that is not in work."""
         self._put_off -= self._entries.pop(task).put_off
 
     def _move(self, task: Task, entry: QueueEntry, due: float) -> None:

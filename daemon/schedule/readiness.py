@@ -1,4 +1,4 @@
-"""Whether a source is at rest, from what was seen of it: pure functions, time is passed in."""
+"""Whether a source is at rest: pure functions of what was seen and of the time."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def signature_of(found: Found) -> Any:
-    """Return what a later look must find the same for nothing to have happened: source and sidecars."""
+    """Return the version of a source and its sidecars; it is equal as long as nothing changes."""
     status = found.status
     sidecars = tuple(
         (
@@ -28,10 +28,10 @@ def signature_of(found: Found) -> Any:
 def seconds_to_wait(
     found: Found, settle_seconds: float, *, closed: bool, still_seconds: float, clock: float
 ) -> float:
-    """Say how long a source, or somebody's edit of its sidecar, must still lie still; 0 when it is ready.
+    """Return how long a source, or an edited sidecar, must still stay unchanged; 0 when it is ready.
 
-    ``closed``: its writer let go of it.  ``still_seconds``: for how long it has been seen unchanged.
-    ``clock``: the time of day, epoch seconds; a time in its future says nothing, only watching does.
+    ``closed``: its writer closed it.  ``still_seconds``: for how long it has been seen unchanged, which alone
+    counts where a file's time is ahead of ``clock`` (seconds since the epoch).
     """
     for plan in found.plans:
         if plan.action == "compare" and plan.seen is not None:

@@ -1,8 +1,7 @@
-"""Decides what is worked on when: hints and sweeps name sources, the pool converts those that are ready.
+"""The scheduler: hints and sweeps name sources, and the pool converts those that are ready.
 
-A source is ready when it was closed or renamed into place and is old enough for its time to tell a later
-write apart, or has not changed for a while.  What time can mend is tried again; what it cannot waits for a
-change.
+A source is ready when it was closed or renamed into place and is old enough for a later write to have another
+time, or when it has not changed for a while.  What time can mend is retried; the rest waits for a change.
 """
 
 from __future__ import annotations
@@ -35,9 +34,9 @@ if TYPE_CHECKING:
     from lib.sync.walk import Task
 
 YOUNG_SECONDS: Final = 60.0
-"""A file shorter than its header says is being written while it is younger; later it is truncated."""
+"""A file shorter than its header says is being written while it is younger than this, else truncated."""
 _RACES: Final = frozenset({Changed, Vanished})
-"""What others do to a file while it is read: no failure before it has happened more often than this."""
+"""A file that is replaced while it is read has not failed before more attempts than this."""
 _QUIET_ATTEMPTS: Final = 3
 _LOG_AGAIN_SECONDS: Final = 300.0
 _STOP_SECONDS: Final = 10.0
@@ -46,7 +45,7 @@ _STOP_LOOK_SECONDS: Final = 0.2
 
 @dataclass(frozen=True, slots=True)
 class Clock:
-    """The two clocks: one that never jumps, and the time of day that files have (epoch), both in seconds."""
+    """The monotonic clock, and the wall clock that files have (since the epoch), both in seconds."""
 
     monotonic: Callable[[], float] = time.monotonic
     wall: Callable[[], float] = time.time
@@ -54,7 +53,7 @@ class Clock:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """The outcome of a source's last turn, of which version, and since when it stands (epoch, seconds)."""
+    """The outcome of a source's last turn, for which version, and since when (seconds since the epoch)."""
 
     signature: Any
     outcome: Outcome
@@ -62,10 +61,10 @@ class Known:
 
 
 class Scheduler:
-    """Owns the queue; use from one thread.  ``now`` is always monotonic seconds.
+    """Owns the queue; use from one thread.  ``now`` is monotonic seconds.
 
-    ``settled``: what stays as it is until it changes, at most ``settled_limit`` sources.  ``retrying``: what
-    failed and is tried again.  ``observers`` are told of every source that had its turn.
+    ``settled``: sources that wait for a change, at most ``settled_limit``.  ``retrying``: sources that failed
+    and wait for the next attempt.  ``observers`` are told in this order.
     """
 
     def __init__(
@@ -96,7 +95,7 @@ class Scheduler:
         self._log = log
 
     def hint(self, task: Task, now: float, *, closed: bool) -> bool:
-        """Take a hint that a source may have changed; False when the queue is full and only a sweep helps."""
+        """Queue a source that may have changed; False when the queue is full and a sweep must find it."""
         return self._admit(task, now + TICK_SECONDS, closed=closed)
 
     def wants(self, found: Found) -> bool:
@@ -104,10 +103,10 @@ class Scheduler:
         return any(index.wants(found) for index in self.indexes)
 
     def take(self, found: Found, now: float) -> Outcome | None:
-        """Take what a sweep found and is not fresh.
+        """Queue a source that a sweep found not fresh.
 
-        Returns the outcome that stands when nothing will be done now: the source waits for a change, or for
-        its next attempt.
+        Returns its last outcome instead when that is still valid: the source waits for a change, or for the
+        next attempt.
         """
         known = self.settled.get(found.task) or self.retrying.get(found.task)
         if known is not None and known.signature == signature_of(found):
@@ -122,7 +121,7 @@ class Scheduler:
             self._log_recovered(task, attempts)
 
     def forget(self, tasks: Iterable[Task]) -> None:
-        """Forget settled sources that are no longer there."""
+        """Forget settled sources that no longer exist."""
         for task in tasks:
             if self.settled.pop(task, None):
                 self.troubles.drop(task)
@@ -133,7 +132,7 @@ class Scheduler:
             observer.notice(event, now)
 
     def work(self, now: float, until: float) -> None:
-        """Hand what is due and ready to the pool, as long as it has room and time is left."""
+        """Hand sources that are due and ready to the pool, while it has room and time is left."""
         while self.pool.has_room() and self.clock.monotonic() < until:
             due = self.queue.take_due(now)
             if due is None:
@@ -141,7 +140,7 @@ class Scheduler:
             self._consider(*due, now)
 
     def stop(self, signals: Signals) -> None:
-        """End what is in work at the end of its block, or at once: after a second signal, or ten seconds."""
+        """End the work at the end of each block, or at once after ten seconds or a second signal."""
         self.pool.stop()
         deadline = time.monotonic() + _STOP_SECONDS
         while len(self.pool) and signals.stops < 2 and time.monotonic() < deadline:
@@ -150,7 +149,7 @@ class Scheduler:
         self.pool.kill()
 
     def finish(self, now: float) -> int:
-        """Take finished tasks from the pool, which starts those that wait; return how many there were."""
+        """Take what the pool has finished, which starts what waits; return the number of sources."""
         done = self.pool.done()
         for task, outcome in done:
             self._finish(task, outcome, now)
@@ -163,7 +162,7 @@ class Scheduler:
         return True
 
     def _consider(self, task: Task, entry: QueueEntry, now: float) -> None:
-        """Give a source its turn: work, later, or nothing to be done."""
+        """Give a source its turn: start it, put it off, or drop it."""
         seen = look(task, self.options)
         if isinstance(seen, Trouble):
             entry.see(None, now)
@@ -197,7 +196,7 @@ class Scheduler:
             self.queue.add(task, now + TICK_SECONDS, closed=entry.closed)
 
     def _conclude(self, task: Task, entry: QueueEntry, outcome: Outcome, now: float) -> None:
-        """Decide what follows: another attempt, or none before something changes."""
+        """Decide what follows an outcome: another attempt, or none before something changes."""
         if outcome.error is Interrupted or (outcome.error is Vanished and self._is_gone(task)):
             self._forget_failure(task)
             self._pass_over(task, now)
@@ -223,7 +222,7 @@ class Scheduler:
     def _retry(self, task: Task, entry: QueueEntry, outcome: Outcome, now: float) -> None:
         wait = self.queue.retry(task, now)
         if self._attempts_limit is not None:
-            return  # it has not had its turn before the last attempt
+            return  # its turn ends with the last attempt
         if outcome.error in _RACES and entry.attempts <= _QUIET_ATTEMPTS:
             self.tell(Done(task, None), now)
             return
@@ -236,7 +235,7 @@ class Scheduler:
         self.tell(Done(task, outcome), now)
 
     def _is_tried_again(self, task: Task, entry: QueueEntry, outcome: Outcome) -> bool:
-        """Tell whether a failure that time can mend is tried again: a sweep has no time for a full disk."""
+        """Tell whether to retry what time can mend: a single sweep does not wait for a full disk."""
         if outcome.error is Unfinished and not self._is_young(task):
             return False  # it is truncated
         if self._attempts_limit is None:
@@ -245,7 +244,7 @@ class Scheduler:
         return is_being_written and entry.attempts + 1 < self._attempts_limit
 
     def _is_gone(self, task: Task) -> bool:
-        """Tell whether a source is no longer there; a file of ours beside it may have vanished instead."""
+        """Tell whether the source itself has gone, rather than a temporary file beside it."""
         seen = look(task, self.options)
         return isinstance(seen, Trouble) and isinstance(seen.error, Vanished)
 
@@ -271,7 +270,7 @@ class Scheduler:
         outcome: Outcome,
         failed: Known | None,
     ) -> None:
-        """Keep an outcome; a failure has stood since the first one of a series, ``failed``."""
+        """Keep an outcome; a series of failures began with the first, ``failed``."""
         since = failed.since if failed and outcome.result == "failed" else self.clock.wall()
         known[task] = Known(entry.signature, outcome, since)
         if outcome.result != "fresh":

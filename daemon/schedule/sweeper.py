@@ -1,4 +1,4 @@
-"""Sweeps, cut into slices so that hints, signals and finished work are served between them."""
+"""Sweeps, in slices between which the loop serves hints, signals and finished work."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ if TYPE_CHECKING:
 
 _JITTER: Final = 0.1
 _PATIENCE_SECONDS: Final = 10.0
-"""How long the next sweep waits for what the last one handed on; then that one is reported as it is."""
+"""How long the next sweep waits for the sources of the last one, which is then reported as it is."""
 
 
 def steps(paths: Sequence[str], options: Options, ignore: frozenset[str]) -> Iterator[Step]:
-    """Yield every directory and every source of trees, and sources that are named themselves."""
+    """Yield every directory and source below the paths; a path may be a source too."""
     for path in paths:
         directory, name = os.path.split(path)
         if kind_of(name) and not os.path.isdir(path):
@@ -41,11 +41,11 @@ def steps(paths: Sequence[str], options: Options, ignore: frozenset[str]) -> Ite
 
 
 class Sweeper:
-    """Walks all roots when asked, and new directories as they are named.  ``now`` is monotonic seconds.
+    """An observer that walks all roots when asked, and new directories.  ``now`` is monotonic seconds.
 
-    A sweep is finished when its walk is, and every source it handed on has had its turn: one that is still
-    being written is not waited for, one that waits for its next attempt counts as what it was at the last.
-    ``roots`` may name single sources too.  ``backlog_limit``: how many sources may wait before the walk does.
+    A sweep is finished when its walk is over and every source it queued has had its turn; one that is put off
+    counts with its last outcome, if it has one.  ``roots`` may name single sources.  ``backlog_limit``: how
+    many sources may wait before the walk does.  ``branches_limit``: the same for new directories.
     ``is_only_one``: a missing root is a failure, and indexes are written before the sweep is finished; in a
     service the supervisor reports missing roots, and the indexes are written when they are due.
     """
@@ -91,17 +91,17 @@ class Sweeper:
 
     @property
     def directories(self) -> int:
-        """The number of directories, as far as is known now."""
+        """The number of directories known now."""
         return len(self._directories)
 
     def ask(self) -> None:
-        """Ask for a sweep of everything as soon as possible; one that is running is followed by another."""
+        """Ask for a sweep as soon as possible; a running one is followed by another."""
         self._next = 0.0
 
     def ask_branch(self, root: str, parts: tuple[str, ...], now: float, settle_seconds: float) -> None:
-        """Ask for a look into one directory that came or moved, at once and once more when it has settled.
+        """Ask for a walk of one new or moved directory, now and once more when it has settled.
 
-        When too many are named, sweeps of everything take the place of both looks.
+        When there are too many of them, two full sweeps take their place.
         """
         if len(self._branches) >= self._branches_limit:
             self.ask()
@@ -111,11 +111,11 @@ class Sweeper:
         self._branches[root, parts, True] = now + settle_seconds
 
     def is_busy(self, now: float) -> bool:
-        """Tell whether there is walking to do right now."""
+        """Tell whether there is something to walk now."""
         return self.next_due() <= now
 
     def next_due(self) -> float:
-        """Return when there will be walking to do; while enough waits, finished work tells."""
+        """Return when there is something to walk; never while too many sources wait."""
         if not self._has_room():
             return math.inf
         if self._walk is not None or self._branch is not None:
@@ -123,11 +123,13 @@ class Sweeper:
         return min([self._sweep_due(), *self._branches.values()])
 
     def step(self, now: float, until: float, period_seconds: float) -> None:
-        """Walk until the clock says ``until``, or until enough waits.
+        """Walk until the time ``until``, or until too many sources wait.
 
-        Always takes at least one step of a running sweep, however many directories were named.
+        Always takes at least one step of a running sweep.
         """
-        self._next = min(self._next, now + period_seconds * (1 + _JITTER))  # it may be shorter than it was
+        self._next = min(
+            self._next, now + period_seconds * (1 + _JITTER)
+        )  # the period may have become shorter
         clock = self._scheduler.clock.monotonic
         while self._has_room() and self._look_into_branches(now) and clock() < until:
             pass
@@ -139,7 +141,7 @@ class Sweeper:
                 return
 
     def finish_early(self, now: float) -> None:
-        """End a running sweep where it is, and report what it has done."""
+        """End a running sweep where it is, and report it."""
         self._walk = None
         if self._began is not None:
             self._finish(now)
@@ -162,7 +164,7 @@ class Sweeper:
         self._sums.update(verdict.result for verdict in outcome.verdicts)
 
     def _is_first(self, task: Task, outcome: Outcome) -> bool:
-        """Tell whether a source that had its turn has come since the last sweep, made or failed."""
+        """Tell whether a source appeared since the last sweep, made or failed."""
         if task in self._failed_since:
             return False
         if outcome.result not in {"failed", "skipped"}:
@@ -175,7 +177,7 @@ class Sweeper:
         return self._scheduler.queue.backlog < self._backlog_limit
 
     def _sweep_due(self) -> float:
-        """Return when the next sweep starts: not before the last one is finished, if that is soon."""
+        """Return when the next sweep starts: it waits a while for the last one to finish."""
         due = min(self._next, self._once_more)
         return due if self._began is None else max(due, self._patience_ends)
 
@@ -235,7 +237,7 @@ class Sweeper:
         return isinstance(trouble.error, Vanished) and not self._is_only_one
 
     def _take_trouble(self, trouble: Trouble, now: float) -> None:
-        """Record a path that cannot be looked at; log it the first time, or when the reason changes."""
+        """Record a path that cannot be looked at; log it when it is new or its reason changes."""
         if self._is_missing_root(trouble):
             return
         path, error = trouble.path, trouble.error
@@ -275,13 +277,13 @@ class Sweeper:
         self._log.info(SWEEP_FINISHED, **self.last)
 
     def _write_indexes(self, now: float) -> None:
-        """Write what has changed; an index that cannot be written counts as a failure of the sweep."""
+        """Write the indexes; one that cannot be written counts as failed."""
         for trouble in [trouble for index in self._scheduler.indexes for trouble in index.finish()]:
             self._sums["failed"] += 1
             self._scheduler.tell(trouble, now)
 
     def _look_into_branches(self, now: float) -> bool:
-        """Take one step in the directories that were named; False when there is none to take."""
+        """Take one step in the new directories; False when there is none."""
         if self._branch is None:
             due = next((branch for branch, moment in self._branches.items() if moment <= now), None)
             if due is None:

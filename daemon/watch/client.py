@@ -1,7 +1,6 @@
-"""The service's end of the watch: starts the watcher process, reads its hints, notices its end, ends it.
+"""The service's end of the watch: starts the watcher process, reads its hints, checks it and ends it.
 
-Nothing here repairs a watch: ``trouble`` returns why it must be replaced, and a sweep follows, because what
-the old one missed cannot be known.
+Nothing here repairs a watch: ``trouble`` returns why it must be replaced.
 """
 
 from __future__ import annotations
@@ -77,8 +76,10 @@ class Watch:
         path = [entry or _HOME for entry in sys.path]
         code = _BOOT.format(path=path if _HOME in path else [*path, _HOME])
         command = [sys.executable, "-c", code, str(os.getpid()), *roots]
-        pipe, both = subprocess.PIPE, subprocess.STDOUT
-        return cls(subprocess.Popen(command, bufsize=0, stdin=pipe, stdout=pipe, stderr=both))  # noqa: S603  # our own interpreter
+        child = subprocess.Popen(  # noqa: S603  # this interpreter; roots are arguments, never a shell's
+            command, bufsize=0, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        )
+        return cls(child)
 
     @property
     def pid(self) -> int:

@@ -1,6 +1,6 @@
-"""Keeps a sound watch over the roots: it is replaced whenever anything is wrong with it, and once a day.
+"""Keeps a sound watch over the roots: replaces it whenever anything is wrong with it, and once a day.
 
-The cure is always the same, a new watch and a sweep, because what the old one missed cannot be known.
+A new watch and a sweep are the only remedy, because what the old watch missed cannot be known.
 """
 
 from __future__ import annotations
@@ -66,29 +66,29 @@ class Supervisor:
 
     @property
     def is_ready(self) -> bool:
-        """Tell whether a watch stands over every root that can be watched."""
+        """Tell whether the watch reports every root that can be watched."""
         return self.watch is not None and self.watch.ready
 
     @property
     def is_settled(self) -> bool:
-        """Tell whether the start is over: a watch stands, or cannot for now."""
+        """Tell whether the start is over: the watch is ready, or cannot be for now."""
         return self.is_ready or bool(self.degraded) or not any(root.is_usable for root in self.roots)
 
     @property
     def mode(self) -> Mode:
-        """What the service can do."""
+        """What the service is doing."""
         if not any(root.is_usable for root in self.roots):
             return "waiting for root"
         return "watching" if self.is_ready else "sweeping only"
 
     @property
     def unheard(self) -> str:
-        """Why events cannot be relied on; empty when they can."""
+        """Why events are unreliable; empty when they are not."""
         return self.degraded or next(iter(self._shared.values()), "")
 
     @property
     def paths_to_sweep(self) -> list[str]:
-        """The roots but those that another service holds."""
+        """The roots, except those of another service."""
         return [root.path for root in self.roots if not root.is_taken]
 
     def next_due(self) -> float:
@@ -96,7 +96,7 @@ class Supervisor:
         return self._next_check
 
     def check(self, now: float) -> bool:
-        """Look at roots and watch, and replace what is unsound; True when a sweep must follow."""
+        """Check the roots, and replace an unsound watch; return whether a sweep must follow."""
         must_sweep = False
         if now >= self._next_check:
             self._next_check = now + CHECK_SECONDS
@@ -111,10 +111,10 @@ class Supervisor:
             return must_sweep
         self._stood_since = now
         self._announcements.begin(self._clock())
-        return True  # what appeared before the watch stood is for the sweep
+        return True  # the sweep finds what appeared before the watch was ready
 
     def read(self) -> list[Hint]:
-        """Return the hints that came in, without waiting; a watch that ended is checked at once."""
+        """Return the hints that have arrived, without waiting; a watch that ended is checked at once."""
         if self.watch is None:
             return []
         hints = self.watch.read()
@@ -128,7 +128,7 @@ class Supervisor:
         self._announcements.announced(task, self._clock())
 
     def found_changed(self, found: Found, now: float) -> None:
-        """Record that a sweep found a source out of date that nothing was known about."""
+        """Record that a sweep found a source out of date, and that it was not in the queue."""
         if self._stood_since is not None and found.task.root not in self._shared:
             self._announcements.found(found, now, self._clock())
 
@@ -172,7 +172,7 @@ class Supervisor:
         self.close_watch()
         is_first = self._failures == 0
         if reason != self.degraded and not (is_first and self._has_overflowed):  # that was logged by its name
-            hint = "The watch is replaced; sweeps carry on meanwhile."
+            hint = "The watch is replaced; sweeps continue in the meantime."
             self._log.warning(WATCH_DEGRADED, reason=reason, hint=hint)
             self.degraded = reason
         wait = 0.0 if is_first else _REPLACE_FIRST_SECONDS * 2.0 ** (self._failures - 1)
@@ -180,7 +180,7 @@ class Supervisor:
         self._replace_at = now + min(_REPLACE_LAST_SECONDS, wait)
 
     def _roots_changed(self) -> bool:
-        """Look at the roots and what is mounted there; report those that cannot be relied on."""
+        """Look at the roots and their mounts; report roots without reliable events."""
         for root in self.roots:
             root.look()
         table, looks = self._mount_table(), [(root.identity, root.is_taken) for root in self.roots]
@@ -189,7 +189,7 @@ class Supervisor:
         self._seen = table, looks
         mounts = {root.path: mounts_of(root.path, table) for root in self.roots if root.is_usable}
         self._shared = {
-            path: f"what other hosts write there gives no event: {kind} is mounted in {path}"
+            path: f"changes by other hosts give no events: {kind} is mounted in {path}"
             for path, found in mounts.items()
             if (kind := shared_kind(found))
         }
@@ -199,7 +199,7 @@ class Supervisor:
         return self._places != before
 
     def _report(self, root: Root) -> None:
-        """Log once why a root cannot be relied on, and once that it can be again."""
+        """Log once why a root has no reliable events, and once that it has them again."""
         reason, hint = self._reason_and_hint(root)
         if reason and self._reported.get(root.path) != reason:
             self._reported[root.path] = reason
@@ -209,11 +209,11 @@ class Supervisor:
 
     def _reason_and_hint(self, root: Root) -> tuple[str, str]:
         if root.path in self._shared:
-            return self._shared[root.path], "Sweeps run more often instead; nothing is lost, only later."
+            return self._shared[root.path], "Sweeps run more often instead: sidecars are made, only later."
         if root.is_usable:
             return "", ""
         if not root.is_taken:
-            return "no such directory", "It is watched once it is there; make it, or correct the root."
+            return "no such directory", "It is watched as soon as it exists: create it, or correct the root."
         if reason := root.overlap(self.roots):
-            return reason, "It is left to that root."
-        return "another service watches it", "Stop the other service, or leave the root to it."
+            return reason, "That root covers it."
+        return "another service watches it", "Stop one of the two services."

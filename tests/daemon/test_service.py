@@ -467,11 +467,12 @@ def test_idle_workers_are_let_go(house: House) -> None:
     """They hold memory; the next source brings them back."""
     house.service = house.make(rest_seconds=0.05)
     house.put()
-    house.open()
-    house.turn_until(lambda: not house.service._pool.pids)
-    source = house.put("b")
-    house.feed("closed", source)
-    house.turn_until(lambda: is_made(source))
+    with house.service._signals:
+        house.open()
+        house.turn_until(lambda: not house.service._pool.pids)
+        source = house.put("b")
+        house.feed("closed", source)
+        house.turn_until(lambda: is_made(source))
 
 
 def test_a_second_signal_is_impatient(house: House) -> None:

@@ -252,7 +252,7 @@ def test_a_shared_file_system_is_not_relied_on_and_proves_nothing(post: Post) ->
     post.check()
     post.check(0.1)
     root = post.supervisor.roots[0].path
-    reason = f"what other hosts write there gives no event: nfs4 is mounted in {root}"
+    reason = f"changes by other hosts give no events: nfs4 is mounted in {root}"
     assert post.supervisor.unheard == reason
     assert post.supervisor.mode == "watching"
     status = os.stat_result((0, 0, 0, 0, 0, 0, 0, 0, 0, post.now + 1.0))
