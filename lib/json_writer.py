@@ -91,7 +91,7 @@ class JsonWriter:
         if not values:
             return b""
         separator, self._separator = self._separator, b","
-        return separator + (_texts(values) if all_text else _values(values))
+        return b"".join((separator, _texts(values) if all_text else _values(values)))
 
     def item(self, value: Any) -> Iterator[bytes]:
         """Yield the bytes of the next item in pieces."""
@@ -104,9 +104,9 @@ class JsonWriter:
         return b"[]" if self._separator == b"[" else b"\n]"
 
 
-def _texts(values: Sequence[str]) -> bytes:
+def _texts(values: Sequence[str]) -> bytes | memoryview:
     try:
-        return orjson.dumps(values, option=orjson.OPT_INDENT_2)[1:-2]
+        return memoryview(orjson.dumps(values, option=orjson.OPT_INDENT_2))[1:-2]  # no copy
     except orjson.JSONEncodeError:
         return _values(values)
 

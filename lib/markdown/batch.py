@@ -90,7 +90,8 @@ class _Batch:
         """Return what is shown of each text."""
         self._active |= in_quotes
         table, shown = self._table, list(self._texts)
-        joined = table.after & (table.forms == WORD) & (np.append(OTHER, table.forms[:-1]) != HEADING)
+        joined = table.after & (table.forms == WORD)
+        joined[1:] &= table.forms[:-1] != HEADING
         quoted_ones = self._active & ~self._unquotable
         is_hard, escapes = self._escapes(quoted_ones) if quoted_ones.any() else (table.hard, {})
         for index in np.flatnonzero(self._unquotable).tolist():
@@ -146,7 +147,7 @@ class _Batch:
             lines = breaks[_MAY_BEGIN_BLANK[codes[breaks + 1]]]
             lines = lines[is_quoted[table.texts_at(lines)]].tolist()
             is_hard |= self._with([place for place in lines if ODD_BLANK.match(table.data, place)])
-        ticks = table.in_prose(table.places(b"`"))
+        ticks = table.in_prose(table.ticks)
         ticks = ticks[~table.hard[table.texts_at(ticks)]]
         for mark, places in dangers.items():
             before = np.searchsorted(ticks, places)

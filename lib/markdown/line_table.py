@@ -72,7 +72,8 @@ class LineTable:
     ``data``: the texts with what stands around them; ``codes``: the same as numbers; ``begins``: where the
     line break before each text is, and the one after the last; ``breaks``: where the one before each line
     is.  Of each line, ``forms`` has the form, ``prose`` whether it is neither empty nor code, ``after``
-    whether that holds for the line before it as well.  ``hard``: which texts may not be ordinary.
+    whether that holds for the line before it as well.  ``ticks``: where back-ticks are; ``hard``: which texts
+    may not be ordinary.
     """
 
     def __init__(self, texts: Sequence[bytes]) -> None:
@@ -87,7 +88,9 @@ class LineTable:
         self.hard: Flags = np.zeros(len(texts), bool)
         self.forms = self._forms()
         self.prose: Flags = (self.forms != EMPTY) & ~self._in_code()
-        self.after: Flags = np.append(False, self.prose[:-1]) & self.prose
+        self.after: Flags = np.zeros_like(self.prose)
+        np.logical_and(self.prose[:-1], self.prose[1:], out=self.after[1:])
+        self.ticks = self.places(b"`")
         self._find_hard_lines()
         self._find_hard_signs()
 
@@ -161,7 +164,8 @@ class LineTable:
     def _find_hard_lines(self) -> None:
         """Find lines next to another, of which the beginning does not tell what they are."""
         forms, breaks, after = self.forms, self.breaks, self.after
-        beside = after | np.append(after[1:], False)
+        beside = after.copy()
+        beside[:-1] |= after[1:]
         hard = beside & (forms == OTHER)
         spaced = np.flatnonzero(self.prose & (self.codes[breaks + 1] == _SPACE))
         for offset in (2, 3, 4):
@@ -194,7 +198,7 @@ class LineTable:
 
     def _find_hard_signs(self) -> None:
         """Find what makes code hard to tell: odd back-ticks, other fences, tabs, escapes and CRLF."""
-        ticks = self.places(b"`")
+        ticks = self.ticks
         if ticks.size:
             lines = self.lines_at(ticks)
             in_prose = self.prose[lines]
