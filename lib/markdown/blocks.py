@@ -45,6 +45,8 @@ _MARKERS: Final = re.compile(rb"(?:[ >]+|(?:[-+*]|[0-9]{1,9}[.)]) ){0,20}")
 _INFO: Final = re.compile(rb"[ ]*[!-_a-}]*[ ]*$")
 # what closes a fence for some readers: mixed characters, a tab or another white space behind
 _LIKE_AN_END: Final = re.compile(rb" {0,3}(`{3,}|~{3,})[`~]*(?:[^!-~]*)$")
+# a tab may be two columns narrower in a quote than at the beginning of a line: so such a line may end a fence
+_END_AFTER_TAB: Final = re.compile(rb"[ ]*\t[ \t]*(?:```|~~~)")
 _STRUCTURE_WITH_TAB: Final = re.compile(rb"[ >]*(?:(?:[-+*]|[0-9]{1,9}[.)])[ >]*){0,20}\t")
 
 
@@ -145,9 +147,8 @@ class _Scanner:
         """Take any line."""
         if line[-1:] == b"\r":
             line = line[:-1]
-        if b"\t" in line and not (self._leaf == _FENCE and not self._stack):
-            if _STRUCTURE_WITH_TAB.match(line):
-                self._found.certain = False
+        if b"\t" in line:
+            self._found.certain = self._found.certain and not self._is_tab_odd(line)
             line = line.expandtabs(4)
         position, matched = self._containers(line)
         within = matched == len(self._stack)
@@ -162,6 +163,13 @@ class _Scanner:
             self._blank_line(number, matched)
         else:
             self._block(number, line, position, matched)
+
+    def _is_tab_odd(self, line: bytes) -> bool:
+        """Tell whether a tab may count for another structure in a quote, where it is narrower."""
+        indent = sum(self._stack)
+        if self._leaf == _FENCE and _QUOTE not in self._stack and not line[:indent].strip(b" "):
+            return _END_AFTER_TAB.match(line, indent) is not None
+        return _STRUCTURE_WITH_TAB.match(line) is not None
 
     def _containers(self, line: bytes) -> tuple[int, int]:
         """Return where the content of a line begins, and how many of the open containers it goes on with."""
