@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from lib.markdown.blocks import MAY_BE_DEEP, is_nested_too_deep
-from lib.markdown.escapes import ADDRESS_BEFORE, ODD_BLANK
+from lib.markdown.escapes import ADDRESS_BEFORE, MAY_BE_IN_LINK, ODD_BLANK
 from lib.markdown.fences import fenced_text
 from lib.markdown.inert import DEFINITION, LINE
 from lib.markdown.line_table import EMPTY, FENCE, HEADING, OTHER, WORD, LineTable
@@ -71,7 +71,7 @@ class _Batch:
         tags, images, dollars = table.places(b"<"), table.places(b"!"), table.places(b"$")
         self._dangers = {
             _TAG: tags[_BEGINS_TAG[codes[tags + 1]]],
-            _IMAGE: images[codes[images + 1] == 0x5B],
+            _IMAGE: images[codes[images + 1 + (codes[images + 1] == _BACKSLASH)] == 0x5B],
             _DOLLARS: dollars[(codes[dollars + 1] == 0x24) | (codes[dollars - 1] == 0x24)],
         }
         others = table.breaks[table.prose & (table.forms == OTHER)]
@@ -149,6 +149,8 @@ class _Batch:
             is_hard |= self._with([place for place in lines if ODD_BLANK.match(table.data, place)])
         ticks = table.in_prose(table.ticks)
         ticks = ticks[~table.hard[table.texts_at(ticks)]]
+        for index in np.flatnonzero(self._with(dangers[_IMAGE])).tolist():
+            is_hard[index] |= MAY_BE_IN_LINK.search(self._texts[index]) is not None
         for mark, places in dangers.items():
             before = np.searchsorted(ticks, places)
             in_span = before % 2 == 1

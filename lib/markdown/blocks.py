@@ -41,8 +41,8 @@ _DELIMITERS: Final = re.compile(rb"(?=[- ]*[|:])[-|: ]+$")
 _DELIMITER: Final = re.compile(rb" *:?-+:? *$")
 _BAR: Final = re.compile(rb"(?<!\\)\|")
 _MARKERS: Final = re.compile(rb"(?:[ >]+|(?:[-+*]|[0-9]{1,9}[.)]) ){0,20}")
-# a word that names a language; anything more would not be seen
-_INFO: Final = re.compile(rb"[ ]*[!-_a-}]*[ ]*$")
+# a word that names a language; anything more would not be seen, and a bar may make it the row of a table
+_INFO: Final = re.compile(rb"[ ]*[!-_a-{}]*[ ]*$")
 # what closes a fence for some readers: mixed characters, a tab or another white space behind
 _LIKE_AN_END: Final = re.compile(rb" {0,3}(`{3,}|~{3,})[`~]*(?:[^!-~]*)$")
 # a tab may be two columns narrower in a quote than at the beginning of a line: so such a line may end a fence
@@ -236,22 +236,24 @@ class _Scanner:
             self._found.depth = max(self._found.depth, matched)
             position += indent + width
             if not line[position:].strip(b" "):
-                self._opened_empty = number
+                if self._stack[-1] != _QUOTE:
+                    self._opened_empty = number
                 return
             if matched > DEPTH_LIMIT:
                 break
         if goes_on:
             self._go_on(number, content, matched)
         elif indent >= 4:
-            self._indented_code(number, matched)
+            self._indented_code(number, content, matched)
         else:
             self._text(number, matched)
 
-    def _indented_code(self, number: int, matched: int) -> None:
+    def _indented_code(self, number: int, content: bytes, matched: int) -> None:
         self._close(matched)
         self._leaf = _INDENTED
         self._found.code.add(number)
-        self._found.certain = self._found.certain and not self._stack
+        # some readers take any `>` for that of the quote above
+        self._found.certain = self._found.certain and not self._stack and content[:1] != b">"
 
     def _text(self, number: int, matched: int) -> None:
         """Take a line of text that goes on with no paragraph."""

@@ -10,22 +10,22 @@ from bisect import bisect_left
 from typing import Final
 
 _RUN_OR_ESCAPE: Final = re.compile(rb"\\[^`]|\\?`+", re.DOTALL)
-_RUN: Final = re.compile(rb"``*")
+RUN: Final = re.compile(rb"``*")
 
 
-def code_spans(text: bytes) -> tuple[list[tuple[int, int]], bool]:
-    r"""Return where the code spans of one paragraph begin and end, and whether every back-tick is in one.
+def code_spans(text: bytes) -> tuple[list[tuple[int, int]], set[int]]:
+    r"""Return where the code spans of a paragraph begin and end, and the lengths of runs that are in none.
 
     Takes time in proportion to the text.
 
     >>> code_spans(b"a `b` and ``c`")
-    ([(2, 5)], False)
+    ([(2, 5)], {1, 2})
     """
     ends: dict[int, list[int]] = {}
-    for run in _RUN.finditer(text):
+    for run in RUN.finditer(text):
         ends.setdefault(run.end() - run.start(), []).append(run.end())
     spans: list[tuple[int, int]] = []
-    balanced = True
+    lone: set[int] = set()
     position = 0
     while opener := _RUN_OR_ESCAPE.search(text, position):
         position = opener.end()
@@ -38,8 +38,8 @@ def code_spans(text: bytes) -> tuple[list[tuple[int, int]], bool]:
         same = ends.get(length, [])
         place = bisect_left(same, position + length)
         if place == len(same):
-            balanced = False
+            lone.add(length)
             continue
         position = same[place]
         spans.append((start, position))
-    return spans, balanced
+    return spans, lone

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from lib.markdown.code_spans import code_spans
+from lib.markdown.code_spans import RUN, code_spans
 from lib.markdown.inert import WIDE_SPACES
 
 if TYPE_CHECKING:
@@ -16,8 +16,11 @@ if TYPE_CHECKING:
 
     from lib.markdown.blocks import Blocks
 
-DANGER: Final = re.compile(rb"[<!$](?:(?<=<)[A-Za-z/!?]|(?<=!)\[|(?<=\$)\$)")
+DANGER: Final = re.compile(rb"[<!$](?:(?<=<)[A-Za-z/!?]|(?<=!)\\?\[|(?<=\$)\$)")
 _ESCAPED: Final = re.compile(rb"[<!$](?:(?<=<)(?=[A-Za-z/!?])|(?<=!)(?=\[)|(?<=\$)\$+)")
+# in the text of a link, marked takes the backslashes before brackets away and looks for images once more
+MAY_BE_IN_LINK: Final = re.compile(rb"(?<!!)\[|\\!\[")
+_IMAGE_IN_LINK: Final = re.compile(rb"(?<!\\)((?:\\\\)*)(?=!\\\[)")
 _DEFINITION_BEGINS: Final = re.compile(
     rb"(?:[ \t>]|(?:[-+*]|[0-9]{1,9}[.)])[ \t]){0,99}(?:\[[ xX]\][ \t]+)?\*?(?=\[)"
 )
@@ -26,11 +29,13 @@ _WORD_LIMIT: Final = 500
 ODD_BLANK: Final = re.compile(
     rb"\n(?=[^\n!-~])[ \t>]*(?:%b)(?:[ \t\r>]|%b)*(?=\n|\Z)" % (WIDE_SPACES, WIDE_SPACES)
 )
+# the second line of a table, in any container
+_DELIMITERS: Final = re.compile(rb"^(?=[^\n]*-)[ \t\r>|:*+0-9.)-]*$", re.MULTILINE)
 _LINK: Final = re.compile(rb"\]\((?![^()\s`<>\\]*\))")
 _REACHES_FURTHER: Final = re.compile(rb"://|www\.|@", re.IGNORECASE)
 # a bare address takes a backslash in, and ends before what that was to escape
 ADDRESS_BEFORE: Final = re.compile(
-    rb"[:w](?:(?<=:)//|(?<=w)ww\.)(?:(?!://|www\.)[^\s<])*(?:<[A-Za-z/!?]|!\[|\$\$)", re.IGNORECASE
+    rb"[:w](?:(?<=:)//|(?<=w)ww\.)(?:(?!://|www\.)[^\s<])*(?:<[A-Za-z/!?]|!\\?\[|\$\$)", re.IGNORECASE
 )
 
 
@@ -86,19 +91,33 @@ def _escape_chunk(lines: list[bytes], chunk: range, *, defines: bool) -> bool:
 def _escape_lines(lines: list[bytes], chunk: range, dangerous: list[int]) -> bool:
     """Escape the dangers of some lines outside code spans, each of which stands on one line."""
     spans = {number: code_spans(lines[number]) for number in chunk}
-    if not all(balanced for _, balanced in spans.values()):
+    if not _stand_on_one_line(lines, spans):
         return False
     text = b"\n".join([_outside(lines[number], spans[number][0]) for number in chunk])
     code = b"\n".join([lines[number][start:end] for number in chunk for start, end in spans[number][0]])
     if DANGER.search(code) and not _is_certain(text, code):
         return False
+    in_link = MAY_BE_IN_LINK.search(text) is not None
     for number in dangerous:
         line, within = lines[number], spans[number][0]
         if any(DANGER.search(line, *span) and _may_be_swallowed(line, span) for span in within):
             return False
         if ADDRESS_BEFORE.search(line):
             return False
-        lines[number] = _escape_outside(line, within)
+        lines[number] = _escape_outside(line, within, in_link=in_link)
+    return True
+
+
+def _stand_on_one_line(lines: list[bytes], spans: dict[int, tuple[list[tuple[int, int]], set[int]]]) -> bool:
+    """Tell whether code spans are the same for a whole paragraph as for each of its lines.
+
+    Back-ticks that are in no span are text if no run of the same length follows in a later line.
+    """
+    seen: set[int] = set()
+    for number in reversed(spans):
+        if not seen.isdisjoint(spans[number][1]):
+            return False
+        seen.update(map(len, RUN.findall(lines[number])))
     return True
 
 
@@ -111,12 +130,13 @@ def _outside(line: bytes, spans: list[tuple[int, int]]) -> bytes:
     return b"\0".join([*pieces, line[position:]])
 
 
-def _escape_outside(line: bytes, spans: list[tuple[int, int]]) -> bytes:
+def _escape_outside(line: bytes, spans: list[tuple[int, int]], *, in_link: bool) -> bytes:
     pieces, position = [], 0
-    for start, end in spans:
-        pieces += [backslash_all(line[position:start]), line[start:end]]
+    for start, end in (*spans, (len(line), len(line))):
+        prose = backslash_all(line[position:start])
+        pieces += [_IMAGE_IN_LINK.sub(rb"\1\\", prose) if in_link else prose, line[start:end]]
         position = end
-    return b"".join([*pieces, backslash_all(line[position:])])
+    return b"".join(pieces)
 
 
 def _backslashed(found: re.Match[bytes]) -> bytes:
@@ -136,7 +156,7 @@ def _is_certain(text: bytes, code: bytes) -> bool:
 
     Tables are cut at bars, links and (for marked) emphasis end inside code before code is looked for.
     """
-    if b"|" in code or b"](" in code or _LINK.search(text):
+    if (b"|" in code and _DELIMITERS.search(text)) or (b"](" in code and b"[" in text) or _LINK.search(text):
         return False
     if b"~" in code and b"~" in text:
         return False

@@ -86,7 +86,8 @@ DANGERS: Final[tuple[Danger, ...]] = (
     LINE,
     DEFINITION,
     Danger("raw HTML", b"<", re.compile(rb"<[A-Za-z/!?]")),
-    Danger("an image", b"![", re.compile(rb"!\[")),
+    # in the text of a link, marked takes a backslash before a bracket away
+    Danger("an image", b"!", re.compile(rb"!\\?\[")),
     Danger("a block of mathematics", b"$$", re.compile(rb"\$\$")),
     TOO_DEEP,
     *CONTROLS,
