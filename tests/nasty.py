@@ -297,6 +297,12 @@ _HTML: Final = (
     "<details>\n<summary>x</summary>\n\n- open",
     "<p align='center'>\n\n## Completion 2\n",
     "std::vector<int> a; List<String> b",
+    "```\n\t```\n<p",
+    ">\n    ><k>",
+    "* \n  >\n\n    \\\\<b>",
+    "\n===\n\n```|\\\n---|---\n<b>",
+    "- ```\n\ta\n  ```\n<b>",
+    "a ` cut `<div",
     "text -->\n\n<!-- and on\n\n",
 )
 _OTHERS: Final = (
@@ -304,6 +310,8 @@ _OTHERS: Final = (
     "![leak]",
     "![open\n",
     "text ![](x)",
+    "[a [![x](/y)![x](/y)](b)",
+    "[[!\\[x](/y)](z)",
     "$$",
     "$$\nx^2",
     "cost: $$$",

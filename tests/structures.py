@@ -1,7 +1,7 @@
 """Texts made by chance from Markdown's structure: blocks nested in blocks, then damaged.
 
-Unlike texts made of pieces (``nasty.PIECES``), most of these are what a reader takes for lists, quotes, tables
-and code, nested rightly but for a few characters or lines.
+Unlike texts made of pieces (``nasty.PIECES``), most of these are lists, quotes, tables and code to a reader,
+nested rightly but for a few characters or lines.
 """
 
 from __future__ import annotations
@@ -15,12 +15,69 @@ if TYPE_CHECKING:
 _INLINE: Final = (
     *("word", "more words", "`code`", "``a ` b``", "`<b>`", "**bold**", "_it_", "~~gone~~", "\\", "\\`", "`"),
     *("[leak]", "[a](b)", "[a](<b c>)", "![i](/x)", "[^leak]", "<b>", "</b>", "<b", "<!--", "-->", "<a@b.c>"),
-    *("http://x.y/z", "www.x.y", "a@b.c", "$$", "$x$", "|", "a | b", "&lt;", "<?php", "<![CDATA[", "]]>", ":::"),
-    *("\\<b>", "\\\\<b>", "`` ` ``", "[x]: y", "==", "#", "*", "-", "1.", ">", "    ", "é", "東", "<think>", "\\[leak]"),
+    *(
+        "http://x.y/z",
+        "www.x.y",
+        "a@b.c",
+        "$$",
+        "$x$",
+        "|",
+        "a | b",
+        "&lt;",
+        "<?php",
+        "<![CDATA[",
+        "]]>",
+        ":::",
+    ),
+    *(
+        "\\<b>",
+        "\\\\<b>",
+        "`` ` ``",
+        "[x]: y",
+        "==",
+        "#",
+        "*",
+        "-",
+        "1.",
+        ">",
+        "    ",
+        "é",
+        "東",
+        "<think>",
+        "\\[leak]",
+    ),
 )
 _ODD: Final = (
-    *("\0", "\t", "\r", "\x0b", "\x0c", "\x1b", "\x1c", "\x7f", "\x85", "\u00a0", "\u1680", "\u2003", "\u200b"),
-    *("\u2028", "\u2029", "\u202e", "\u2066", "\u3000", "\ufeff", "\u0301", "  ", " ", "\n", "\n\n", "\\\n", "  \n"),
+    *(
+        "\0",
+        "\t",
+        "\r",
+        "\x0b",
+        "\x0c",
+        "\x1b",
+        "\x1c",
+        "\x7f",
+        "\x85",
+        "\u00a0",
+        "\u1680",
+        "\u2003",
+        "\u200b",
+    ),
+    *(
+        "\u2028",
+        "\u2029",
+        "\u202e",
+        "\u2066",
+        "\u3000",
+        "\ufeff",
+        "\u0301",
+        "  ",
+        " ",
+        "\n",
+        "\n\n",
+        "\\\n",
+        "  \n",
+    ),
     *("`", "```", "~~~", "<", ">", "[", "]:", "![", "$$", "|", "*", "-", "=", "#", "\\", ":"),
 )
 _HTML: Final = (
@@ -70,7 +127,9 @@ def _damage(dice: random.Random, lines: list[str]) -> None:
         lambda: f"{line}{' ' * dice.randint(1, 3)}",
         lambda: line.replace(" ", dice.choice(_ODD[7:19]), 1),
         lambda: "> " + bare,
-        lambda: dice.choice(("", " ", "---", "===", "- - -", "| - |", "```", "~~~", "- ", ">", "#", "    x", "* * *")),
+        lambda: dice.choice(
+            ("", " ", "---", "===", "- - -", "| - |", "```", "~~~", "- ", ">", "#", "    x", "* * *")
+        ),
     )
     lines[place] = dice.choice(changes)()
     if dice.random() < 0.2:
@@ -84,7 +143,9 @@ def _blocks(dice: random.Random, depth: int, count: int) -> list[str]:
     for number in range(count):
         if number and dice.random() < 0.6:
             lines.append("")
-        lines += dice.choice(_LEAVES if depth >= _DEEPEST or dice.random() < 0.5 else _CONTAINERS)(dice, depth)
+        lines += dice.choice(_LEAVES if depth >= _DEEPEST or dice.random() < 0.5 else _CONTAINERS)(
+            dice, depth
+        )
     return lines
 
 
@@ -104,7 +165,11 @@ def _heading(dice: random.Random, _: int) -> list[str]:
 def _fence(dice: random.Random, _: int) -> list[str]:
     mark = dice.choice(("```", "```", "~~~", "````", "``"))
     inner = [dice.choice(("", _line(dice), "  " + _line(dice), "```", "~~~", "> x", "- y")) for _ in range(3)]
-    return [mark + dice.choice(("", "py", " py", "a b", "`")), *inner, *([mark] if dice.random() < 0.7 else [])]
+    return [
+        mark + dice.choice(("", "py", " py", "a b", "`")),
+        *inner,
+        *([mark] if dice.random() < 0.7 else []),
+    ]
 
 
 def _indented(dice: random.Random, _: int) -> list[str]:
@@ -113,7 +178,11 @@ def _indented(dice: random.Random, _: int) -> list[str]:
 
 def _html(dice: random.Random, _: int) -> list[str]:
     begin, end = dice.choice(_HTML)
-    return [begin, *dice.choice(([], [""], [_line(dice)], ["", "# x"])), *([end] if dice.random() < 0.6 else [])]
+    return [
+        begin,
+        *dice.choice(([], [""], [_line(dice)], ["", "# x"])),
+        *([end] if dice.random() < 0.6 else []),
+    ]
 
 
 def _definition(dice: random.Random, _: int) -> list[str]:
@@ -152,7 +221,9 @@ def _quote(dice: random.Random, depth: int) -> list[str]:
 
 def _list(dice: random.Random, depth: int) -> list[str]:
     lines: list[str] = []
-    marker = dice.choice(("- ", "* ", "+ ", "1. ", "2) ", "10. ", "-   ", "-\t", "-", "1.\t", "- [ ] ", "      - "))
+    marker = dice.choice(
+        ("- ", "* ", "+ ", "1. ", "2) ", "10. ", "-   ", "-\t", "-", "1.\t", "- [ ] ", "      - ")
+    )
     for _ in range(dice.choice((1, 2, 3))):
         first, *rest = _blocks(dice, depth + 1, dice.choice((1, 1, 2)))
         indent = " " * len(marker) if dice.random() < 0.8 else dice.choice(("  ", "    ", "\t", ""))

@@ -45,8 +45,8 @@ _MARKERS: Final = re.compile(rb"(?:[ >]+|(?:[-+*]|[0-9]{1,9}[.)]) ){0,20}")
 _INFO: Final = re.compile(rb"[ ]*[!-_a-{}]*[ ]*$")
 # what closes a fence for some readers: mixed characters, a tab or another white space behind
 _LIKE_AN_END: Final = re.compile(rb" {0,3}(`{3,}|~{3,})[`~]*(?:[^!-~]*)$")
-# a tab may be two columns narrower in a quote than at the beginning of a line: so such a line may end a fence
-_END_AFTER_TAB: Final = re.compile(rb"[ ]*\t[ \t]*(?:```|~~~)")
+# with a tab, which is narrower in a quote than at the beginning of a line, it may end a fence or not
+_LIKE_A_FENCE: Final = re.compile(rb"[ \t]*(?:```|~~~)")
 _STRUCTURE_WITH_TAB: Final = re.compile(rb"[ >]*(?:(?:[-+*]|[0-9]{1,9}[.)])[ >]*){0,20}\t")
 
 
@@ -168,7 +168,7 @@ class _Scanner:
         """Tell whether a tab may count for another structure in a quote, where it is narrower."""
         indent = sum(self._stack)
         if self._leaf == _FENCE and _QUOTE not in self._stack and not line[:indent].strip(b" "):
-            return _END_AFTER_TAB.match(line, indent) is not None
+            return _LIKE_A_FENCE.match(line, indent) is not None
         return _STRUCTURE_WITH_TAB.match(line) is not None
 
     def _containers(self, line: bytes) -> tuple[int, int]:

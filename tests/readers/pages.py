@@ -20,6 +20,7 @@ sys.path[:0] = [str(HERE.parent), str(HERE.parent.parent)]
 
 from nasty import ALL, PIECES, PROBE  # noqa: E402 (the folder is put in the path above)
 from rendering import render_parts  # noqa: E402 (the same)
+from structures import texts as structures  # noqa: E402 (the same)
 
 from lib.markdown.header import header  # noqa: E402 (the same)
 from lib.markdown.sections import items  # noqa: E402 (the same)
@@ -86,7 +87,7 @@ def with_everything(text: str, style: Style) -> Iterator[dict[str, Any]]:
 def main() -> None:
     """Write the pages: a text by chance alone between probes, the others many to a page."""
     seed = int(sys.argv[1]) if len(sys.argv) > 1 else 1
-    alone = [[text, PROBE] for text in (*ALL, *by_chance(seed))]
+    alone = [[text, PROBE] for text in (*ALL, *by_chance(seed), *structures(_BY_CHANCE, seed))]
     cut = list(dict.fromkeys(examples()))
     together = [cut[at : at + _TEXTS_A_PAGE] for at in range(0, len(cut), _TEXTS_A_PAGE)]
     messages = [[{"role": "user", "content": text}, {"role": text, "content": "x"}] for text in ALL]

@@ -11,7 +11,7 @@ import pytest
 from chat_texts import answers
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from nasty import ALL, HARMFUL, HARMLESS, LEAK, PIECES
+from nasty import ALL, HARMFUL, HARMLESS, LEAK, PIECES, PROBE
 from outline import (
     FOOTNOTES,
     HEADER_TAGS,
@@ -24,6 +24,7 @@ from outline import (
     seen_by_markdown_it,
     seen_in_html,
 )
+from structures import texts as structures
 from support import promptly
 
 from lib.markdown.fences import fenced, pictured
@@ -147,6 +148,14 @@ def test_no_text_made_by_chance_breaks_a_page(texts: list[str]) -> None:
     """Whatever the texts, every parser sees exactly the headings and rules that we wrote, at top level."""
     assert_unbroken(texts, "auto")
     assert_unbroken(texts, "fenced")
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("seed", range(4))
+def test_no_damaged_structure_breaks_a_page(seed: int) -> None:
+    """Blocks nested in blocks, some of them broken, one text a page, so that none covers for another."""
+    for text in structures(150, seed):
+        assert_unbroken([text, PROBE], "auto")
 
 
 @given(st.lists(VALUES, min_size=1, max_size=4))
