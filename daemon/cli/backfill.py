@@ -17,6 +17,7 @@ from daemon.signals import Signals
 from lib.names import KINDS, kind_of
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Sequence
 
     from daemon.cli.progress import Bar
@@ -85,28 +86,21 @@ class Sweep:
         return min(max(0.0, due - now), _LONGEST_WAIT_SECONDS)
 
 
-def backfill(
-    paths: Sequence[str],
-    config: Config,
-    *,
-    force: bool,
-    dry_run: bool,
-    progress: bool = True,
-    scheduler: str | None = None,
-) -> int:
-    """Sweep once, with the workers of a Dask ``scheduler`` if one is given; return the exit status."""
+def backfill(paths: Sequence[str], config: Config, flags: argparse.Namespace) -> int:
+    """Sweep once, as the flags of a sweep say; return the exit status."""
     if status := _refused(paths):
         return status
-    options = config.options(force=force)
-    if dry_run:
-        from daemon.cli.dry_run import dry_run as show_plans
+    options = config.options(force=flags.force)
+    if flags.dry_run:
+        from daemon.cli.dry_run import dry_run
 
         _configure(config, None)
-        failed = show_plans(paths, frozenset(config.watch.ignore), options, sys.stdout)
+        failed = dry_run(paths, frozenset(config.watch.ignore), options, sys.stdout)
         return SOMETHING_FAILED if failed else ALL_IS_WELL
-    if scheduler is not None:  # its workers have other working directories
+    if flags.scheduler is not None:  # its workers have other working directories
         paths = [os.path.abspath(path) for path in paths]
-    return _sweep(paths, options, config, scheduler=scheduler, bar=_bar(config) if progress else None)
+    bar = None if flags.no_progress else _bar(config)
+    return _sweep(paths, options, config, scheduler=flags.scheduler, bar=bar)
 
 
 def _refused(paths: Sequence[str]) -> int:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from daemon.cli.backfill import backfill
 from daemon.cli.completion import PrintCompletion
-from daemon.cli.flags import Parser, Version, add_options, add_sweep_flags, effective_config, guarded
+from daemon.cli.flags import Parser, Version, add_sweep_flags, effective_config, guarded
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Sequence
 
 
@@ -36,17 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error("--model already names a directory: leave PATH out")
     if given.model is not None and (given.model in {"", ".."} or Path(given.model).name != given.model):
         parser.error("--model is the name of one directory below the base directory")
-    return guarded(lambda: _run(given))
-
-
-def _run(given: argparse.Namespace) -> int:
-    return backfill(
-        _paths(given),
-        effective_config(given),
-        force=given.force,
-        dry_run=given.dry_run,
-        progress=not given.no_progress,
-    )
+    return guarded(lambda: backfill(_paths(given), effective_config(given), given))
 
 
 def _paths(given: argparse.Namespace) -> list[str]:
@@ -55,15 +45,14 @@ def _paths(given: argparse.Namespace) -> list[str]:
     return given.paths or [given.base_dir]
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser() -> Parser:
     parser = Parser(
-        prog="decode-generations",
-        usage="%(prog)s [--base-dir DIR] [--model M] [--dry-run] [--force] [options] [PATH ...]",
-        description="Make a readable .json and .md beside every cached generation that lacks a fresh one.",
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        "decode-generations",
+        "%(prog)s [--base-dir DIR] [--model M] [--dry-run] [--force] [options] [PATH ...]",
+        "Make a readable .json and .md beside every cached generation that lacks a fresh one.",
+        _EPILOG,
+        paths="directories or single .npy (default: DIR)",
     )
-    parser.add_argument("paths", nargs="*", metavar="PATH", help="directories or single .npy (default: DIR)")
     parser.add_argument(
         "--base-dir",
         default="experiments",
@@ -72,7 +61,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--model", metavar="M", help="only DIR/M/generations")
     add_sweep_flags(parser)
+    parser.set_defaults(scheduler=None)
     parser.add_argument("--version", action=Version)
     parser.add_argument("--print-completion", action=PrintCompletion)
-    add_options(parser.add_argument_group("configuration (takes precedence over the file)"))
+    parser.add_options()
     return parser

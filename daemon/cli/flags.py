@@ -23,20 +23,27 @@ INTERRUPTED: Final = 130
 
 
 class Parser(argparse.ArgumentParser):
-    """Mentions ``--help`` in every error."""
+    """The paths and options of both commands; every error mentions ``--help``."""
+
+    def __init__(self, prog: str, usage: str, description: str, epilog: str, *, paths: str) -> None:
+        raw = argparse.RawDescriptionHelpFormatter
+        super().__init__(prog, usage, description, epilog, formatter_class=raw)
+        self.add_argument("paths", nargs="*", metavar="PATH", help=paths)
+
+    def add_options(self) -> None:
+        """Add ``--config``, and the flag of each key that has one."""
+        group = self.add_argument_group("configuration (takes precedence over the file)")
+        group.add_argument(
+            "--config", type=_file, metavar="FILE", help="a TOML file; see config.example.toml"
+        )
+        for name in FLAGS:
+            row = KEYS[FLAGS[name]]
+            if row.flag.startswith("--"):
+                group.add_argument(row.flag, type=_reader(row.check), metavar=row.metavar, help=row.help)
 
     def error(self, message: str) -> NoReturn:
         """Print an error in the command line, and exit with status 2."""
         super().error(f"{message}; see {self.prog} --help")
-
-
-def add_options(group: Any) -> None:
-    """Add ``--config``, and the flag of each key that has one."""
-    group.add_argument("--config", type=_file, metavar="FILE", help="a TOML file; see config.example.toml")
-    for name in FLAGS:
-        row = KEYS[FLAGS[name]]
-        if row.flag.startswith("--"):
-            group.add_argument(row.flag, type=_reader(row.check), metavar=row.metavar, help=row.help)
 
 
 def add_sweep_flags(group: Any) -> None:

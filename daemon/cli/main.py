@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 from typing import TYPE_CHECKING, Final
 
@@ -12,7 +11,6 @@ from daemon.cli.flags import (
     PROGRAM,
     Parser,
     Version,
-    add_options,
     add_sweep_flags,
     effective_config,
     guarded,
@@ -22,6 +20,7 @@ from daemon.cli.flags import (
 from daemon.config.validation import ALL_IS_WELL, WRONG_USAGE
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Sequence
 
     from daemon.config.model import Config
@@ -67,28 +66,18 @@ def _run(given: argparse.Namespace) -> int:
         print(to_toml(config), end="")
         return ALL_IS_WELL
     if given.backfill:
-        paths = given.paths or config.roots
-        return backfill(
-            paths,
-            config,
-            force=given.force,
-            dry_run=given.dry_run,
-            progress=not given.no_progress,
-            scheduler=given.scheduler,
-        )
+        return backfill(given.paths or config.roots, config, given)
     return _watch(config, given)
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser() -> Parser:
     parser = Parser(
-        prog=PROGRAM,
-        usage=_USAGE,
-        description="Keep a readable .json and .md beside every cached language-model generation.",
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        PROGRAM,
+        _USAGE,
+        "Keep a readable .json and .md beside every cached language-model generation.",
+        _EPILOG,
+        paths="what to watch or sweep (default: experiments)",
     )
-    paths = "what to watch or sweep (default: experiments)"
-    parser.add_argument("paths", nargs="*", metavar="PATH", help=paths)
     commands = parser.add_argument_group("instead of watching").add_mutually_exclusive_group()
     commands.add_argument(
         "--backfill", action="store_true", help="sweep once and exit; PATH: a directory or one .npy"
@@ -107,11 +96,11 @@ def _parser() -> argparse.ArgumentParser:
         help="run conversions on this Dask cluster, such as tcp://host:8786",
     )
     parser.add_argument_group("with --status").add_argument("--json", action="store_true", help="print JSON")
-    add_options(parser.add_argument_group("configuration (takes precedence over the file)"))
+    parser.add_options()
     return parser
 
 
-def _check_combinations(parser: argparse.ArgumentParser, given: argparse.Namespace) -> None:
+def _check_combinations(parser: Parser, given: argparse.Namespace) -> None:
     for flag in ("dry_run", "force", "no_progress", "scheduler"):
         if getattr(given, flag) and not given.backfill:
             parser.error(f"--{flag.replace('_', '-')} requires --backfill")
@@ -142,10 +131,8 @@ def _status(*, as_json: bool) -> int:
 
     readings, now = read_all(), datetime.now(timezone.utc)
     failed = None if any(reading.is_alive for reading in readings) else failed_unit()
-    if as_json:
-        print(render_json(readings, now, failed), end="")
-    else:
-        print(render_text(readings, now, failed), end="")
+    render = render_json if as_json else render_text
+    print(render(readings, now, failed), end="")
     return exit_status(readings, now, failed)
 
 

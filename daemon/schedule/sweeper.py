@@ -83,7 +83,6 @@ class Sweeper:
         self._mended: set[str] = set()
         self._branches: dict[tuple[str, tuple[str, ...], bool], float] = {}
         self._branch: Iterator[Step] | None = None
-        self._branch_gone: tuple[str, tuple[str, ...]] | None = None
         self.on_changed: Callable[[Found, float], None] = lambda _found, _now: None
         self.problems: dict[str, SourceReport] = {}
         self.sources = 0
@@ -290,19 +289,23 @@ class Sweeper:
                 return False
             del self._branches[due]
             root, parts, _ = due
-            self._branch = walk(root, self._scheduler.options, self.ignore, parts)
-            self._branch_gone = (root, parts)
+            self._branch = self._walk_branch(root, parts)
         step = next(self._branch, None)
         if step is None:
             self._branch = None
-            if self._branch_gone is not None:
-                self._directories.remove(*self._branch_gone)
         elif isinstance(step, Folder):
-            self._branch_gone = None
             self._directories.add(step.root, step.parts)
         elif isinstance(step, Trouble):
-            self._branch_gone = None
             self._take_trouble(step, now)
         elif self._scheduler.wants(step) or not step.is_fresh:
             self._scheduler.take(step, now)
         return True
+
+    def _walk_branch(self, root: str, parts: tuple[str, ...]) -> Iterator[Step]:
+        """Yield what one directory holds; forget the directory if it has gone."""
+        is_gone = True
+        for step in walk(root, self._scheduler.options, self.ignore, parts):
+            is_gone = False
+            yield step
+        if is_gone:
+            self._directories.remove(root, parts)
