@@ -122,12 +122,8 @@ class Service:
             list(config.roots), self._scheduler, frozenset(config.watch.ignore), self._log
         )
         self._supervisor = Supervisor(self._roots, self._make_watch, self._log)
-        indexes = (
-            [IndexWriter(config.roots, options, self._log, self._scheduler.troubles)]
-            if config.index.enabled
-            else []
-        )
-        textfile = config.metrics.textfile
+        troubles, textfile = self._scheduler.troubles, config.metrics.textfile
+        indexes = [IndexWriter(config.roots, options, self._log, troubles)] if config.index.enabled else []
         metrics = [Metrics(textfile, self._version, self._log)] if textfile is not None else []
         self._scheduler.indexes = indexes
         self._scheduler.observers = [self._reporter, *indexes, *metrics, self._sweeper]

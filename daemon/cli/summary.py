@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 from daemon.report.logging import escaped
 from daemon.report.observers import Done
 from daemon.report.outcomes import RESULTS
+from daemon.report.status_text import duration
 from lib.names import kind_of, sidecar_name
 from lib.render.statistics import bars
 from lib.sync.walk import Found, Trouble
@@ -100,7 +101,12 @@ class Summary:
 
     def text(self, seconds: float) -> str:
         """Return the summary with a final newline."""
-        lines = [*self._table(), "", *self._read(), f"It took {_duration(seconds)}."]
+        lines = [
+            *self._table(),
+            "",
+            *self._read(),
+            f"It took {duration(seconds) if seconds >= 60 else f'{seconds:.1f} s'}.",
+        ]
         return "\n".join([*lines, *self._failed.lines(), *self._kept.lines(), ""])
 
     def _table(self) -> list[str]:
@@ -160,11 +166,3 @@ def _cells(row: list[str], widths: list[int]) -> list[str]:
 
 def _counted(count: int, noun: str) -> str:
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"

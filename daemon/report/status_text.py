@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections import Counter
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Final
 
 from daemon.report.logging import escaped
@@ -52,8 +52,8 @@ def _service(status: Status, now: datetime, condition: Condition) -> str:
         ("state", state),
         *(("config", problem) for problem in _rejected(status)),
         *([("watch", f"unreliable, so sweeps run more often: {status.unheard}")] if status.unheard else []),
-        ("since", f"{_clock(since)} ({_duration(updated - since)})"),
-        ("updated", f"{_clock(updated)} ({_duration(now - updated)} ago)"),
+        ("since", f"{_clock(since)} ({duration((updated - since).total_seconds())})"),
+        ("updated", f"{_clock(updated)} ({duration((now - updated).total_seconds())} ago)"),
         *((name, f"{getattr(status, name):,}") for name in ("directories", "sources", "pending")),
         ("last sweep", _sweep(status.last_sweep) if status.last_sweep else "none yet"),
         *(("since start", text) for text in [_totals(status.totals)] if text),
@@ -138,9 +138,9 @@ def _clock(time: datetime) -> str:
     return time.astimezone(timezone.utc).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
-def _duration(span: timedelta) -> str:
+def duration(seconds: float) -> str:
     """Return a span of time in its two largest units."""
-    rest = max(0, round(span.total_seconds()))
+    rest = max(0, round(seconds))
     parts = []
     for unit, size in (("d", 86_400), ("h", 3600), ("min", 60), ("s", 1)):
         count, rest = divmod(rest, size)

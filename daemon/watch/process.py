@@ -174,11 +174,11 @@ def schedule(observer: BaseObserver, handler: Handler, root: str) -> None:
         raise OSError(error.errno, error.strerror, root) from error
 
 
-def limit(name: str) -> int | None:
-    """Read one of the limits in ``/proc/sys/fs/inotify``; None where a sandbox hides them."""
+def limit(name: str) -> int:
+    """Return one of the limits in ``/proc/sys/fs/inotify``; 0 where a sandbox hides them."""
     with suppress(OSError, ValueError):
         return int(Path("/proc/sys/fs/inotify", name).read_text(encoding="ascii"))
-    return None
+    return 0
 
 
 def in_words(error: OSError) -> str:
@@ -187,7 +187,7 @@ def in_words(error: OSError) -> str:
     if error.errno not in limits:
         return f"{error.filename} could not be watched: {error.strerror}"
     name, floor = limits[error.errno]
-    now = limit(name) or 0
+    now = limit(name)
     raised = max(floor, 2 * now)
     return f"the limit fs.inotify.{name}={now} is reached; try sysctl -w fs.inotify.{name}={raised}"
 
