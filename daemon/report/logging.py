@@ -14,6 +14,7 @@ import os
 import select
 import sys
 import threading
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, Final
 
@@ -102,17 +103,15 @@ def escaped(text: str) -> str:
     return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
 
 
+@dataclass(frozen=True, slots=True)
 class Renderer:
     """Turns an event into its line: the last of structlog's processors."""
 
-    def __init__(
-        self, *, console: bool, brief: bool, colours: bool, prefixed: bool, tracebacks: bool
-    ) -> None:
-        self._brief = brief
-        self._format: Callable[[dict[str, Any]], str] = self._console if console else _as_json
-        self._colours = colours
-        self._prefixed = prefixed
-        self._tracebacks = tracebacks
+    console: bool
+    brief: bool
+    colours: bool
+    prefixed: bool
+    tracebacks: bool
 
     def __call__(self, _logger: Any, _method: str, event: MutableMapping[str, Any]) -> str:
         """Render an event as a processor."""
@@ -123,13 +122,13 @@ class Renderer:
         level = str(event.get("level", "info"))
         ordered: dict[str, Any] = {key: event.pop(key) for key in _LEADING if key in event}
         ordered.update(event)
-        _tell_exception(ordered, with_traceback=self._tracebacks)
-        prefix = f"<{_PRIORITIES.get(level, 6)}>" if self._prefixed else ""
-        return f"{prefix}{self._format(ordered)}\n"
+        _tell_exception(ordered, with_traceback=self.tracebacks)
+        prefix = f"<{_PRIORITIES.get(level, 6)}>" if self.prefixed else ""
+        return f"{prefix}{self._in_words(ordered) if self.console else _as_json(ordered)}\n"
 
-    def _console(self, event: dict[str, Any]) -> str:
+    def _in_words(self, event: dict[str, Any]) -> str:
         moment, level, name = (str(event.pop(key, "")) for key in ("timestamp", "level", "event"))
-        moment = _time_of_day(moment) if self._brief else moment
+        moment = _time_of_day(moment) if self.brief else moment
         line = f"{self._in(_DIM, moment)} {self._in(_COLOURS.get(level), f'{level:<7} {escaped(name)}')}"
         traceback = event.pop("traceback", "").splitlines()
         fields = (f"{escaped(key)}={_as_word(value)}" for key, value in event.items() if value is not None)
@@ -137,7 +136,7 @@ class Renderer:
         return "\n".join([line, *(f"    {escaped(frame)}" for frame in traceback)])
 
     def _in(self, colour: int | None, text: str) -> str:
-        return f"\x1b[{colour}m{text}\x1b[0m" if self._colours and colour else text
+        return f"\x1b[{colour}m{text}\x1b[0m" if self.colours and colour else text
 
 
 class Lines:

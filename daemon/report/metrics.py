@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from daemon.config.validation import RefusedError
@@ -50,27 +51,22 @@ class Metrics:
         self._last_sweep: object = None
         self._write = prometheus.write_to_textfile
         self._registry = registry = prometheus.CollectorRegistry()
-
-        def counter(name: str, says: str, *labels: str) -> prometheus.Counter:
-            return prometheus.Counter(name, says, labels, namespace=_NAMESPACE, registry=registry)
-
-        def gauge(name: str, says: str, *labels: str) -> prometheus.Gauge:
-            return prometheus.Gauge(name, says, labels, namespace=_NAMESPACE, registry=registry)
-
-        self._sidecars = counter("sidecars", "Sidecars by result.", "kind", "result")
-        self._bytes = counter("written_bytes", "Bytes of sidecars that were written.", "kind")
-        self._items = counter("items", "Generations that were rendered.", "kind")
-        self._blank = counter("blank_items", "Generations that were rendered and are blank.", "kind")
+        counter = partial(prometheus.Counter, namespace=_NAMESPACE, registry=registry)
+        gauge = partial(prometheus.Gauge, namespace=_NAMESPACE, registry=registry)
+        self._sidecars = counter("sidecars", "Sidecars by result.", ("kind", "result"))
+        self._bytes = counter("written_bytes", "Bytes of sidecars that were written.", ("kind",))
+        self._items = counter("items", "Generations that were rendered.", ("kind",))
+        self._blank = counter("blank_items", "Generations that were rendered and are blank.", ("kind",))
         self._sources = gauge("sources", "Sources below the roots.")
         self._directories = gauge("directories", "Directories below the roots.")
         self._pending = gauge("pending_sources", "Sources in the queue.")
-        self._troubled = gauge("troubled_sources", "Sources without fresh sidecars, by state.", "state")
+        self._troubled = gauge("troubled_sources", "Sources without fresh sidecars, by state.", ("state",))
         self._watching = gauge("watching", "1 while kernel events are reliable, 0 while only sweeps are.")
         self._sweep_seconds = gauge("last_sweep_duration_seconds", "How long the last sweep took.")
         self._sweep_time = gauge("last_sweep_timestamp_seconds", "When the last sweep ended.")
         self._updated = gauge("last_update_timestamp_seconds", "When this file was written.")
         gauge("start_time_seconds", "When the service started.").set(time.time())
-        gauge("build_info", "The running version.", "version").labels(version).set(1)
+        gauge("build_info", "The running version.", ("version",)).labels(version).set(1)
         for kind in KINDS:  # alerts need a counter before its first increase
             for result in _RESULTS:
                 self._sidecars.labels(kind, result)

@@ -23,6 +23,9 @@ RESULTS: Final[tuple[Result, ...]] = ("rendered", "adopted", "fresh", "kept", "s
 """The fields of ``sweep.finished``.  A path that could not be looked at or written counts as failed."""
 
 
+_FIGURES: Final = ("records", "blank", "distinct", "median_length", "longest_length")
+
+
 def log_outcome(
     log: Any,
     task: Task,
@@ -37,35 +40,27 @@ def log_outcome(
     ``attempt``: the number of a failed attempt, from 1; ``retry_seconds``: when the next one follows, None if
     it waits for a change or the next sweep.
     """
+    where = {"source": task.path, "kind": outcome.kind}
     for warning in outcome.warnings:
         log.warning(METADATA_UNREADABLE, source=task.path, reason=warning)
-    _log_written(log, task, outcome, seconds)
+    formats = [verdict.fmt for verdict in outcome.verdicts if verdict.result == "rendered"]
+    if formats and outcome.figures is not None:
+        figures = {name: getattr(outcome.figures, name) for name in _FIGURES}
+        more = {"bytes": outcome.bytes, "seconds": round(seconds, 4)}
+        log.info(SIDECARS_WRITTEN, **where, formats=formats, **figures, **more)
     for verdict in outcome.verdicts:
+        which = {"source": task.path, "format": verdict.fmt}
         if verdict.result == "adopted":
-            log.info(SIDECAR_ADOPTED, source=task.path, format=verdict.fmt)
+            log.info(SIDECAR_ADOPTED, **which)
         elif verdict.result == "kept":
-            log.warning(
-                SIDECAR_KEPT, source=task.path, format=verdict.fmt, reason=verdict.reason, hint=verdict.hint
-            )
+            log.warning(SIDECAR_KEPT, **which, reason=verdict.reason, hint=verdict.hint)
+    why = {"reason": outcome.trouble, "hint": outcome.hint}
     if outcome.result == "skipped":
-        log.info(
-            SOURCE_SKIPPED, source=task.path, kind=outcome.kind, reason=outcome.trouble, hint=outcome.hint
-        )
+        log.info(SOURCE_SKIPPED, **where, **why)
     elif outcome.result == "failed":
-        log.error(
-            SOURCE_FAILED,
-            source=task.path,
-            kind=outcome.kind,
-            reason=outcome.trouble,
-            hint=outcome.hint if retry_seconds is None else with_retry(outcome.hint),
-            attempt=attempt,
-            retry_seconds=retry_seconds,
-        )
-
-
-def with_retry(hint: str) -> str:
-    """Add to a hint that the source is retried."""
-    return f"{hint} It is retried automatically.".lstrip()
+        if retry_seconds is not None:
+            why["hint"] = f"{outcome.hint} It is retried automatically.".lstrip()
+        log.error(SOURCE_FAILED, **where, **why, attempt=attempt, retry_seconds=retry_seconds)
 
 
 def log_unstamped(log: Any, task: Task, outcome: Outcome) -> None:
@@ -78,21 +73,3 @@ def log_unstamped(log: Any, task: Task, outcome: Outcome) -> None:
 def log_trouble(log: Any, path: str, error: SidecarError) -> None:
     """Log a path that could not be looked at."""
     log.error(SOURCE_FAILED, source=path, reason=error.reason, hint=error.hint, attempt=1, retry_seconds=None)
-
-
-def _log_written(log: Any, task: Task, outcome: Outcome, seconds: float) -> None:
-    formats = [verdict.fmt for verdict in outcome.verdicts if verdict.result == "rendered"]
-    if formats and outcome.figures is not None:
-        log.info(
-            SIDECARS_WRITTEN,
-            source=task.path,
-            kind=outcome.kind,
-            formats=formats,
-            records=outcome.figures.records,
-            blank=outcome.figures.blank,
-            distinct=outcome.figures.distinct,
-            median_length=outcome.figures.median_length,
-            longest_length=outcome.figures.longest_length,
-            bytes=outcome.bytes,
-            seconds=round(seconds, 4),
-        )

@@ -120,11 +120,11 @@ class Scheduler:
         if self._forget_failure(task):
             self._log_recovered(task, attempts)
 
-    def forget(self, tasks: Iterable[Task]) -> None:
-        """Forget settled sources that no longer exist."""
-        for task in tasks:
-            if self.settled.pop(task, None):
-                self.troubles.drop(task)
+    def forget(self, keys: Iterable[Task | str]) -> None:
+        """Forget settled sources, and paths with a trouble, that a sweep has not found."""
+        for key in keys:
+            if isinstance(key, str) or self.settled.pop(key, None) is not None:
+                self.troubles.drop(key)
 
     def tell(self, event: Event, now: float) -> None:
         """Tell every observer."""

@@ -77,10 +77,8 @@ class Sweeper:
         self._sources = 0
         self._directories = Directories()
         self._waiting: set[Task] = set()
-        self._unmade: set[Task] = set()
-        self._failed_since: set[Task] = set()
-        self._gone: set[Task] = set()
-        self._mended: set[str] = set()
+        self._counted: set[Task] = set()
+        self._unseen: set[Task | str] = set()
         self._branches: dict[tuple[str, tuple[str, ...], bool], float] = {}
         self._branch: Iterator[Step] | None = None
         self.on_changed: Callable[[Found, float], None] = lambda _found, _now: None
@@ -150,9 +148,8 @@ class Sweeper:
         if not isinstance(event, Done):
             return
         task, outcome = event.task, event.outcome
-        if outcome is not None and self._is_first(task, outcome):
-            self.sources += task not in self._unmade
-            self._unmade.discard(task)
+        if outcome is not None and task not in self._counted:
+            self._count_if_new(task, outcome)
         if task in self._waiting:
             self._waiting.discard(task)
             if outcome is not None:
@@ -162,15 +159,15 @@ class Sweeper:
     def _add(self, outcome: Outcome) -> None:
         self._sums.update(verdict.result for verdict in outcome.verdicts)
 
-    def _is_first(self, task: Task, outcome: Outcome) -> bool:
-        """Tell whether a source appeared since the last sweep, made or failed."""
-        if task in self._failed_since:
-            return False
-        if outcome.result not in {"failed", "skipped"}:
-            return outcome.is_new
-        self._failed_since.add(task)
-        seen = look(task, self._scheduler.options)
-        return isinstance(seen, Found) and all(plan.seen is None for plan in seen.plans)
+    def _count_if_new(self, task: Task, outcome: Outcome) -> None:
+        """Count a source that appeared since the last sweep: it had no sidecars."""
+        is_new, is_failure = outcome.is_new, outcome.result in {"failed", "skipped"}
+        if is_failure:
+            seen = look(task, self._scheduler.options)
+            is_new = isinstance(seen, Found) and all(plan.seen is None for plan in seen.plans)
+        if is_new or is_failure:
+            self._counted.add(task)
+        self.sources += is_new
 
     def _has_room(self) -> bool:
         return self._scheduler.queue.backlog < self._backlog_limit
@@ -189,12 +186,10 @@ class Sweeper:
             self._once_more = math.inf
         self._log.info(SWEEP_STARTED, paths=self.roots)
         self._sums, self._began, self._sources = Counter(), now, 0
-        self._mended = set(self.problems)
         self._directories.begin_sweep()
         self._waiting.clear()
-        self._unmade.clear()
-        self._failed_since.clear()
-        self._gone = set(self._scheduler.settled)
+        self._counted.clear()
+        self._unseen = {*self._scheduler.settled, *self.problems}
         self._scheduler.tell(Walk.BEGUN, now)
         self._walk = steps(self.roots, self._scheduler.options, self.ignore)
 
@@ -213,7 +208,7 @@ class Sweeper:
             self._end_walk(now)
 
     def _take_source(self, found: Found, now: float) -> None:
-        self._gone.discard(found.task)
+        self._unseen.discard(found.task)
         wanted = self._scheduler.wants(found)
         if found.is_fresh and not wanted:
             self._sums["fresh"] += len(found.plans)
@@ -221,7 +216,7 @@ class Sweeper:
             self._scheduler.tell(found, now)
             return
         if not found.is_fresh:
-            self._unmade.add(found.task)
+            self._counted.add(found.task)
         is_known = found.is_fresh or found.task in self._scheduler.queue
         outcome = self._scheduler.take(found, now)
         if outcome is None and not is_known:
@@ -242,7 +237,7 @@ class Sweeper:
         path, error = trouble.path, trouble.error
         before = self.problems.get(path)
         since = before.since if before else iso(self._scheduler.clock.wall())
-        self._mended.discard(path)
+        self._unseen.discard(path)
         if before is None or before.reason != error.reason:
             log_trouble(self._log, path, error)
             self.problems[path] = SourceReport(path, "failed", error.reason, error.hint, since)
@@ -252,12 +247,10 @@ class Sweeper:
     def _end_walk(self, now: float) -> None:
         self._walk = None
         self._patience_ends = now + _PATIENCE_SECONDS
-        self._scheduler.forget(self._gone)
-        self._gone.clear()
-        for path in self._mended:
+        self._scheduler.forget(self._unseen)
+        for path in self.problems.keys() & self._unseen:
             del self.problems[path]
-            self._scheduler.troubles.drop(path)
-        self._mended.clear()
+        self._unseen.clear()
         self._directories.end_sweep()
         self.sources = self._sources
         self._scheduler.tell(Walk.ENDED, now)
