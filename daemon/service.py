@@ -207,14 +207,13 @@ class Service:
 
     def _status(self) -> Status:
         """Return the state of the service, without the list of troubles."""
-        roots = {os.path.abspath(root.path): root for root in self._roots}
         return Status(
             version=self._version,
             pid=os.getpid(),
             since=self._reporter.since,
             updated="",
-            roots=tuple(roots),
-            unusable={path: reason for path, root in roots.items() if (reason := _unusable(root))},
+            roots=tuple(os.path.abspath(root.path) for root in self._roots),
+            unusable={os.path.abspath(path): why for path, why in self._supervisor.unusable.items()},
             mode=self._supervisor.mode,
             unheard=self._supervisor.unheard,
             rejected=self._reporter.rejected,
@@ -306,9 +305,3 @@ def _is_locked_within(seconds: float, root: Root) -> bool:
 def _unlock(roots: Iterable[Root]) -> None:
     for root in roots:
         root.unlock()
-
-
-def _unusable(root: Root) -> str:
-    if root.is_usable:
-        return ""
-    return "another service watches it" if root.is_taken else "missing"

@@ -25,6 +25,8 @@ CHECK_SECONDS: Final = 2.0
 _REPLACE_FIRST_SECONDS: Final = 1.0
 _REPLACE_LAST_SECONDS: Final = 120.0
 _SOUND_AFTER_SECONDS: Final = 30.0
+_WATCH: Final = ""
+"""Stands for the watch itself where a root's path may stand."""
 _LIFE_SECONDS: Final = 86_400.0
 """watchdog 6 keeps something of every rename for ever."""
 
@@ -32,8 +34,7 @@ _LIFE_SECONDS: Final = 86_400.0
 class Supervisor:
     """Owns the watch and the roots.  ``now`` is monotonic seconds; ``make`` starts a watch over paths.
 
-    ``clock`` returns the time as files have it, in seconds since the epoch.  ``degraded``: why the last watch
-    was replaced, until the new one has proved sound.
+    ``clock`` returns the time as files have it, in seconds since the epoch.
     """
 
     def __init__(
@@ -47,7 +48,6 @@ class Supervisor:
     ) -> None:
         self.roots = roots
         self.watch: Watch | None = None
-        self.degraded = ""
         self._make = make
         self._log = log
         self._clock = clock
@@ -61,13 +61,18 @@ class Supervisor:
         self._has_overflowed = False
         self._seen: object = None
         self._places: object = None
-        self._reported: dict[str, str] = {}
+        self._reasons: dict[str, str] = {}
         self._shared: dict[str, str] = {}
 
     @property
     def is_ready(self) -> bool:
         """Tell whether the watch reports every root that can be watched."""
         return self.watch is not None and self.watch.ready
+
+    @property
+    def degraded(self) -> str:
+        """Why the last watch was replaced, until the new one has proved sound; empty then."""
+        return self._reasons.get(_WATCH, "")
 
     @property
     def is_settled(self) -> bool:
@@ -85,6 +90,11 @@ class Supervisor:
     def unheard(self) -> str:
         """Why events are unreliable; empty when they are not."""
         return self.degraded or next(iter(self._shared.values()), "")
+
+    @property
+    def unusable(self) -> dict[str, str]:
+        """Why roots are not watched."""
+        return {root.path: self._reasons.get(root.path, "") for root in self.roots if not root.is_usable}
 
     @property
     def paths_to_sweep(self) -> list[str]:
@@ -154,9 +164,8 @@ class Supervisor:
         elif now - self._opened > _LIFE_SECONDS:
             self.close_watch()
         elif self._stood_since is not None and now - self._stood_since > _SOUND_AFTER_SECONDS:
-            if self.degraded:
-                self._log.info(WATCH_RESTORED)
-            self.degraded, self._failures = "", 0
+            self._report(_WATCH)
+            self._failures = 0
 
     def _open(self, now: float) -> None:
         usable = [root.path for root in self.roots if root.is_usable]
@@ -171,10 +180,8 @@ class Supervisor:
         """Close the watch; it is replaced at once the first time, then after 1 s, doubling, up to 2 min."""
         self.close_watch()
         is_first = self._failures == 0
-        if reason != self.degraded and not (is_first and self._has_overflowed):  # that was logged by its name
-            hint = "The watch is replaced; sweeps continue in the meantime."
-            self._log.warning(WATCH_DEGRADED, reason=reason, hint=hint)
-            self.degraded = reason
+        if not (is_first and self._has_overflowed):  # which has an event of its own
+            self._report(_WATCH, reason, "The watch is replaced; sweeps continue in the meantime.")
         wait = 0.0 if is_first else _REPLACE_FIRST_SECONDS * 2.0 ** (self._failures - 1)
         self._failures = min(self._failures + 1, 10)
         self._replace_at = now + min(_REPLACE_LAST_SECONDS, wait)
@@ -194,18 +201,18 @@ class Supervisor:
             if (kind := shared_kind(found))
         }
         for root in self.roots:
-            self._report(root)
+            self._report(root.path, *self._reason_and_hint(root))
         before, self._places = self._places, (looks, mounts)
         return self._places != before
 
-    def _report(self, root: Root) -> None:
-        """Log once why a root has no reliable events, and once that it has them again."""
-        reason, hint = self._reason_and_hint(root)
-        if reason and self._reported.get(root.path) != reason:
-            self._reported[root.path] = reason
-            self._log.warning(WATCH_DEGRADED, root=root.path, reason=reason, hint=hint)
-        elif not reason and self._reported.pop(root.path, ""):
-            self._log.info(WATCH_RESTORED, root=root.path)
+    def _report(self, root: str, reason: str = "", hint: str = "") -> None:
+        """Log once why events of a root, or of all, are unreliable, and once that they are reliable again."""
+        where = {"root": root} if root != _WATCH else {}
+        if reason and self._reasons.get(root) != reason:
+            self._reasons[root] = reason
+            self._log.warning(WATCH_DEGRADED, **where, reason=reason, hint=hint)
+        elif not reason and self._reasons.pop(root, ""):
+            self._log.info(WATCH_RESTORED, **where)
 
     def _reason_and_hint(self, root: Root) -> tuple[str, str]:
         if root.path in self._shared:
