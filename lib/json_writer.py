@@ -9,19 +9,23 @@ from __future__ import annotations
 
 import json
 import re
+from itertools import chain
 from json.encoder import encode_basestring
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
+from lib.encoded_text import is_text, pieces_of, utf8
 from lib.errors import Corrupt
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from lib.encoded_text import Text
+
 _PIECE_CHARACTERS: Final = 1 << 18
 _FEW_VALUES: Final = 512
-_SURROGATE: Final = re.compile("[\ud800-\udfff]")
+_SURROGATE: Final = re.compile(rb"\xed[\xa0-\xbf][\x80-\xbf]")
 _FLAT: Final = frozenset({str, int, float, bool, type(None)})
 
 
@@ -68,16 +72,17 @@ def pieces(value: Any, line: str = "\n") -> Iterator[str]:
     yield "".join(waiting)
 
 
-def encoded(text: str) -> bytes:
-    r"""Encode any text as UTF-8, each surrogate as U+FFFD.
+def encoded(text: Text) -> bytes:
+    r"""Return any text as UTF-8, each surrogate as U+FFFD.
 
     >>> encoded("\ud83d\ude00").decode() == "\ufffd\ufffd"
     True
     """
     try:
-        return text.encode()
+        data = text.encode() if isinstance(text, str) else utf8(text)
     except UnicodeEncodeError:
-        return _SURROGATE.sub("\ufffd", text).encode()
+        data = utf8(text)
+    return _SURROGATE.sub(b"\xef\xbf\xbd", data) if b"\xed" in data else data
 
 
 class JsonWriter:
@@ -119,10 +124,10 @@ def _values(values: Sequence[Any]) -> bytes:
 def _fragments(value: Any, line: str) -> Iterator[str]:
     """Yield the JSON of a value, whose own line begins with ``line``, in fragments of limited size."""
     inner, kind = line + "  ", type(value)
-    if kind is str and len(value) > _PIECE_CHARACTERS:
+    if isinstance(value, bytes) or (kind is str and len(value) > _PIECE_CHARACTERS):
         yield '"'
-        for start in range(0, len(value), _PIECE_CHARACTERS):
-            yield encode_basestring(value[start : start + _PIECE_CHARACTERS])[1:-1]
+        for piece in pieces_of(value, _PIECE_CHARACTERS):
+            yield encode_basestring(piece)[1:-1]
         yield '"'
     elif kind is list and value:
         separator = "["
@@ -141,7 +146,7 @@ def _fragments(value: Any, line: str) -> Iterator[str]:
         separator = "{"
         for key, item in value.items():
             yield separator + inner
-            yield from _fragments(key, inner) if type(key) is str else (dumps({key: 0})[4:-5],)
+            yield from _fragments(key, inner) if is_text(key) else (dumps({key: 0})[4:-5],)
             yield ": "
             yield from _fragments(item, inner)
             separator = ","
@@ -155,13 +160,12 @@ def _weight(value: Any) -> int:
     kind = type(value)
     if kind is str:
         return len(value)
+    if isinstance(value, bytes):
+        return _PIECE_CHARACTERS + 1  # it is written by itself
     if kind is not list and kind is not dict:
         return 1
     total = len(value)
-    if kind is dict:
-        total += sum(len(key) for key in value if type(key) is str)
-        value = value.values()
-    for inner in value:
+    for inner in value if kind is list else chain(value, value.values()):
         total += _weight(inner)
         if total > _PIECE_CHARACTERS:
             break

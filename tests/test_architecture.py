@@ -19,6 +19,7 @@ ROOMS = (
     "lib.errors",
     "lib.options",
     "lib.outcome",
+    "lib.encoded_text",
     "lib.npy",
     "lib.json_writer",
     "lib.markdown",

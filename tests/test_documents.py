@@ -396,7 +396,7 @@ def test_the_limits_in_the_documents_are_those_of_the_code() -> None:
         f"{header.EMPTY_ITEMS_LIMIT:,} empty items",
         f"{plain.DEPTH_LIMIT} levels deep",
         f"{header.ITEM_VALUES_LIMIT:,} values",
-        f"{header.TEXT_BYTES_LIMIT >> 20} MiB in memory",
+        f"{header.TEXT_BYTES_LIMIT >> 20} MiB of UTF-8",
         f"{metadata._LIMIT >> 20} MiB",
         f"{walk._DEPTH_LIMIT:,} directories",
         f"{tally._COUNTED_LIMIT:,} items",

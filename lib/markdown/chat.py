@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
+
+from lib.encoded_text import characters_in, decoded, is_text, utf8
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from lib.encoded_text import Text
+
+_ROLE_CHARACTERS: Final = 1000
+_PROMPT_BYTES: Final = 1 << 22
 
 
 def is_chat(value: Any) -> bool:
@@ -14,19 +21,23 @@ def is_chat(value: Any) -> bool:
         isinstance(value, list)
         and bool(value)
         and all(
-            isinstance(message, dict) and isinstance(message.get("role"), str) and "content" in message
+            isinstance(message, dict) and _is_role(message.get("role")) and "content" in message
             for message in value
         )
     )
 
 
-def texts_of(content: Any) -> list[str]:
+def _is_role(role: Any) -> bool:
+    return isinstance(role, str) and len(role) <= _ROLE_CHARACTERS
+
+
+def texts_of(content: Any) -> list[Text]:
     """Return the texts of a message's content: itself, or its parts if all are text; else none.
 
     >>> texts_of([{"type": "text", "text": "Hi"}, {"type": "text", "text": "there"}]), texts_of(None)
     (['Hi', 'there'], [])
     """
-    if isinstance(content, str):
+    if is_text(content):
         return [content]
     if isinstance(content, list) and all(map(_is_text_part, content)):
         return [part["text"] for part in content]
@@ -47,8 +58,8 @@ def prompt_of(full_text: Any, completion: Any) -> Any:
     >>> prompt_of("1 + 1 = 2", "2"), prompt_of("1 + 1 = 3", "2")
     ('1 + 1 = ', None)
     """
-    if isinstance(full_text, str):
-        said = completion if isinstance(completion, str) else _text_of(completion)
+    if is_text(full_text):
+        said = completion if is_text(completion) else _text_of(completion)
         return None if said is None else _before(full_text, said)
     if not isinstance(full_text, list):
         return None
@@ -64,11 +75,11 @@ def characters_of(prompt: Any) -> int:
     """Return how long a prompt is: a text, or the texts of messages."""
     if isinstance(prompt, str):
         return len(prompt)
-    return sum(len(text) for message in prompt for text in texts_of(message["content"]))
+    return sum(characters_in(text) for message in prompt for text in texts_of(message["content"]))
 
 
 def _messages_before(chat: list[Any], completion: Any) -> list[Any] | None:
-    if isinstance(completion, str):
+    if is_text(completion):
         *earlier, last = chat
         said = _text_of([last])
         if said == completion:
@@ -81,18 +92,23 @@ def _messages_before(chat: list[Any], completion: Any) -> list[Any] | None:
     return chat[: -len(answer)] or None
 
 
-def _text_of(answer: Any) -> str | None:
+def _text_of(answer: Any) -> Text | None:
     """Return the text of a message, or of the only one in a list; None for anything else."""
     messages = [answer] if isinstance(answer, dict) else answer
     if not is_chat(messages) or len(messages) > 1:
         return None
     texts = texts_of(messages[0]["content"])
-    return "".join(texts) if texts else None
+    return texts[0] if len(texts) == 1 else "".join(map(decoded, texts)) if texts else None
 
 
-def _before(text: str, tail: str) -> str | None:
+def _before(text: Text, tail: Text) -> str | None:
+    if isinstance(text, bytes) or isinstance(tail, bytes):
+        data, end = utf8(text), utf8(tail)
+        if not data.endswith(end) or len(data) - len(end) > _PROMPT_BYTES:
+            return None
+        return data[: len(data) - len(end)].decode("utf-8", "surrogatepass") or None
     return text[: len(text) - len(tail)] or None if text.endswith(tail) else None
 
 
 def _is_text_part(part: Any) -> bool:
-    return isinstance(part, dict) and set(part) == {"type", "text"} and isinstance(part["text"], str)
+    return isinstance(part, dict) and set(part) == {"type", "text"} and is_text(part["text"])

@@ -13,6 +13,7 @@ _TICKS: Final = re.compile(b"``*")  # `re` finds a first character more quickly 
 # span of more than 80.
 _FENCE_COUNTED: Final = 255
 _CLOSES_ANY_FENCE: Final = re.compile(rb"^(?= {0,3}`{%d,}[ \t\r]*$)" % _FENCE_COUNTED, re.MULTILINE)
+_TICKS_AT_ONCE: Final = 1 << 16
 _CONTROL: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 _LONE_RETURN: Final = re.compile(r"\r(?!\n)")
 _REPLACEMENT: Final = "\ufffd"
@@ -46,11 +47,17 @@ def fenced_text(text: bytes) -> bytes:
 def fenced_pieces(pieces: Callable[[], Iterable[bytes]], language: bytes) -> Iterator[bytes]:
     """Yield a text in a fence, as :func:`fenced` does; ``pieces`` gives it twice, cut at line breaks."""
     longest = max(2, _longest_run_of(pieces()))
-    fence = b"`" * (longest + 1)
-    yield b"%b%b\n" % (fence, language)
+    yield from _ticks(longest + 1)
+    yield b"%b\n" % language
     for piece in pieces():
         yield _CLOSES_ANY_FENCE.sub(b"    ", piece) if longest >= _FENCE_COUNTED else piece
-    yield b"\n" + fence
+    yield b"\n"
+    yield from _ticks(longest + 1)
+
+
+def _ticks(count: int) -> Iterator[bytes]:
+    for start in range(0, count, _TICKS_AT_ONCE):
+        yield b"`" * min(_TICKS_AT_ONCE, count - start)
 
 
 def longest_run(text: bytes) -> int:

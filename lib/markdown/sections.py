@@ -8,17 +8,19 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, Final
 
+from lib.encoded_text import characters_in, is_space, is_text
 from lib.json_writer import dumps, dumps_numbers, encoded, pieces
 from lib.markdown.batch import shown_safely
 from lib.markdown.chat import is_chat, rest_of, texts_of
 from lib.markdown.fences import fenced, fenced_pieces, fenced_text, pictured
 from lib.markdown.header import header_value
 from lib.markdown.long_texts import PART_CHARACTERS, long_text_pieces
-from lib.markdown.quoted import in_quote, quoted
+from lib.markdown.quoted import in_quote, quote_pieces
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from lib.encoded_text import Text
     from lib.names import Kind
     from lib.options import Style
 
@@ -26,6 +28,9 @@ _HEADINGS: Final[dict[Kind, str]] = {"completions": "## Completion", "full_texts
 _NUMBERS: Final = frozenset({int, float, bool, type(None)})
 _NUMBER: Final = b"```json\n%b\n```"
 _BLANK: Final = b"*(blank)*"
+_MESSAGES_AT_ONCE: Final = 64
+_SHORT_TEXT: Final = 4096
+"""Characters of a content that is looked at together with others."""
 _WORDS: Final = re.compile(r"\w(?:.*\w)?")
 
 
@@ -102,31 +107,43 @@ def _utf8(texts: Sequence[str]) -> list[bytes]:
 
 def _body(value: Any, style: Style) -> bytes:
     if style != "plain" and is_chat(value):
-        return b"\n\n".join([_message(message, style) for message in value])
-    return _json(value, pictures=style != "plain")
-
-
-def _json(value: Any, *, pictures: bool = True) -> bytes:
+        return b"".join(item_pieces(value, style))
     written = dumps(value)
-    return fenced(encoded(pictured(written) if pictures else written), b"json")
+    return fenced(encoded(written if style == "plain" else pictured(written)), b"json")
 
 
-def json_pieces(value: Any, style: Style) -> Iterator[bytes]:
-    """Return what is shown of an item that is neither text nor chat, in pieces of limited size."""
+def item_pieces(value: Any, style: Style) -> Iterator[bytes]:
+    """Return what is shown of an item, in pieces of limited size: a long text, messages, or JSON."""
+    if is_text(value):
+        is_blank = style == "auto" and is_space(value)
+        return iter((_BLANK,)) if is_blank else long_text_pieces(value, style)
+    if style != "plain" and is_chat(value):
+        return _chat_pieces(value, style)
+    return _json_pieces(value, style)
 
-    def written() -> Iterator[bytes]:
-        return (encoded(piece if style == "plain" else pictured(piece)) for piece in pieces(value))
 
-    return fenced_pieces(written, b"json")
+def _json_pieces(value: Any, style: Style) -> Iterator[bytes]:
+    shown = str if style == "plain" else pictured
+    return fenced_pieces(lambda: (encoded(shown(piece)) for piece in pieces(value)), b"json")
 
 
-def _message(message: Mapping[str, Any], style: Style) -> bytes:
-    """Return a message's role, and in quotes its content and whatever else it has."""
-    shown = [encoded(f"**{_role(message['role'])}**")]
-    shown += [_quoted_text(text, style) for text in texts_of(message["content"])]
-    if rest := rest_of(message):
-        shown.append(in_quote(_json(rest)))
-    return b"\n\n".join(shown)
+def _chat_pieces(messages: Sequence[Mapping[str, Any]], style: Style) -> Iterator[bytes]:
+    """Yield each message's role, and in quotes its content and whatever else it has."""
+    between = b""
+    for start in range(0, len(messages), _MESSAGES_AT_ONCE):
+        some = messages[start : start + _MESSAGES_AT_ONCE]
+        texts = [texts_of(message["content"]) for message in some]
+        quotes = iter(_quotes([text for each in texts for text in each if len(text) <= _SHORT_TEXT], style))
+        for message, contents in zip(some, texts, strict=True):
+            yield between + encoded(f"**{_role(message['role'])}**")
+            between = b"\n\n"
+            for text in contents:
+                yield between
+                short = len(text) <= _SHORT_TEXT
+                yield from (next(quotes),) if short else _long_quote(text, style)
+            if rest := rest_of(message):
+                yield between
+                yield from quote_pieces(_json_pieces(rest, style))
 
 
 def _role(role: str) -> str:
@@ -135,10 +152,21 @@ def _role(role: str) -> str:
     return value if value.startswith("`") or _WORDS.fullmatch(value) else f"`{value}`"
 
 
-def _quoted_text(text: str, style: Style) -> bytes:
-    """Show a text in a quote: as Markdown if a quote contains what it does, else in a fence."""
-    if style == "auto" and (not text or text.isspace()):
-        return in_quote(_BLANK)
-    data = encoded(text)
-    quote = quoted(data) if style == "auto" else None
-    return in_quote(fenced_text(data)) if quote is None else quote
+def _long_quote(text: Text, style: Style) -> Iterator[bytes]:
+    if len(text) <= PART_CHARACTERS or (isinstance(text, bytes) and characters_in(text) <= PART_CHARACTERS):
+        return iter(_quotes([text], style))
+    if style == "auto" and is_space(text):
+        return iter((in_quote(_BLANK),))
+    return long_text_pieces(text, style, in_quotes=True)
+
+
+def _quotes(texts: Sequence[Text], style: Style) -> list[bytes]:
+    """Show each text in a quote: as Markdown if a quote contains what it does, else in a fence."""
+    data = list(map(encoded, texts))
+    if style != "auto":
+        return [in_quote(fenced_text(text)) for text in data]
+    shown = shown_safely(data, in_quotes=True) if data else []
+    return [
+        in_quote(_BLANK) if is_space(text) or not text else way if way[:1] == b">" else in_quote(way)
+        for text, way in zip(texts, shown, strict=True)
+    ]

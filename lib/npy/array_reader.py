@@ -6,13 +6,16 @@ import math
 import sys
 from typing import TYPE_CHECKING, Any, Final
 
+from lib.encoded_text import GREAT_BYTES, SHORT_TEXT, EncodedText, utf8
 from lib.errors import Unsafe
-from lib.npy.header import ITEM_BYTES_LIMIT, Header, read_header
+from lib.npy.header import ITEM_BYTES_LIMIT, Header, nest, read_header
+from lib.npy.values import bytes_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from lib.npy.buffer import Bytes
+    from lib.npy.pickle_reader import ItemStream
 
 _PIECE_CHARACTERS: Final = 1 << 18
 
@@ -33,7 +36,7 @@ def read_items(source: Bytes, header: Header | None = None, limit: int | None = 
         return _first(_object_rows(source, header, limit), limit)
     from lib.npy.fixed_width import fixed_blocks
 
-    return fixed_blocks(source, header, limit)
+    return fixed_blocks(source, header, limit, as_text=True)
 
 
 def read_whole(source: Bytes, header: Header | None = None) -> Any:
@@ -47,7 +50,7 @@ def read_whole(source: Bytes, header: Header | None = None) -> Any:
     :raises Unfinished: it ends too early.
     """
     header = header or read_header(source)
-    from lib.npy.fixed_width import fixed_blocks, nest
+    from lib.npy.fixed_width import fixed_blocks
 
     if header.letter != "O":
         rows = [row for block in fixed_blocks(source, header) for row in block]
@@ -68,7 +71,7 @@ def _object_rows(source: Bytes, header: Header, limit: int | None) -> Iterator[l
     elif math.prod(header.shape) == 0:
         yield from _nothing(stream.blocks(), header)
     else:
-        yield from _regrouped(stream.blocks(), header)
+        yield from _regrouped(stream, header)
 
 
 def _loaded(blocks: Iterator[list[Any]]) -> Iterator[list[Any]]:
@@ -78,6 +81,7 @@ def _loaded(blocks: Iterator[list[Any]]) -> Iterator[list[Any]]:
     for block in blocks:
         if Reference not in set(map(type, block)):
             yield block
+            del block  # it may be great, and the next one too
             continue
         start = size = 0
         for position, item in enumerate(block):
@@ -90,36 +94,46 @@ def _loaded(blocks: Iterator[list[Any]]) -> Iterator[list[Any]]:
                 start, size = position + 1, 0
         if start < len(block):
             yield block[start:]
+        del block, item
 
 
 def _nothing(flat: Iterator[list[Any]], header: Header) -> Iterator[list[Any]]:
-    from lib.npy.fixed_width import nest
-
     yield from flat
     yield nest([], header.shape)
 
 
-def _regrouped(flat: Iterator[list[Any]], header: Header) -> Iterator[list[Any]]:
+def _regrouped(stream: ItemStream, header: Header) -> Iterator[list[Any]]:
     """Gather flat elements into rows, each nested as the shape says."""
-    from lib.npy.fixed_width import nest
-
-    size, number = header.texts_per_item, 1
+    per_row, number = header.texts_per_item, 1
     pending: list[Any] = []
-    for block in flat:
-        pending += block
-        whole = len(pending) // size
+    size = 0
+    for block in stream.blocks():
+        size += sum(map(bytes_of, block))
+        pending += map(_compact, block) if size > GREAT_BYTES else block
+        whole = len(pending) // per_row
         if whole:
-            yield nest(pending[: whole * size], (whole, *header.shape[1:]))
-            del pending[: whole * size]
+            yield nest(pending[: whole * per_row], (whole, *header.shape[1:]))
+            del pending[: whole * per_row]
             number += whole
-        if sum(map(len, (text for text in pending if type(text) is str))) > ITEM_BYTES_LIMIT:
+            size = sum(map(bytes_of, pending))
+        stream.take_item_for_great(is_great=size > GREAT_BYTES)
+        if size > ITEM_BYTES_LIMIT:
             raise Unsafe(f"item {number}: it takes more than {ITEM_BYTES_LIMIT >> 20} MiB as it is rendered")
+
+
+def _compact(value: Any) -> Any:
+    """Return a text of a great row as UTF-8, as a ``str`` may take four times its bytes."""
+    if type(value) is not str or len(value) < SHORT_TEXT or value.isascii():
+        return value
+    return EncodedText(utf8(value))
 
 
 def _first(blocks: Iterator[list[Any]], limit: int | None) -> Iterator[list[Any]]:
     left = sys.maxsize if limit is None else limit
     for block in blocks:
-        yield block[:left] if len(block) > left else block
-        left -= len(block)
+        count = len(block)
+        yield block[:left] if count > left else block
+        del block  # as above
+        left -= count
         if left <= 0 and limit is not None:
             return

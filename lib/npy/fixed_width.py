@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from lib.encoded_text import decoded
 from lib.errors import Changed, Corrupt
+from lib.npy.header import nest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -23,10 +25,13 @@ BLOCK_BYTES: Final = 1 << 18
 _LAST_CODE_POINT: Final = 0x10FFFF
 
 
-def fixed_blocks(source: Bytes, header: Header, limit: int | None = None) -> Iterator[list[Any]]:
+def fixed_blocks(
+    source: Bytes, header: Header, limit: int | None = None, *, as_text: bool = False
+) -> Iterator[list[Any]]:
     """Yield the items along the first axis in blocks: texts, or nested lists of them (C order).
 
-    ``S`` texts come as ``bytes``.  With ``limit``, no more than the first that many items are read.
+    ``S`` texts come as ``bytes``; ``as_text`` allows to decode them.  With ``limit``, no more than the first
+    that many items are read.
 
     :raises Corrupt: a code point above 0x10FFFF, which numpy itself would pass on as invalid text.
     :raises Changed: the file became shorter.
@@ -35,20 +40,20 @@ def fixed_blocks(source: Bytes, header: Header, limit: int | None = None) -> Ite
     row_bytes = header.texts_per_item * header.item_bytes
     step = max(1, BLOCK_BYTES // max(row_bytes, 1, header.texts_per_item))
     for first in range(0, count, step):
-        yield _block(source, header, first, min(step, count - first))
+        yield _block(source, header, first, min(step, count - first), as_text=as_text)
 
 
-def _block(source: Bytes, header: Header, first: int, rows: int) -> list[Any]:
+def _block(source: Bytes, header: Header, first: int, rows: int, *, as_text: bool) -> list[Any]:
     shape = (rows, *header.shape[1:])
     if header.item_bytes == 0 or header.texts_per_item == 0:
         return _listed(np.zeros(shape, dtype=f"{header.letter}1"))
     if rows * header.texts_per_item * header.item_bytes > BLOCK_BYTES:  # one item, then
-        return nest(_great_item(source, header, first), shape)  # type: ignore[no-any-return]
+        return nest(_great_item(source, header, first, as_text=as_text), shape)  # type: ignore[no-any-return]
     flat = _decoded(_rows(source, header, first, rows), header)
     return _listed(flat.reshape(shape, order="F" if header.fortran_order else "C"))
 
 
-def _great_item(source: Bytes, header: Header, number: int) -> list[Any]:
+def _great_item(source: Bytes, header: Header, number: int, *, as_text: bool) -> list[Any]:
     """Read one item a few texts at a time, in C order: memory does not hold its bytes beside its texts."""
     size = header.texts_per_item
     step = 1 if header.fortran_order else max(1, BLOCK_BYTES // header.item_bytes)
@@ -60,7 +65,8 @@ def _great_item(source: Bytes, header: Header, number: int) -> list[Any]:
     for place in places:
         count = min(step, size - len(texts))
         offset = header.data_offset + place * header.item_bytes
-        texts += _listed(_decoded(_exactly(source, offset, count * header.item_bytes), header))
+        read = _listed(_decoded(_exactly(source, offset, count * header.item_bytes), header))
+        texts += map(decoded, read) if as_text and header.letter == "S" else read
     return texts
 
 
@@ -101,18 +107,3 @@ def check_code_points(data: bytes, *, big_endian: bool) -> None:
     points = np.frombuffer(data, dtype=">u4" if big_endian else "<u4")
     if points.size and int(points.max()) > _LAST_CODE_POINT:
         raise Corrupt(f"it holds the number {int(points.max()):#x}, which is no Unicode character")
-
-
-def nest(flat: list[Any], shape: tuple[int, ...]) -> Any:
-    """Nest a flat list, C order, as an array of ``shape`` would; ``()`` gives the one value itself.
-
-    >>> nest([1, 2, 3, 4], (2, 2))
-    [[1, 2], [3, 4]]
-    """
-    if not shape:
-        return flat[0]
-    for size in reversed(shape[1:]):
-        if size == 0:
-            return _listed(np.zeros(shape, dtype="U1"))
-        flat = [flat[start : start + size] for start in range(0, len(flat), size)]
-    return flat

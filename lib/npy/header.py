@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from lib.errors import Corrupt, NotText, Unfinished, Unsafe
 
@@ -214,7 +214,8 @@ def _check_item(header: Header) -> None:
         raise Unsafe(f"a text takes {header.item_bytes:,} bytes; {TEXT_BYTES_LIMIT:,} are allowed")
     if header.item_bytes * header.texts_per_item > ITEM_BYTES_LIMIT:
         raise Unsafe(f"one item would take {header.item_bytes * header.texts_per_item:,} bytes of memory")
-    if header.texts_per_item > ITEM_VALUES_LIMIT:
+    # beside its characters, a text takes as much as two values
+    if header.texts_per_item > ITEM_VALUES_LIMIT >> (header.letter != "O"):
         raise Unsafe(f"one item would be a list of {header.texts_per_item:,} texts")
 
 
@@ -232,3 +233,22 @@ def _check_fixed_size(header: Header, texts: int, size: int) -> None:
         raise Unfinished(f"it has {size:,} bytes of the {expected:,} that its header promises")
     if size > expected:
         raise Corrupt(f"it has {size - expected:,} bytes after its end")
+
+
+def nest(flat: list[Any], shape: tuple[int, ...]) -> Any:
+    """Nest a flat list, C order, as an array of ``shape`` would; ``()`` gives the one value itself.
+
+    >>> nest([1, 2, 3, 4], (2, 2))
+    [[1, 2], [3, 4]]
+    """
+    if not shape:
+        return flat[0]
+    for size in reversed(shape[1:]):
+        if size == 0:
+            return _nest_nothing(shape)
+        flat = [flat[start : start + size] for start in range(0, len(flat), size)]
+    return flat
+
+
+def _nest_nothing(shape: tuple[int, ...]) -> list[Any]:
+    return [_nest_nothing(shape[1:]) for _ in range(shape[0])] if len(shape) > 1 else []

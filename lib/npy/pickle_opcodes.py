@@ -12,8 +12,10 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from lib.encoded_text import GREAT_BYTES, LONG_TEXT, SHORT_TEXT, EncodedText, pieces_of
+from lib.encoded_text import decoded as decoded_text
 from lib.errors import Corrupt, Unfinished, Unsafe
-from lib.npy.header import ITEM_VALUES_LIMIT, TEXT_BYTES_LIMIT
+from lib.npy.header import ITEM_BYTES_LIMIT, TEXT_BYTES_LIMIT
 from lib.npy.pickle_globals import (
     ARRAY_ELEMENTS_LIMIT,
     Array,
@@ -28,6 +30,7 @@ from lib.npy.pickle_memo import loaded
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from lib.encoded_text import Text
     from lib.npy.buffer import Cursor
     from lib.npy.pickle_memo import Memo
 
@@ -50,9 +53,13 @@ PUTS: Final = {ord("q"): 1, ord("r"): 4, 0x94: 0}
 
 VALUE_BYTES: Final = 32
 """What each value in an item counts, at least."""
-LIST_VALUES: Final = 4
-DICT_VALUES: Final = 12
-"""As how many values a list or a dictionary counts, for the memory that it takes."""
+_NUMBER_BYTES: Final = 8
+_LIST_BYTES: Final = 96
+_TUPLE_BYTES: Final = 128  # with the list that it becomes
+_DICT_BYTES: Final = 96
+_PAIR_BYTES: Final = 32
+"""What a value takes in memory besides, with its place in the memo."""
+_NOT_UTF_8: Final = "its pickle holds a text that is not UTF-8"
 
 _U16: Final = struct.Struct("<H").unpack_from
 _U32: Final = struct.Struct("<I").unpack_from
@@ -63,22 +70,24 @@ _F64: Final = struct.Struct(">d").unpack_from
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What may stand in one item: the defaults are those of a page."""
+    """What may stand in one item, in bytes of memory: the defaults are those of a page."""
 
     text_bytes: int = TEXT_BYTES_LIMIT
     nesting: int = 200
     integer_bytes: int = 1800
     """Just more than the 4,300 digits that ``json.dump`` writes."""
-    values: int = ITEM_VALUES_LIMIT + (1 << 18)
-    """Those of the item, and of a few before it."""
+    item_bytes: int = 168 << 20
+    """Of the item as it is read, and of a few before it."""
+    decoded_bytes: int = GREAT_BYTES
+    """Beyond these, what is not ASCII stays encoded: a ``str`` may take four times its bytes."""
     array_elements: int = ARRAY_ELEMENTS_LIMIT
 
 
 class Machine:
     """Takes one opcode after another from a cursor.
 
-    ``held`` counts the values inside lists, tuples, dictionaries and below marks, and each 32 bytes of a text
-    as one; :meth:`release` sets it back once they are handed on.
+    ``held`` counts the bytes of texts, and of the values inside lists, tuples, dictionaries and below marks;
+    :meth:`release` sets it back once they are handed on.
     """
 
     def __init__(self, cursor: Cursor, memo: Memo, limits: Limits) -> None:
@@ -88,6 +97,8 @@ class Machine:
         self.stack: list[Any] = []
         self.marks: list[list[Any]] = []
         self.held = 0
+        self.is_great = False
+        """The item is, whatever was held of it since it began: it is a row of an array."""
         self._wrapped: tuple[Any, ...] = ()
         self._wraps = 0
 
@@ -101,12 +112,13 @@ class Machine:
         if handler is None:
             raise Unsafe(f"its pickle has the opcode {bytes([opcode])!r}, which plain text never needs")
         handler(self)
-        if len(self.stack) + self.held > self.limits.values:
-            raise Unsafe(f"an item takes more than {ITEM_VALUES_LIMIT * VALUE_BYTES >> 20} MiB", is_size=True)
+        if VALUE_BYTES * len(self.stack) + self.held > self.limits.item_bytes:
+            raise Unsafe(f"an item takes more than {ITEM_BYTES_LIMIT >> 20} MiB", is_size=True)
 
-    def release(self) -> None:
-        """Count no longer what was handed on."""
-        self.held = 0
+    def release(self, left: int = 0) -> None:
+        """Count no longer what was handed on, but the bytes that are ``left``."""
+        self.held = min(self.held, left)
+        self._wrapped = ()
 
     # Opcodes, in the order of pickletools.  Each takes its argument from the cursor.
 
@@ -125,13 +137,13 @@ class Machine:
             raise Corrupt("its pickle closes what it never opened")
         values = self.stack
         self.stack = self.marks.pop()
-        self.held -= len(self.stack)
+        self.held -= VALUE_BYTES * len(self.stack)
         return values
 
     def _mark(self) -> None:
         if len(self.marks) >= self.limits.nesting:
             raise Unsafe(f"its pickle nests deeper than {self.limits.nesting}")
-        self.held += len(self.stack)
+        self.held += VALUE_BYTES * len(self.stack)
         self.marks.append(self.stack)
         self.stack = []
 
@@ -152,27 +164,42 @@ class Machine:
         return int.from_bytes(self.cursor.take(width), "little")
 
     def _bytes(self, width: int) -> None:
+        self.held += _NUMBER_BYTES
         self._push(self._raw(width))
 
     def _unicode(self, width: int) -> None:
-        self._push(decoded(self._raw(width)))
+        raw = self._raw(width)
+        text = self.text(raw)
+        self.held += sys.getsizeof(text) - len(raw)
+        self._push(text)
+
+    def text(self, raw: bytes) -> Text:
+        """Return a text, which stays encoded in a great item: a ``str`` may take four times its bytes."""
+        is_great = self.is_great or self.held > self.limits.decoded_bytes
+        if is_great and len(raw) > SHORT_TEXT and (len(raw) > LONG_TEXT or not raw.isascii()):
+            return encoded(raw)
+        return decoded(raw)
 
     def _raw(self, width: int) -> bytes:
         length = self._length(width)
-        self.held += length // VALUE_BYTES
+        self.held += length
         return self.cursor.take(length)
 
+    def _number(self, value: float) -> None:
+        self.held += _NUMBER_BYTES
+        self._push(value)
+
     def _list(self) -> None:
-        self.held += LIST_VALUES
+        self.held += _LIST_BYTES
         self._push([])
 
     def _dict(self) -> None:
-        self.held += DICT_VALUES
+        self.held += _DICT_BYTES
         self._push({})
 
     def _tuple(self) -> None:
         values = tuple(self._to_mark())
-        self.held += len(values) + LIST_VALUES
+        self.held += VALUE_BYTES * len(values) + _TUPLE_BYTES
         self._push(values)
 
     def _small_tuple(self, count: int) -> None:
@@ -182,7 +209,7 @@ class Machine:
         if self._wraps > self.limits.nesting:
             raise Unsafe(f"its pickle nests deeper than {self.limits.nesting}")
         self._wrapped = values
-        self.held += count + LIST_VALUES
+        self.held += VALUE_BYTES * count + _TUPLE_BYTES
         self._push(values)
 
     def _extend(self, values: list[Any]) -> None:
@@ -190,13 +217,13 @@ class Machine:
         if type(target) is not list:
             raise Corrupt("its pickle appends to something that is no list")
         target.extend(values)
-        self.held += len(values)
+        self.held += VALUE_BYTES * len(values)
 
     def _setitems(self, pairs: list[Any]) -> None:
         target = self.stack[-1] if self.stack else None
         if type(target) is not dict or len(pairs) % 2:
             raise Corrupt("its pickle fills something that is no dictionary")
-        self.held += 2 * len(pairs)
+        self.held += (VALUE_BYTES + _PAIR_BYTES // 2) * len(pairs)
         for key, value in zip(pairs[::2], pairs[1::2], strict=True):
             name = loaded(key)
             # a nested key would be hashed recursively
@@ -222,7 +249,7 @@ class Machine:
             build_dtype(target, state)
         elif type(target) is Array:
             build_array(target, state, self.limits.array_elements)
-            self.held += len(target.items)
+            self.held += VALUE_BYTES * len(target.items)
         else:
             raise Unsafe("its pickle sets the state of something that is no array")
         self._push(target)
@@ -241,7 +268,25 @@ class Machine:
 
 
 def _parts_loaded(values: Any) -> Any:
-    return tuple(map(loaded, values)) if type(values) is tuple else values
+    """Return arguments or a state with nothing in it that has to be read again or decoded."""
+    if type(values) is not tuple:
+        return values
+    parts = map(loaded, values)
+    return tuple(decoded_text(part) if type(part) is EncodedText else part for part in parts)
+
+
+def encoded(raw: bytes) -> EncodedText:
+    """Return a text as pickle writes it without decoding it as a whole.
+
+    :raises Corrupt: it is not UTF-8.
+    """
+    text = EncodedText(raw)
+    try:
+        for _ in pieces_of(text):
+            pass
+    except UnicodeDecodeError:
+        raise Corrupt(_NOT_UTF_8) from None
+    return text
 
 
 def decoded(raw: bytes) -> str:
@@ -252,18 +297,18 @@ def decoded(raw: bytes) -> str:
     try:
         return raw.decode("utf-8", "surrogatepass")
     except UnicodeDecodeError:
-        raise Corrupt("its pickle holds a text that is not UTF-8") from None
+        raise Corrupt(_NOT_UTF_8) from None
 
 
-UNLIMITED: Final = Limits(sys.maxsize, 5000, sys.maxsize, sys.maxsize, sys.maxsize)
+UNLIMITED: Final = Limits(sys.maxsize, 5000, *[sys.maxsize] * 4)
 _HANDLERS: Final[dict[int, Callable[[Machine], None]]] = {
     ord("I"): lambda m: m._decimal(),
-    ord("J"): lambda m: m._push(_I32(m.cursor.take(4))[0]),
+    ord("J"): lambda m: m._number(_I32(m.cursor.take(4))[0]),
     ord("K"): lambda m: m._push(m.cursor.byte()),
     ord("M"): lambda m: m._push(_U16(m.cursor.take(2))[0]),
     0x8A: lambda m: m._long(1),
     0x8B: lambda m: m._long(4),
-    ord("G"): lambda m: m._push(_F64(m.cursor.take(8))[0]),
+    ord("G"): lambda m: m._number(_F64(m.cursor.take(8))[0]),
     ord("N"): lambda m: m._push(None),
     0x88: lambda m: m._push(True),
     0x89: lambda m: m._push(False),

@@ -23,7 +23,6 @@ from lib.npy.pickle_opcodes import (
     MARK,
     PUTS,
     SETITEMS,
-    VALUE_BYTES,
     Limits,
     Machine,
     decoded,
@@ -137,7 +136,7 @@ class Past:
             value = self._whole(machine, number)
         except Unfinished:
             raise Corrupt("its pickle refers to something that it does not hold") from None
-        size = machine.cursor.position - start + machine.held * VALUE_BYTES
+        size = machine.cursor.position - start + machine.held
         self._keep(number, value, size)
         return value
 

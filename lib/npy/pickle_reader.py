@@ -13,6 +13,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from lib.encoded_text import EncodedText, is_text
 from lib.errors import Corrupt, SidecarError, Unsafe
 from lib.npy.buffer import WINDOW_BYTES, Cursor
 from lib.npy.pickle_index import Index, Walk
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 
 _MOST_UNFINISHED: Final = 600
 """More values than items wait on the stack only where data nests deeper than 100 levels."""
-_LIGHT: Final = frozenset({str, int, float, bool, type(None), Reference})
+_LIGHT: Final = frozenset({str, EncodedText, int, float, bool, type(None), Reference})
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +47,6 @@ class Sizes:
     """Items are handed out when they were read from this many bytes."""
     great_bytes: int = 4 << 20
     """Above, a batch is looked through for where its items begin, so that each can be handed out."""
-    great_values: int = 1 << 17
     unfinished: int = 320
     """Values on the stack that may yet become part of another, as long as that is not known."""
     kept_bytes: int = 1 << 20
@@ -85,6 +85,10 @@ class ItemStream:
         self._starts: array[int] | None = None
         self._cut_at = self._next_cut = 0
         self._trail: deque[tuple[int, int, int]] = deque()
+
+    def take_item_for_great(self, *, is_great: bool) -> None:
+        """Keep texts encoded from here on, or no longer: the next elements belong to a great item."""
+        self._machine.is_great = is_great
 
     def blocks(self) -> Iterator[list[Any]]:
         """Yield the array's elements, flat and in C order, in blocks.
@@ -135,7 +139,7 @@ class ItemStream:
                 if not machine.marks:
                     read_texts(machine)
                     much = cursor.position - self._cut_at
-                    if much >= self._next_cut or machine.held >= sizes.great_values:
+                    if much >= self._next_cut or machine.held >= sizes.great_bytes:
                         yield from self._cut(much)
                 opcode = cursor.byte()
                 if opcode == APPENDS and not machine.marks:
@@ -174,7 +178,7 @@ class ItemStream:
         if waiting > self._count - self._given + _MOST_UNFINISHED:
             raise Corrupt("its pickle holds more items than its header says")
         if self._starts is None:
-            is_great = much >= sizes.great_bytes or machine.held >= sizes.great_values
+            is_great = much >= sizes.great_bytes or machine.held >= sizes.great_bytes
             if waiting > sizes.unfinished and not is_great and self._is_light(machine.stack):
                 yield from self._give(waiting - sizes.unfinished)
                 self._next_cut = sizes.block_bytes
@@ -190,7 +194,7 @@ class ItemStream:
         waiting = values[-self._sizes.unfinished :]
         kinds = set(map(type, values))
         if kinds != {str}:
-            waiting = [value for value in waiting if type(value) is str]
+            waiting = [value for value in waiting if is_text(value)]
         return kinds <= _LIGHT and sum(map(len, waiting)) < self._sizes.great_bytes
 
     def _starts_of_items(self) -> array[int]:
@@ -211,14 +215,22 @@ class ItemStream:
         self._given += len(values)
         if self._given > self._count:
             raise Corrupt("its pickle holds more items than its header says")
-        self._cut_at = position = self._cursor.position
-        machine.release()
-        self._trail.append((self._given + len(machine.stack), memo.next_number, position))
+        start, self._cut_at = self._cut_at, self._cursor.position
+        if count:
+            machine.release(self._read_of_next())
+        self._trail.append((self._given + len(machine.stack), memo.next_number, start))
         while self._trail and self._trail[0][0] <= self._given and self._is_old(self._trail[0]):
             memo.forget(self._trail.popleft()[1])
-            self._past.settle(position)
+            self._past.settle(self._cut_at)
         if values:
             yield values
+
+    def _read_of_next(self) -> int:
+        """Return how many bytes of the first item that is not complete were read."""
+        place = self._given - self._batch_first
+        if self._starts is None or place >= len(self._starts):
+            return 0
+        return max(self._cursor.position - self._starts[place], 0)
 
     def _is_old(self, cut: tuple[int, int, int]) -> bool:
         _, number, offset = cut

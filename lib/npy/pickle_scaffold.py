@@ -29,10 +29,10 @@ from lib.npy.pickle_opcodes import (
     UNLIMITED,
     Limits,
     Machine,
-    decoded,
 )
 
 if TYPE_CHECKING:
+    from lib.encoded_text import Text
     from lib.npy.buffer import Bytes
 
 _SCAFFOLD_LIMIT: Final = 64 << 10
@@ -167,10 +167,11 @@ def _texts(machine: Machine, window: bytes, at: int) -> int:
         raws.append(window[start:stop])
         number += 1
         at = after
+    texts: list[Text]
     try:
-        texts = list(map(bytes.decode, raws))
+        texts = list(map(machine.text if machine.is_great else bytes.decode, raws))
     except UnicodeDecodeError:
-        texts = list(map(decoded, raws))
+        texts = list(map(machine.text, raws))
     machine.stack += texts
     machine.memo.near += texts
     return at

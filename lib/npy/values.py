@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import json
 import math
-import sys
 from json.encoder import encode_basestring
-from typing import Any, Final
+from operator import is_
+from typing import TYPE_CHECKING, Any, Final
 
+from lib.encoded_text import GREAT_BYTES, LONG_TEXT, SHORT_TEXT, decoded, is_text, pieces_of, utf8
 from lib.errors import Corrupt, Unsafe
-from lib.npy.header import ITEM_BYTES_LIMIT, TEXT_BYTES_LIMIT
+from lib.npy.header import ITEM_BYTES_LIMIT, TEXT_BYTES_LIMIT, nest
 from lib.npy.pickle_globals import Array
 from lib.npy.pickle_memo import Reference
-from lib.npy.pickle_opcodes import DICT_VALUES, LIST_VALUES, VALUE_BYTES
+from lib.npy.pickle_opcodes import VALUE_BYTES
+
+if TYPE_CHECKING:
+    from lib.encoded_text import Text
 
 DEPTH_LIMIT: Final = 100
-LONG_TEXT: Final = 1 << 20
-"""Characters of a text that is looked at by itself, in pieces."""
+_COPY_BYTES: Final = 48
 _PIECE: Final = 1 << 16
 _COUNTS: Final = frozenset({int, bool, type(None)})
 """What needs no conversion and takes the same anywhere."""
@@ -45,26 +48,25 @@ def measured(value: Any) -> tuple[Any, int]:
     return conversion.convert(value, 0), conversion.size
 
 
-def text_of(data: bytes) -> str:
-    """Read bytes as text: UTF-8, or Latin-1, which always succeeds."""
-    try:
-        return data.decode("utf-8")
-    except UnicodeDecodeError:
-        return data.decode("latin-1")
+def bytes_of(value: Any) -> int:
+    """Return what a value counts that is no container."""
+    return VALUE_BYTES + (rendered_bytes(value) if is_text(value) else 0)
 
 
-def rendered_bytes(text: str) -> int:
-    """Return what a text takes in memory or, if that is more, in a file of JSON.
+def rendered_bytes(text: Text) -> int:
+    """Return what a text takes in a file of JSON, its escapes counted only if it is long.
 
-    :raises Unsafe: in memory it takes more than 64 MiB.
+    :raises Unsafe: it takes more than 64 MiB without them.
     """
-    size = len(text) if text.isascii() else sys.getsizeof(text)
+    if len(text) < LONG_TEXT:
+        return len(text) if text.isascii() else len(utf8(text))
+    size = written = 0
+    for piece in pieces_of(text, _PIECE):
+        size += len(utf8(piece))
+        written += len(utf8(encode_basestring(piece)))
     if size > TEXT_BYTES_LIMIT:
         raise Unsafe(f"a text takes {size:,} bytes; {TEXT_BYTES_LIMIT:,} are allowed", is_size=True)
-    if len(text) < LONG_TEXT:
-        return size
-    pieces = (text[start : start + _PIECE] for start in range(0, len(text), _PIECE))
-    return max(size, sum(map(len, map(encode_basestring, pieces))))
+    return written
 
 
 class _Plain:
@@ -83,41 +85,47 @@ class _Plain:
             value = value.load()
         kind = type(value)
         self._spend(VALUE_BYTES, depth)
-        if kind is str:
-            self._spend(rendered_bytes(value), depth)
-            return value
         if value is None or kind is bool or kind is int:
             return value
         if kind is float:
             return value if math.isfinite(value) else None
-        if kind is bytes:
-            return self.convert(text_of(value), depth)
+        if is_text(value):
+            return self._text(value, depth)
         if kind is list or kind is tuple:
-            self._spend(LIST_VALUES * VALUE_BYTES, depth)
-            if kind is list and _COUNTS.issuperset(map(type, value)):
-                self._spend(VALUE_BYTES * len(value), depth + bool(value))
-                return value
-            return [self.convert(item, depth + 1) for item in value]
+            return self._list(value, depth)
         if kind is dict:
-            self._spend(DICT_VALUES * VALUE_BYTES, depth)
-            return {self._key(key, depth): self.convert(item, depth + 1) for key, item in value.items()}
+            return self._dict(value, depth)
         if kind is Array and value.shape is not None:
-            return self._array(value, depth)
+            return nest(self.convert(value.items, depth), value.shape)
         raise Corrupt("its pickle holds a part of an array where an item should be")
 
-    def _array(self, array: Array, depth: int) -> Any:
-        from lib.npy.fixed_width import nest
+    def _text(self, text: Text, depth: int) -> Text:
+        """Convert a text; a long one, and in a great item any that is not short, stays encoded."""
+        most = SHORT_TEXT if self.size > GREAT_BYTES else LONG_TEXT
+        self._spend(rendered_bytes(text), depth)
+        return decoded(text) if len(text) < most else text
 
-        items = self.convert(array.items, depth)
-        return nest(items, array.shape or ())
+    def _list(self, values: list[Any] | tuple[Any, ...], depth: int) -> list[Any]:
+        if type(values) is list and _COUNTS.issuperset(map(type, values)):
+            self._spend(VALUE_BYTES * len(values), depth + bool(values))
+            return values
+        made = [self.convert(item, depth + 1) for item in values]
+        if type(values) is list and all(map(is_, made, values)):
+            return values
+        self._spend(_COPY_BYTES, depth)
+        return made
+
+    def _dict(self, values: dict[Any, Any], depth: int) -> dict[Any, Any]:
+        made = {self._key(key, depth): self.convert(item, depth + 1) for key, item in values.items()}
+        if all(map(is_, made, values)) and all(map(is_, made.values(), values.values())):
+            return values
+        self._spend(_COPY_BYTES, depth)
+        return made
 
     def _key(self, key: Any, depth: int) -> Any:
-        if type(key) is bytes:
-            key = text_of(key)
         if type(key) is float and not math.isfinite(key):  # JSON has no such number, but any text as a key
             key = json.dumps(key)
-        self._spend(VALUE_BYTES + (rendered_bytes(key) if type(key) is str else 0), depth)
-        return key
+        return self._text(key, depth) if is_text(key) else key
 
     def _spend(self, amount: int, depth: int) -> None:
         self._budget -= amount

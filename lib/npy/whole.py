@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from lib.errors import Corrupt, Unsafe
-from lib.npy.fixed_width import nest
+from lib.npy.header import nest
 from lib.npy.pickle_globals import Array
 
 _ATOMS: Final = frozenset({str, bytes, int, float, bool, type(None)})

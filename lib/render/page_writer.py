@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from lib.errors import SourceFault
-from lib.markdown.chat import characters_of, is_chat, prompt_of
+from lib.markdown.chat import characters_of, prompt_of
 from lib.markdown.header import header
-from lib.markdown.long_texts import PART_CHARACTERS, long_text_pieces
-from lib.markdown.sections import bodies, json_pieces, sections
+from lib.markdown.long_texts import PART_CHARACTERS
+from lib.markdown.sections import bodies, item_pieces, sections
 from lib.npy.values import plain
 from lib.render.navigation import above_items, neighbours
 
@@ -56,19 +56,16 @@ class PageWriter:
 
     def item(self, value: Any) -> Iterator[bytes]:
         """Yield the section of the next item, in pieces where it may be large."""
-        page, style = self._page, self._page.style
-        is_text = isinstance(value, str)
-        is_blank = is_text and style == "auto" and value.isspace()
-        is_short = is_text and len(value) <= PART_CHARACTERS
-        if is_blank or is_short or (style != "plain" and is_chat(value)):
-            yield self.block([" " if is_blank else value], all_text=False)
+        page = self._page
+        if isinstance(value, str) and len(value) <= PART_CHARACTERS:
+            yield self.block([value], all_text=True)
             return
         number, self._next = self._next, self._next + 1
         heading, rule = sections(page.kind, (_HERE,), number).split(_HERE)
         yield heading
         if page.extras.links:
             yield neighbours(page, number)
-        yield from long_text_pieces(value, style) if is_text else json_pieces(value, style)
+        yield from item_pieces(value, page.style)
         if page.extras.pairs and page.prompt is None:
             yield self._with_prompt(value, b"")
         yield rule

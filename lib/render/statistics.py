@@ -6,6 +6,7 @@ from array import array
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from lib.encoded_text import characters_in, hash_of, is_space, is_text
 from lib.outcome import Figures
 
 if TYPE_CHECKING:
@@ -51,8 +52,8 @@ class Statistics:
         """Count a block of plain values; a text of white space only is blank."""
         first = self._records + 1
         self._records += len(values)
-        texts = values if all_text else [value for value in values if type(value) is str]
-        blank = texts.count("") + sum(map(str.isspace, texts))
+        texts = values if all_text else [value for value in values if is_text(value)]
+        blank = texts.count("") + sum(map(str.isspace, texts) if all_text else map(is_space, texts))
         if blank and len(self._blank_items) < _LISTED_LIMIT:
             numbers = [number for number, value in enumerate(values, first) if _is_blank(value)]
             self._blank_items += numbers[: _LISTED_LIMIT - len(self._blank_items)]
@@ -65,7 +66,8 @@ class Statistics:
             self._hashes.frombytes(
                 np.fromiter(map(hash if all_text else _hash, values), np.int64, len(values)).tobytes()
             )
-            self._lengths.frombytes(np.fromiter(map(len, texts), np.uint32, len(texts)).tobytes())
+            lengths = map(len if all_text else characters_in, texts)
+            self._lengths.frombytes(np.fromiter(lengths, np.uint32, len(texts)).tobytes())
 
     def figures(self) -> Figures:
         """Return the counts so far."""
@@ -116,7 +118,7 @@ class Statistics:
 
 
 def _is_blank(value: Any) -> bool:
-    return type(value) is str and (not value or value.isspace())
+    return is_text(value) and (not value or is_space(value))
 
 
 def _hash(value: Any) -> int:
@@ -124,6 +126,8 @@ def _hash(value: Any) -> int:
     kind = type(value)
     if kind is str:
         return hash(value)
+    if isinstance(value, bytes):
+        return hash_of(value)
     if kind is dict:
         return hash((dict, _hash(list(value)), _hash(list(value.values()))))
     if kind is not list:

@@ -7,10 +7,11 @@ from bisect import bisect_left, bisect_right
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any, Final
 
+from lib.encoded_text import LONG_TEXT
 from lib.errors import Unsafe
 from lib.json_writer import JsonWriter, dumps, encoded
 from lib.json_writer import pieces as json_pieces
-from lib.npy.values import LONG_TEXT, measured
+from lib.npy.values import measured
 from lib.render.page_writer import PageWriter
 
 if TYPE_CHECKING:
@@ -72,6 +73,8 @@ def rendered(
                 before, after = (b"",) * place, (b"",) * (len(writers) - place - 1)
                 for piece in writer.item(chunk[0]):
                     yield (*before, piece, *after)
+            del chunk
+        del values  # they may be great, and the next ones too
     yield tuple(b"" if fmt == "md" else json_writer.end() for fmt in formats)
 
 
@@ -91,6 +94,7 @@ def pieces_of(blocks: Iterable[list[Any]], most: int = sys.maxsize) -> Iterator[
             texts = []
             yield from ((values, False) for values in _plain_pieces(block, number, most))
         number += len(block)
+        del block  # as above
     yield from ((values, True) for values in _pieces(texts, 0, most))
 
 

@@ -14,7 +14,7 @@ from faults.tools import quick_directory, sweep_here
 from make_caches import plain as plain_of_manifest
 from support import AGES, DATA, finite, keys_are_plain, manifest_of
 
-from lib.npy.values import text_of
+from lib.encoded_text import decoded
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -81,7 +81,7 @@ HOSTILE: Final = {
 def test_unusual_files_are_read(tmp_path: Path, age: str, row: str) -> None:
     """Each has the JSON of what its own numpy read, whichever numpy is installed here."""
     expected = {
-        entry["file"]: finite(plain_of_manifest(entry["value"], text_of))
+        entry["file"]: finite(plain_of_manifest(entry["value"], decoded))
         for entry in manifest_of(age)
         if entry["read"] and entry["file"].startswith(UNUSUAL[row])
     }

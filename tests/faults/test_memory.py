@@ -156,6 +156,17 @@ def _great_row(file: Any) -> None:
     np.save(file, rows)
 
 
+_WORDS: Final = "a word\n"
+
+
+def _message(text: str) -> dict[str, str]:
+    return {"role": "user", "content": text}
+
+
+def _chat(begin: str, count: int) -> list[dict[str, str]]:
+    return [_message(f"{begin} {number} 😀 {'a word ' * 140}") for number in range(count)]
+
+
 GREEDY: Final[dict[str, tuple[Any, str]]] = {
     "34 sparse texts of 60 MB": (_sparse_rows, ""),
     "one item of 200 texts of 10 MB": (_great_item, "item 1: an item takes more than 128 MiB"),
@@ -182,6 +193,40 @@ GREEDY: Final[dict[str, tuple[Any, str]]] = {
         "",
     ),
     "an item of millions of numbers": (lambda file: np.save(file, objects([[10**6] * 3_000_000])), ""),
+    "a text of 60 MB with an emoji": (lambda file: np.save(file, objects([_WORDS * 8_500_000 + "😀"])), ""),
+    "the same in code fences": (lambda file: np.save(file, objects(["# a\n```\n" * 7_500_000 + "😀"])), ""),
+    "a chat of two messages of 60 MB": (
+        lambda file: np.save(file, objects([[_message(_WORDS * 8_500_000), _message("😀\n" * 7_000_000)]])),
+        "",
+    ),
+    "two chats of 110,000 messages with emoji": (
+        lambda file: np.save(file, objects([_chat(number, 110_000) for number in "12"])),
+        "",
+    ),
+    "a chat whose messages have other things": (
+        lambda file: np.save(file, objects([[{**_message("x"), "calls": [_WORDS * 8_500_000, "😀" * 99]}]])),
+        "",
+    ),
+    "a key of 60 MB with an emoji": (
+        lambda file: np.save(file, objects([{"k" * 60_000_000 + "😀": 1}])),
+        "",
+    ),
+    "a row of texts with emoji": (
+        lambda file: np.save(file, np.array([[m["content"] for m in _chat("1", 110_000)]], dtype=object)),
+        "",
+    ),
+    "an item of bytes in Latin-1": (
+        lambda file: np.save(file, objects([[b"%d" % n + b"caf\xe9 " * 200 for n in range(100_000)]])),
+        "",
+    ),
+    "a row of millions of short texts": (
+        lambda file: np.save(file, np.array([[b"x%d" % number for number in range(2_000_000)]])),
+        "",
+    ),
+    "an item of millions of short texts": (
+        lambda file: np.save(file, objects([list(map(str, range(3_000_000)))])),
+        "item 1: an item takes more than 128 MiB",
+    ),
     "three items of 28 MB and references into them": (
         lambda file: np.save(file, objects(_with_references())),
         "",

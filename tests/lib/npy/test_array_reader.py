@@ -26,11 +26,11 @@ from support import (
     render_bytes,
 )
 
+from lib.encoded_text import decoded
 from lib.errors import Corrupt, NotText, SidecarError, Unfinished, Unsafe
 from lib.npy.array_reader import read_items
 from lib.npy.buffer import MemoryBytes
 from lib.npy.header import read_header
-from lib.npy.values import text_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -51,7 +51,7 @@ def test_every_age_of_numpy_gives_the_same_json(age: str) -> None:
             with pytest.raises(NotText):
                 render_bytes(data)
             continue
-        expected = plain_of_manifest(entry["value"], text_of)
+        expected = plain_of_manifest(entry["value"], decoded)
         if keys_are_plain(expected):
             got, wanted = render_bytes(data)[0], as_json(finite(expected))
             if age.endswith("py2.7"):  # its dictionaries had no order to keep

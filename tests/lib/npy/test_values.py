@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lib.encoded_text import decoded
 from lib.errors import Corrupt, Unsafe
 from lib.npy.header import ITEM_VALUES_LIMIT
 from lib.npy.pickle_globals import Array, DType, Name, Role
-from lib.npy.values import DEPTH_LIMIT, plain, text_of
+from lib.npy.values import DEPTH_LIMIT, plain
 
 
 def deep(levels: int, wrap: Any = lambda inner: [inner]) -> Any:
@@ -59,7 +60,7 @@ def test_a_text_is_handed_on_itself() -> None:
 @given(st.binary())
 def test_any_bytes_are_text(data: bytes) -> None:
     """UTF-8 where it can be, Latin-1 otherwise, and nothing fails."""
-    text = text_of(data)
+    text = decoded(data)
     assert data in {text.encode(errors="replace"), text.encode("latin-1", "replace")}
 
 

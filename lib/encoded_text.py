@@ -1,0 +1,105 @@
+"""Texts of many megabytes, kept as the bytes that stand in the file and decoded a piece at a time.
+
+A ``str`` takes four bytes a character as soon as one of them is an emoji.  In a great item a text may be
+``bytes`` instead: an :class:`EncodedText`, or what the file itself holds as bytes, which is UTF-8 if it can
+be read so, and Latin-1 otherwise.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+LONG_TEXT: Final = 1 << 22
+"""From this many characters on, a text is rendered in pieces."""
+GREAT_BYTES: Final = 4 << 20
+"""From this size on, the texts of an item stay encoded unless they are short."""
+SHORT_TEXT: Final = 32
+PIECE_CHARACTERS: Final = 1 << 18
+_MANY_BYTES: Final = 1 << 24
+
+Text: TypeAlias = "str | bytes"
+
+
+class EncodedText(bytes):
+    """A text as pickle writes it: UTF-8, in which lone surrogates may stand."""
+
+    __slots__ = ()
+
+
+def is_text(value: object) -> bool:
+    """Tell whether a value is a text, decoded or not."""
+    return isinstance(value, (str, bytes))
+
+
+def pieces_of(text: Text, size: int = PIECE_CHARACTERS) -> Iterator[str]:
+    """Yield a text in pieces of at most ``size`` characters.
+
+    :raises UnicodeDecodeError: an :class:`EncodedText` is no UTF-8.
+    """
+    if isinstance(text, str):
+        return (text[start : start + size] for start in range(0, len(text), size))
+    if isinstance(text, EncodedText):
+        return _utf8_pieces(text, size, "surrogatepass")
+    if _is_utf8(text):
+        return _utf8_pieces(text, size, "strict")
+    return (text[start : start + size].decode("latin-1") for start in range(0, len(text), size))
+
+
+def decoded(text: Text) -> str:
+    """Return a text as a ``str``."""
+    if isinstance(text, str):
+        return text
+    if isinstance(text, EncodedText):
+        return text.decode("utf-8", "surrogatepass")
+    try:
+        return text.decode()
+    except UnicodeDecodeError:
+        return text.decode("latin-1")
+
+
+def utf8(text: Text) -> bytes:
+    """Return a text as UTF-8, surrogates included."""
+    if isinstance(text, str):
+        return text.encode("utf-8", "surrogatepass")
+    return text if isinstance(text, EncodedText) or _is_utf8(text) else text.decode("latin-1").encode()
+
+
+def characters_in(text: Text) -> int:
+    """Count the characters of a text."""
+    return len(text) if isinstance(text, str) else sum(map(len, pieces_of(text)))
+
+
+def is_space(text: Text) -> bool:
+    """Tell whether a text is nothing but white space."""
+    return text.isspace() if isinstance(text, str) else bool(text) and all(map(str.isspace, pieces_of(text)))
+
+
+def hash_of(text: Text) -> int:
+    """Return the hash of a text, the same whether it is decoded or not, unless it has many megabytes."""
+    return hash(text) if len(text) > _MANY_BYTES else hash(decoded(text))
+
+
+def _is_utf8(data: bytes) -> bool:
+    try:
+        return all(True for _ in _utf8_pieces(data, PIECE_CHARACTERS, "strict"))
+    except UnicodeDecodeError:
+        return False
+
+
+def _utf8_pieces(data: bytes, size: int, errors: str) -> Iterator[str]:
+    start = 0
+    while start < len(data):
+        stop = end_of_character(data, start + size)
+        yield data[start:stop].decode("utf-8", errors)
+        start = stop
+
+
+def end_of_character(data: bytes, stop: int) -> int:
+    """Return ``stop``, or up to three bytes before it, where a character of UTF-8 ends."""
+    for place in range(stop, stop - 4, -1):
+        if place >= len(data) or data[place] >> 6 != 2:
+            return place
+    return stop
