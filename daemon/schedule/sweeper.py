@@ -138,9 +138,9 @@ class Sweeper:
                 return
 
     def finish_early(self, now: float) -> None:
-        """End a running sweep where it is, and report it."""
+        """End a sweep where it is, and report it, also if it has not begun."""
         self._walk = None
-        if self._began is not None:
+        if self._began is not None or self.last is None:
             self._finish(now)
 
     def notice(self, event: Event, now: float) -> None:

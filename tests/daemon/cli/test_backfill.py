@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from doubles import FakePool, Log
+from doubles import FakePool, Log, NoSignals
 from support import SECOND_NS, save
 
 from daemon.cli.backfill import Sweep
@@ -157,6 +157,15 @@ def test_a_sweep_that_is_stopped_reports_what_it_did(yard: Yard) -> None:
     assert set(sums) == {"rendered"}
     assert 0 < sums["rendered"] < 200
     assert yard.log.names[-1] == "sweep.finished"
+
+
+def test_a_sweep_that_is_stopped_before_it_begins_reports_that_it_did_nothing(yard: Yard) -> None:
+    """Ctrl-C while the sources are counted."""
+    yard.put("a")
+    sweep = Sweep([str(yard.root)], Options(), yard.pool, yard.log)
+    sweep.run(NoSignals(lambda: True))
+    assert yard.log.names == ["sweep.finished"]
+    assert set(sweep.sums.values()) == {0}
 
 
 @pytest.mark.parametrize("error", [Changed("it changed"), Storage("full")])
