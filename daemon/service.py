@@ -139,7 +139,7 @@ class Service:
         self._take_hints(now)
         until = time.monotonic() + _SLICE_SECONDS
         self._scheduler.work(now, until)
-        if self._scheduler.finish(now):
+        if self._scheduler.collect(now):
             self._last_work = now
         if self._supervisor.check(now):
             self._sweeper.roots = self._supervisor.paths_to_sweep

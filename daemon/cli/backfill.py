@@ -70,7 +70,7 @@ class Sweep:
             until = now + _SLICE_SECONDS
             self._sweeper.step(now, until, _NEVER)
             self._scheduler.work(now, until)
-            self._scheduler.finish(now)
+            self._scheduler.collect(now)
             signals.wait(self._seconds_to_wait(), self._pool)
         if signals.stops:
             self._scheduler.stop(signals)

@@ -101,7 +101,7 @@ class IndexWriter:
         """Return when there may be something to write."""
         return self._due
 
-    def finish(self) -> list[Trouble]:
+    def write_all(self) -> list[Trouble]:
         """Write every index that changed, and those that are missing; return those that could not be."""
         return [trouble for book in self._books.values() if (trouble := self._write(book)) is not None]
 
@@ -109,7 +109,7 @@ class IndexWriter:
         """Write what is due; a large index, which takes long, is written less often."""
         if now < self._due:
             return
-        failed = self.finish()
+        failed = self.write_all()
         took = time.monotonic() - now
         self._rest_until = now + max(_PERIOD_SECONDS, _SHARE * took)
         self._due = self._rest_until if failed else math.inf

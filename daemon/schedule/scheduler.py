@@ -145,14 +145,14 @@ class Scheduler:
         deadline = time.monotonic() + _STOP_SECONDS
         while len(self.pool) and signals.stops < 2 and time.monotonic() < deadline:
             signals.wait(_STOP_LOOK_SECONDS, self.pool)
-            self.finish(time.monotonic())
+            self.collect(time.monotonic())
         self.pool.kill()
 
-    def finish(self, now: float) -> int:
+    def collect(self, now: float) -> int:
         """Take what the pool has finished, which starts what waits; return the number of sources."""
         done = self.pool.done()
         for task, outcome in done:
-            self._finish(task, outcome, now)
+            self._take_outcome(task, outcome, now)
         return len(done)
 
     def _admit(self, task: Task, due: float, *, closed: bool) -> bool:
@@ -189,7 +189,7 @@ class Scheduler:
             found, self.settle_seconds, closed=entry.closed, still_seconds=still, clock=wall
         )
 
-    def _finish(self, task: Task, outcome: Outcome, now: float) -> None:
+    def _take_outcome(self, task: Task, outcome: Outcome, now: float) -> None:
         entry = self.queue.finish(task)
         self._conclude(task, entry, outcome, now)
         if entry.again:

@@ -270,7 +270,7 @@ class Sweeper:
 
     def _write_indexes(self, now: float) -> None:
         """Write the indexes; one that cannot be written counts as failed."""
-        for trouble in [trouble for index in self._scheduler.indexes for trouble in index.finish()]:
+        for trouble in [trouble for index in self._scheduler.indexes for trouble in index.write_all()]:
             self._sums["failed"] += 1
             self._scheduler.tell(trouble, now)
 

@@ -65,7 +65,7 @@ class SchedulerBench:
         """Let time pass, and go round once."""
         self.now += seconds
         self.scheduler.work(self.now, NEVER)
-        self.scheduler.finish(self.now)
+        self.scheduler.collect(self.now)
 
     def found(self) -> Found:
         """See the source as a sweep does."""

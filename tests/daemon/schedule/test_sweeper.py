@@ -64,7 +64,7 @@ class SweeperBench:
     def go(self, seconds: float = 1.0) -> None:
         """Let time pass and go round once, as the service does."""
         self.now += seconds
-        self.scheduler.finish(self.now)
+        self.scheduler.collect(self.now)
         self.scheduler.work(self.now, NEVER)
         self.walk()
 
@@ -133,7 +133,7 @@ def test_a_walk_is_cut_into_slices(bench: SweeperBench) -> None:
     while bench.sweeper.last is None and steps < 100:
         bench.sweeper.step(bench.now, 0.0, PERIOD)
         bench.scheduler.work(bench.now + 1, NEVER)
-        bench.scheduler.finish(bench.now)
+        bench.scheduler.collect(bench.now)
         steps += 1
     assert 11 <= steps <= 30
 
