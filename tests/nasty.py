@@ -303,6 +303,8 @@ _HTML: Final = (
     "\n===\n\n```|\\\n---|---\n<b>",
     "- ```\n\ta\n  ```\n<b>",
     "a ` cut `<div",
+    "www.` `b`` `<b>`",
+    "`` `a` `<b>`",
     "text -->\n\n<!-- and on\n\n",
 )
 _OTHERS: Final = (

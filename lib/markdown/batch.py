@@ -5,6 +5,7 @@ What the table of their lines cannot tell at a glance is looked at line by line;
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     Flags = npt.NDArray[np.bool_]
 
 _TAB, _NEWLINE, _RETURN, _SPACE, _BACKSLASH = b"\t\n\r \\"
-_NOT_BESIDE_CODE: Final = (b"|", b"~", b"](")
+_NOT_BESIDE_CODE: Final = re.compile(rb"[|~@]|\]\(|://|www\.", re.IGNORECASE)
 """What some readers look for before code."""
 
 # control characters, which these texts do not hold, stand for a while where something is added
@@ -155,9 +156,8 @@ class _Batch:
             before = np.searchsorted(ticks, places)
             in_span = before % 2 == 1
             openers = ticks[before[in_span] - 1]
-            is_hard |= self._with(openers[codes[openers - 1] > _SPACE])
             for index in np.flatnonzero(self._with(openers)).tolist():
-                is_hard[index] |= any(sign in self._texts[index] for sign in _NOT_BESIDE_CODE)
+                is_hard[index] |= _NOT_BESIDE_CODE.search(self._texts[index]) is not None
             dangers[mark] = self._unescaped(places[~in_span]) if mark != _IMAGE else places[~in_span]
         return is_hard, dangers
 

@@ -95,16 +95,17 @@ def _escape_lines(lines: list[bytes], chunk: range, dangerous: list[int]) -> boo
         return False
     text = b"\n".join([_outside(lines[number], spans[number][0]) for number in chunk])
     code = b"\n".join([lines[number][start:end] for number in chunk for start, end in spans[number][0]])
-    if DANGER.search(code) and not _is_certain(text, code):
+    if DANGER.search(code) and (
+        any(lone for _, lone in spans.values())  # behind them, cmark does not see every code span
+        or not _is_certain(text, code)
+        or any(_may_be_swallowed(lines[number], start) for number in chunk for start, _ in spans[number][0])
+    ):
         return False
     in_link = MAY_BE_IN_LINK.search(text) is not None
     for number in dangerous:
-        line, within = lines[number], spans[number][0]
-        if any(DANGER.search(line, *span) and _may_be_swallowed(line, span) for span in within):
+        if ADDRESS_BEFORE.search(lines[number]):
             return False
-        if ADDRESS_BEFORE.search(line):
-            return False
-        lines[number] = _escape_outside(line, within, in_link=in_link)
+        lines[number] = _escape_outside(lines[number], spans[number][0], in_link=in_link)
     return True
 
 
@@ -163,9 +164,8 @@ def _is_certain(text: bytes, code: bytes) -> bool:
     return b"``" not in code or not any(mark in code for mark in (b"*", b"_", b"~"))
 
 
-def _may_be_swallowed(line: bytes, span: tuple[int, int]) -> bool:
-    """Tell whether a bare address that begins before a code span could reach into it."""
-    start = span[0]
+def _may_be_swallowed(line: bytes, start: int) -> bool:
+    """Tell whether a bare address may take in the back-ticks that begin a code span here."""
     before = line[max(0, start - _WORD_LIMIT) : start]
     if not before or before[-1:].isspace():
         return False
