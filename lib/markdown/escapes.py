@@ -94,10 +94,10 @@ def _escape_lines(lines: list[bytes], chunk: range, dangerous: list[int]) -> boo
     if not _stand_on_one_line(lines, spans):
         return False
     text = b"\n".join([_outside(lines[number], spans[number][0]) for number in chunk])
-    code = b"\n".join([lines[number][start:end] for number in chunk for start, end in spans[number][0]])
-    if DANGER.search(code) and (
+    codes = [b"\n".join([lines[number][start:end] for start, end in spans[number][0]]) for number in chunk]
+    if any(map(DANGER.search, codes)) and (
         any(lone for _, lone in spans.values())  # behind them, cmark does not see every code span
-        or not _is_certain(text, code)
+        or not _is_certain(text, codes)
         or any(_may_be_swallowed(lines[number], start) for number in chunk for start, _ in spans[number][0])
     ):
         return False
@@ -152,14 +152,16 @@ def _backslashed(found: re.Match[bytes]) -> bytes:
     return escaped[1:] if is_escaped else escaped
 
 
-def _is_certain(text: bytes, code: bytes) -> bool:
-    """Tell whether every reader takes for code what we do, of ``text`` that has ``code`` spans among it.
+def _is_certain(text: bytes, codes: list[bytes]) -> bool:
+    """Tell whether every reader takes for code what we do, of ``text`` that has ``codes`` among its lines.
 
-    Tables are cut at bars, links and (for marked) emphasis end inside code before code is looked for.
+    The rows of a table are cut at bars, links and (for marked) emphasis end inside code before code is
+    looked for.
     """
-    if (b"|" in code and _DELIMITERS.search(text)) or (b"](" in code and b"[" in text) or _LINK.search(text):
+    code = b"\n".join(codes)
+    if _LINK.search(text) or (b"](" in code and b"[" in text) or (b"~" in code and b"~" in text):
         return False
-    if b"~" in code and b"~" in text:
+    if any(b"|" in row and DANGER.search(row) for row in codes) and _DELIMITERS.search(text):
         return False
     return b"``" not in code or not any(mark in code for mark in (b"*", b"_", b"~"))
 
