@@ -237,8 +237,8 @@ def shoot_pages() -> None:
         shoot(terminal_html(f"{working.rstrip()}\n\n{done}"), "terminal.png", 900, 560)
         page = root / "experiments/gemma-2-27b/generations/prompt0/animals/n8_t1.0_maxtok100_completions.md"
         text = page.read_text("utf-8")
-        shoot(page_html(text), "page.png", 880, 1300)
-        shoot(page_html(text, DARK_STYLE), "page-dark.png", 880, 1300)
+        shoot(page_html(text), "page.png", 880, 1900)
+        shoot(page_html(text, DARK_STYLE), "page-dark.png", 880, 1900)
         index = "\n".join((root / "experiments/generations.md").read_text("utf-8").splitlines()[:22])
         shoot(page_html(index), "index.png", 952, 620)
 
