@@ -26,10 +26,10 @@ _NOTHING, _PARAGRAPH, _FENCE, _INDENTED, _TABLE = range(5)
 _PLAIN: Final = frozenset(bytes([code]) for code in range(256) if code not in b" \t\r>-+*0123456789#`~=|:_")
 _BLOCK: Final = re.compile(
     rb"(?P<quote>>)"
-    rb"|(?P<heading>\#{1,6}(?:[ \t]|$))"
     rb"|(?P<fence>`{3,}(?=[^`]*$)|~{3,})"
     rb"|(?P<item>[-+*]|(?P<number>[0-9]{1,9})[.)])(?=[ \t]|$)"
 )
+_HEADING: Final = re.compile(rb"\#{1,6}(?:[ \t]|$)")
 _CONTAINER: Final = rb">|(?:[-+*]|[0-9]{1,9}[.)])[ \t](?![ \t]*\r?(?:\n|\Z))"
 # a quote or list item that may stand in four others, each of which takes a mark, a tab or two spaces
 MAY_BE_DEEP: Final = re.compile(
@@ -205,55 +205,71 @@ class _Scanner:
 
     def _block(self, number: int, line: bytes, position: int, matched: int) -> None:
         """Open the containers that a line begins, then the block inside them."""
-        goes_on = self._leaf == _PARAGRAPH  # until something else begins
-        in_table = self._leaf == _TABLE  # which is a paragraph to readers that know no tables
         while True:
-            within = goes_on and matched == len(self._stack)
             content = line[position:].lstrip(b" ")
             indent = len(line) - position - len(content)
-            if indent >= 4:
-                self._found.certain = self._found.certain and not in_table
-                break
-            if within and _UNDERLINE.match(content):
+            block = _BLOCK.match(content) if indent < 4 else None
+            if indent < 4 and self._is_whole_block(content, matched):
                 self._close(matched)
                 return
-            block = _BLOCK.match(content)
-            if in_table and block is not None and not _interrupts(block, content):
-                self._found.certain = False
-            is_rule = _is_rule(content)
-            if not is_rule and (block is None or (within and not _interrupts(block, content))):
+            if block is None or not self._begins(block, content, matched):
                 break
             self._close(matched)
-            goes_on = in_table = False
-            if is_rule or block is None or block.lastgroup == "heading":
-                return
             if block.lastgroup == "fence":
                 self._open_fence(number, block, content)
                 return
-            width = _quote(content) if block.lastgroup == "quote" else _item(block, content)
-            self._stack.append(_QUOTE if block.lastgroup == "quote" else indent + width)
+            position += indent + self._open_container(number, block, content, indent)
             matched = len(self._stack)
-            self._found.depth = max(self._found.depth, matched)
-            position += indent + width
             if not line[position:].strip(b" "):
-                if self._stack[-1] != _QUOTE:
-                    self._opened_empty = number
                 return
             if matched > DEPTH_LIMIT:
                 break
-        if goes_on:
+        if self._leaf == _PARAGRAPH:
             self._go_on(number, content, matched)
         elif indent >= 4:
             self._indented_code(number, content, matched)
         else:
             self._text(number, matched)
 
+    def _is_whole_block(self, content: bytes, matched: int) -> bool:
+        """Tell whether a line is a heading, a thematic break, or what makes a paragraph a heading."""
+        below_text = self._leaf == _PARAGRAPH and matched == len(self._stack)
+        return bool((below_text and _UNDERLINE.match(content)) or _HEADING.match(content)) or _is_rule(
+            content
+        )
+
+    def _begins(self, block: re.Match[bytes], content: bytes, matched: int) -> bool:
+        """Tell whether a fence, quote or item begins here; else its mark belongs to a paragraph."""
+        if block.lastgroup != "item" or (
+            block["number"] in {None, b"1"} and content[block.end() :].strip(b" ")
+        ):
+            return True
+        self._found.certain = self._found.certain and self._leaf != _TABLE
+        return self._leaf != _PARAGRAPH or matched < len(self._stack)
+
+    def _open_container(self, number: int, block: re.Match[bytes], content: bytes, indent: int) -> int:
+        """Open a quote or an item; return how much of the line its mark takes."""
+        mark = block.end()
+        rest = content[mark:].lstrip(b" ")
+        spaces = len(content) - mark - len(rest)
+        if block.lastgroup == "quote":
+            width = mark + min(spaces, 1)
+            self._stack.append(_QUOTE)
+        else:
+            width = mark + (spaces if rest and spaces < 5 else 1)
+            self._stack.append(indent + width)
+            if not rest:
+                self._opened_empty = number
+        self._found.depth = max(self._found.depth, len(self._stack))
+        return width
+
     def _indented_code(self, number: int, content: bytes, matched: int) -> None:
+        # some readers take any `>` for that of the quote above, and know no tables
+        is_certain = self._leaf != _TABLE and content[:1] != b">"
         self._close(matched)
         self._leaf = _INDENTED
         self._found.code.add(number)
-        # some readers take any `>` for that of the quote above
-        self._found.certain = self._found.certain and not self._stack and content[:1] != b">"
+        self._found.certain = self._found.certain and is_certain and not self._stack
 
     def _text(self, number: int, matched: int) -> None:
         """Take a line of text that goes on with no paragraph."""
@@ -323,25 +339,6 @@ def _is_rule(content: bytes) -> bool:
         return False
     marks = content.replace(b" ", b"").replace(b"\t", b"")
     return len(marks) >= 3 and marks == marks[:1] * len(marks)
-
-
-def _interrupts(block: re.Match[bytes], content: bytes) -> bool:
-    """Tell whether a block may begin directly after the line of a paragraph."""
-    if block.lastgroup != "item":
-        return True
-    return block["number"] in {None, b"1"} and bool(content[block.end() :].strip(b" "))
-
-
-def _quote(content: bytes) -> int:
-    return 2 if content[1:2] == b" " else 1
-
-
-def _item(block: re.Match[bytes], content: bytes) -> int:
-    """Return how much of the line an item's marker takes, and by how much its content is indented."""
-    marker = block.end()
-    rest = content[marker:].lstrip(b" ")
-    spaces = len(content) - marker - len(rest)
-    return marker + (spaces if rest and spaces < 5 else 1)
 
 
 def _cells(row: bytes) -> list[bytes]:

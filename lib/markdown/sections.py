@@ -80,22 +80,15 @@ def sections(kind: Kind, shown: Sequence[bytes], first_number: int) -> bytes:
 
 def _texts(texts: Sequence[str], style: Style) -> Sequence[bytes]:
     """Return what is shown of each text."""
-    if style == "auto" and max(map(len, texts), default=0) > PART_CHARACTERS:
-        return [
-            b"".join(long_text_pieces(text, style))
-            if len(text) > PART_CHARACTERS
-            else _texts([text], style)[0]
-            for text in texts
-        ]
-    shown = _utf8(texts)
-    if style == "plain" or not texts:
-        return shown
+    if style == "plain":
+        return _utf8(texts)
     if style == "fenced":
-        return list(map(fenced_text, shown))
-    safe = shown_safely(shown)
+        return list(map(fenced_text, _utf8(texts)))
     if "" in texts or any(map(str.isspace, texts)):
-        return [_BLANK if not text or text.isspace() else way for text, way in zip(texts, safe, strict=True)]
-    return safe
+        texts = [_BLANK.decode() if not text or text.isspace() else text for text in texts]
+    if max(map(len, texts), default=0) <= PART_CHARACTERS:
+        return shown_safely(_utf8(texts)) if texts else []
+    return [b"".join(long_text_pieces(text, style)) for text in texts]
 
 
 def _utf8(texts: Sequence[str]) -> list[bytes]:

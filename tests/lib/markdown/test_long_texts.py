@@ -70,6 +70,14 @@ def test_a_long_text_is_an_item_like_any_other(text: str) -> None:
     assert writer.block(["after"], all_text=True) == b"## Completion 2\n\nafter\n\n---\n\n"
 
 
+def test_a_long_text_of_white_space_is_blank() -> None:
+    """As any other, alone or among others."""
+    text = " \n" * PART_CHARACTERS
+    writer = PageWriter(Page("completions", None, 3, 3), iter(()))
+    assert b"".join(writer.item(text)) == b"## Completion 1\n\n*(blank)*\n\n---\n\n"
+    assert writer.block([text, "a"], all_text=True).count(b"*(blank)*") == 1
+
+
 @pytest.mark.faults
 @pytest.mark.parametrize("unit", ["# a\n\nb\nc\n\n", "\n", "```\n\na\n", "- a\n", "\n\na"])
 def test_a_long_text_takes_time_and_memory_in_proportion_to_one_part(unit: str) -> None:
