@@ -51,7 +51,7 @@ class Unsafe(SourceFault):
     def __init__(self, reason: str, *, hint: str = "", path: str = "", is_size: bool = False) -> None:
         super().__init__(reason, hint=hint, path=path)
         self.is_size = is_size
-        """A text or an item is larger than what a page shows; who knows the item's number adds it."""
+        """A text or an item is larger than what a page shows, or nests deeper; its number is added later."""
 
 
 class Passing(SidecarError):  # noqa: N818 -- a branch: it names whose move it is

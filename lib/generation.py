@@ -58,8 +58,8 @@ def save_generations_to_cache(
     A ``RuntimeWarning``, after the last file is in place, says what is not as it should be: lists of
     different lengths, metadata that JSON cannot say and that was converted, a sidecar that was not made.
 
-    :raises TypeError: an item is not plain data; nothing is written.
-    :raises ValueError: an item contains itself or nests too deep; nothing is written.
+    :raises TypeError: an item is not plain data, contains itself, or nests deeper than 100; nothing is
+        written.
     :raises OSError: an array cannot be saved.
     """
     # numpy is slow to import, and a script that only asks for a path does not need it

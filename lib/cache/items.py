@@ -34,8 +34,8 @@ def object_array(items: Iterable[Any], argument: str) -> Array:
 
     ``argument`` names them in error messages.
 
-    :raises TypeError: ``items`` is not a list of items, or one of them is not plain data.
-    :raises ValueError: an item contains itself, or nests deeper than 100.
+    :raises TypeError: ``items`` is not a list of items, or one of them is not plain data, contains itself, or
+        nests deeper than 100.
     """
     if isinstance(items, (str, bytes, Mapping)):
         what = "one text" if isinstance(items, (str, bytes)) else "a mapping"
@@ -57,14 +57,14 @@ class _Converter:
         self._unfinished: set[int] = set()
 
     def convert(self, value: Any, place: str, depth: int) -> Any:
+        if depth > DEPTH_LIMIT:
+            raise TypeError(f"{place} nests deeper than {DEPTH_LIMIT}")
         if type(value) in _EXACT:
             return value
         known = self._converted.get(id(value))
         if known is None:
             if id(value) in self._unfinished:
-                raise ValueError(f"{place} contains itself")
-            if depth > DEPTH_LIMIT:
-                raise ValueError(f"{place} nests deeper than {DEPTH_LIMIT}")
+                raise TypeError(f"{place} contains itself")
             self._unfinished.add(id(value))
             # the original is kept too: its id must not be given to another object
             known = value, self._new(value, place, depth + 1)

@@ -59,6 +59,8 @@ _TUPLE_BYTES: Final = 128  # with the list that it becomes
 _DICT_BYTES: Final = 96
 _PAIR_BYTES: Final = 32
 """What a value takes in memory besides, with its place in the memo."""
+_KEYS: Final = (str, bytes, int, float, type(None))
+_TUPLE_DEPTH: Final = 200
 _NOT_UTF_8: Final = "its pickle holds a text that is not UTF-8"
 
 _U16: Final = struct.Struct("<H").unpack_from
@@ -81,6 +83,8 @@ class Limits:
     decoded_bytes: int = GREAT_BYTES
     """Beyond these, what is not ASCII stays encoded: a ``str`` may take four times its bytes."""
     array_elements: int = ARRAY_ELEMENTS_LIMIT
+    tuple_values: int = 0
+    """As many values may stand in a tuple that is the key of a dictionary; JSON has no such keys."""
 
 
 class Machine:
@@ -142,7 +146,7 @@ class Machine:
 
     def _mark(self) -> None:
         if len(self.marks) >= self.limits.nesting:
-            raise Unsafe(f"its pickle nests deeper than {self.limits.nesting}")
+            raise Unsafe(f"its pickle nests deeper than {self.limits.nesting}", is_size=True)
         self.held += VALUE_BYTES * len(self.stack)
         self.marks.append(self.stack)
         self.stack = []
@@ -207,7 +211,7 @@ class Machine:
         # each wraps the one before: a million levels are a million bytes, and a crash for who follows them
         self._wraps = self._wraps + 1 if any(value is self._wrapped for value in values) else 0
         if self._wraps > self.limits.nesting:
-            raise Unsafe(f"its pickle nests deeper than {self.limits.nesting}")
+            raise Unsafe(f"its pickle nests deeper than {self.limits.nesting}", is_size=True)
         self._wrapped = values
         self.held += VALUE_BYTES * count + _TUPLE_BYTES
         self._push(values)
@@ -226,8 +230,7 @@ class Machine:
         self.held += (VALUE_BYTES + _PAIR_BYTES // 2) * len(pairs)
         for key, value in zip(pairs[::2], pairs[1::2], strict=True):
             name = loaded(key)
-            # a nested key would be hashed recursively
-            if not isinstance(name, (str, bytes, int, float, type(None))):
+            if not isinstance(name, _KEYS) and not _is_flat_tuple(name, self.limits.tuple_values):
                 raise Corrupt("it holds a dictionary whose key is neither text nor a number")
             target[name] = value
 
@@ -267,6 +270,19 @@ class Machine:
             raise Unfinished("it ends inside its data")
 
 
+def _is_flat_tuple(key: Any, limit: int) -> bool:
+    """Tell whether a key is a tuple that is hashed quickly, without recursion that could crash."""
+    waiting, count = [(key, 0)], 0
+    while waiting:
+        value, depth = waiting.pop()
+        count += 1
+        if count > limit or depth > _TUPLE_DEPTH or not isinstance(value, (*_KEYS, tuple)):
+            return False
+        if isinstance(value, tuple):
+            waiting += [(part, depth + 1) for part in value]
+    return True
+
+
 def _parts_loaded(values: Any) -> Any:
     """Return arguments or a state with nothing in it that has to be read again or decoded."""
     if type(values) is not tuple:
@@ -300,7 +316,16 @@ def decoded(raw: bytes) -> str:
         raise Corrupt(_NOT_UTF_8) from None
 
 
-UNLIMITED: Final = Limits(sys.maxsize, 5000, *[sys.maxsize] * 4)
+UNLIMITED: Final = Limits(
+    text_bytes=sys.maxsize,
+    nesting=100_000,
+    integer_bytes=sys.maxsize,
+    item_bytes=sys.maxsize,
+    decoded_bytes=sys.maxsize,
+    array_elements=sys.maxsize,
+    tuple_values=1 << 20,
+)
+"""What the library's load allows: whatever memory holds."""
 _HANDLERS: Final[dict[int, Callable[[Machine], None]]] = {
     ord("I"): lambda m: m._decimal(),
     ord("J"): lambda m: m._number(_I32(m.cursor.take(4))[0]),

@@ -130,7 +130,7 @@ class _Plain:
     def _spend(self, amount: int, depth: int) -> None:
         self._budget -= amount
         if depth > DEPTH_LIMIT:
-            raise Unsafe(f"an item nests deeper than {DEPTH_LIMIT}")
+            raise Unsafe(f"an item nests deeper than {DEPTH_LIMIT}", is_size=True)
         if self._budget < 0:
             raise Unsafe(
                 f"an item takes more than {ITEM_BYTES_LIMIT >> 20} MiB as it is rendered", is_size=True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import is_
 from typing import Any, Final
 
 from lib.errors import Corrupt, Unsafe
@@ -14,66 +15,74 @@ _ATOMS: Final = frozenset({str, bytes, int, float, bool, type(None)})
 def settled(items: list[Any]) -> list[Any]:
     """Turn arrays inside items into lists, in place; what is one object stays one object.
 
-    :raises Unsafe: an item holds itself, or nests too deep.
+    :raises Unsafe: an item holds itself.
     :raises Corrupt: an item holds something that is no data.
     """
-    if _ATOMS.issuperset(map(type, items)):
-        return items
-    try:
-        return _Settler().settle(items)  # type: ignore[no-any-return]  # a list stays itself
-    except RecursionError:
-        raise Unsafe("an item nests too deep") from None
+    if not _ATOMS.issuperset(map(type, items)):
+        _Settler().settle(items)
+    return items
 
 
 class _Settler:
-    """One pass over everything; ``_done`` is what became of each container, by its identity."""
+    """One pass over everything, at any depth; ``_done`` has what became of each container, by identity."""
 
     def __init__(self) -> None:
         self._done: dict[int, Any] = {}
-        self._kept: list[Any] = []
         self._open: set[int] = set()
+        # as long as others may be compared with them
+        self._kept: list[Any] = []
 
-    def settle(self, value: Any) -> Any:
-        kind = type(value)
-        if kind in _ATOMS:
+    def settle(self, items: list[Any]) -> None:
+        """Settle a list, the parts of each container before itself."""
+        waiting: list[Any] = [items]
+        while waiting:
+            value = waiting[-1]
+            place = id(value)
+            if place in self._open:
+                waiting.pop()
+                self._open.discard(place)
+                self._finish(value, self._made(value))
+                continue
+            if place in self._done:
+                waiting.pop()
+                continue
+            parts = [part for part in _parts(value) if type(part) not in _ATOMS]
+            if any(id(part) in self._open or part is value for part in parts):
+                raise Unsafe("an item holds itself")
+            if parts or type(value) is Array:
+                self._open.add(place)
+                waiting += parts
+            else:
+                waiting.pop()
+                self._finish(value, value)
+
+    def _finish(self, value: Any, made: Any) -> None:
+        self._done[id(value)] = made
+        self._kept.append(value)
+
+    def _made(self, value: Any) -> Any:
+        """Return what a container becomes whose parts are settled."""
+        done = self._done
+        if type(value) is dict:
+            for key, part in value.items():
+                if type(part) not in _ATOMS:
+                    value[key] = done[id(part)]
             return value
-        place = id(value)
-        if place in self._done:
-            return self._done[place]
-        if place in self._open:
-            raise Unsafe("an item holds itself")
-        self._open.add(place)
-        self._done[place] = made = self._made(kind, value)
-        self._kept.append(value)  # as long as others may be compared with it
-        self._open.remove(place)
-        return made
-
-    def _made(self, kind: type, value: Any) -> Any:
-        if kind is list:
-            self._settle_list(value)
-            return value
-        if kind is dict:
-            for key, item in value.items():
-                if type(item) not in _ATOMS:
-                    value[key] = self.settle(item)
-            return value
-        if kind is tuple:
-            if _ATOMS.issuperset(map(type, value)):
-                return value
-            parts = list(value)
-            self._settle_list(parts)
-            return value if all(map(_is, parts, value)) else tuple(parts)
-        if kind is Array and value.shape is not None:
-            self._settle_list(value.items)
-            return nest(value.items, value.shape)
-        raise Corrupt("its pickle holds a part of an array where an item should be")
-
-    def _settle_list(self, values: list[Any]) -> None:
-        if not _ATOMS.issuperset(map(type, values)):
-            for position, item in enumerate(values):
-                if type(item) not in _ATOMS:
-                    values[position] = self.settle(item)
+        if type(value) is tuple:
+            made = tuple(part if type(part) in _ATOMS else done[id(part)] for part in value)
+            return value if all(map(is_, made, value)) else made
+        parts = value.items if type(value) is Array else value
+        for position, part in enumerate(parts):
+            if type(part) not in _ATOMS:
+                parts[position] = done[id(part)]
+        return nest(parts, value.shape or ()) if type(value) is Array else value
 
 
-def _is(one: Any, other: Any) -> bool:
-    return one is other
+def _parts(value: Any) -> Any:
+    if type(value) is list or type(value) is tuple:
+        return value
+    if type(value) is dict:
+        return value.values()
+    if type(value) is Array and value.shape is not None:
+        return value.items
+    raise Corrupt("its pickle holds a part of an array where an item should be")

@@ -9,6 +9,7 @@ import os
 import stat
 import subprocess
 import sys
+import tracemalloc
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -168,7 +169,7 @@ BAD: list[tuple[Any, Any, type[Exception], str]] = [
     ("ab", COMPLETIONS, TypeError, "full_texts is one text, not a list of items"),
     (FULL, b"ab", TypeError, "completions is one text, not a list of items"),
     (FULL, {"a": 1}, TypeError, "completions is a mapping, not a list of items"),
-    (FULL, [LOOP], ValueError, "contains itself"),
+    (FULL, [LOOP], TypeError, "contains itself"),
 ]
 
 
@@ -179,6 +180,82 @@ def test_a_mistake_is_refused_before_anything_is_written(tmp_path: Path, bad: An
     with pytest.raises(error, match=words):
         save_generations_to_cache(tmp_path / "a" / "n2", full, completions, {})
     assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("levels", [99, 100, 101, 1000])
+@pytest.mark.parametrize(
+    "wrap", [lambda v: [v], lambda v: [v, 1], lambda v: {"k": v}, lambda v: (v,), lambda v: (1, v, "x", 2)]
+)
+def test_what_save_accepts_load_returns_at_any_depth(stem: Path, levels: int, wrap: Any) -> None:
+    """With sidecars; what is too deep for them is a TypeError before anything is written."""
+    value: Any = "x"
+    for _ in range(levels):
+        value = wrap(value)
+    if levels > 100:
+        with pytest.raises(TypeError, match=r"completions\[1\] nests deeper than 100"):
+            save_generations_to_cache(stem, FULL, ["a", value], {})
+        assert not stem.parent.exists()
+        return
+    save_generations_to_cache(stem, FULL, ["a", value], {})
+    assert sorted(os.listdir(stem.parent)) == NAMES
+    assert load_generations_from_cache(stem) == (FULL, ["a", value], {})
+
+
+@pytest.mark.filterwarnings("ignore:.*its sidecars were not made.*neither text nor a number")
+def test_tuples_as_keys_come_back(stem: Path) -> None:
+    """JSON has no such keys: there are no sidecars then."""
+    items = [{(1, ("a", None)): {(): 2}}, "b"]
+    save_generations_to_cache(stem, FULL, items, {})
+    assert load_generations_from_cache(stem) == (FULL, items, {})
+
+
+def save_by_numpy(stem: Path, item: Any) -> Path:
+    """Save an item twice in each array, as other code does; return the completions."""
+    stem.parent.mkdir(parents=True)
+    for kind in ("completions", "full_texts"):
+        save(beside(stem, f"_{kind}.npy"), objects([item, item]))
+    beside(stem, "_metadata.json").write_text("{}")
+    return beside(stem, "_completions.npy")
+
+
+def test_an_item_of_another_that_is_too_deep_to_be_shown_is_loaded(stem: Path) -> None:
+    """A sweep says why it makes no sidecars."""
+    deep: Any = "x"
+    for _ in range(150):
+        deep = [deep, np.arange(2)]
+    source = save_by_numpy(stem, deep)
+    assert sync(source).trouble == "item 1: an item nests deeper than 100"
+    cache = load_generations_from_cache(stem)
+    assert cache is not None
+    value = cache[0][0]
+    for _ in range(150):
+        value, numbers = value
+        assert numbers == [0, 1]
+    assert value == "x"
+
+
+def test_an_item_that_holds_itself_is_refused_by_all(stem: Path) -> None:
+    """By load with a warning, by a sweep with a reason."""
+    source = save_by_numpy(stem, LOOP)
+    with pytest.warns(RuntimeWarning, match="an item holds itself"):
+        assert load_generations_from_cache(stem) is None
+    assert sync(source).trouble == "item 1: an item nests deeper than 100"
+
+
+def test_what_is_one_object_in_a_cache_is_one_object_when_it_is_loaded(stem: Path) -> None:
+    """A megabyte that is referred to ten thousand times is a megabyte, in the file and in memory."""
+    great, message = "x" * 1_000_000, {"role": "user", "content": "y"}
+    save_by_numpy(stem, "-")
+    save(beside(stem, "_completions.npy"), objects([great] * 10_000 + [[message, message]]))
+    assert beside(stem, "_completions.npy").stat().st_size < 1_100_000
+    tracemalloc.start()
+    cache = load_generations_from_cache(stem)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert cache is not None
+    assert peak < 5_000_000
+    assert all(text is cache[1][0] for text in cache[1][:10_000])
+    assert cache[1][10_000][0] is cache[1][10_000][1]
 
 
 def test_what_is_not_cached_is_none_without_a_warning(stem: Path) -> None:

@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lib.encoded_text import EncodedText, utf8
 from lib.errors import Corrupt
-from lib.json_writer import JsonWriter, dumps, encoded
+from lib.json_writer import JsonWriter, dumps, encoded, pieces
 from lib.npy.values import plain
 
 ANY_TEXT = st.text(st.characters(codec=None))
@@ -98,3 +99,39 @@ def test_keys_are_written_as_json_dump_writes_them() -> None:
 def test_surrogates_are_replaced_in_any_json_text() -> None:
     """A scalar's JSON goes the same way."""
     assert encoded(dumps("é\udc80")) == '"é\ufffd"'.encode()
+
+
+GREAT: list[Any] = [
+    'long "text"\n' * 60_000,
+    ["x" * 300_000, {"k" * 300_000: ["y" * 300_000], "n": None}],
+    [[number, [str(number)] * 3] for number in range(40_000)],
+    {str(number): {"a": [number, None], "b": {}} for number in range(30_000)},
+    [[[["deep " * 60_000], []], {}], 1.5],
+]
+
+
+@given(VALUES)
+def test_pieces_are_together_what_is_written_at_once(value: Any) -> None:
+    """The plain way is the standard library's."""
+    assert "".join(pieces(value)) == json.dumps(value, indent=2, ensure_ascii=False)
+
+
+@pytest.mark.parametrize("value", GREAT, ids=range(len(GREAT)))
+def test_great_values_are_written_in_pieces_of_limited_size(value: Any) -> None:
+    """Together they are what the standard library writes, as one value and as an item of a list."""
+    parts = list(pieces(value))
+    assert "".join(parts) == json.dumps(value, indent=2, ensure_ascii=False)
+    assert max(map(len, parts)) < 2_000_000
+    assert len(parts) > 1
+    writer = JsonWriter()
+    shown = b"".join([*writer.item(value), *writer.item("next"), writer.end()])
+    assert shown == expected([value, "next"])
+
+
+@given(st.lists(ANY_TEXT, max_size=4))
+def test_texts_that_are_not_decoded_are_written_as_others(texts: list[str]) -> None:
+    """Pickled texts with lone surrogates, and bytes in UTF-8 or Latin-1."""
+    kept: list[Any] = [EncodedText(utf8(text)) for text in texts]
+    keyed = {EncodedText(utf8(text)): text for text in texts}
+    assert "".join(pieces([kept, keyed])) == dumps([texts, dict(zip(texts, texts, strict=True))])
+    assert "".join(pieces([b"caf\xe9", "caf\xe9".encode()])) == dumps(["caf\xe9"] * 2)

@@ -101,9 +101,9 @@ def nested(depth: int) -> list[Any]:
 
 
 def test_depth_is_limited_before_anything_is_pickled() -> None:
-    """A hundred levels are saved and loaded; ten thousand are a ValueError, not a crash of the pickler."""
+    """A hundred levels are saved and loaded; ten thousand are a TypeError, not a crash of the pickler."""
     assert read_values(MemoryBytes(saved([nested(99)]))) == [nested(99)]
-    with pytest.raises(ValueError, match=r"items\[0\] nests deeper than 100"):
+    with pytest.raises(TypeError, match=r"items\[0\] nests deeper than 100"):
         object_array([nested(10_000)], "items")
 
 

@@ -12,7 +12,7 @@ from markdown_it import MarkdownIt
 from nasty import ALL
 from support import promptly
 
-from lib.markdown.quoted import lines_kept, quoted
+from lib.markdown.quoted import in_quote, lines_kept, quote_pieces, quoted
 
 KILOBYTE = 1_000
 MEGABYTE = 1_000 * KILOBYTE
@@ -191,3 +191,13 @@ def test_a_text_of_many_megabytes_is_not_looked_at_line_by_line() -> None:
     text = b"a\nb |\n" * MEGABYTE
     assert lines_kept(text) == text
     assert quoted(b"# " + text) is None
+
+
+@given(st.lists(st.text("a\r\n ", max_size=6), max_size=6))
+def test_a_text_is_put_in_a_quote_however_it_is_cut(pieces: list[str]) -> None:
+    """Empty lines have a bare mark, where a piece ends as well."""
+    data = [piece.encode() for piece in pieces]
+    lines = b"".join(data).split(b"\n")
+    expected = b"\n".join(b">" + line if line in {b"", b"\r"} else b"> " + line for line in lines)
+    assert b"".join(quote_pieces(data)) == in_quote(b"".join(data))
+    assert in_quote(b"".join(data)) == expected

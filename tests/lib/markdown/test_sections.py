@@ -27,10 +27,11 @@ from outline import (
 from structures import texts as structures
 from support import promptly
 
+from lib.encoded_text import EncodedText, utf8
 from lib.markdown.fences import fenced, pictured
 from lib.markdown.header import header, header_value
 from lib.markdown.inert import is_inert
-from lib.markdown.sections import items
+from lib.markdown.sections import bodies, item_pieces, items
 from lib.render.page import Page
 from lib.render.page_writer import PageWriter
 
@@ -468,3 +469,46 @@ def test_pictured_texts_drive_no_terminal(text: str) -> None:
     assert pictured(shown) == shown
     assert not re.search("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]|\r(?!\n)", shown)
     assert is_inert(text.encode("utf-8", "replace")) <= (shown == text)
+
+
+ANY_VALUE = st.recursive(
+    st.none() | st.integers() | st.text(st.characters(codec=None), max_size=20) | st.sampled_from(ALL),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+def kept_encoded(value: Any) -> Any:
+    """Return a value whose texts are not decoded, except for roles."""
+    if isinstance(value, str):
+        return EncodedText(utf8(value))
+    if isinstance(value, list):
+        return list(map(kept_encoded, value))
+    if isinstance(value, dict):
+        return {key: item if key == "role" else kept_encoded(item) for key, item in value.items()}
+    return value
+
+
+@given(
+    value=st.lists(ANY_VALUE, max_size=4)
+    | st.lists(st.fixed_dictionaries({"role": st.text(max_size=5), "content": ANY_VALUE, "x": ANY_VALUE})),
+    style=st.sampled_from(["auto", "plain", "fenced"]),
+)
+def test_pieces_of_an_item_are_together_what_is_shown_of_it_among_others(value: Any, style: Style) -> None:
+    """Values and chat messages, their texts decoded or not."""
+    (shown,) = bodies([value], style, all_text=False)
+    assert b"".join(item_pieces(value, style)) == shown
+    assert b"".join(item_pieces(kept_encoded(value), style)) == shown
+
+
+@pytest.mark.parametrize("style", ["auto", "fenced"])
+def test_a_long_content_of_a_message_stands_in_a_quote(style: Style) -> None:
+    """As Markdown where that is safe, else in a fence; every line is marked."""
+    for content in ("# Why\n\nBecause\nof this.\n\n" * 20_000, "```\n" * 90_001, "a\r\n\r\nb " * 90_000):
+        chat = [{"role": "user", "content": content}, {"role": "b", "content": "c"}]
+        shown = b"".join(item_pieces(chat, style))
+        first, second = shown.split(b"\n\n**b**\n\n")
+        assert second in {b"> c", b"> ```text\n> c\n> ```"}
+        lines = first.split(b"\n")
+        assert lines[:2] == [b"**user**", b""]
+        assert all(line.startswith(b">") for line in lines[2:])
