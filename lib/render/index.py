@@ -28,6 +28,7 @@ _NOT_COUNTED: Final = "–"
 _BETWEEN: Final = " · "
 _NS: Final = 1_000_000_000
 _ENTRIES_LIMIT: Final = 1 << 17
+_LINE_LIMIT: Final = 1 << 20
 """More than an index of 16 MiB has, unless it is forged."""
 _COUNT_LIMIT: Final = 1 << 96
 """More than any file system's time in nanoseconds."""
@@ -87,12 +88,14 @@ def render(entries: Iterable[Entry], formats: tuple[Format, ...]) -> bytes:
 def parse(page: bytes) -> dict[str, Entry]:
     """Read an index back, as far as it can be understood: entries by path."""
     _, found, data = page.decode("utf-8", "replace").partition(f"\n{_DATA}\n")
-    entries = (_entry(line) for line in data.splitlines()[:_ENTRIES_LIMIT]) if found else ()
+    entries = (_entry(line) for line in data.split("\n", _ENTRIES_LIMIT)[:_ENTRIES_LIMIT]) if found else ()
     return {entry.path: entry for entry in entries if entry is not None}
 
 
 def _entry(line: str) -> Entry | None:
     """Read one line of data; None for one that was not written here: the file may be anybody's."""
+    if len(line) > _LINE_LIMIT:
+        return None
     try:
         entry = Entry(*json.loads(line))
         _encoded(entry.path)

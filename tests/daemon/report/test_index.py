@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import tracemalloc
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -96,6 +97,25 @@ def test_what_changes_comes_and_goes_is_followed(shelf: Shelf) -> None:
     shelf.sweep()
     assert shelf.worked == ["changed_completions.npy"]
     assert shelf.known() == {"changed_completions.npy": (2, 0, 2), "same_completions.npy": (3, 1, 2)}
+
+
+@pytest.mark.parametrize("size", [16, 66])
+@pytest.mark.parametrize("forged", [b"\n", b"{},", b"[", b'["a", 1, 1, 1, 1, "", ""]\n'])
+def test_fault_46_a_forged_index_of_many_megabytes_takes_little_memory(
+    shelf: Shelf, size: int, forged: bytes
+) -> None:
+    """It is read as far as it is one, or not at all; the next sweep puts the right one in its place."""
+    shelf.put("a")
+    shelf.sweep()
+    start = shelf.index.read_bytes().removesuffix(b"-->\n")
+    filler = forged * ((size << 20) // len(forged) - (len(start) // len(forged) + 2))
+    shelf.index.write_bytes(start + filler)
+    tracemalloc.start()
+    shelf.sweep()
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 110_000_000
+    assert shelf.known() == {"a_completions.npy": (3, 1, 2)}
 
 
 def test_metadata_gives_model_and_time(shelf: Shelf) -> None:

@@ -28,8 +28,9 @@ from support import (
 
 from lib.encoded_text import decoded
 from lib.errors import Corrupt, NotText, SidecarError, Unfinished, Unsafe
-from lib.npy.array_reader import read_items
+from lib.npy.array_reader import read_items, read_whole
 from lib.npy.buffer import MemoryBytes
+from lib.npy.fixed_width import BLOCK_BYTES
 from lib.npy.header import read_header
 
 if TYPE_CHECKING:
@@ -145,6 +146,23 @@ def test_fault_45_arrays_without_items_are_empty_lists(descr: str, shape: tuple[
     assert render_bytes(file.getvalue())[0] == as_json(np.empty(shape, dtype=descr).tolist())
 
 
+@pytest.mark.parametrize("descr", ["<U600", ">U600", "S2400"])
+@pytest.mark.parametrize("shape", [(2, 150), (3, 7, 20), (1, 2, 3, 30)])
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_great_rows_are_read_as_numpy_reads_them(descr: str, shape: tuple[int, ...], order: Any) -> None:
+    """An item of more than a block is read a few texts at a time, in either order of memory."""
+    texts = [
+        f"{number} ".ljust(number % 600, "é" if "U" in descr else "e") for number in range(math.prod(shape))
+    ]
+    array = np.asarray(np.array(texts).reshape(shape).astype(descr), order=order)
+    assert array[0].nbytes > BLOCK_BYTES
+    file = io.BytesIO()
+    np.save(file, array)
+    source = MemoryBytes(file.getvalue())
+    assert read_whole(source) == np.load(io.BytesIO(file.getvalue())).tolist()
+    assert flat_items(file.getvalue()) == np.array(texts).reshape(shape).tolist()
+
+
 def test_a_file_that_shrinks_under_the_reader_is_told_apart() -> None:
     """Fewer bytes than a moment ago is a change, not a fault of the file."""
 
@@ -163,8 +181,9 @@ def test_a_file_that_shrinks_under_the_reader_is_told_apart() -> None:
 READER = """
 import sys
 from pathlib import Path
+from lib.npy.fixed_width import BLOCK_BYTES
 from lib.npy.header import read_header
-from lib.npy.array_reader import read_items
+from lib.npy.array_reader import read_items, read_whole
 from lib.render.page import Page
 from lib.render.stream import rendered
 from lib.files.reader import open_directory, open_file
