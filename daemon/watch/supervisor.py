@@ -56,8 +56,7 @@ class Supervisor:
         self._next_check = 0.0
         self._replace_at = 0.0
         self._failures = 0
-        self._opened = 0.0
-        self._stood_since: float | None = None
+        self._ready_since: float | None = None
         self._has_overflowed = False
         self._seen: object = None
         self._places: object = None
@@ -67,7 +66,7 @@ class Supervisor:
     @property
     def is_ready(self) -> bool:
         """Tell whether the watch reports every root that can be watched."""
-        return self.watch is not None and self.watch.ready
+        return self._ready_since is not None
 
     @property
     def degraded(self) -> str:
@@ -117,9 +116,9 @@ class Supervisor:
                 self._judge(self.watch, now)
             if self.watch is None and now >= self._replace_at:
                 self._open(now)
-        if not self.is_ready or self._stood_since is not None:
+        if self.is_ready or self.watch is None or not self.watch.ready:
             return must_sweep
-        self._stood_since = now
+        self._ready_since = now
         self._announcements.begin(self._clock())
         return True  # the sweep finds what appeared before the watch was ready
 
@@ -139,7 +138,7 @@ class Supervisor:
 
     def found_changed(self, found: Found, now: float) -> None:
         """Record that a sweep found a source out of date, and that it was not in the queue."""
-        if self._stood_since is not None and found.task.root not in self._shared:
+        if self.is_ready and found.task.root not in self._shared:
             self._announcements.found(found, now, self._clock())
 
     def close(self) -> None:
@@ -152,18 +151,17 @@ class Supervisor:
         """Close the watch; the next check makes another."""
         if self.watch is not None:
             self.watch.close()
-        self.watch = self._stood_since = None
+        self.watch = self._ready_since = None
 
     def _judge(self, watch: Watch, now: float) -> None:
         """Close a watch that is unsound, or a day old; report one that has proved sound."""
-        reason = watch.trouble(now)
-        if self._stood_since is not None:
-            reason = reason or self._announcements.verdict(now)
+        reason = watch.trouble(now) or (self._announcements.verdict(now) if self.is_ready else None)
+        age = 0.0 if self._ready_since is None else now - self._ready_since
         if reason:
             self._fail(reason, now)
-        elif now - self._opened > _LIFE_SECONDS:
+        elif age > _LIFE_SECONDS:
             self.close_watch()
-        elif self._stood_since is not None and now - self._stood_since > _SOUND_AFTER_SECONDS:
+        elif age > _SOUND_AFTER_SECONDS:
             self._report(_WATCH)
             self._failures = 0
 
@@ -174,7 +172,6 @@ class Supervisor:
         except OSError as error:
             self._fail(f"it could not be started: {error.strerror or error}", now)
         self._has_overflowed = False
-        self._opened = now
 
     def _fail(self, reason: str, now: float) -> None:
         """Close the watch; it is replaced at once the first time, then after 1 s, doubling, up to 2 min."""
