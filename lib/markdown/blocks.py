@@ -138,9 +138,11 @@ class _Scanner:
                 self._found.code.add(number)
                 return
             self._found.certain = False
-        elif self._leaf == _TABLE and not self._stack:
-            self._found.rows.add(number)
-            return
+        elif self._leaf == _TABLE:
+            if not self._stack:
+                self._found.rows.add(number)
+                return
+            self._found.certain = False  # to readers without tables, a paragraph in the container goes on
         self._begin_paragraph(number, 0)
 
     def _line(self, number: int, line: bytes) -> None:
@@ -275,8 +277,9 @@ class _Scanner:
         """Take a line of text that goes on with no paragraph."""
         if self._leaf == _TABLE and matched == len(self._stack):
             self._found.rows.add(number)
-        else:
-            self._begin_paragraph(number, matched)
+            return
+        self._found.certain = self._found.certain and self._leaf != _TABLE
+        self._begin_paragraph(number, matched)
 
     def _go_on(self, number: int, content: bytes, matched: int) -> None:
         """Take another line of a paragraph, or the one below a table's first."""

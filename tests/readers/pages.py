@@ -42,6 +42,8 @@ _CHAT: Final = (
 _BY_CHANCE: Final = 3000
 _WITH_EVERYTHING: Final = 60
 _TEXTS_A_PAGE: Final = 20
+_ROLE_CHARACTERS: Final = 1000
+"""A message whose role is longer is shown as JSON."""
 
 
 def examples() -> Iterator[str]:
@@ -69,7 +71,8 @@ def page_of(texts: Sequence[str], style: Style) -> str:
 def with_everything(text: str, style: Style) -> Iterator[dict[str, Any]]:
     """Yield the parts of pages whose texts, prompts and parameters are this text."""
     answers = [text, "x", text, PROBE]
-    chat = [[{"role": text, "content": text}, {"role": "assistant", "content": answer}] for answer in answers]
+    question = {"role": text[:_ROLE_CHARACTERS], "content": text}
+    chat = [[question, {"role": "assistant", "content": answer}] for answer in answers]
     other = [f"{number}\n{text}{answer}" for number, answer in enumerate(answers)]
     same = [f"{text}\n{answer}" for answer in answers]
     extras = Extras(

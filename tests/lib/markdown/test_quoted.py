@@ -112,6 +112,7 @@ def test_a_quote_byte_for_byte(text: str, quote: str) -> None:
         "www.example.org`<b>`",
         "a`<b>`@example.org",
         "www.` ` `<b>`",
+        "1. i|j\n   -|-\ne\n\n    <e>",
         "`` `a` `<b>`",
         "[a](b`c) <b> `",
         "*a ``b* <i>``",
