@@ -9,7 +9,7 @@ import errno
 import os
 import re
 import stat
-from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, get_args
 
 from daemon.config.validation import (
@@ -163,16 +163,17 @@ class Config:
         )
 
 
-def _keys(section: Any, prefix: str = "") -> Iterator[tuple[str, Key]]:
+def _entries(section: Any, prefix: str = "") -> Iterator[tuple[str, Key, Any]]:
+    """Yield the dotted name, the rule and the value of every key."""
     for entry in fields(section):
         value = getattr(section, entry.name)
         if is_dataclass(value):
-            yield from _keys(value, f"{entry.name}.")
+            yield from _entries(value, f"{entry.name}.")
         else:
-            yield prefix + entry.name, entry.metadata["key"]
+            yield prefix + entry.name, entry.metadata["key"], value
 
 
-KEYS: Final[Mapping[str, Key]] = dict(_keys(Config()))
+KEYS: Final[Mapping[str, Key]] = {name: key for name, key, _ in _entries(Config())}
 SECTIONS: Final = tuple(dict.fromkeys(key.partition(".")[0] for key in KEYS if "." in key))
 FLAGS: Final[Mapping[str, str]] = {
     "roots": "roots",
@@ -211,7 +212,8 @@ def with_overrides(config: Config, **given: object) -> Config:
     if unknown := given.keys() - FLAGS.keys():
         raise TypeError(f"no such override: {', '.join(sorted(unknown))}")
     entries = [(FLAGS[name], value) for name, value in given.items() if value is not None]
-    return _checked(dict(_values(config)), entries, {key: KEYS[key].flag for key, _ in entries})
+    values = {name: value for name, _, value in _entries(config)}
+    return _checked(values, entries, {key: KEYS[key].flag for key, _ in entries})
 
 
 def to_toml(config: Config) -> str:
@@ -220,7 +222,7 @@ def to_toml(config: Config) -> str:
     TOML cannot hold a name that is not UTF-8: such a root is shown with a comment.
     """
     lines, section = [], ""
-    for key, value in _values(config):
+    for key, _, value in _entries(config):
         head, _, name = key.rpartition(".")
         if head != section:
             lines += ["", f"[{head}]"]
@@ -338,11 +340,3 @@ def _built(values: Mapping[str, Any]) -> Config:
         own = {key.partition(".")[2]: value for key, value in values.items() if key.startswith(f"{section}.")}
         config = replace(config, **{section: replace(getattr(config, section), **own)})
     return config
-
-
-def _values(config: Config) -> Iterator[tuple[str, Any]]:
-    for head, value in asdict(config).items():
-        if isinstance(value, dict):
-            yield from ((f"{head}.{name}", inner) for name, inner in value.items())
-        else:
-            yield head, value
