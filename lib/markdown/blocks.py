@@ -111,7 +111,7 @@ class _Scanner:
         self._fence = b""
         self._paragraph: list[int] = []
         self._folded: list[list[int]] = []
-        self._opened_empty = -1
+        self._opened_empty = (-1, -1)  # the last item that began with an empty line: where, and how deep
 
     def scan(self) -> Blocks:
         found = self._found
@@ -202,7 +202,7 @@ class _Scanner:
         self._close(matched)
         if code:
             self._leaf = _INDENTED
-        if self._opened_empty == number - 1 and self._stack and self._stack[-1] != _QUOTE:
+        if self._opened_empty == (number - 1, len(self._stack)):
             self._stack.pop()  # an item can begin with one empty line at most
 
     def _block(self, number: int, line: bytes, position: int, matched: int) -> None:
@@ -261,7 +261,7 @@ class _Scanner:
             width = mark + (spaces if rest and spaces < 5 else 1)
             self._stack.append(indent + width)
             if not rest:
-                self._opened_empty = number
+                self._opened_empty = (number, len(self._stack))
         self._found.depth = max(self._found.depth, len(self._stack))
         return width
 

@@ -45,6 +45,8 @@ _FORM: Final = re.compile(
     rb"\n(?:( *%b)|( {0,3}(?:[-*+]|1[.)]) %b)|( {0,3}[0-9]{1,9}[.)] %b)|(\#{1,6} )"
     rb"|(```[A-Za-z0-9_+#.-]* ?\n))" % ((_WORDS,) * 3)
 )
+_DEEPER_BULLET: Final = re.compile(rb"\n( {4,7})[-*+] %b" % _WORDS)
+_MARK: Final = re.compile(rb"\n *(?:[-*+]|[0-9]+[.)]) ")
 _TWO_MORE_TILDES: Final = re.compile(rb"~(?=~~)")
 _ODD_BACKSLASH: Final = re.compile(rb"\\(?=[\n`])")
 
@@ -91,6 +93,7 @@ class LineTable:
         self.after: Flags = np.zeros_like(self.prose)
         np.logical_and(self.prose[:-1], self.prose[1:], out=self.after[1:])
         self.ticks = self.places(b"`")
+        self._find_deeper_items()
         self._find_hard_lines()
         self._find_hard_signs()
 
@@ -143,6 +146,26 @@ class LineTable:
         found = [_FORM.match(self.data, place) for place in places[~items].tolist()]
         forms[left] = [(match and match.lastindex) or OTHER for match in found]
         return forms
+
+    def _find_deeper_items(self) -> None:
+        """Find items that are indented like code, but stand directly below the item that contains them."""
+        lines = self.after & (self.forms == OTHER) & (self.codes[self.breaks + 1] == _SPACE)
+        last, indents = -1, [0]
+        for line in np.flatnonzero(lines).tolist():
+            bullet = _DEEPER_BULLET.match(self.data, int(self.breaks[line]))
+            if bullet is None or self.forms[line - 1] not in {ITEM, _NUMBER}:
+                continue
+            indent = bullet.end(1) - bullet.start(1)
+            if last != line - 1:
+                above = _MARK.match(self.data, int(self.breaks[line - 1]))
+                indents = [above.end() - above.start() - 1] if above else [9]
+            while len(indents) > 1 and indent < indents[-1] - 2:
+                indents.pop()
+            if indents[-1] <= indent < indents[-1] + 4:
+                indents.append(indent + 2)
+            elif len(indents) == 1 or indent != indents[-1] - 2:
+                continue
+            self.forms[line], last = ITEM, line
 
     def _in_code(self) -> Flags:
         """Tell which lines are code blocks, with those that open and close them."""
