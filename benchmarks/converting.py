@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from data import Kind, half_quoted, inert, keep_sizes, remove_sidecars, write
+from data import Kind, half_quoted, inert, keep_sizes, remove_sidecars, repeated, write, written_out
 from measuring import HERE, Row, in_turn
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ _LARGE: Final[tuple[tuple[Kind, int, int], ...]] = (
     ("object", 2_000_000, 1000),
 )
 _HALF_QUOTED: Final = ((1374, 400), (100_000, 1000))
+_REPEATED: Final = (100_000, 1000)
 _ROUNDS: Final = 5
 _FEW_ROUNDS: Final = 3
 _HUGE_BYTES: Final = 1 << 30
@@ -40,6 +41,7 @@ def rows(directory: Path) -> Iterator[Row]:
         yield _small(directory, kind)
     for count, length in _HALF_QUOTED:
         yield _half_quoted(directory, count, length)
+    yield _references(directory)
 
 
 def _large(directory: Path, kind: Kind, count: int, length: int) -> Iterator[Row]:
@@ -100,6 +102,24 @@ def _half_quoted(directory: Path, count: int, length: int) -> Row:
         f"`object`, {count:,} × {length:,} characters, every second text quoted",
         f"{half:,.1f} ms, flushed",
         f"none quoted {bare:,.1f} ms: {half / bare:.2f} × as long with quotes",
+    )
+
+
+def _references(directory: Path) -> Row:
+    sources = {
+        name: write(directory / f"{name}_completions.npy", "object", *_REPEATED, make)
+        for name, make in (("repeated", repeated), ("written_out", written_out))
+    }
+    taken = in_turn({name: lambda name=name: _seconds("ours", sources[name]) for name in sources}, _ROUNDS)
+    for source in sources.values():
+        remove_sidecars(source)
+        source.unlink()
+    ratio = taken["repeated"] / taken["written_out"]
+    count, length = _REPEATED
+    return Row(
+        f"`object`, {count:,} × {length:,} characters, drawn from half as many by reference",
+        f"{taken['repeated']:.2f} s, flushed",
+        f"the same texts without references {taken['written_out']:.2f} s: {ratio:.2f} × as long with them",
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import random
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 
@@ -59,6 +59,29 @@ def inert(count: int, length: int) -> Iterator[str]:
     """Yield the same texts, but none that a page shows in a quote."""
     for number, text in enumerate(half_quoted(count, length)):
         yield f"{text.split('Sample', 1)[1]}".ljust(length, ".") if number % 2 else text
+
+
+def repeated(count: int, length: int) -> Iterator[str]:
+    """Yield texts drawn from half as many, which a pickle holds once and refers to."""
+    pool = list(texts(count // 2, length))
+    return iter(random.Random(11).choices(pool, k=count))
+
+
+def written_out(count: int, length: int) -> Iterator[str]:
+    """Yield the same texts, each a text of its own."""
+    for text in repeated(count, length):
+        yield text[:1] + text[1:]
+
+
+def greedy(kind: str) -> Any:
+    """Return an item that asks for much memory."""
+    words = "a word\n" * 8_000_000
+    if kind == "a text of 60 MB with an emoji":
+        return words + "😀"
+    if kind == "a chat of two messages of 60 MB":
+        return [{"role": "user", "content": words}, {"role": "assistant", "content": words + "."}]
+    content = "😀 " + words[:1000]
+    return [{"role": "user", "content": f"{number} {content}"} for number in range(110_000)]
 
 
 def _body(dice: random.Random, length: int) -> str:

@@ -10,7 +10,8 @@ import sys
 import time
 from typing import TYPE_CHECKING, Final
 
-from data import Kind, write
+import numpy as np
+from data import Kind, greedy, write
 from measuring import (
     ENVIRONMENT,
     OURS,
@@ -31,6 +32,11 @@ _FEW, _MANY = 1000, 11_000
 _IDLE_SECONDS: Final = 60.0
 _REST_SECONDS: Final = 15.0
 _LARGE: Final[tuple[tuple[Kind, int, int], ...]] = (("U", 1_000_000, 1000), ("object", 2_000_000, 1000))
+_GREEDY: Final = (
+    "a text of 60 MB with an emoji",
+    "a chat of two messages of 60 MB",
+    "a chat of 110,000 messages with emoji",
+)
 _ROUNDS: Final = 15
 
 
@@ -49,8 +55,22 @@ def rows(directory: Path) -> Iterator[Row]:
         yield Row(f"memory: `{kind}` of {size:.1f} GB", f"{peak:.0f} MB")
         for path in directory.glob("large_completions.*"):
             path.unlink()
+    for what in _GREEDY:
+        yield _greedy(directory, what)
     for flag in ("--help", "--status"):
         yield _start(flag)
+
+
+def _greedy(directory: Path, what: str) -> Row:
+    """Weigh the conversion of one item that asks for much memory."""
+    source, item = directory / "greedy_completions.npy", greedy(what)
+    array = np.empty(1, dtype=object)
+    array[0] = item
+    np.save(source, array)
+    peak = peak_bytes([*OURS, "--backfill", source, "--log-level", "error"]) / 1e6
+    for path in directory.glob("greedy_completions.*"):
+        path.unlink()
+    return Row(f"memory: {what}", f"{peak:.0f} MB")
 
 
 def _start(flag: str) -> Row:

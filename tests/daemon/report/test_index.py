@@ -99,7 +99,7 @@ def test_what_changes_comes_and_goes_is_followed(shelf: Shelf) -> None:
     assert shelf.known() == {"changed_completions.npy": (2, 0, 2), "same_completions.npy": (3, 1, 2)}
 
 
-@pytest.mark.parametrize("size", [16, 66])
+@pytest.mark.parametrize("size", [pytest.param(16, marks=pytest.mark.faults), 66])
 @pytest.mark.parametrize("forged", [b"\n", b"{},", b"[", b'["a", 1, 1, 1, 1, "", ""]\n'])
 def test_fault_46_a_forged_index_of_many_megabytes_takes_little_memory(
     shelf: Shelf, size: int, forged: bytes
