@@ -6,11 +6,13 @@ import time
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Final
 
-from lib.cache.values import read_metadata, read_values
-from lib.errors import Changed, SidecarError
+from lib.errors import Changed, Corrupt, SidecarError, Unsafe
 from lib.files.lock import SetLock
 from lib.files.reader import FileBytes, open_file, same_version, status_of
 from lib.names import METADATA_SUFFIX, SOURCE_SUFFIX
+from lib.npy.array_reader import read_whole
+from lib.npy.header import read_header
+from lib.sync.inputs import parse_metadata
 
 if TYPE_CHECKING:
     import os
@@ -19,6 +21,7 @@ Cache = tuple[Any, Any, dict[str, Any]]
 
 _TRIES: Final = 400
 _PAUSE_SECONDS: Final = 0.005
+_METADATA_LIMIT: Final = 512 << 20
 
 
 class Load:
@@ -105,3 +108,27 @@ def _read(names: tuple[str, str, str], files: list[FileBytes]) -> Cache:
 
 def _is_unchanged(file: FileBytes) -> bool:
     return same_version(FileBytes(file.descriptor).status, file.status)
+
+
+def read_values(source: Any) -> Any:
+    """Read an array as ``np.load(…, allow_pickle=True).tolist()`` would.
+
+    numpy's scalars and arrays inside items come as numbers and lists.
+
+    :raises SidecarError: it is broken, or holds what is not plain data.
+    """
+    return read_whole(source, read_header(source, numbers=True))
+
+
+def read_metadata(source: Any, limit: int = _METADATA_LIMIT) -> dict[str, Any]:
+    """Read a metadata file.
+
+    :raises Corrupt: it is not a JSON object.
+    :raises Unsafe: it is larger than 512 MiB.
+    """
+    if source.size > limit:
+        raise Unsafe(f"it has more than {limit >> 20} MiB", hint="Move what is large out of it.")
+    metadata = parse_metadata(source.read_at(0, source.size))
+    if metadata is None:
+        raise Corrupt("it is not a JSON object")
+    return metadata

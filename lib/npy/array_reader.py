@@ -55,8 +55,7 @@ def read_whole(source: Bytes, header: Header | None = None) -> Any:
     if header.letter != "O":
         rows = [row for block in fixed_blocks(source, header) for row in block]
         return rows if header.shape else rows[0]
-    from lib.npy.pickle_scaffold import read_flat
-    from lib.npy.whole import settled
+    from lib.npy.whole import read_flat, settled
 
     return nest(settled(read_flat(source, header.data_offset, header.shape)), header.shape)
 

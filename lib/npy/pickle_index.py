@@ -140,30 +140,29 @@ class Walk:
         cursor.skip(at - first)
 
     def _texts(self, window: bytes, at: int, stop: int, base: int, last: int) -> int:
-        """Follow texts, each with its number: the bulk of every real file.  Returns where they end."""
+        """Follow numbered texts and references, the bulk of every real file; return where they end."""
         starts, index, number = self.starts, self._index, self.number
         next_number, next_offset = (index.next_number, index.next_offset) if index else (_NEVER, _NEVER)
         while at < stop and number <= last:
-            opcode, put = window[at], 0
+            opcode = window[at]
             if opcode == 0x58:
                 after = at + 5 + _U32(window, at + 1)[0]
             elif opcode == 0x8C:
                 after = at + 2 + window[at + 1]
             elif opcode in GETS:
-                after, put = at + 1 + GETS[opcode], -1
+                after = at + 1 + GETS[opcode]
             else:
                 break
-            if put == 0:
-                if after >= stop or window[after] not in PUTS:
-                    break
-                put = 1 + PUTS[window[after]]
+            is_text = opcode not in GETS
+            if is_text and (after >= stop or window[after] not in PUTS):
+                break
             if index and (number >= next_number or base + at >= next_offset):
                 index.enter(number, base + at)
                 next_number, next_offset = index.next_number, index.next_offset
             starts.append((base + at, number, False))
-            if put > 0:
+            if is_text:
                 number += 1
-                after += put
+                after += 1 + PUTS[window[after]]
             at = after
         self.number = number
         return at
@@ -186,18 +185,6 @@ class Walk:
         if (width := _SIZED.get(opcode)) is not None:
             self._push(base + at)
             return at + 1 + width + int.from_bytes(window[at + 1 : at + 1 + width], "little")
-        if (above := _MERGES.get(opcode)) is not None:
-            self._merge(opcode, above)
-            return at + 1
-        if opcode == MARK:
-            if len(self._marks) > _NESTING_LIMIT:
-                raise Corrupt("its pickle nests without end")
-            self._marks.append(((base + at, self.number, False), self.starts))
-            self.starts = []
-            return at + 1
-        if opcode in {TUPLE, APPENDS, SETITEMS}:
-            self._close(opcode)
-            return at + 1
         if opcode in _LINES:
             self._push(base + at)
             for _ in range(_LINES[opcode]):
@@ -205,7 +192,22 @@ class Walk:
             return at + 1
         if opcode == FRAME:
             return at + 9
-        raise Corrupt("its pickle has an opcode that plain text never needs")
+        self._combine(opcode, base + at)
+        return at + 1
+
+    def _combine(self, opcode: int, offset: int) -> None:
+        """Follow an opcode without an argument: a mark, or one that takes values from the stack."""
+        if opcode == MARK:
+            if len(self._marks) > _NESTING_LIMIT:
+                raise Corrupt("its pickle nests without end")
+            self._marks.append(((offset, self.number, False), self.starts))
+            self.starts = []
+        elif opcode in _MERGES:
+            self._merge(opcode, _MERGES[opcode])
+        elif opcode in {TUPLE, APPENDS, SETITEMS}:
+            self._close(opcode)
+        else:
+            raise Corrupt("its pickle has an opcode that plain text never needs")
 
     def _push(self, offset: int, *, is_filled: bool = False) -> None:
         index = self._index

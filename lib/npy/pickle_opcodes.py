@@ -146,7 +146,7 @@ class Machine:
 
     def _mark(self) -> None:
         if len(self.marks) >= self.limits.nesting:
-            raise Unsafe(f"its pickle nests deeper than {self.limits.nesting}", is_size=True)
+            raise Unsafe(f"its pickle nests deeper than {self.limits.nesting}")
         self.held += VALUE_BYTES * len(self.stack)
         self.marks.append(self.stack)
         self.stack = []
@@ -166,6 +166,13 @@ class Machine:
 
     def _length(self, width: int) -> int:
         return int.from_bytes(self.cursor.take(width), "little")
+
+    def texts(self, raws: list[bytes]) -> list[Text]:
+        """Return many texts."""
+        try:
+            return list(map(self.text if self.is_great else bytes.decode, raws))
+        except UnicodeDecodeError:
+            return list(map(self.text, raws))
 
     def _bytes(self, width: int) -> None:
         self.held += _NUMBER_BYTES
@@ -211,7 +218,7 @@ class Machine:
         # each wraps the one before: a million levels are a million bytes, and a crash for who follows them
         self._wraps = self._wraps + 1 if any(value is self._wrapped for value in values) else 0
         if self._wraps > self.limits.nesting:
-            raise Unsafe(f"its pickle nests deeper than {self.limits.nesting}", is_size=True)
+            raise Unsafe(f"its pickle nests deeper than {self.limits.nesting}")
         self._wrapped = values
         self.held += VALUE_BYTES * count + _TUPLE_BYTES
         self._push(values)

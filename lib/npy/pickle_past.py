@@ -41,13 +41,13 @@ _U32: Final = struct.Struct("<I").unpack_from
 class Past:
     """Objects before a certain offset, in a pickle whose items begin at ``start``.
 
-    ``scaffold`` holds the objects that come before the items: these share its names, so it stays.
+    ``envelope`` holds the objects that come before the items, which share its names.
     """
 
-    def __init__(self, source: Bytes, start: int, scaffold: Memo, index: Index, cache_bytes: int) -> None:
+    def __init__(self, source: Bytes, start: int, envelope: Memo, index: Index, cache_bytes: int) -> None:
         self._source = source
-        self._scaffold = scaffold
-        self._first = number = scaffold.next_number
+        self._envelope = envelope
+        self._first = number = envelope.next_number
         self._end = start
         self._index = index
         index.enter(number, start)
@@ -66,7 +66,7 @@ class Past:
     def recall(self, number: int) -> Any:
         """Return a text that is small, or a reference to what else has this number."""
         if number < self._first:
-            return self._scaffold.get(number)
+            return self._envelope.get(number)
         value = self._cache.get(number)
         if value is None and self._lent < _LENT_BYTES:
             value = self._small_text(number)

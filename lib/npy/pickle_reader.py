@@ -1,7 +1,7 @@
 """Object arrays: numpy's pickle read as data, as a stream of blocks, and never unpickled.
 
 Items are handed out as they come, so memory holds a few of them, not the array.  What surrounds them is read
-by :mod:`lib.npy.pickle_scaffold`, the opcodes themselves by :mod:`lib.npy.pickle_opcodes`.
+by :mod:`lib.npy.pickle_envelope`, the opcodes themselves by :mod:`lib.npy.pickle_opcodes`.
 """
 
 from __future__ import annotations
@@ -16,18 +16,17 @@ from typing import TYPE_CHECKING, Any, Final
 from lib.encoded_text import EncodedText, is_text
 from lib.errors import Corrupt, SidecarError, Unsafe
 from lib.npy.buffer import WINDOW_BYTES, Cursor
+from lib.npy.pickle_envelope import Envelope, read_texts
 from lib.npy.pickle_index import Index, Walk
 from lib.npy.pickle_memo import Memo, Reference
 from lib.npy.pickle_opcodes import (
     APPEND,
     APPENDS,
-    FRAME,
     MARK,
     TUPLE,
     Limits,
 )
 from lib.npy.pickle_past import Past
-from lib.npy.pickle_scaffold import Scaffold, read_texts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -72,13 +71,13 @@ class ItemStream:
         sizes: Sizes = Sizes(),
     ) -> None:
         self._source = source
-        self._scaffold = Scaffold(source, start, shape, Limits())
-        self._machine = self._scaffold.machine
+        self._envelope = Envelope(source, start, shape, Limits())
+        self._machine = self._envelope.machine
         self._cursor = self._machine.cursor
         self._limit = limit
         self._per_item = max(math.prod(shape[1:]), 1)
         self._sizes = sizes
-        self._count = self._scaffold.count
+        self._count = self._envelope.count
         self._given = 0
         # of the present batch: where it begins, with which item and number, and where its items begin
         self._batch_start, self._batch_first, self._batch_number = 0, 0, 0
@@ -100,20 +99,16 @@ class ItemStream:
         :raises SourceFault: the pickle is not one of plain data (Corrupt, Unsafe or NotText say how).
         :raises Unfinished: it ends too early.
         """
-        self._scaffold.read_start()
+        self._envelope.read_start()
         self._begin_items()
         while self._given < self._count:
             yield from self._batch() if self._count - self._given > 1 else self._last_item()
-        opcode = self._cursor.byte()
-        while opcode == FRAME:
-            self._machine.step(opcode)
-            opcode = self._cursor.byte()
-        if opcode != TUPLE:
+        if self._envelope.next_opcode() != TUPLE:
             raise Corrupt("its pickle holds more items than its header says")
-        self._scaffold.read_end()
+        self._envelope.read_end()
 
     def _begin_items(self) -> None:
-        # later items share the names of the scaffold, which stays
+        # later items share the names of the envelope, which stays
         memo, sizes, position = self._machine.memo, self._sizes, self._cursor.position
         index = Index(sizes.index_step, limit_bytes=sizes.index_bytes)
         self._past = Past(self._source, position, memo, index, sizes.cache_bytes)
@@ -123,10 +118,7 @@ class ItemStream:
     def _batch(self) -> Iterator[list[Any]]:
         """Read a batch, handing out what is complete whenever that is much."""
         machine, cursor, sizes = self._machine, self._cursor, self._sizes
-        opcode = cursor.byte()
-        while opcode == FRAME:
-            machine.step(opcode)
-            opcode = cursor.byte()
+        opcode = self._envelope.next_opcode()
         if opcode != MARK:
             if opcode == TUPLE:
                 raise Corrupt(f"its pickle holds {self._given:,} items, not as many as its header says")

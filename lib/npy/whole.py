@@ -1,15 +1,45 @@
-"""From what a pickle holds to what ``tolist`` gives: numpy's arrays inside items become lists, in place."""
+"""Reading an object array as a whole, as ``tolist`` gives it: what is one object stays one object."""
 
 from __future__ import annotations
 
 from operator import is_
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from lib.errors import Corrupt, Unsafe
 from lib.npy.header import nest
+from lib.npy.pickle_envelope import Envelope, read_texts
 from lib.npy.pickle_globals import Array
+from lib.npy.pickle_opcodes import TUPLE, UNLIMITED
+
+if TYPE_CHECKING:
+    from lib.npy.buffer import Bytes
 
 _ATOMS: Final = frozenset({str, bytes, int, float, bool, type(None)})
+
+
+def read_flat(source: Bytes, start: int, shape: tuple[int, ...]) -> list[Any]:
+    """Return all elements, flat and in C order, for the array of ``shape`` whose pickle begins at ``start``.
+
+    What is one object in the file is one object in memory.  Memory alone limits the size.
+
+    :raises SourceFault: the pickle is not one of plain data (Corrupt, Unsafe or NotText say how).
+    :raises Unfinished: it ends too early.
+    """
+    envelope = Envelope(source, start, shape, UNLIMITED)
+    machine, cursor = envelope.machine, envelope.machine.cursor
+    envelope.read_start()
+    items: list[Any] = []
+    machine.stack.append(items)
+    while True:
+        read_texts(machine)
+        opcode = cursor.byte()
+        if opcode == TUPLE and not machine.marks:
+            break
+        machine.step(opcode)
+    if len(machine.stack) != 1 or len(items) != envelope.count:
+        raise Corrupt(f"its pickle holds {len(items):,} items, not as many as its header says")
+    envelope.read_end()
+    return items
 
 
 def settled(items: list[Any]) -> list[Any]:

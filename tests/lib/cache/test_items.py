@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lib.cache.items import object_array
-from lib.cache.values import read_values
+from lib.cache.loading import read_values
 from lib.npy.buffer import MemoryBytes
 
 Pair = namedtuple("Pair", "first second")  # noqa: PYI024 -- what callers use

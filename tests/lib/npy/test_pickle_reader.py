@@ -339,12 +339,3 @@ def test_millions_of_objects_in_one_item_are_refused(way: bytes) -> None:
     """Their bytes are counted, at the latest when the item is written out."""
     with pytest.raises(Unsafe, match="an item takes more than 128 MiB"):
         list(map(measured, flat_items(hostile.inside(b"](" + way * 4_200_000 + b"e"))))
-
-
-@pytest.mark.parametrize("way", [b"](N" * 300 + b"e" * 300, b")" + b"\x85" * 300])
-def test_an_item_that_nests_too_deep_is_named_and_does_not_matter_beyond_the_limit(way: bytes) -> None:
-    """Two items stand before it, and with a limit they are all that is read."""
-    data = hostile.npy(hostile.array(hostile.text("a") + hostile.text("b") + way, 3), shape="(3,)")
-    with pytest.raises(Unsafe, match="item 3: its pickle nests deeper than 200"):
-        flat_items(data)
-    assert flat_items(data, limit=2) == ["a", "b"]

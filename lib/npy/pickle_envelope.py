@@ -1,18 +1,17 @@
-"""What stands around the items of an object array's pickle, and the way to read it as a whole.
+"""What stands around the items of an object array's pickle, and the quick way to read items that are texts.
 
 The shape of every file that ``numpy.save`` writes is
 
-    a scaffold that reconstructs an empty array,  MARK 1 shape dtype order  LIST,  TUPLE BUILD STOP
+    an empty array to be filled,  MARK 1 shape dtype order  LIST,  TUPLE BUILD STOP
 
-and LIST, filled in batches of up to 1,000 items, is where the items are.  :class:`Scaffold` reads what comes
-before and after; :func:`read_flat` all of it, and :mod:`lib.npy.pickle_reader` the items as they come.
+and the items stand in LIST, which is filled in batches of up to 1,000.
 """
 
 from __future__ import annotations
 
 import math
 import struct
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from lib.errors import Corrupt
 from lib.npy.buffer import Cursor
@@ -25,21 +24,18 @@ from lib.npy.pickle_opcodes import (
     LIST,
     PUTS,
     STOP,
-    TUPLE,
-    UNLIMITED,
     Limits,
     Machine,
 )
 
 if TYPE_CHECKING:
-    from lib.encoded_text import Text
     from lib.npy.buffer import Bytes
 
-_SCAFFOLD_LIMIT: Final = 64 << 10
+_START_LIMIT: Final = 64 << 10
 _U32: Final = struct.Struct("<I").unpack_from
 
 
-class Scaffold:
+class Envelope:
     """What stands around the items: read up to their list, and from its end."""
 
     def __init__(self, source: Bytes, start: int, shape: tuple[int, ...], limits: Limits) -> None:
@@ -56,7 +52,7 @@ class Scaffold:
             raise Corrupt("its data is not a pickle that numpy writes")
         opcode = cursor.byte()
         while opcode != LIST or not self._is_before_items():
-            if opcode == STOP or cursor.position > start + _SCAFFOLD_LIMIT:
+            if opcode == STOP or cursor.position > start + _START_LIMIT:
                 raise Corrupt("its pickle is not that of one array")
             machine.step(opcode)
             opcode = cursor.byte()
@@ -73,17 +69,18 @@ class Scaffold:
     def read_end(self) -> None:
         """Read what follows the items, from the TUPLE on that holds them."""
         machine, cursor = self.machine, self.machine.cursor
-        opcode = self._next()
+        opcode = self.next_opcode()
         if opcode in PUTS:
             machine.stack.append(CYCLE)
             machine.step(opcode)
-            opcode = self._next()
-        if opcode != BUILD or self._next() != STOP:
+            opcode = self.next_opcode()
+        if opcode != BUILD or self.next_opcode() != STOP:
             raise Corrupt("its pickle is not that of one array")
         if cursor.position != cursor.end:
             raise Corrupt("it has bytes after its end")
 
-    def _next(self) -> int:
+    def next_opcode(self) -> int:
+        """Return the next opcode that is not the beginning of a frame."""
         cursor = self.machine.cursor
         opcode = cursor.byte()
         while opcode == FRAME:
@@ -100,31 +97,6 @@ class Scaffold:
                     raise Corrupt("its pickle holds an array of another shape than its header says")
                 return True
         return False
-
-
-def read_flat(source: Bytes, start: int, shape: tuple[int, ...]) -> list[Any]:
-    """Return all elements, flat and in C order, for the array of ``shape`` whose pickle begins at ``start``.
-
-    What is one object in the file is one object in memory.  Memory alone limits the size.
-
-    :raises SourceFault: the pickle is not one of plain data (Corrupt, Unsafe or NotText say how).
-    :raises Unfinished: it ends too early.
-    """
-    scaffold = Scaffold(source, start, shape, UNLIMITED)
-    machine, cursor = scaffold.machine, scaffold.machine.cursor
-    scaffold.read_start()
-    items: list[Any] = []
-    machine.stack.append(items)
-    while True:
-        read_texts(machine)
-        opcode = cursor.byte()
-        if opcode == TUPLE and not machine.marks:
-            break
-        machine.step(opcode)
-    if len(machine.stack) != 1 or len(items) != scaffold.count:
-        raise Corrupt(f"its pickle holds {len(items):,} items, not as many as its header says")
-    scaffold.read_end()
-    return items
 
 
 def read_texts(machine: Machine) -> None:
@@ -157,21 +129,16 @@ def _texts(machine: Machine, window: bytes, at: int) -> int:
             break
         put = window[stop]
         if put == 0x94:
-            after = stop + 1
+            at = stop + 1
         elif put == 0x72 and _U32(window, stop + 1)[0] == number:
-            after = stop + 5
+            at = stop + 5
         elif put == 0x71 and window[stop + 1] == number:
-            after = stop + 2
+            at = stop + 2
         else:  # not how texts usually stand: the opcodes are taken one by one
             break
         raws.append(window[start:stop])
         number += 1
-        at = after
-    texts: list[Text]
-    try:
-        texts = list(map(machine.text if machine.is_great else bytes.decode, raws))
-    except UnicodeDecodeError:
-        texts = list(map(machine.text, raws))
+    texts = machine.texts(raws)
     machine.stack += texts
     machine.memo.near += texts
     return at
