@@ -269,6 +269,10 @@ def _show_mood(task: Task) -> None:
         if not mark.exists():
             mark.touch()
             os.kill(os.getpid(), signal.SIGKILL)
+    if task.name.startswith("slow"):
+        for _ in range(15):
+            Path(task.path + ".written").write_bytes(b"x")
+            threading.Event().wait(0.1)
     if task.name.startswith("endless"):
         Path(task.path + ".pid").write_text(str(os.getpid()), "ascii")
         threading.Event().wait(100)

@@ -105,7 +105,8 @@ class ProcessPool:
     """A :class:`Pool` of processes on this machine: at most ``jobs`` for long sources, ``jobs`` for others.
 
     ``inline_bytes``: a source up to this size that is alone is converted in this process, which is quicker.
-    ``patience_seconds``: how long a worker may take for a batch, besides a second for each MiB.
+    ``patience_seconds``: how long a worker may neither answer nor read or write anything, besides a second
+    for each MiB of its batch.
     ``start_seconds``: how long the system may refuse to start any worker before tasks fail for that.
     """
 
@@ -115,7 +116,7 @@ class ProcessPool:
         *,
         inline_bytes: int = -1,
         serve: Callable[[Connection], None] | None = None,
-        patience_seconds: float = 30.0,
+        patience_seconds: float = 120.0,
         start_seconds: float = 30.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -262,12 +263,27 @@ class ProcessPool:
         gap = now - self._looked
         for worker in lane.workers:
             worker.deadline += gap if gap > _GAP_SECONDS else 0.0
-            if worker.batches and worker.is_usable and now > worker.deadline:
+            if (
+                worker.batches
+                and worker.is_usable
+                and now > worker.deadline
+                and not self._goes_on(worker, now)
+            ):
                 worker.kill()  # its place is free once it is gone
 
     def _set_deadline(self, worker: WorkerProcess, now: float) -> None:
         size = sum(job.size for job in worker.batches[0]) if worker.batches else 0
         worker.deadline = now + self._patience + size / _SLOWEST_BYTES
+        worker.seen_bytes = worker.transferred_bytes()
+
+    def _goes_on(self, worker: WorkerProcess, now: float) -> bool:
+        """Give a worker that has read or written something since its deadline was set another one.
+
+        A small source may have large sidecars, which also take their time to reach the disk.
+        """
+        before, worker.seen_bytes = worker.seen_bytes, worker.transferred_bytes()
+        worker.deadline = now + self._patience + (worker.seen_bytes - before) / _SLOWEST_BYTES
+        return worker.seen_bytes > before
 
     def _fill(self, lane: _Lane, now: float) -> None:
         """Hand out what waits, as long as there is a worker for it."""

@@ -29,7 +29,10 @@ _TRANSFER_SECONDS: Final = 5
 
 
 class WorkerProcess:
-    """Starts with the object.  ``deadline``: when its first batch must be done (seconds of the pool's clock).
+    """Starts with the object.
+
+    ``deadline``: when its first batch must be done, in seconds of the pool's clock; ``seen_bytes``: what it
+    had read and written when that was set.
 
     :raises OSError: the system has no process to give; or, as MemoryError, no memory.
     """
@@ -40,6 +43,7 @@ class WorkerProcess:
             ours.setsockopt(socket.SOL_SOCKET, option, struct.pack("ll", _TRANSFER_SECONDS, 0))
         self.batches: deque[list[Job]] = deque()
         self.deadline = 0.0
+        self.seen_bytes = 0
         self._killed = False
         self._connection = Connection(ours.detach())
         with Connection(theirs.detach()) as connection:
@@ -76,6 +80,15 @@ class WorkerProcess:
             return None
         outcomes: list[Outcome] = self._connection.recv()
         return outcomes
+
+    def transferred_bytes(self) -> int:
+        """Return how many bytes it has read and written (proc_pid_io(5)); 0 where that is not known."""
+        try:
+            with open(f"/proc/{self.pid}/io", "rb") as file:
+                figures = dict(line.split(b":") for line in file)
+            return int(figures[b"rchar"]) + int(figures[b"wchar"])
+        except (OSError, KeyError, ValueError):
+            return 0
 
     def stop(self) -> None:
         """Ask it to end: at once when it is idle, else at the end of the current block."""

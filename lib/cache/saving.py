@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import errno
+import stat
 from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from lib.cache.staging import Stage, write_array
-from lib.errors import Interrupted, SidecarError, Storage
+from lib.errors import Interrupted, SidecarError, Storage, Unsafe
 from lib.files.lock import SetLock
-from lib.files.reader import storage_error
+from lib.files.reader import status_of, storage_error
 from lib.files.replacing import Replacement, empty_in_place, replace_together, write_in_place
 from lib.names import KINDS, METADATA_SUFFIX, SOURCE_SUFFIX, Kind, sidecar_name
 from lib.render.page import Page
@@ -92,6 +93,9 @@ class Save:
 
     def _staged_metadata(self, stage: Stage) -> AtomicFile | None:
         try:
+            there = status_of(self._directory, self._metadata_name)
+            if there is not None and stat.S_ISDIR(there.st_mode):
+                raise Unsafe("a directory has its name")
             return stage.data(self._metadata_name, self._metadata)
         except Interrupted:
             raise

@@ -93,13 +93,13 @@ class Stage:
         return files
 
     def _render(self, files: dict[Format, AtomicFile], blocks: Iterable[list[Any]], page: Page) -> None:
-        room = Options().max_output_bytes
+        taken = dict.fromkeys(files, 0)
         for pieces in rendered(page, blocks, FORMATS, Statistics()):
-            for file, piece in zip(files.values(), pieces, strict=True):
+            for (fmt, file), piece in zip(files.items(), pieces, strict=True):
                 self.write(file, piece or b"")
-                room -= len(piece or b"")
-            if room < 0:
-                raise Unsafe("they would take more than max_output_bytes")
+                taken[fmt] += len(piece or b"")
+            if max(taken.values()) > Options().max_output_bytes:
+                raise Unsafe("one of them would take more than max_output_bytes")
 
     def _new(self, name: str) -> AtomicFile:
         """Make a file with the permissions of the one that it is to replace, as writing in place keeps."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import stat
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO, Final
@@ -106,6 +107,9 @@ class Backup:
         :raises Storage: the directory does not let it be renamed.
         """
         try:
+            status = os.stat(self._name, dir_fd=self._directory, follow_symlinks=False)
+            if stat.S_ISDIR(status.st_mode):  # it stays, as no file can be renamed onto it
+                return
             self._lock()
             if move or not self._linked():
                 os.rename(self._name, self._kept, src_dir_fd=self._directory, dst_dir_fd=self._directory)

@@ -315,9 +315,9 @@ class Conversion:
                 sink.write(piece)
             elif self._page_sink is not None:
                 self._page_sink.next_part()
-        if sum(sink.bytes_taken for sink in self._sinks) > self._options.max_output_bytes:
+        if any(sink.bytes_taken > self._options.max_output_bytes for sink in self._sinks):
             raise Unsafe(
-                "its sidecars would take more than max_output_bytes",
+                "one of its sidecars would take more than max_output_bytes",
                 hint="Raise max_output_bytes if it is meant.",
             )
 
@@ -337,7 +337,7 @@ def _check_output(header: Header, options: Options) -> None:
     :raises Unsafe: they cannot.
     """
     count = min(header.count, options.limit or header.count)
-    if sum(_SMALLEST_ITEM[fmt] for fmt in options.formats) * count > options.max_output_bytes:
+    if max(_SMALLEST_ITEM[fmt] for fmt in options.formats) * count > options.max_output_bytes:
         raise Unsafe(f"its {count:,} items would make more than max_output_bytes")
 
 

@@ -470,3 +470,26 @@ def test_a_directory_without_permission_is_told(tmp_path: Path) -> None:
     with as_nobody(), pytest.raises(PermissionError, match="Permission denied"):
         save_generations_to_cache(tmp_path / "n2", ["a"], ["b"], {})
     assert load_generations_from_cache(tmp_path / "n2") == (FULL, COMPLETIONS, ABOUT)
+
+
+def test_a_directory_with_the_name_of_an_array_stays_and_is_an_error(tmp_path: Path) -> None:
+    """As for numpy: nothing is moved away, and the caller hears of it."""
+    inside = tmp_path / "n_completions.npy" / "important"
+    inside.parent.mkdir()
+    inside.touch()
+    with pytest.raises(IsADirectoryError):
+        save_generations_to_cache(tmp_path / "n", ["a"], ["b"], {})
+    assert inside.exists()
+    assert not [name for name in os.listdir(tmp_path) if name.startswith(".")]
+
+
+def test_a_directory_with_the_name_of_the_metadata_stays_and_is_a_warning(tmp_path: Path) -> None:
+    """The arrays are saved."""
+    inside = tmp_path / "n_metadata.json" / "important"
+    inside.parent.mkdir()
+    inside.touch()
+    with pytest.warns(RuntimeWarning, match=r"n_metadata\.json: the texts are saved, but it was not made"):
+        save_generations_to_cache(tmp_path / "n", ["a"], ["b"], {})
+    assert inside.exists()
+    assert np.load(tmp_path / "n_completions.npy", allow_pickle=True).tolist() == ["b"]
+    assert not [name for name in os.listdir(tmp_path) if name.startswith(".")]

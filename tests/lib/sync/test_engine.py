@@ -551,6 +551,14 @@ def test_a_bad_source_leaves_older_sidecars_alone(
     assert len(os.listdir(source.parent)) == 3
 
 
+def test_each_sidecar_may_take_max_output_bytes(tmp_path: Path) -> None:
+    """Not both together; what one of them would exceed is refused."""
+    source = save(tmp_path / "n1_completions.npy", ["z" * 700])
+    assert sync(source, max_output_bytes=1000).result == "rendered"
+    outcome = sync(source, max_output_bytes=705, force=True)
+    assert "one of its sidecars would take more than max_output_bytes" in outcome.trouble
+
+
 @pytest.mark.parametrize(
     "case", [c for c in hostile.hostile_files() if c[0].startswith("bomb_")], ids=lambda c: c[0]
 )
