@@ -29,11 +29,13 @@ def _run(module: str, arguments: "list[str] | None") -> int:
         from lib import require
 
         require(_NEEDED)
-        command = importlib.import_module(module).main
+        status: int = importlib.import_module(module).main(arguments)
     except ImportError as error:
         sys.stderr.write(f"{error}\n")
         return 1
-    status: int = command(arguments)
+    except KeyboardInterrupt:  # before the command has its own answer to it
+        sys.stderr.write("Stopped.\n")
+        return 130
     return status
 
 

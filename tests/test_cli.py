@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -630,3 +631,27 @@ def test_a_sweep_that_is_killed_leaves_no_page_without_its_parts(tmp_path: Path)
     assert parts_are_whole(tree)
     assert not list(tree.glob(".generation-sidecars-*"))
     assert finished(types(tmp_path, *words))["fresh"] == 120
+
+
+def test_the_other_roots_are_swept_when_one_is_missing(tmp_path: Path) -> None:
+    """A disk that is not mounted does not stop the sweep of the others; it is named, and the status is 1."""
+    (tmp_path / "runs").mkdir()
+    source = save(tmp_path / "runs" / "n1_completions.npy", ["x"])
+    (tmp_path / "c.toml").write_text('roots = ["gone", "runs"]\n')
+    done = types(tmp_path, *BACKFILL, "--config", "c.toml")
+    assert done.returncode == 1
+    assert "gone: no such file or directory" in done.stderr
+    assert source.with_suffix(".md").exists()
+
+
+@pytest.mark.parametrize("flags", [("--version",), ("--print-completion", "zsh")])
+def test_output_that_nobody_can_take_is_no_traceback(flags: tuple[str, ...], tmp_path: Path) -> None:
+    """A full disk is said in a line; a reader that has gone is not worth one."""
+    command = shlex.join(command_of([*BACKFILL[:-1], *flags]))
+    for line, status in ((f"{command} >/dev/full", 1), (f"{command} | true; exit ${{PIPESTATUS[0]}}", 0)):
+        done = subprocess.run(
+            ["bash", "-c", line], check=False, capture_output=True, env=environment_of(tmp_path), text=True
+        )
+        assert "Traceback" not in done.stderr
+        assert "Exception ignored" not in done.stderr
+        assert done.returncode == status

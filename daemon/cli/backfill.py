@@ -87,9 +87,19 @@ class Sweep:
 
 
 def backfill(paths: Sequence[str], config: Config, flags: argparse.Namespace) -> int:
-    """Sweep once, as the flags of a sweep say; return the exit status."""
-    if status := _refused(paths):
-        return status
+    """Sweep once, as the flags of a sweep say; return the exit status.
+
+    Paths that cannot be swept are printed.  A command line with one is corrected first; of the roots in a
+    configuration, all others are swept.
+    """
+    refused = _refused(paths)
+    paths = [path for path in paths if _is_sweepable(path)]
+    if refused and (flags.paths or not paths):
+        return refused
+    return max(refused, _backfill(paths, config, flags))
+
+
+def _backfill(paths: Sequence[str], config: Config, flags: argparse.Namespace) -> int:
     options = config.options(force=flags.force)
     if flags.dry_run:
         from daemon.cli.dry_run import dry_run
@@ -105,9 +115,8 @@ def backfill(paths: Sequence[str], config: Config, flags: argparse.Namespace) ->
 
 def _refused(paths: Sequence[str]) -> int:
     """Print the paths that cannot be swept; return the exit status for them, 0 when there are none."""
-    there = [path for path in paths if os.path.lexists(path)]
-    wrong = [path for path in there if not os.path.isdir(path) and not kind_of(os.path.basename(path))]
-    missing = [path for path in paths if path not in there]
+    missing = [path for path in paths if not os.path.lexists(path)]
+    wrong = [path for path in paths if path not in missing and not _is_sweepable(path)]
     endings = " or ".join(f"_{kind}.npy" for kind in KINDS)
     refuse(
         wrong,
@@ -119,6 +128,11 @@ def _refused(paths: Sequence[str]) -> int:
     if wrong:
         return WRONG_USAGE
     return SOMETHING_FAILED if missing else ALL_IS_WELL
+
+
+def _is_sweepable(path: str) -> bool:
+    """Tell whether a path is a directory, or has the name of a source."""
+    return os.path.isdir(path) or (os.path.lexists(path) and kind_of(os.path.basename(path)) is not None)
 
 
 def _sweep(
@@ -141,7 +155,8 @@ def _sweep(
     if _reports_to_person(config):
         _say(summary.text(float(sweep.sums["seconds"])))
     if signals.stops:
-        _say("Stopped. Finished sidecars are complete; run the same command again for the rest.\n")
+        if config.log.format != "json":
+            _say("Stopped. Finished sidecars are complete; run the same command again for the rest.\n")
         return 128 + signals.last_stop
     return SOMETHING_FAILED if sweep.sums["failed"] else ALL_IS_WELL
 

@@ -30,13 +30,17 @@ exit status:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run ``decode-generations``; return the exit status."""
+    return guarded(lambda: _run(arguments))
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     parser = _parser()
     given = parser.parse_args(arguments)
     if given.model is not None and given.paths:
         parser.error("--model already names a directory: leave PATH out")
     if given.model is not None and (given.model in {"", ".."} or Path(given.model).name != given.model):
         parser.error("--model is the name of one directory below the base directory")
-    return guarded(lambda: backfill(_paths(given), effective_config(given), given))
+    return backfill(_paths(given), effective_config(given), given)
 
 
 def _paths(given: argparse.Namespace) -> list[str]:

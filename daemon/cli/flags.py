@@ -89,9 +89,11 @@ def guarded(command: Callable[[], int]) -> int:
     try:
         if isinstance(sys.stdout, io.TextIOWrapper):  # not when it is closed or replaced
             sys.stdout.reconfigure(errors="backslashreplace")
-        status = command()
-        if sys.stdout is not None:
-            sys.stdout.flush()
+        try:
+            status = command()
+        finally:  # also when argparse ends the program, after --version and the like
+            if sys.stdout is not None:
+                sys.stdout.flush()
     except RefusedError as error:
         print(error, file=sys.stderr)
         return error.status

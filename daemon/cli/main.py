@@ -49,13 +49,13 @@ exit status:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run ``generation-sidecars``; return the exit status."""
+    return guarded(lambda: _run(arguments))
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     parser = _parser()
     given = parser.parse_args(arguments)
     _check_combinations(parser, given)
-    return guarded(lambda: _run(given))
-
-
-def _run(given: argparse.Namespace) -> int:
     if given.status:
         return _status(as_json=given.json)
     config = _config(given)

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from daemon.report.troubles import TroubleTable
 
 _LOOK_SECONDS: Final = 2.0
+_LEAST_PAUSE_SECONDS: Final = 0.3
+_WRITING_SHARE: Final = 0.1
+"""The status may take this share of the time while something happens."""
 WRITE_SECONDS: Final = 10.0
 _SIDECARS: Final = ("rendered", "adopted", "kept")
 _SOURCES: Final = ("failed", "skipped")
@@ -42,6 +45,8 @@ class Reporter:
         self._counted: dict[object, str] = {}
         self._ready = False
         self._look_due = 0.0
+        self._looked = 0.0
+        self._pause = _LEAST_PAUSE_SECONDS
         self._write_due = 0.0
         self._file: StatusFile | None = None
         self._has_failed = False
@@ -53,7 +58,8 @@ class Reporter:
         self._alive_due = 0.0 if patience else float("inf")
 
     def notice(self, event: Event, now: float) -> None:  # noqa: ARG002 (as declared)
-        """Count an outcome; a source that fails again and again is one that failed."""
+        """Count an outcome, and report it soon; a source that fails again and again is one that failed."""
+        self._look_due = min(self._look_due, self._looked + self._pause)
         if isinstance(event, Trouble):
             self._count(event.path, "failed")
         elif isinstance(event, Done) and event.outcome is not None:
@@ -86,8 +92,9 @@ class Reporter:
             self._look_due = now
         if self._steps is not None:
             self._put(self._steps)
+            self._pause = max(_LEAST_PAUSE_SECONDS, (now - self._looked) / _WRITING_SHARE)
         elif now >= self._look_due:
-            self._look_due = now + _LOOK_SECONDS
+            self._looked, self._look_due = now, now + _LOOK_SECONDS
             self._write(now, make_status(), table, tell)
 
     def reloading(self) -> None:

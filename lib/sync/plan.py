@@ -70,12 +70,21 @@ def plan_source(directory: int, name: str, source: os.stat_result, options: Opti
         names = (metadata_name(name, kind), partner)
         others = [seen for other in names if other and (seen := status_of(directory, other))]
     closed = [other for other in others if stat.S_ISREG(other.st_mode) and not may_show(source, other)]
+    prompts = None if options.extras.pairs else partner_name(name, kind)
     plans = []
     for fmt in options.formats:
         sidecar = status_of(directory, sidecar_name(name, fmt))
         plan = plan_sidecar(fmt, inputs_of(fmt, source, *others), sidecar, force=options.force)
+        if plan.action == "compare" and fmt == "md" and _was_made_with(directory, prompts, plan):
+            plan = replace(plan, action="render", reason="shows prompts, which pages no longer do")
         plans.append(_without_closed(plan, closed))
     return _follow_json(plans, source)
+
+
+def _was_made_with(directory: int, full_texts: str | None, page: Plan) -> bool:
+    """Tell whether a page carries the time of the full texts: it was stamped, not edited."""
+    there = status_of(directory, full_texts) if full_texts is not None else None
+    return there is not None and page.seen is not None and page.seen.st_mtime_ns == there.st_mtime_ns
 
 
 def _without_closed(plan: Plan, closed: list[os.stat_result]) -> Plan:

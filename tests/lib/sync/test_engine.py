@@ -40,7 +40,7 @@ from lib.errors import (
 )
 from lib.files.reader import open_directory
 from lib.names import FORMATS, is_temporary, sidecar_name
-from lib.options import Options
+from lib.options import Extras, Options
 from lib.outcome import source_kind
 from lib.sync.engine import sync_source
 from lib.sync.plan import plan_source
@@ -751,3 +751,12 @@ def test_all_sidecars_that_are_kept_are_named(source: Path) -> None:
     for fmt in FORMATS:
         sidecar(source, fmt).write_text("edited")
     assert sync(source).reason_and_hint[0] == "its .json and .md: edited after it was written"
+
+
+def test_a_page_made_with_prompts_is_made_again_without(tmp_path: Path) -> None:
+    """It carries the time of the full texts, which are younger: nobody edited it."""
+    source = save(tmp_path / "n1_completions.npy", ["b"], time_ns=LONG_AGO_NS)
+    save(tmp_path / "n1_full_texts.npy", ["a b"], time_ns=LONG_AGO_NS + 10**10)
+    assert results(sync(source, extras=Extras(pairs=True))) == {"json": "rendered", "md": "rendered"}
+    assert results(sync(source)) == {"json": "fresh", "md": "rendered"}
+    assert results(sync(source)) == {"json": "fresh", "md": "fresh"}
