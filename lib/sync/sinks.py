@@ -159,7 +159,7 @@ class CompareSink:
             if self._adopt:
                 return self._adopted()
             return Verdict(self.plan.fmt, "adopted", _SAME)
-        hint = "Use --force to write it again from its source, or delete it."
+        hint = "Delete it, or run --backfill --force on its source, to have it made again."
         return Verdict(self.plan.fmt, "kept", "edited after it was written", hint)
 
     def _adopted(self) -> Verdict:

@@ -241,7 +241,7 @@ def test_newer_with_other_bytes_is_kept(source: Path, edited: str) -> None:
         assert results(outcome) == {"json": "kept", "md": "fresh"}
         assert outcome.reason_and_hint == (
             "its .json: edited after it was written",
-            "Use --force to write it again from its source, or delete it.",
+            "Delete it, or run --backfill --force on its source, to have it made again.",
         )
         assert sidecar(source, "json").read_text() == edited
     assert results(sync(source, force=True)) == {"json": "rendered", "md": "rendered"}
