@@ -141,7 +141,7 @@ class Watch:
         if kind == "ready":
             self.ready = True
         elif kind == "ended":
-            self._reason = f"it ended: {text}"
+            self._reason = f"the watcher ended: {text}"
         elif kind != "alive":
             self._hints.append(Hint(kind, text))
 
@@ -153,10 +153,10 @@ class Watch:
             self._child.wait(_END_SECONDS)
         code = self._child.returncode
         if code is None:
-            return "it ended: it closed its pipe"
+            return "the watcher ended: it closed its pipe"
         if code < 0:
-            return f"it ended: killed by {signal.Signals(-code).name}"
-        return ": ".join(filter(None, [f"it ended: exit status {code}", self._last_words]))
+            return f"the watcher ended: killed by {signal.Signals(-code).name}"
+        return ": ".join(filter(None, [f"the watcher ended: exit status {code}", self._last_words]))
 
     def _silence(self, now: float) -> str | None:
         """Return that the process takes too long to start, or does not answer; else ask it for an answer."""

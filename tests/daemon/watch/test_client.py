@@ -279,7 +279,7 @@ def test_a_watcher_that_is_not_ready_after_ten_minutes_is_replaced(root: Path) -
 def test_a_killed_watcher_is_noticed(ear: Ear) -> None:
     """The pipe wakes the service, and the reason names the signal."""
     os.kill(ear.watch.pid, signal.SIGKILL)
-    assert ear.trouble() == "it ended: killed by SIGKILL"
+    assert ear.trouble() == "the watcher ended: killed by SIGKILL"
     assert ear.watch.read() == []
 
 
@@ -346,7 +346,7 @@ def test_lost_events_give_an_overflow_hint_and_end_the_watch(ear: Ear, root: Pat
         os.close(os.open(root / f"n{n}_completions.npy", os.O_WRONLY | os.O_CREAT))
     os.kill(ear.watch.pid, signal.SIGCONT)
     assert ear.hears("overflow", "")
-    assert ear.trouble() == "it ended: events came faster than they could be read"
+    assert ear.trouble() == "the watcher ended: events came faster than they could be read"
 
 
 def test_a_busy_service_does_not_blame_the_watcher(ear: Ear, root: Path) -> None:
@@ -362,7 +362,7 @@ def test_a_root_that_is_not_there_ends_it_with_the_reason(tmp_path: Path) -> Non
     with watching(tmp_path / "nowhere") as ear:
         assert (
             ear.trouble()
-            == f"it ended: {tmp_path / 'nowhere'} could not be watched: No such file or directory"
+            == f"the watcher ended: {tmp_path / 'nowhere'} could not be watched: No such file or directory"
         )
         assert not ear.watch.ready
 
@@ -372,7 +372,7 @@ def test_a_failing_start_shows_its_last_words(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr(sys, "path", [str(tmp_path / "nothing")])
     monkeypatch.setattr("daemon.watch.client._HOME", str(tmp_path))
     with watching(tmp_path) as ear:
-        assert (ear.trouble() or "").startswith("it ended: exit status 1: ModuleNotFoundError: ")
+        assert (ear.trouble() or "").startswith("the watcher ended: exit status 1: ModuleNotFoundError: ")
 
 
 def test_closing_twice_is_once(root: Path, tmp_path: Path) -> None:
