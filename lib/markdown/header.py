@@ -20,6 +20,7 @@ _TITLES: Final[dict[Kind, str]] = {
 }
 _UNKNOWN: Final = "unknown"
 _VALUE_CHARACTERS: Final = 1000
+_READ_CHARACTERS: Final = 1 << 16
 # The header's lines are one paragraph: only markup that pairs up with more than its own line, hides what it
 # says or loads something does harm.  Two lone stars, or the underscores of a name, are emphasis at worst.
 _ACTIVE_VALUE: Final = re.compile(
@@ -68,8 +69,9 @@ def header_value(value: Any) -> str:
     for plain in (text, line):
         if len(plain) <= _VALUE_CHARACTERS and not _ACTIVE_VALUE.search(plain):
             return plain
+    is_long, line = len(line) > _READ_CHARACTERS, line[:_READ_CHARACTERS]
     line = _TOO_MANY_TICKS.sub("```…", " ".join(pictured(line).split()))
-    if len(line) > _VALUE_CHARACTERS:
+    if is_long or len(line) > _VALUE_CHARACTERS:
         line = line[:_VALUE_CHARACTERS] + "…"
     ticks = "`" * (longest_run(encoded(line)) + 1)
     pad = " " if line.startswith("`") or line.endswith("`") else ""

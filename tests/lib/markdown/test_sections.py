@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import re
+import tracemalloc
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -512,3 +513,17 @@ def test_a_long_content_of_a_message_stands_in_a_quote(style: Style) -> None:
         lines = first.split(b"\n")
         assert lines[:2] == [b"**user**", b""]
         assert all(line.startswith(b">") for line in lines[2:])
+
+
+@pytest.mark.parametrize(
+    "value", ["ab " * 3_000_000, "a\n" * 4_000_000, "`" * 8_000_000, "x" * 70_000 + " y"]
+)
+def test_a_value_of_many_megabytes_is_cut_before_it_is_looked_at(value: str) -> None:
+    """Its words are not listed: they would take many times its memory."""
+    tracemalloc.start()
+    shown = header_value(value)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert shown.rstrip("` ").endswith("…")
+    assert len(shown) < 1020
+    assert peak < 2 * len(value) + 5_000_000
