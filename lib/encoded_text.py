@@ -37,7 +37,7 @@ def is_text(value: object) -> bool:
 def pieces_of(text: Text, size: int = PIECE_CHARACTERS) -> Iterator[str]:
     """Yield a text in pieces of at most ``size`` characters.
 
-    :raises UnicodeDecodeError: an :class:`EncodedText` is no UTF-8.
+    :raises UnicodeDecodeError: an :class:`EncodedText` is not UTF-8.
     """
     if isinstance(text, str):
         return (text[start : start + size] for start in range(0, len(text), size))

@@ -55,7 +55,7 @@ def save_generations_to_cache(
     and arrays.  A cache that was there is replaced as a whole: an exception or a signal leaves the old one or
     completes the new one.  The metadata appears first and the completions last.
 
-    A ``RuntimeWarning``, after the last file is in place, says what is not as it should be: lists of
+    A ``RuntimeWarning``, after the last file is in place, reports what went wrong: lists of
     different lengths, metadata that JSON cannot say and that was converted, a sidecar that was not made.
 
     :raises TypeError: an item is not plain data, contains itself, or nests deeper than 100; nothing is
@@ -95,7 +95,7 @@ def load_generations_from_cache(
 ) -> tuple[list[Any], list[Any], dict[str, Any]] | None:
     """Load ``(full_texts, completions, metadata)`` as they were saved, or None when the run is not cached.
 
-    Any cache of plain data is read, whoever wrote it: as ``np.load(…, allow_pickle=True).tolist()`` would
+    Any cache of plain data is read, whatever wrote it: as ``np.load(…, allow_pickle=True).tolist()`` would
     read its arrays, but no code in a file runs.  A cache that is broken, or holds other objects, gives a
     ``RuntimeWarning`` that names the file and the reason, and None, so that the caller generates anew.
     """

@@ -106,4 +106,4 @@ def check_code_points(data: bytes, *, big_endian: bool) -> None:
     """
     points = np.frombuffer(data, dtype=">u4" if big_endian else "<u4")
     if points.size and int(points.max()) > _LAST_CODE_POINT:
-        raise Corrupt(f"it holds the number {int(points.max()):#x}, which is no Unicode character")
+        raise Corrupt(f"it holds the number {int(points.max()):#x}, which is not a Unicode character")

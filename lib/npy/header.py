@@ -27,7 +27,7 @@ ITEM_BYTES_LIMIT: Final = 128 << 20
 ITEM_VALUES_LIMIT: Final = 1 << 22
 """Values in one item; each counts 32 bytes of those."""
 EMPTY_ITEMS_LIMIT: Final = 1 << 20
-"""So many items may take no bytes at all; more is a bomb (``<U0`` × 2**27 takes numpy a gigabyte)."""
+"""The most items that may take no bytes at all; more is a bomb (``<U0`` × 2**27 takes numpy a gigabyte)."""
 _STOP: Final = b"."
 """The last byte of every pickle."""
 _POINTERS: Final = {
@@ -134,7 +134,7 @@ def _not_an_array(source: Bytes) -> Corrupt:
 def _three_values(text: str) -> tuple[str, bool, tuple[int, ...]]:
     body = text.strip()
     if not (body.startswith("{") and body.endswith("}")):
-        raise Corrupt("its header is no dictionary")
+        raise Corrupt("its header is not a dictionary")
     values: dict[str, str] = {}
     position = 1
     while match := _PAIR.match(body, position):
@@ -163,7 +163,7 @@ def _structured(body: str, position: int) -> tuple[str, bool, tuple[int, ...]]:
 
 def _shape(literal: str) -> tuple[int, ...]:
     if not literal.startswith("("):
-        raise Corrupt("its shape is no tuple")
+        raise Corrupt("its shape is not a tuple")
     inner = literal[1:-1].strip()
     if not inner:
         return ()
@@ -171,7 +171,7 @@ def _shape(literal: str) -> tuple[int, ...]:
     if len(parts) > 1 and not parts[-1]:
         parts.pop()
     elif len(parts) == 1:
-        raise Corrupt("its shape is no tuple")
+        raise Corrupt("its shape is not a tuple")
     # Python 2 wrote long integers with an L
     if not all(re.fullmatch(r"[0-9]{1,20}L?", part) for part in parts):
         raise Corrupt("its shape is not made of sizes")

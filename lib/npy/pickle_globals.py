@@ -93,7 +93,7 @@ def recognise(module: object, name: object) -> Name:
 def reduced(callee: object, arguments: object) -> Any:
     """Return what REDUCE stands for, from the token and its arguments, without calling anything."""
     if not isinstance(callee, Name) or type(arguments) is not tuple:
-        raise Unsafe("its pickle calls something that is no name")
+        raise Unsafe("its pickle calls something that is not a name")
     match callee.role, arguments:
         case (Role.RECONSTRUCT, (Name(role=Role.NDARRAY), (0,), b"b")):
             return Array()

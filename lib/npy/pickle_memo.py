@@ -1,4 +1,4 @@
-"""A pickle's memo: the objects of late by number, and references to those that are gone."""
+"""A pickle's memo: the last objects by number, and references to those that were forgotten."""
 
 from __future__ import annotations
 

@@ -155,7 +155,7 @@ class Machine:
         # Python 2 wrote integers of more than 32 bits as decimal digits
         digits = self.cursor.line(24)
         if not digits.removeprefix(b"-").isdigit():
-            raise Corrupt("its pickle holds a number that is none")
+            raise Corrupt("its pickle holds a number that is not one")
         self._push(int(digits))
 
     def _long(self, width: int) -> None:
@@ -226,14 +226,14 @@ class Machine:
     def _extend(self, values: list[Any]) -> None:
         target = self.stack[-1] if self.stack else None
         if type(target) is not list:
-            raise Corrupt("its pickle appends to something that is no list")
+            raise Corrupt("its pickle appends to something that is not a list")
         target.extend(values)
         self.held += VALUE_BYTES * len(values)
 
     def _setitems(self, pairs: list[Any]) -> None:
         target = self.stack[-1] if self.stack else None
         if type(target) is not dict or len(pairs) % 2:
-            raise Corrupt("its pickle fills something that is no dictionary")
+            raise Corrupt("its pickle fills something that is not a dictionary")
         self.held += (VALUE_BYTES + _PAIR_BYTES // 2) * len(pairs)
         for key, value in zip(pairs[::2], pairs[1::2], strict=True):
             name = loaded(key)
@@ -261,7 +261,7 @@ class Machine:
             build_array(target, state, self.limits.array_elements)
             self.held += VALUE_BYTES * len(target.items)
         else:
-            raise Unsafe("its pickle sets the state of something that is no array")
+            raise Unsafe("its pickle sets the state of something that is not an array")
         self._push(target)
 
     def _memoize(self, number: int | None) -> None:

@@ -59,7 +59,7 @@ class Past:
         self._lent = 0
 
     def settle(self, end: int) -> None:
-        """Say that all objects which the memo has forgotten are complete before this offset."""
+        """Record that all objects which the memo has forgotten end before this offset."""
         self._end = end
         self._lent = 0
 

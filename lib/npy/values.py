@@ -32,7 +32,7 @@ def plain(value: Any) -> Any:
 
     :raises Unsafe: it nests deeper than 100.
     :raises Unsafe: it takes more than 128 MiB as it is rendered.
-    :raises Corrupt: it holds something that is no data.
+    :raises Corrupt: it holds something that is not data.
     """
     return measured(value)[0]
 
@@ -49,7 +49,7 @@ def measured(value: Any) -> tuple[Any, int]:
 
 
 def bytes_of(value: Any) -> int:
-    """Return what a value counts that is no container."""
+    """Return the bytes that a value counts which is not a container."""
     return VALUE_BYTES + (rendered_bytes(value) if is_text(value) else 0)
 
 

@@ -46,7 +46,7 @@ def settled(items: list[Any]) -> list[Any]:
     """Turn arrays inside items into lists, in place; what is one object stays one object.
 
     :raises Unsafe: an item holds itself.
-    :raises Corrupt: an item holds something that is no data.
+    :raises Corrupt: an item holds something that is not data.
     """
     if not _ATOMS.issuperset(map(type, items)):
         _Settler().settle(items)
@@ -54,7 +54,7 @@ def settled(items: list[Any]) -> list[Any]:
 
 
 class _Settler:
-    """One pass over everything, at any depth; ``_done`` has what became of each container, by identity."""
+    """One pass over everything, at any depth; ``_done`` maps each container, by identity, to its list."""
 
     def __init__(self) -> None:
         self._done: dict[int, Any] = {}

@@ -303,7 +303,7 @@ REFUSALS = [
     (hostile.bare(b"]"), Corrupt, "not that of one array"),
     (hostile.inside(b"g1\n"), Unsafe, "the opcode b'g'"),
     (hostile.inside(b"h\x00"), Corrupt, "an array that contains itself"),
-    (hostile.inside(b"Na"), Corrupt, "appends to something that is no list"),
+    (hostile.inside(b"Na"), Corrupt, "appends to something that is not a list"),
     (hostile.inside(b"0"), Unsafe, "the opcode b'0'"),
     (hostile.bare(b"N" * 80_000), Corrupt, "its pickle"),
 ]
