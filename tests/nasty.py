@@ -303,6 +303,8 @@ _HTML: Final = (
     "\n===\n\n```|\\\n---|---\n<b>",
     "- ```\n\ta\n  ```\n<b>",
     "a ` cut `<div",
+    "     a\n10. ```\n    <b>",
+    "   - - z\n      - \n    <b>",
     "+ 10. > a\n    > - \n\n    <?php b",
     "1. i|j\n   -|-\ne\n\n    <e>",
     "- i|j\n  -|-\n  k|l\n e\n\n      <e>",

@@ -229,7 +229,7 @@ class _Scanner:
         if self._leaf == _PARAGRAPH:
             self._go_on(number, content, matched)
         elif indent >= 4:
-            self._indented_code(number, content, matched)
+            self._indented_code(number, matched)
         else:
             self._text(number, matched)
 
@@ -246,7 +246,8 @@ class _Scanner:
             block["number"] in {None, b"1"} and content[block.end() :].strip(b" ")
         ):
             return True
-        self._found.certain = self._found.certain and self._leaf != _TABLE
+        # to some readers, such a mark cannot interrupt a table or indented code either
+        self._found.certain = self._found.certain and self._leaf not in {_TABLE, _INDENTED}
         return self._leaf != _PARAGRAPH or matched < len(self._stack)
 
     def _open_container(self, number: int, block: re.Match[bytes], content: bytes, indent: int) -> int:
@@ -265,13 +266,12 @@ class _Scanner:
         self._found.depth = max(self._found.depth, len(self._stack))
         return width
 
-    def _indented_code(self, number: int, content: bytes, matched: int) -> None:
-        # some readers take any `>` for that of the quote above, and know no tables
-        is_certain = self._leaf != _TABLE and content[:1] != b">"
+    def _indented_code(self, number: int, matched: int) -> None:
+        # behind a quote or an item, some readers take it for a part of that; and some know no tables
+        self._found.certain = self._found.certain and not self._stack and self._leaf != _TABLE
         self._close(matched)
         self._leaf = _INDENTED
         self._found.code.add(number)
-        self._found.certain = self._found.certain and is_certain and not self._stack
 
     def _text(self, number: int, matched: int) -> None:
         """Take a line of text that goes on with no paragraph."""

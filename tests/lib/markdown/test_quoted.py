@@ -113,6 +113,8 @@ def test_a_quote_byte_for_byte(text: str, quote: str) -> None:
         "www.example.org`<b>`",
         "a`<b>`@example.org",
         "www.` ` `<b>`",
+        "     a\n10. ```\n    <b>",
+        "   - - z\n      - \n    <b>",
         "1. i|j\n   -|-\ne\n\n    <e>",
         "`` `a` `<b>`",
         "[a](b`c) <b> `",
