@@ -22,7 +22,8 @@ LENGTH_LIMIT: Final = 1 << 20
 
 _QUOTE: Final = 0
 """A quote on the stack of containers; a list item stands there as the columns its content is indented by."""
-_NOTHING, _PARAGRAPH, _FENCE, _INDENTED, _TABLE = range(5)
+_NOTHING, _PARAGRAPH, _FENCE, _INDENTED, _TABLE, _DASH = range(6)
+"""What is open in the innermost container; a dash alone makes a paragraph a heading, or begins an item."""
 _PLAIN: Final = frozenset(bytes([code]) for code in range(256) if code not in b" \t\r>-+*0123456789#`~=|:_")
 _BLOCK: Final = re.compile(
     rb"(?P<quote>>)"
@@ -213,6 +214,7 @@ class _Scanner:
             block = _BLOCK.match(content) if indent < 4 else None
             if indent < 4 and self._is_whole_block(content, matched):
                 self._close(matched)
+                self._leaf = _DASH if content.rstrip() == b"-" else _NOTHING
                 return
             if block is None or not self._begins(block, content, matched):
                 break
@@ -268,7 +270,8 @@ class _Scanner:
 
     def _indented_code(self, number: int, matched: int) -> None:
         # behind a quote or an item, some readers take it for a part of that; and some know no tables
-        self._found.certain = self._found.certain and not self._stack and self._leaf != _TABLE
+        is_certain = not self._stack and self._leaf not in {_TABLE, _DASH}
+        self._found.certain = self._found.certain and is_certain
         self._close(matched)
         self._leaf = _INDENTED
         self._found.code.add(number)

@@ -113,6 +113,7 @@ def test_a_quote_byte_for_byte(text: str, quote: str) -> None:
         "www.example.org`<b>`",
         "a`<b>`@example.org",
         "www.` ` `<b>`",
+        "a\n10. b\n  - \n    1. c\n\n    - <b>",
         "     a\n10. ```\n    <b>",
         "   - - z\n      - \n    <b>",
         "1. i|j\n   -|-\ne\n\n    <e>",
