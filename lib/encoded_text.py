@@ -7,7 +7,7 @@ be read so, and Latin-1 otherwise.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -65,6 +65,13 @@ def utf8(text: Text) -> bytes:
     if isinstance(text, str):
         return text.encode("utf-8", "surrogatepass")
     return text if isinstance(text, EncodedText) or _is_utf8(text) else text.decode("latin-1").encode()
+
+
+def compact(value: Any) -> Any:
+    """Return a text that takes more as a ``str`` than as UTF-8 as an :class:`EncodedText`; else the value."""
+    if type(value) is not str or len(value) < SHORT_TEXT or value.isascii():
+        return value
+    return EncodedText(utf8(value))
 
 
 def characters_in(text: Text) -> int:

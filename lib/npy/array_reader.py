@@ -6,7 +6,7 @@ import math
 import sys
 from typing import TYPE_CHECKING, Any, Final
 
-from lib.encoded_text import GREAT_BYTES, SHORT_TEXT, EncodedText, utf8
+from lib.encoded_text import GREAT_BYTES, compact
 from lib.errors import Unsafe
 from lib.npy.header import ITEM_BYTES_LIMIT, Header, nest, read_header
 from lib.npy.values import bytes_of
@@ -108,7 +108,7 @@ def _regrouped(stream: ItemStream, header: Header) -> Iterator[list[Any]]:
     size = 0
     for block in stream.blocks():
         size += sum(map(bytes_of, block))
-        pending += map(_compact, block) if size > GREAT_BYTES else block
+        pending += map(compact, block) if size > GREAT_BYTES else block
         whole = len(pending) // per_row
         if whole:
             yield nest(pending[: whole * per_row], (whole, *header.shape[1:]))
@@ -118,13 +118,6 @@ def _regrouped(stream: ItemStream, header: Header) -> Iterator[list[Any]]:
         stream.take_item_for_great(is_great=size > GREAT_BYTES)
         if size > ITEM_BYTES_LIMIT:
             raise Unsafe(f"item {number}: it takes more than {ITEM_BYTES_LIMIT >> 20} MiB as it is rendered")
-
-
-def _compact(value: Any) -> Any:
-    """Return a text of a great row as UTF-8, as a ``str`` may take four times its bytes."""
-    if type(value) is not str or len(value) < SHORT_TEXT or value.isascii():
-        return value
-    return EncodedText(utf8(value))
 
 
 def _first(blocks: Iterator[list[Any]], limit: int | None) -> Iterator[list[Any]]:

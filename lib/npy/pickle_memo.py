@@ -16,8 +16,8 @@ class Past(Protocol):
     def recall(self, number: int) -> Any:
         """Return an object if it is small, else a :class:`Reference` to it."""
 
-    def load(self, number: int) -> Any:
-        """Return an object, read again."""
+    def load(self, number: int, *, keep_encoded: bool) -> Any:
+        """Return an object, read again; a text may stay encoded."""
 
 
 class Reference:
@@ -29,9 +29,9 @@ class Reference:
         self._past = past
         self._number = number
 
-    def load(self) -> Any:
-        """Return the object; what it refers to in turn may be references."""
-        return self._past.load(self._number)
+    def load(self, *, keep_encoded: bool = False) -> Any:
+        """Return the object; what it refers to in turn may be references, and a text may stay encoded."""
+        return self._past.load(self._number, keep_encoded=keep_encoded)
 
 
 def loaded(value: Any) -> Any:

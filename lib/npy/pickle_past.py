@@ -10,6 +10,7 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING, Any, Final
 
+from lib.encoded_text import SHORT_TEXT
 from lib.errors import Corrupt, Unfinished
 from lib.npy.buffer import Cursor
 from lib.npy.pickle_globals import Array, DType
@@ -26,9 +27,11 @@ from lib.npy.pickle_opcodes import (
     Limits,
     Machine,
     decoded,
+    encoded,
 )
 
 if TYPE_CHECKING:
+    from lib.encoded_text import Text
     from lib.npy.buffer import Bytes
 
 _WINDOW_BYTES: Final = 1 << 12
@@ -75,17 +78,17 @@ class Past:
             return value
         return Reference(self, number)
 
-    def load(self, number: int) -> Any:
-        """Read an object again, whatever it is.
+    def load(self, number: int, *, keep_encoded: bool) -> Any:
+        """Read an object again, whatever it is; a text may stay encoded.
 
         :raises SourceFault: it is not what it was, or too large.
         """
         value = self._cache.get(number)
         if value is None:
-            value = self._small_text(number)
+            value = self._small_text(number, keep_encoded=keep_encoded)
         return self._read_again(number) if value is None else value
 
-    def _small_text(self, number: int) -> str | None:
+    def _small_text(self, number: int, *, keep_encoded: bool = False) -> Text | None:
         """Return an object if it is a small text among texts, else None: it takes one short read."""
         self._look_through()
         offset, passed = self._index.before(number)
@@ -107,6 +110,8 @@ class Past:
             if stop >= len(data) or data[stop] not in PUTS:
                 return None
             if passed == number:
+                if keep_encoded and stop - start > SHORT_TEXT and not data[start:stop].isascii():
+                    return encoded(data[start:stop])  # a great item may have many
                 text = decoded(data[start:stop])
                 self._keep(number, text, stop - start)
                 return text

@@ -8,7 +8,7 @@ from json.encoder import encode_basestring
 from operator import is_
 from typing import TYPE_CHECKING, Any, Final
 
-from lib.encoded_text import GREAT_BYTES, LONG_TEXT, SHORT_TEXT, decoded, is_text, pieces_of, utf8
+from lib.encoded_text import GREAT_BYTES, LONG_TEXT, SHORT_TEXT, compact, decoded, is_text, pieces_of, utf8
 from lib.errors import Corrupt, Unsafe
 from lib.npy.header import ITEM_BYTES_LIMIT, TEXT_BYTES_LIMIT, nest
 from lib.npy.pickle_globals import Array
@@ -82,7 +82,7 @@ class _Plain:
 
     def convert(self, value: Any, depth: int) -> Any:
         if type(value) is Reference:
-            value = value.load()
+            value = value.load(keep_encoded=self.size > GREAT_BYTES)
         kind = type(value)
         self._spend(VALUE_BYTES, depth)
         if value is None or kind is bool or kind is int:
@@ -101,9 +101,11 @@ class _Plain:
 
     def _text(self, text: Text, depth: int) -> Text:
         """Convert a text; a long one, and in a great item any that is not short, stays encoded."""
-        most = SHORT_TEXT if self.size > GREAT_BYTES else LONG_TEXT
+        is_great = self.size > GREAT_BYTES
         self._spend(rendered_bytes(text), depth)
-        return decoded(text) if len(text) < most else text
+        if len(text) < (SHORT_TEXT if is_great else LONG_TEXT):
+            return decoded(text)
+        return compact(text) if is_great else text
 
     def _list(self, values: list[Any] | tuple[Any, ...], depth: int) -> list[Any]:
         if type(values) is list and _COUNTS.issuperset(map(type, values)):

@@ -227,11 +227,19 @@ GREEDY: Final[dict[str, tuple[Any, str]]] = {
         lambda file: np.save(file, objects([list(map(str, range(3_000_000)))])),
         "item 1: an item takes more than 128 MiB",
     ),
+    "an item of references to texts with emoji": (
+        lambda file: np.save(file, objects(_referred_to([m["content"] for m in _chat("1", 100_000)]))),
+        "",
+    ),
     "three items of 28 MB and references into them": (
         lambda file: np.save(file, objects(_with_references())),
         "",
     ),
 }
+
+
+def _referred_to(texts: list[str]) -> list[Any]:
+    return [*texts, texts]
 
 
 def _with_references() -> list[Any]:
