@@ -106,7 +106,9 @@ def read_texts(machine: Machine) -> None:
     while at < len(window) - 10 and (width := GETS.get(window[at])):
         number = int.from_bytes(window[at + 1 : at + 1 + width], "little")
         machine.stack.append(machine.memo.get(number))
-        at = _texts(machine, window, at + 1 + width)
+        at += 1 + width
+        if window[at] not in GETS:
+            at = _texts(machine, window, at)
     machine.cursor.advance(at)
 
 
