@@ -42,7 +42,7 @@ class QueueEntry:
     """One waiting source.
 
     ``closed``: its writer closed it, so it need not be seen unchanged first.  ``again``: a hint came while it
-    was in work.  ``put_off``: it had its turn and waits for another.  ``signature``: the version last seen,
+    was in progress.  ``put_off``: it had its turn and waits for another.  ``signature``: the version last seen,
     since ``seen``.  ``logged``: the failure last logged, and when.
     """
 
@@ -82,7 +82,7 @@ class Queue:
 
     @property
     def backlog(self) -> int:
-        """The number of sources that are in work or have not had a turn yet."""
+        """The number of sources that are in progress or have not had a turn yet."""
         return len(self._entries) - self._put_off
 
     def is_full(self) -> bool:
@@ -90,7 +90,7 @@ class Queue:
         return len(self._entries) >= self._capacity
 
     def add(self, task: Task, due: float, *, closed: bool = False) -> None:
-        """Add a source, or bring it forward; one in work gets another turn afterwards."""
+        """Add a source, or bring it forward; one in progress gets another turn afterwards."""
         entry = self._entries.get(task)
         if entry is None:
             entry = self._entries[task] = QueueEntry(due, closed)
@@ -102,7 +102,7 @@ class Queue:
         entry.closed = entry.closed or closed
 
     def postpone(self, task: Task, due: float) -> None:
-        """Put off a source that is not in work."""
+        """Put off a source that is not in progress."""
         entry = self._entries[task]
         self._put_off += not entry.put_off
         entry.put_off = True
@@ -123,14 +123,14 @@ class Queue:
         return task, self._entries[task]
 
     def start(self, task: Task, now: float) -> None:
-        """Mark a source as in work."""
+        """Mark a source as in progress."""
         entry = self._entries[task]
         self._put_off -= entry.put_off
         entry.working, entry.again, entry.closed, entry.put_off = True, False, False, False
         entry.began = now
 
     def finish(self, task: Task) -> QueueEntry:
-        """Mark a source as no longer in work; now :meth:`postpone`, :meth:`retry` or :meth:`remove` it."""
+        """Mark a source as no longer in progress; now :meth:`postpone`, :meth:`retry` or :meth:`remove` it."""
         entry = self._entries[task]
         entry.working = False
         return entry
@@ -144,7 +144,7 @@ class Queue:
         return seconds
 
     def remove(self, task: Task) -> None:
-        """Remove a source that is not in work."""
+        """Remove a source that is not in progress."""
         self._put_off -= self._entries.pop(task).put_off
 
     def _move(self, task: Task, entry: QueueEntry, due: float) -> None:

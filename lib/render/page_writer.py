@@ -26,7 +26,7 @@ _PROMPT_CHARACTERS: Final = 1 << 20
 class PageWriter:
     """Writes one page: :meth:`start` for its header, then :meth:`block` for all items in order.
 
-    A page of several parts is written as one after the other; whoever calls starts each.  ``full_texts`` are
+    A page of several parts is written as one after the other; the caller starts each.  ``full_texts`` are
     those of the page's items, in order, for the prompts; they may end early.
     """
 

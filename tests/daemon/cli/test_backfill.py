@@ -200,7 +200,9 @@ def test_the_summary_and_the_event_agree(yard: Yard) -> None:
 def lines(yard: Yard, **options: Any) -> list[list[str]]:
     """Return the rows of a dry run, paths relative."""
     out = io.StringIO()
-    yard.failed = dry_run([str(yard.root)], frozenset(), Options(**options), out)  # type: ignore[attr-defined]
+    yard.failed = dry_run(  # type: ignore[attr-defined]
+        [str(yard.root)], frozenset(), Options(**options), out
+    )
     rows = [line.split("\t") for line in out.getvalue().splitlines()]
     return [[plan, os.path.relpath(path, yard.root), reason] for plan, path, reason in rows]
 

@@ -32,14 +32,14 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[3]
 HOLD = """
-import os, sys, time
+import os, signal, sys
 from pathlib import Path
 from reports import status
 from daemon.report.status_file import StatusFile
 file = StatusFile.open([Path(sys.argv[1])], os.getpid())
 file.write(status(pid=os.getpid(), roots=(sys.argv[2],)))
 print("ready", flush=True)
-time.sleep(600)
+signal.pause()
 """
 
 
