@@ -42,8 +42,8 @@ class QueueEntry:
     """One waiting source.
 
     ``closed``: its writer closed it, so it need not be seen unchanged first.  ``again``: a hint came while it
-    was in progress.  ``put_off``: it had its turn and waits for another.  ``signature``: the version last seen,
-    since ``seen``.  ``logged``: the failure last logged, and when.
+    was in progress.  ``put_off``: it had its turn and waits for another.  ``signature``: the version last
+    seen, since ``seen``.  ``logged``: the failure last logged, and when.
     """
 
     due: float
@@ -130,7 +130,7 @@ class Queue:
         entry.began = now
 
     def finish(self, task: Task) -> QueueEntry:
-        """Mark a source as no longer in progress; now :meth:`postpone`, :meth:`retry` or :meth:`remove` it."""
+        """Mark a source as done for now; next :meth:`postpone`, :meth:`retry` or :meth:`remove` it."""
         entry = self._entries[task]
         entry.working = False
         return entry
