@@ -155,8 +155,7 @@ def _sweep(
     if _reports_to_person(config):
         _say(summary.text(float(sweep.sums["seconds"])))
     if signals.stops:
-        if config.log.format != "json":
-            _say("Stopped. Finished sidecars are complete; run the same command again for the rest.\n")
+        _say("Stopped. Finished sidecars are complete; run the same command again for the rest.\n")
         return 128 + signals.last_stop
     return SOMETHING_FAILED if sweep.sums["failed"] else ALL_IS_WELL
 

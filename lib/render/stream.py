@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 _ENOUGH_CHARACTERS: Final = 1 << 17
 _PIECE_CHARACTERS: Final = 1 << 18
+_TEXT_CHARACTERS: Final = 32
+"""What a text takes besides its characters: millions of empty ones must not become one block."""
 _PIECE_BYTES: Final = 1 << 18
 NEXT_PART: Final = None
 """In a page's place, when its next part begins."""
@@ -81,21 +83,22 @@ def rendered(
 def pieces_of(blocks: Iterable[list[Any]], most: int = sys.maxsize) -> Iterator[tuple[list[Any], bool]]:
     """Yield at most ``most`` plain values at a time, each time with whether all of them are ``str``."""
     texts: list[str] = []
+    size = 0
     number = 1
     for block in blocks:
         if set(map(type, block)) == {str} and max(map(len, block)) < LONG_TEXT:
             texts = texts + block if texts else block
-            size = sum(map(len, texts))
+            size += sum(map(len, block)) + len(block) * _TEXT_CHARACTERS
             if size >= _ENOUGH_CHARACTERS:
                 yield from ((values, True) for values in _pieces(texts, size, most))
-                texts = []
+                texts, size = [], 0
         else:
-            yield from ((values, True) for values in _pieces(texts, 0, most))
-            texts = []
+            yield from ((values, True) for values in _pieces(texts, size, most))
+            texts, size = [], 0
             yield from ((values, False) for values in _plain_pieces(block, number, most))
         number += len(block)
         del block  # as above
-    yield from ((values, True) for values in _pieces(texts, 0, most))
+    yield from ((values, True) for values in _pieces(texts, size, most))
 
 
 def _plain_pieces(block: list[Any], number: int, most: int) -> Iterator[list[Any]]:
@@ -137,7 +140,7 @@ def _pieces(texts: list[str], size: int, most: int) -> Iterator[list[str]]:
         if texts:
             yield texts
         return
-    ends = list(accumulate(map(len, texts)))
+    ends = list(accumulate(len(text) + _TEXT_CHARACTERS for text in texts))
     start = size = 0
     while start < len(texts):
         stop = min(bisect_right(ends, size + _PIECE_CHARACTERS, start) + 1, start + most, len(texts))
