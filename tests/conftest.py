@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import _thread
 import os
+import sys
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +16,7 @@ from support import wait_for
 from lib.names import is_temporary
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 # No deadline for an example: a machine may stand still for a moment.  The same ones each time, save at night.
 settings.register_profile(
@@ -54,6 +56,24 @@ def _content(path: Path) -> bytes:
 def _services_of_this_machine_are_not_met(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Status files of tests lie in a directory of their own: no other service's count, none see theirs."""
     os.environ["RUNTIME_DIRECTORY"] = str(tmp_path_factory.mktemp("run"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _every_thread_is_measured() -> Iterator[None]:
+    """Coverage sees threads of :mod:`threading` only; a save runs in one that was started without it."""
+    trace, start = threading.gettrace(), _thread.start_new_thread
+
+    def start_measured(function: Callable[..., object], arguments: tuple[object, ...]) -> int:
+        def measured(*given: object) -> None:
+            sys.settrace(trace)
+            function(*given)
+
+        return start(measured, arguments)
+
+    with pytest.MonkeyPatch.context() as patch:
+        if trace is not None:
+            patch.setattr(_thread, "start_new_thread", start_measured)
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -305,6 +305,7 @@ _HTML: Final = (
     "a ` cut `<div",
     "a\n10. b\n  - \n    1. c\n\n    - <b>",
     "     a\n10. ```\n    <b>",
+    "a\n> 10. > b\n>     > ~~~\n>     > <b>",
     "   - - z\n      - \n    <b>",
     "+ 10. > a\n    > - \n\n    <?php b",
     "1. i|j\n   -|-\ne\n\n    <e>",

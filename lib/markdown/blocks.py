@@ -208,6 +208,7 @@ class _Scanner:
 
     def _block(self, number: int, line: bytes, position: int, matched: int) -> None:
         """Open the containers that a line begins, then the block inside them."""
+        before = self._leaf if matched == len(self._stack) else _NOTHING
         while True:
             content = line[position:].lstrip(b" ")
             indent = len(line) - position - len(content)
@@ -216,7 +217,7 @@ class _Scanner:
                 self._close(matched)
                 self._leaf = _DASH if content.rstrip() == b"-" else _NOTHING
                 return
-            if block is None or not self._begins(block, content, matched):
+            if block is None or not self._begins(block, content, matched, before):
                 break
             self._close(matched)
             if block.lastgroup == "fence":
@@ -242,14 +243,20 @@ class _Scanner:
             content
         )
 
-    def _begins(self, block: re.Match[bytes], content: bytes, matched: int) -> bool:
-        """Tell whether a fence, quote or item begins here; else its mark belongs to a paragraph."""
+    def _begins(self, block: re.Match[bytes], content: bytes, matched: int, before: int) -> bool:
+        """Tell whether a fence, quote or item begins here; else its mark belongs to a paragraph.
+
+        ``before``: what the line may interrupt.
+        """
         if block.lastgroup != "item" or (
             block["number"] in {None, b"1"} and content[block.end() :].strip(b" ")
         ):
             return True
-        # to some readers, such a mark cannot interrupt a table or indented code either
-        self._found.certain = self._found.certain and self._leaf not in {_TABLE, _INDENTED}
+        # to some readers, such a mark cannot interrupt a table or indented code either, nor can a number
+        # where a quote or item of the same line has interrupted a paragraph
+        is_inside = block["number"] is not None and before not in {self._leaf, _NOTHING, _DASH}
+        is_certain = self._leaf not in {_TABLE, _INDENTED} and not is_inside
+        self._found.certain = self._found.certain and is_certain
         return self._leaf != _PARAGRAPH or matched < len(self._stack)
 
     def _open_container(self, number: int, block: re.Match[bytes], content: bytes, indent: int) -> int:

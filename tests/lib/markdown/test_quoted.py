@@ -115,6 +115,7 @@ def test_a_quote_byte_for_byte(text: str, quote: str) -> None:
         "www.` ` `<b>`",
         "a\n10. b\n  - \n    1. c\n\n    - <b>",
         "     a\n10. ```\n    <b>",
+        "a\n> 10. > b\n>     > ~~~\n>     > <b>",
         "   - - z\n      - \n    <b>",
         "1. i|j\n   -|-\ne\n\n    <e>",
         "`` `a` `<b>`",
