@@ -97,5 +97,5 @@ def test_two_thousand_random_arrays_are_read_as_numpy_reads_them() -> None:
 @pytest.mark.faults
 @pytest.mark.timeout(0)
 def test_fault_43_very_many_random_arrays_are_read_as_numpy_reads_them() -> None:
-    """The same, other ones; FAULT_ROUNDS asks for more."""
-    check_all(range(10_000, 10_000 + rounds(30_000)))
+    """A hundred thousand others; FAULT_ROUNDS asks for more."""
+    check_all(range(10_000, 10_000 + rounds(100_000)))
