@@ -52,11 +52,8 @@ class Sweep:
         self._scheduler = Scheduler(pool, options, 0.0, log, retries=FEW)
         self._sweeper = Sweeper(list(paths), self._scheduler, ignore, log, is_only_one=True)
         self._scheduler.indexes = indexes
-        self._scheduler.observers = [
-            *observers,
-            *indexes,
-            self._sweeper,
-        ]  # it logs the end, so it is told last
+        # the sweeper logs the end, so it is told last
+        self._scheduler.observers = [*observers, *indexes, self._sweeper]
 
     @property
     def sums(self) -> dict[str, int | float]:

@@ -40,7 +40,7 @@ _GAP_SECONDS: Final = 5.0
 _GRACE_SECONDS: Final = 1.0
 _WAIT_SECONDS: Final = 0.002
 _SLOWEST_BYTES: Final = 1 << 20
-"""A worker that handles fewer bytes a second than this is taken for one that hangs."""
+"""A worker has a second more for each of these that its batch has, or that it has read or written."""
 
 _DIED: Final = Passing(
     "the worker died while it was handled, or did not answer in time, twice",
