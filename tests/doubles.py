@@ -10,7 +10,7 @@ import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from daemon.cli.backfill import Sweep
+from daemon.cli.backfill import sweep
 from daemon.signals import Signals
 from daemon.workers import worker
 from daemon.workers.pool import ProcessPool
@@ -159,11 +159,9 @@ def sweep_once(
     **options: Any,
 ) -> dict[str, int]:
     """Sweep a tree in this process, without workers; return the sums."""
-    sweep = Sweep(
-        [str(root)], Options(**options), pool if pool is not None else FakePool(10), log, indexes=indexes
-    )
-    sweep.run(NoSignals(stop))
-    return {name: int(count) for name, count in sweep.sums.items() if name != "seconds"}
+    pool = FakePool(10) if pool is None else pool
+    sums = sweep([str(root)], Options(**options), pool, log, NoSignals(stop), indexes=indexes)
+    return {name: int(count) for name, count in sums.items() if name != "seconds"}
 
 
 def _close(*descriptors: int) -> None:

@@ -5,9 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from daemon.cli.backfill import backfill
-from daemon.cli.completion import PrintCompletion
-from daemon.cli.flags import Parser, Version, add_sweep_flags, effective_config, guarded
+from daemon.cli.flags import Parser, add_information_flags, add_sweep_flags, effective_config, guarded
 
 if TYPE_CHECKING:
     import argparse
@@ -35,12 +33,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(arguments: Sequence[str] | None) -> int:
     parser = _parser()
-    given = parser.parse_args(arguments)
+    given = parser.parse(arguments)
     if given.model is not None and given.paths:
         parser.error("--model already names a directory: leave PATH out")
     if given.model is not None and (given.model in {"", ".."} or Path(given.model).name != given.model):
         parser.error("--model is the name of one directory below the base directory")
-    return backfill(_paths(given), effective_config(given), given)
+    config = effective_config(given)
+    from daemon.cli.backfill import backfill  # `--help` does not need it
+
+    return backfill(_paths(given), config, given)
 
 
 def _paths(given: argparse.Namespace) -> list[str]:
@@ -66,7 +67,6 @@ def _parser() -> Parser:
     parser.add_argument("--model", metavar="M", help="only DIR/M/generations")
     add_sweep_flags(parser)
     parser.set_defaults(scheduler=None)
-    parser.add_argument("--version", action=Version)
-    parser.add_argument("--print-completion", action=PrintCompletion)
-    parser.add_options()
+    add_information_flags(parser)
+    parser.add_configuration()
     return parser

@@ -9,13 +9,12 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
-from daemon.config.model import FLAGS, KEYS, Config, load, with_overrides
+from daemon.cli.completion import SHELLS, script
+from daemon.config.model import KEYS, Config, load, with_overrides
 from daemon.config.validation import ALL_IS_WELL, SOMETHING_FAILED, RefusedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-
-    from daemon.config.validation import Check
 
 PROGRAM: Final = "generation-sidecars"
 INTERRUPTED: Final = 130
@@ -30,20 +29,43 @@ class Parser(argparse.ArgumentParser):
         super().__init__(prog, usage, description, epilog, formatter_class=raw)
         self.add_argument("paths", nargs="*", metavar="PATH", help=paths)
 
-    def add_options(self) -> None:
+    def add_configuration(self) -> None:
         """Add ``--config``, and the flag of each key that has one."""
         group = self.add_argument_group("configuration (takes precedence over the file)")
         group.add_argument(
             "--config", type=_file, metavar="FILE", help="a TOML file; see config.example.toml"
         )
-        for name in FLAGS:
-            row = KEYS[FLAGS[name]]
+        for key, row in KEYS.items():
             if row.flag.startswith("--"):
-                group.add_argument(row.flag, type=_reader(row.check), metavar=row.metavar, help=row.help)
+                group.add_argument(
+                    row.flag, dest=key, type=row.check.read, metavar=row.metavar, help=row.help
+                )
+
+    def parse(self, arguments: Sequence[str] | None) -> argparse.Namespace:
+        """Parse a command line; if it only asks for information, print that and exit."""
+        given = self.parse_args(arguments)
+        if given.version:
+            print(f"{self.prog} {version()}")
+            self.exit()
+        if given.print_completion is not None:
+            print(script(self, given.print_completion))
+            self.exit()
+        return given
 
     def error(self, message: str) -> NoReturn:
         """Print an error in the command line, and exit with status 2."""
         super().error(f"{message}; see {self.prog} --help")
+
+
+def add_information_flags(group: Any) -> None:
+    """Add the flags that :meth:`Parser.parse` carries out."""
+    group.add_argument("--version", action="store_true", help="show program's version number and exit")
+    group.add_argument(
+        "--print-completion",
+        choices=SHELLS,
+        metavar="SHELL",
+        help="print a shell completion script (bash, zsh or fish) and exit",
+    )
 
 
 def add_sweep_flags(group: Any) -> None:
@@ -63,25 +85,13 @@ def _file(text: str) -> str:
     return text
 
 
-def _reader(check: Check) -> Callable[[str], Any]:
-    """Return the parser of a flag's value, which is checked later with those of the file."""
-
-    def read(text: str) -> Any:
-        try:
-            return check.read(text)
-        except ValueError as error:
-            raise argparse.ArgumentTypeError(str(error)) from None
-
-    return read
-
-
 def effective_config(given: argparse.Namespace, roots: Sequence[str] | None = None) -> Config:
     """Return the defaults, overridden by the file, overridden by the flags and ``roots``.
 
     :raises ConfigError: with every problem at once.
     """
     config = Config() if given.config is None else load(given.config)
-    return with_overrides(config, **{name: getattr(given, name, roots) for name in FLAGS})
+    return with_overrides(config, {key: getattr(given, key, None) for key in KEYS} | {"roots": roots})
 
 
 def guarded(command: Callable[[], int]) -> int:
@@ -90,7 +100,7 @@ def guarded(command: Callable[[], int]) -> int:
         if isinstance(sys.stdout, io.TextIOWrapper):  # not when it is closed or replaced
             sys.stdout.reconfigure(errors="backslashreplace")
         try:
-            status = command()
+            return command()
         finally:  # also when argparse ends the program, after --version and the like
             if sys.stdout is not None:
                 sys.stdout.flush()
@@ -107,7 +117,6 @@ def guarded(command: Callable[[], int]) -> int:
         _drop_output()
         print(f"{PROGRAM}: {error.strerror or error}", file=sys.stderr)
         return SOMETHING_FAILED
-    return status
 
 
 def _drop_output() -> None:
@@ -116,29 +125,16 @@ def _drop_output() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def refuse(paths: Sequence[str], reason: str) -> None:
-    """Print why paths are refused, one line each."""
+def refuse(path: str, reason: str) -> None:
+    """Print why a path is refused."""
     from daemon.report.logging import escaped
 
-    for path in paths:
-        print(f"{escaped(path) or repr(path)}: {reason}", file=sys.stderr)
-
-
-class Version(argparse.Action):
-    """``--version``: looks the version up only when it is asked for, because that is slow."""
-
-    def __init__(self, option_strings: Sequence[str], dest: str) -> None:
-        super().__init__(option_strings, dest, nargs=0, help="show program's version number and exit")
-
-    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
-        """Print the version and exit."""
-        print(f"{parser.prog} {version()}")
-        parser.exit()
+    print(f"{escaped(path) or repr(path)}: {reason}", file=sys.stderr)
 
 
 def version() -> str:
     """Return the version of the installed distribution, or of this checkout."""
-    from importlib import metadata
+    from importlib import metadata  # slow
 
     try:
         return metadata.version(PROGRAM)

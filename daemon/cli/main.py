@@ -5,25 +5,22 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Final
 
-from daemon.cli.backfill import backfill
-from daemon.cli.completion import PrintCompletion
 from daemon.cli.flags import (
     PROGRAM,
     Parser,
-    Version,
+    add_information_flags,
     add_sweep_flags,
     effective_config,
     guarded,
     refuse,
     version,
 )
+from daemon.config.model import Config, to_toml
 from daemon.config.validation import ALL_IS_WELL, WRONG_USAGE
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
-
-    from daemon.config.model import Config
 
 _USAGE: Final = """\
 %(prog)s [ROOT ...] [options]
@@ -54,18 +51,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(arguments: Sequence[str] | None) -> int:
     parser = _parser()
-    given = parser.parse_args(arguments)
+    given = parser.parse(arguments)
     _check_combinations(parser, given)
     if given.status:
         return _status(as_json=given.json)
     config = _config(given)
-    _check_libraries(config)
     if given.check_config:
-        from daemon.config.model import to_toml
-
         print(to_toml(config), end="")
         return ALL_IS_WELL
     if given.backfill:
+        from daemon.cli.backfill import backfill
+
         return backfill(given.paths or config.roots, config, given)
     return _watch(config, given)
 
@@ -86,8 +82,7 @@ def _parser() -> Parser:
         "--check-config", action="store_true", help="print the effective configuration, or every problem"
     )
     commands.add_argument("--status", action="store_true", help="show what the running service is doing")
-    commands.add_argument("--version", action=Version)
-    commands.add_argument("--print-completion", action=PrintCompletion)
+    add_information_flags(commands)
     sweep = parser.add_argument_group("with --backfill")
     add_sweep_flags(sweep)
     sweep.add_argument(
@@ -96,7 +91,7 @@ def _parser() -> Parser:
         help="run conversions on this Dask cluster, such as tcp://host:8786",
     )
     parser.add_argument_group("with --status").add_argument("--json", action="store_true", help="print JSON")
-    parser.add_options()
+    parser.add_configuration()
     return parser
 
 
@@ -111,14 +106,13 @@ def _check_combinations(parser: Parser, given: argparse.Namespace) -> None:
 
 
 def _config(given: argparse.Namespace) -> Config:
-    return effective_config(given, None if given.backfill else given.paths or None)
-
-
-def _check_libraries(config: Config) -> None:
+    """Return the effective configuration; the library that its metrics need is installed."""
+    config = effective_config(given, None if given.backfill else given.paths or None)
     if config.metrics.textfile is not None:
         from daemon.report.metrics import require_library
 
         require_library()
+    return config
 
 
 def _status(*, as_json: bool) -> int:
@@ -137,29 +131,26 @@ def _status(*, as_json: bool) -> int:
 
 
 def _watch(config: Config, given: argparse.Namespace) -> int:
-    from daemon.config.model import Config
     from daemon.report.logging import configure, get_logger
     from daemon.service import Service
     from daemon.watch.client import Watch
 
-    if files := [root for root in config.roots if os.path.exists(root) and not os.path.isdir(root)]:
-        refuse(files, "is not a directory; use --backfill for single files")
-        return WRONG_USAGE
-    configure(config.log.level, config.log.format)
-    log = get_logger()
+    def configured(config: Config) -> Config:
+        configure(config.log.level, config.log.format)
+        return config
 
-    def reload() -> Config:
-        fresh = _config(given)
-        _check_libraries(fresh)
-        configure(fresh.log.level, fresh.log.format)
-        return fresh
+    files = [root for root in config.roots if os.path.exists(root) and not os.path.isdir(root)]
+    for path in files:
+        refuse(path, "is not a directory; use --backfill for single files")
+    if files:
+        return WRONG_USAGE
 
     service = Service(
-        config,
+        configured(config),
         version=version(),
-        log=log,
+        log=get_logger(),
         make_watch=Watch.open,
-        reload=reload,
+        reload=lambda: configured(_config(given)),
         make_default_root=config.roots == Config().roots and not given.paths,
     )
     return service.run()

@@ -30,30 +30,6 @@ _SHOWN_LIMIT: Final = 20
 _UNITS: Final = ("bytes", "kB", "MB", "GB", "TB")
 
 
-class _Files:
-    """The first few files that failed or were kept, and their number."""
-
-    def __init__(self, what: str) -> None:
-        self._what = what
-        self._first: list[tuple[str, str, str]] = []
-        self._count = 0
-
-    def add(self, path: str, reason: str, hint: str) -> None:
-        self._count += 1
-        if self._count <= _SHOWN_LIMIT:
-            self._first.append((path, reason, hint))
-
-    def lines(self) -> list[str]:
-        if not self._count:
-            return []
-        lines = ["", f"{_counted(self._count, 'file')} {self._what}:"]
-        for path, *words in self._first:
-            lines += [f"  {escaped(path)}", *(f"      {escaped(text)}" for text in words if text)]
-        if self._count > _SHOWN_LIMIT:
-            lines.append(f"  … and {self._count - _SHOWN_LIMIT:,} more, each in a line above")
-        return lines
-
-
 class Summary:
     """An observer that adds up one sweep, kind by kind."""
 
@@ -64,8 +40,8 @@ class Summary:
         self._shortest = sys.maxsize
         self._longest = 0
         self._by_length: Counter[int] = Counter()
-        self._failed = _Files("failed")
-        self._kept = _Files("kept")
+        self._files: Counter[Result] = Counter()
+        self._shown: dict[Result, list[str]] = {"failed": [], "kept": []}
 
     def notice(self, event: Event, now: float) -> None:  # noqa: ARG002 (as declared)
         """Count the sidecars of a source; a path that could not be looked at or written counts as one."""
@@ -73,7 +49,7 @@ class Summary:
             self._sums[kind_of(event.task.name)]["fresh"] += len(event.plans)
         elif isinstance(event, Trouble):
             self._sums[kind_of(os.path.basename(event.path))]["failed"] += 1
-            self._failed.add(event.path, event.error.reason, event.error.hint)
+            self._list("failed", event.path, event.error.reason, event.error.hint)
         elif isinstance(event, Done) and event.outcome is not None:
             self._add(event.task, event.outcome)
 
@@ -82,11 +58,11 @@ class Summary:
         self._sums[outcome.kind].update(verdict.result for verdict in outcome.verdicts)
         self._bytes[outcome.kind] += outcome.bytes
         if outcome.result == "failed":
-            self._failed.add(task.path, outcome.trouble, outcome.hint)
+            self._list("failed", task.path, outcome.trouble, outcome.hint)
         for verdict in outcome.verdicts:
             if verdict.result == "kept":
                 page = os.path.join(os.path.dirname(task.path), sidecar_name(task.name, verdict.fmt))
-                self._kept.add(page, verdict.reason, verdict.hint)
+                self._list("kept", page, verdict.reason, verdict.hint)
         if outcome.figures is not None:
             self._add_figures(outcome.figures)
 
@@ -99,24 +75,35 @@ class Summary:
         if figures.shortest_length is not None:
             self._shortest = min(self._shortest, figures.shortest_length)
 
+    def _list(self, result: Result, path: str, *texts: str) -> None:
+        """Count a file that needs attention, and keep the lines on the first few."""
+        self._files[result] += 1
+        if self._files[result] <= _SHOWN_LIMIT:
+            self._shown[result] += [
+                f"  {escaped(path)}",
+                *(f"      {escaped(text)}" for text in texts if text),
+            ]
+
     def text(self, seconds: float) -> str:
         """Return the summary with a final newline."""
-        lines = [
-            *self._table(),
-            "",
-            *self._read(),
-            f"It took {duration(seconds) if seconds >= 60 else f'{seconds:.1f} s'}.",
-        ]
-        return "\n".join([*lines, *self._failed.lines(), *self._kept.lines(), ""])
+        time = duration(seconds) if seconds >= 60 else f"{seconds:.1f} s"
+        lines = [*self._table(), "", *self._read(), f"It took {time}."]
+        for result, shown in self._shown.items():
+            if count := self._files[result]:
+                lines += ["", f"{_counted(count, 'file')} {result}:", *shown]
+            if count > _SHOWN_LIMIT:
+                lines.append(f"  … and {count - _SHOWN_LIMIT:,} more, each in a line above")
+        return "\n".join([*lines, ""])
 
     def _table(self) -> list[str]:
+        sums = [(label, self._sums[kind], self._bytes[kind]) for kind, label in _ROWS.items()]
+        sums = [entry for entry in sums if entry[0] != _ROWS[None] or entry[1]]
+        sums.append(("total", sum(self._sums.values(), Counter()), self._bytes.total()))
         rows = [["sidecars", *RESULTS, "written"]]
-        for kind, label in _ROWS.items():
-            if kind is not None or self._sums[kind]:
-                rows.append(_row(label, self._sums[kind], self._bytes[kind]))
-        rows.append(_row("total", sum(self._sums.values(), Counter()), self._bytes.total()))
+        for label, counts, written in sums:
+            rows.append([label, *(f"{counts[result]:,}" for result in RESULTS), size(written)])
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        return ["  ".join(_cells(row, widths)) for row in rows]
+        return ["  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in rows]
 
     def _read(self) -> list[str]:
         figures = self._figures
@@ -130,38 +117,26 @@ class Summary:
 
     def _lengths(self) -> list[str]:
         """Return the line on the lengths of the texts, if there were any."""
-        counts = [self._by_length[power] for power in range(max(self._by_length, default=-1) + 1)]
-        while counts and not counts[0]:
-            del counts[0]
-        if not counts:
+        powers = [power for power, count in self._by_length.items() if count]
+        if not powers:
             return []
         longest = _counted(self._longest, "character")
-        if len(counts) == 1:
+        if len(powers) == 1:
             return [f"The longest text has {longest}."]
-        return [
-            f"Lengths: {self._shortest:,} {bars(counts)} {longest}; each bar goes twice as far as the last."
-        ]
+        drawn = bars([self._by_length[power] for power in range(min(powers), max(powers) + 1)])
+        return [f"Lengths: {self._shortest:,} {drawn} {longest}; each bar goes twice as far as the last."]
 
 
-def size(count: int) -> str:
+def size(count: float) -> str:
     """Return a number of bytes in a readable unit.
 
     >>> size(0), size(999), size(1_000), size(3_400_000_000)
     ('0 bytes', '999 bytes', '1.0 kB', '3.4 GB')
     """
     power = 0
-    while count >= 1000 ** (power + 1) and power < len(_UNITS) - 1:
-        power += 1
-    return f"{count / 1000**power:.1f} {_UNITS[power]}" if power else f"{count} bytes"
-
-
-def _row(label: str, sums: Counter[Result], written: int) -> list[str]:
-    return [label, *(f"{sums[result]:,}" for result in RESULTS), size(written)]
-
-
-def _cells(row: list[str], widths: list[int]) -> list[str]:
-    first = row[0].ljust(widths[0])
-    return [first, *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
+    while count >= 1000 and power < len(_UNITS) - 1:
+        count, power = count / 1000, power + 1
+    return f"{count:.1f} {_UNITS[power]}" if power else f"{count} bytes"
 
 
 def _counted(count: int, noun: str) -> str:

@@ -13,13 +13,12 @@ from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, get_args
 
 from daemon.config.validation import (
+    DIRECTORY_NAMES,
+    DIRECTORY_ROOTS,
+    METRICS_FILE,
+    SWITCH,
     Check,
     ConfigError,
-    Problem,
-    directory_names,
-    directory_roots,
-    file_path,
-    flag,
     found,
     holds_raw_bytes,
     one_of,
@@ -32,8 +31,7 @@ from lib.names import FORMATS, Format
 from lib.options import MAX_OUTPUT_BYTES, Extras, Options, Style
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-    from pathlib import Path
+    from collections.abc import Iterable, Iterator, Mapping
 
 Level: TypeAlias = Literal["debug", "info", "warning", "error"]
 LogFormat: TypeAlias = Literal["auto", "console", "json"]
@@ -57,6 +55,12 @@ def _key(default: Any, check: Check, *cli: str) -> Any:
     return field(default=default, metadata={"key": Key(check, *cli)})
 
 
+def _choice(default: str, literal: Any, flag: str, metavar: str) -> Any:
+    words = get_args(literal)
+    help = f"{', '.join(words[:-1])} or {words[-1]} (default: {default})"  # noqa: A001 -- its name in argparse
+    return _key(default, one_of(*words), flag, metavar, help)
+
+
 @dataclass(frozen=True, slots=True)
 class Sidecars:
     """Which sidecars are made, and how."""
@@ -67,12 +71,10 @@ class Sidecars:
     limit: int | None = _key(
         None, whole_number(1), "--limit", "N", "keep the first N items in both formats (default: all)"
     )
-    markdown: Style = _key(
-        "auto", one_of(*get_args(Style)), "--markdown", "STYLE", "auto, plain or fenced (default: auto)"
-    )
-    summary: bool = _key(False, flag())
-    links: bool = _key(False, flag())
-    pairs: bool = _key(False, flag())
+    markdown: Style = _choice("auto", Style, "--markdown", "STYLE")
+    summary: bool = _key(False, SWITCH)
+    links: bool = _key(False, SWITCH)
+    pairs: bool = _key(False, SWITCH)
     page_bytes: int | None = _key(None, whole_number(1000))
 
 
@@ -86,7 +88,7 @@ class Watch:
     sweep_seconds: float = _key(
         300.0, seconds("a number of seconds from 1 up to a year", lambda it: 1 <= it <= _YEAR)
     )
-    ignore: tuple[str, ...] = _key(("__pycache__", "lost+found", "node_modules", "wandb"), directory_names())
+    ignore: tuple[str, ...] = _key(("__pycache__", "lost+found", "node_modules", "wandb"), DIRECTORY_NAMES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,41 +109,29 @@ class Work:
 class Index:
     """Whether each root has an index of its sets."""
 
-    enabled: bool = _key(False, flag())
+    enabled: bool = _key(False, SWITCH)
 
 
 @dataclass(frozen=True, slots=True)
 class Metrics:
     """Where the service writes metrics for Prometheus, if anywhere."""
 
-    textfile: str | None = _key(None, file_path(".prom"))
+    textfile: str | None = _key(None, METRICS_FILE)
 
 
 @dataclass(frozen=True, slots=True)
 class Log:
     """What is logged, and how."""
 
-    level: Level = _key(
-        "info",
-        one_of(*get_args(Level)),
-        "--log-level",
-        "LEVEL",
-        "debug, info, warning or error (default: info)",
-    )
-    format: LogFormat = _key(
-        "auto",
-        one_of(*get_args(LogFormat)),
-        "--log-format",
-        "FORMAT",
-        "auto, console or json (default: auto)",
-    )
+    level: Level = _choice("info", Level, "--log-level", "LEVEL")
+    format: LogFormat = _choice("auto", LogFormat, "--log-format", "FORMAT")
 
 
 @dataclass(frozen=True, slots=True)
 class Config:
     """The whole configuration; ``Config()`` is the default.  Roots are as given, with ``~`` expanded."""
 
-    roots: tuple[str, ...] = _key(("experiments",), directory_roots(), "ROOT")
+    roots: tuple[str, ...] = _key(("experiments",), DIRECTORY_ROOTS, "ROOT")
     sidecars: Sidecars = field(default_factory=Sidecars)
     watch: Watch = field(default_factory=Watch)
     work: Work = field(default_factory=Work)
@@ -175,22 +165,18 @@ def _entries(section: Any, prefix: str = "") -> Iterator[tuple[str, Key, Any]]:
 
 KEYS: Final[Mapping[str, Key]] = {name: key for name, key, _ in _entries(Config())}
 SECTIONS: Final = tuple(dict.fromkeys(key.partition(".")[0] for key in KEYS if "." in key))
-FLAGS: Final[Mapping[str, str]] = {
-    "roots": "roots",
-    **{row.flag[2:].replace("-", "_"): key for key, row in KEYS.items() if row.flag.startswith("--")},
-}
-"""The key that each attribute of the parsed command line sets."""
 
 
-def load(path: str | Path) -> Config:
+def load(path: str | os.PathLike[str]) -> Config:
     """Read a configuration file.
 
     :raises ConfigError: with the path, also when the file cannot be read, is not a file or is not UTF-8.
     """
     try:
-        return parse(_read(os.fspath(path)))
+        return parse(_read(path))
     except ConfigError as error:
-        raise ConfigError(error.problems, str(path)) from error
+        where = toml(os.fspath(path))[1:-1]
+        raise ConfigError([f"{where}: {problem}" for problem in error.problems]) from error
 
 
 def parse(text: str) -> Config:
@@ -198,22 +184,16 @@ def parse(text: str) -> Config:
 
     :raises ConfigError: with every problem, or the first syntax error.
     """
-    return _checked({}, list(_flattened(_parsed(text))), {})
+    return _changed(Config(), _flattened(_parsed(text)))
 
 
-def with_overrides(config: Config, **given: object) -> Config:
-    """Return a configuration with the values of the command line; None means not given.
-
-    The names are those of :data:`FLAGS`.
+def with_overrides(config: Config, given: Mapping[str, object]) -> Config:
+    """Return a configuration with the values of the command line, by key; None means not given.
 
     :raises ConfigError: its problems name the flag.
-    :raises TypeError: there is no such name.
     """
-    if unknown := given.keys() - FLAGS.keys():
-        raise TypeError(f"no such override: {', '.join(sorted(unknown))}")
-    entries = [(FLAGS[name], value) for name, value in given.items() if value is not None]
-    values = {name: value for name, _, value in _entries(config)}
-    return _checked(values, entries, {key: KEYS[key].flag for key, _ in entries})
+    entries = [(key, value) for key, value in given.items() if value is not None]
+    return _changed(config, entries, by_flag=True)
 
 
 def to_toml(config: Config) -> str:
@@ -227,48 +207,35 @@ def to_toml(config: Config) -> str:
         if head != section:
             lines += ["", f"[{head}]"]
             section = head
-        lines.append(_toml_line(name, value))
+        is_lossy = isinstance(value, tuple) and any(map(holds_raw_bytes, value))
+        remark = "  # holds bytes that are not UTF-8" if is_lossy else ""
+        lines.append(f"# {name} is not set" if value is None else f"{name} = {toml(value)}{remark}")
     return "\n".join([*lines, ""])
 
 
-def _toml_line(name: str, value: object) -> str:
-    if value is None:
-        return f"# {name} is not set"
-    lossy = isinstance(value, tuple) and any(holds_raw_bytes(entry) for entry in value)
-    return f"{name} = {toml(value)}{'  # holds bytes that are not UTF-8' if lossy else ''}"
-
-
-def _read(path: str) -> str:
+def _read(path: str | os.PathLike[str]) -> str:
     try:
         content = _content(path)
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         reason = getattr(error, "strerror", None) or str(error)
-        fault = f"cannot be read: {reason}; check the path, or leave --config out"
-        raise ConfigError((Problem("", fault),)) from error
+        raise ConfigError([f"cannot be read: {reason}; check the path, or leave --config out"]) from error
     if len(content) > _SIZE_LIMIT:
-        raise ConfigError((Problem("", f"is larger than {_SIZE_LIMIT:,} bytes; is it the right file?"),))
+        raise ConfigError([f"is larger than {_SIZE_LIMIT:,} bytes; is it the right file?"])
     try:
         return content.decode("utf-8-sig")  # editors on Windows put a mark in front
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         fault = f"is not UTF-8 (at line {line}, byte {error.start + 1}); save it as UTF-8"
-        raise ConfigError((Problem("", fault),)) from error
+        raise ConfigError([fault]) from error
 
 
-def _content(path: str) -> bytes:
+def _content(path: str | os.PathLike[str]) -> bytes:
     """Read a regular file; a pipe is not waited for, and a device is not opened."""
-    _check_regular(os.stat(path))
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    with open(descriptor, "rb") as file:
-        _check_regular(os.fstat(descriptor))
+    mode = os.stat(path).st_mode
+    if not stat.S_ISREG(mode):
+        raise OSError(errno.EINVAL, "Is a directory" if stat.S_ISDIR(mode) else "Not a regular file")
+    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
         return file.read(_SIZE_LIMIT + 1)
-
-
-def _check_regular(status: os.stat_result) -> None:
-    if stat.S_ISDIR(status.st_mode):
-        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-    if not stat.S_ISREG(status.st_mode):
-        raise OSError(errno.EINVAL, "Not a regular file")
 
 
 def _parsed(text: str) -> dict[str, Any]:
@@ -276,21 +243,18 @@ def _parsed(text: str) -> dict[str, Any]:
 
     try:
         return tomli.loads(text)
-    except tomli.TOMLDecodeError as error:
-        fault = f"is not TOML: {toml(str(error))[1:-1]}; config.example.toml shows how it is written"
-        raise ConfigError((Problem("", fault),)) from error
     except (ValueError, RecursionError) as error:  # a number of thousands of digits, a thousand brackets
-        raise ConfigError(
-            (Problem("", "is not usable TOML: a number is too long or the nesting too deep"),)
-        ) from error
+        fault = "is not usable TOML: a number is too long or the nesting too deep"
+        if isinstance(error, tomli.TOMLDecodeError):
+            fault = f"is not TOML: {toml(str(error))[1:-1]}; config.example.toml shows how it is written"
+        raise ConfigError([fault]) from error
 
 
 def _flattened(document: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     """Yield each key under its dotted name; anything but a known section stays as it is."""
     for head, value in document.items():
         if head in SECTIONS and isinstance(value, dict):
-            for name, inner in value.items():
-                yield f"{head}.{_written(name)}", inner
+            yield from ((f"{head}.{_written(name)}", inner) for name, inner in value.items())
         else:
             yield _written(head), value
 
@@ -299,44 +263,44 @@ def _written(name: str) -> str:
     return name if _BARE_KEY.fullmatch(name) else toml(name)
 
 
-def _checked(values: dict[str, Any], entries: list[tuple[str, Any]], names: Mapping[str, str]) -> Config:
-    """Return the configuration of values and the entries over them, or raise every problem."""
-    problems: list[Problem] = []
+def _changed(config: Config, entries: Iterable[tuple[str, Any]], *, by_flag: bool = False) -> Config:
+    """Return a configuration with other values of some keys, or raise every problem."""
+    problems: list[str] = []
     for key, value in entries:
-        row = KEYS.get(key)
-        if row is None:
+        if key not in KEYS:
             problems.append(_unknown(key, value))
-        elif faults := row.check.faults(value):
-            problems += [Problem(names.get(key, key), fault, row.check.allowed) for fault in faults]
-        else:
-            values[key] = row.check.convert(value)
+            continue
+        check, name = KEYS[key].check, KEYS[key].flag if by_flag else key
+        faults = check.faults(value)
+        problems += [f"{name}: {fault}; allowed: {check.allowed}" for fault in faults]
+        if not faults:
+            config = _replaced(config, key, check.convert(value))
     if problems:
-        raise ConfigError(tuple(problems))
-    return _built(values)
+        raise ConfigError(problems)
+    return config
 
 
-def _unknown(key: str, value: object) -> Problem:
+def _replaced(config: Config, key: str, value: Any) -> Config:
+    section, _, name = key.rpartition(".")
+    if section:
+        name, value = section, replace(getattr(config, section), **{name: value})
+    return replace(config, **{name: value})
+
+
+def _unknown(key: str, value: object) -> str:
     if key in SECTIONS:
-        return Problem(key, found(value), f"a table, [{key}]")
-    nearest = _nearest(key)
+        return f"{key}: {found(value)}; allowed: a table, [{key}]"
+    if nearest := _nearest(key):
+        return f"{key}: unknown key; did you mean {nearest}?"
     section = key.partition(".")[0] + "." if "." in key else ""
-    siblings = [known for known in KEYS if known.startswith(section)]
-    return Problem(key, "unknown key", "" if nearest else ", ".join(siblings), nearest)
+    return f"{key}: unknown key; allowed: {', '.join(known for known in KEYS if known.startswith(section))}"
 
 
-def _nearest(key: str) -> str:
+def _nearest(key: str) -> str | None:
     """Return the known key with a similar name, or the same name in another section."""
-    leaves = {known.rpartition(".")[2]: known for known in KEYS}
     import difflib  # for mistakes only
 
+    leaves = {known.rpartition(".")[2]: known for known in KEYS}
     whole = difflib.get_close_matches(key, [*KEYS, *SECTIONS], n=1, cutoff=0.75)
     leaf = difflib.get_close_matches(key.rpartition(".")[2], leaves, n=1)
-    return (whole or [leaves[name] for name in leaf] or [""])[0]
-
-
-def _built(values: Mapping[str, Any]) -> Config:
-    config = Config(**{key: value for key, value in values.items() if "." not in key})
-    for section in SECTIONS:
-        own = {key.partition(".")[2]: value for key, value in values.items() if key.startswith(f"{section}.")}
-        config = replace(config, **{section: replace(getattr(config, section), **own)})
-    return config
+    return next(iter(whole + [leaves[name] for name in leaf]), None)

@@ -1,4 +1,4 @@
-"""What each key of the configuration may hold.
+"""What each key of the configuration may hold, and the errors that end a command.
 
 A :class:`Check` never raises: it lists what is wrong, so that all problems of a file are reported at once.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+from argparse import ArgumentTypeError
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -28,50 +29,52 @@ class RefusedError(Exception):
     status = SOMETHING_FAILED
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """One problem: its key, what was found, what is allowed, and a key of a similar name."""
-
-    key: str
-    found: str
-    allowed: str = ""
-    nearest: str = ""
-
-    def __str__(self) -> str:
-        where = f"{self.key}: " if self.key else ""
-        allowed = f"; allowed: {self.allowed}" if self.allowed else ""
-        nearest = f"; did you mean {self.nearest}?" if self.nearest else ""
-        return f"{where}{self.found}{allowed}{nearest}"
-
-
 class ConfigError(RefusedError):
-    """The configuration is invalid; as text, one line a problem after the file's path."""
+    """The configuration is invalid.  ``problems``, one line each, are also its text."""
 
     status = WRONG_USAGE
 
-    def __init__(self, problems: tuple[Problem, ...], path: str = "") -> None:
-        super().__init__(problems, path)
-        self.problems = problems
-        self.path = path
-
-    def __str__(self) -> str:
-        where = f"{toml(self.path)[1:-1]}: " if self.path else ""
-        return "\n".join(f"{where}{problem}" for problem in self.problems)
+    def __init__(self, problems: Sequence[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = tuple(problems)
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """The rule for one key.
+    """The rule for one key, whose valid values :meth:`is_good` accepts.
 
-    ``faults`` lists what is wrong with a value; ``convert`` gives a valid one its form.  ``read`` parses a
-    word of the command line, or raises ValueError; ``words`` are offered by shell completion.
+    ``convert`` gives a valid value its form.  ``read`` parses a word of the command line, or raises
+    ArgumentTypeError; ``words`` are offered by shell completion.
     """
 
     allowed: str
-    faults: Callable[[Any], list[str]]
-    convert: Callable[[Any], Any]
+    is_good: Callable[[Any], bool]
+    convert: Callable[[Any], Any] = lambda value: value
     read: Callable[[str], Any] = str
     words: tuple[str, ...] = ()
+
+    def faults(self, value: Any) -> list[str]:
+        """List what is wrong with a value."""
+        return [] if self.is_good(value) else [found(value)]
+
+
+@dataclass(frozen=True, slots=True)
+class ListCheck(Check):
+    """The rule for a list of different texts, each of which :meth:`is_good` accepts.
+
+    ``conflicts`` lists what is wrong with texts that are good one by one.
+    """
+
+    may_be_empty: bool = False
+    conflicts: Callable[[Sequence[str]], list[str]] = lambda _: []
+
+    def faults(self, value: Any) -> list[str]:
+        """List what is wrong with a value."""
+        if not isinstance(value, (list, tuple)) or not (value or self.may_be_empty):
+            return [found(value)]
+        bad = [found(entry) for entry in value if not (isinstance(entry, str) and self.is_good(entry))]
+        twice = [f"{found(entry)} twice" for entry in value if value.count(entry) > 1]
+        return list(dict.fromkeys(bad or twice)) or self.conflicts(value)
 
 
 def whole_number(least: int, most: int | None = None) -> Check:
@@ -81,84 +84,95 @@ def whole_number(least: int, most: int | None = None) -> Check:
     def is_good(value: object) -> bool:
         return type(value) is int and value >= least and (most is None or value <= most)
 
-    return Check(allowed, lambda value: [] if is_good(value) else [found(value)], int, _int)
+    return Check(allowed, is_good, read=_int)
 
 
 def _int(word: str) -> int:
     if not word.isascii() or not word.isdigit():
-        raise ValueError(f"{word!r} is not a whole number")
+        raise ArgumentTypeError(f"{word!r} is not a whole number")
     return int(word)
 
 
 def seconds(allowed: str, is_good: Callable[[float], bool]) -> Check:
     """Allow a float or an int; ``is_good`` must reject NaN."""
-
-    def faults(value: Any) -> list[str]:
-        number = isinstance(value, (int, float)) and not isinstance(value, bool)
-        return [] if number and is_good(value) else [found(value)]
-
-    return Check(allowed, faults, float)
+    return Check(allowed, lambda value: type(value) in {int, float} and is_good(value), convert=float)
 
 
 def one_of(*names: str) -> Check:
     """Allow one of a few words."""
-    allowed = " or ".join(toml(name) for name in names)
-    return Check(allowed, lambda value: [] if value in names else [found(value)], str, words=names)
-
-
-def flag() -> Check:
-    """Allow true and false."""
-    return Check("true or false", lambda value: [] if isinstance(value, bool) else [found(value)], bool)
-
-
-def file_path(suffix: str) -> Check:
-    """Allow the absolute path of a file with this suffix."""
-
-    def is_good(value: object) -> bool:
-        return (
-            isinstance(value, str) and value.startswith("/") and value.endswith(suffix) and "\0" not in value
-        )
-
-    allowed = f"the absolute path of a file whose name ends in {suffix}"
-    return Check(allowed, lambda value: [] if is_good(value) else [found(value)], str)
+    return Check(" or ".join(map(toml, names)), names.__contains__, words=names)
 
 
 def some_of(*names: str) -> Check:
     """Allow a list of one or more of a few words, each once."""
-    allowed = f"a list with one or more of {', '.join(toml(name) for name in names)}, each once"
-    return Check(
-        allowed,
-        lambda value: _list_faults(value, lambda entry: entry in names),
-        tuple,
-        lambda word: word.split(","),
-        (*names, ",".join(names)),
+    return ListCheck(
+        f"a list with one or more of {', '.join(map(toml, names))}, each once",
+        names.__contains__,
+        convert=tuple,
+        read=lambda word: word.split(","),
+        words=(*names, ",".join(names)),
     )
 
 
-def directory_names() -> Check:
-    """Allow a list of plain names; a path or a wildcard would silently match nothing."""
-
-    def is_good(entry: str) -> bool:
-        return entry not in {"", ".", ".."} and not any(char in entry for char in "/*?\0")
-
-    allowed = "a list of plain directory names, without / and without wildcards"
-    return Check(allowed, lambda value: _list_faults(value, is_good, may_be_empty=True), tuple)
+def _is_metrics_file(value: object) -> bool:
+    return isinstance(value, str) and re.fullmatch(r"/[^\0]*\.prom", value) is not None
 
 
-def directory_roots() -> Check:
-    """Allow a list of one or more directories, none inside another; ``~`` and ``~user`` are expanded.
+def _is_directory_name(name: str) -> bool:
+    """Reject paths and wildcards, which would silently match nothing."""
+    return name not in {"", ".", ".."} and not set(name) & set("/*?\0")
 
-    Paths are compared by name: through a link, one root may still lie in another.
-    """
 
-    def is_good(entry: str) -> bool:
-        return bool(entry) and "\0" not in entry and not _expanded(entry).startswith("~")
+def _is_root(root: str) -> bool:
+    return bool(root) and "\0" not in root and not os.path.expanduser(root).startswith("~")
 
-    def faults(value: Any) -> list[str]:
-        return _list_faults(value, is_good) or _overlaps([_expanded(entry) for entry in value])
 
-    allowed = "a list of one or more directories, none of them inside another"
-    return Check(allowed, faults, lambda value: tuple(_expanded(entry) for entry in value))
+def _overlaps(roots: Sequence[str]) -> list[str]:
+    """List each root that is the same as an earlier one, or lies inside another, by their names."""
+    first: dict[str, str] = {}
+    for root in roots:
+        first.setdefault(_place(root), root)
+    faults = []
+    for root in roots:
+        place = _place(root)
+        outer = [
+            other
+            for path, other in first.items()
+            if place.startswith(path.rstrip("/") + "/") and place != path
+        ]
+        if first[place] != root:
+            faults.append(f"{found(root)}, which is the same as {toml(first[place])}")
+        elif outer:
+            faults.append(f"{found(root)}, which is inside {toml(outer[0])}")
+    return faults
+
+
+def _place(root: str) -> str:
+    root = os.path.expanduser(root)
+    try:
+        place = os.path.abspath(root)  # Path.resolve would follow links
+    except OSError:  # the working directory is gone: relative roots can still be compared with one another
+        place = os.path.normpath(root)
+    return "/" + place.lstrip("/") if place.startswith("/") else place  # "//a" is "/a" on Linux
+
+
+SWITCH: Final = Check("true or false", lambda value: isinstance(value, bool))
+METRICS_FILE: Final = Check("the absolute path of a file whose name ends in .prom", _is_metrics_file)
+DIRECTORY_NAMES: Final = ListCheck(
+    "a list of plain directory names, without / and without wildcards",
+    _is_directory_name,
+    convert=tuple,
+    may_be_empty=True,
+)
+DIRECTORY_ROOTS: Final = ListCheck(
+    "a list of one or more directories, none of them inside another",
+    _is_root,
+    convert=lambda roots: tuple(
+        map(os.path.expanduser, roots)
+    ),  # Path drops "./", so "./~a" would be expanded too
+    conflicts=_overlaps,
+)
+"""``~`` and ``~user`` are expanded.  Through a link, one root may still lie in another."""
 
 
 def found(value: object) -> str:
@@ -176,11 +190,11 @@ def toml(value: object) -> str:
     ["a\n", true, 0.5]
     """
     if isinstance(value, str):
-        return f'"{"".join(_toml_char(char) for char in value)}"'
+        return f'"{"".join(map(_toml_char, value))}"'
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, (list, tuple)):
-        return f"[{', '.join(toml(entry) for entry in value)}]"
+        return f"[{', '.join(map(toml, value))}]"
     if isinstance(value, int) and value.bit_length() > _DECIMAL_BITS:
         return hex(value)
     return "a table" if isinstance(value, dict) else str(value)
@@ -199,42 +213,3 @@ def _toml_char(char: str) -> str:
     if char.isprintable():
         return char
     return f"\\u{ord(char):04x}" if ord(char) < 0x10000 else f"\\U{ord(char):08x}"
-
-
-def _list_faults(value: Any, is_good: Callable[[str], bool], *, may_be_empty: bool = False) -> list[str]:
-    """List what is wrong with a list of strings: type, no entries, bad entries, repetitions."""
-    if not isinstance(value, (list, tuple)) or not (value or may_be_empty):
-        return [found(value)]
-    bad = [found(entry) for entry in value if not (isinstance(entry, str) and is_good(entry))]
-    twice = [f"{found(entry)} twice" for entry in value if value.count(entry) > 1]
-    return list(dict.fromkeys(bad or twice))
-
-
-def _overlaps(roots: Sequence[str]) -> list[str]:
-    """List each root that is the same as an earlier one, or lies inside another."""
-    places = [_place(root) for root in roots]
-    faults = []
-    for index, (root, place) in enumerate(zip(roots, places, strict=True)):
-        same = [roots[other] for other in range(index) if places[other] == place]
-        outer = [roots[other] for other in range(len(roots)) if _is_inside(place, places[other])]
-        relation = f"the same as {toml(same[0])}" if same else f"inside {toml(outer[0])}" if outer else ""
-        if relation:
-            faults.append(f"{found(root)}, which is {relation}")
-    return faults
-
-
-def _is_inside(place: str, outer: str) -> bool:
-    return place != outer and place.startswith(outer.rstrip("/") + "/")
-
-
-def _place(root: str) -> str:
-    try:
-        place = os.path.abspath(root)  # Path.resolve would follow links
-    except OSError:  # the working directory is gone: relative roots can still be compared with one another
-        place = os.path.normpath(root)
-    return "/" + place.lstrip("/") if place.startswith("/") else place  # "//a" is "/a" on Linux
-
-
-def _expanded(root: str) -> str:
-    """Expand ``~``; it stays when the user is unknown."""
-    return os.path.expanduser(root)  # Path drops "./", so "./~a" would be expanded too

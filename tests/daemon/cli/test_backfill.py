@@ -14,8 +14,7 @@ import pytest
 from doubles import FakePool, Log, NoSignals
 from support import SECOND_NS, save
 
-from daemon.cli.backfill import Sweep
-from daemon.cli.dry_run import dry_run
+from daemon.cli.backfill import dry_run, sweep
 from daemon.cli.summary import Summary
 from daemon.signals import Signals
 from lib.errors import Changed, Storage, Vanished
@@ -45,10 +44,10 @@ class Yard:
         """Sweep the tree, or these paths in it; return what is not zero."""
         places = [str(self.root / path) for path in paths or ("",)]
         ignore, observers = frozenset({".git"}), [self.summary]
-        sweep = Sweep(places, Options(**options), self.pool, self.log, ignore=ignore, observers=observers)
-        with self.signals:
-            sweep.run(self.signals)
-        return {name: int(count) for name, count in sweep.sums.items() if count and name != "seconds"}
+        work = (places, Options(**options), self.pool, self.log)
+        with self.signals as signals:
+            sums = sweep(*work, signals, ignore=ignore, observers=observers)
+        return {name: int(count) for name, count in sums.items() if count and name != "seconds"}
 
 
 @pytest.fixture
@@ -162,10 +161,9 @@ def test_a_sweep_that_is_stopped_reports_what_it_did(yard: Yard) -> None:
 def test_a_sweep_that_is_stopped_before_it_begins_reports_that_it_did_nothing(yard: Yard) -> None:
     """Ctrl-C while the sources are counted."""
     yard.put("a")
-    sweep = Sweep([str(yard.root)], Options(), yard.pool, yard.log)
-    sweep.run(NoSignals(lambda: True))
+    sums = sweep([str(yard.root)], Options(), yard.pool, yard.log, NoSignals(lambda: True))
     assert yard.log.names == ["sweep.finished"]
-    assert set(sweep.sums.values()) == {0}
+    assert set(sums.values()) == {0}
 
 
 @pytest.mark.parametrize("error", [Changed("it changed"), Storage("full")])
@@ -200,8 +198,8 @@ def test_the_summary_and_the_event_agree(yard: Yard) -> None:
 def lines(yard: Yard, **options: Any) -> list[list[str]]:
     """Return the rows of a dry run, paths relative."""
     out = io.StringIO()
-    yard.failed = dry_run(  # type: ignore[attr-defined]
-        [str(yard.root)], frozenset(), Options(**options), out
+    yard.status = dry_run(  # type: ignore[attr-defined]
+        [str(yard.root)], Options(**options), frozenset(), out
     )
     rows = [line.split("\t") for line in out.getvalue().splitlines()]
     return [[plan, os.path.relpath(path, yard.root), reason] for plan, path, reason in rows]
@@ -248,7 +246,7 @@ def test_a_dry_run_tells_fresh_kept_adopted_skipped_and_failed(yard: Yard) -> No
         ("failed", "z_full_texts.md"),
         ("failed", long),
     ]
-    assert yard.failed == 3  # type: ignore[attr-defined]
+    assert yard.status == 1  # type: ignore[attr-defined]
     assert [plan for plan, _, _ in lines(yard, force=True)][:4] == ["render"] * 4
     assert (yard.root / "a_completions.json").stat().st_mtime == 2.0
 
