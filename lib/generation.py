@@ -73,11 +73,11 @@ def save_generations_to_cache(
     metadata_bytes, conversions = metadata_json(metadata)
     directory, stem = os.path.split(os.fspath(cache_path))
 
-    def work(stopped: Callable[[], bool]) -> list[str]:
+    def work(check_stop: Callable[[], None]) -> list[str]:
         _make_directory(directory or ".")
         with open_place(directory or ".") as descriptor:
             arrays: dict[Kind, Array] = {"full_texts": full, "completions": short}
-            return Save(descriptor, stem, arrays, metadata_bytes, stopped).run()
+            return Save(descriptor, stem, arrays, metadata_bytes, check_stop).run()
 
     try:
         failures = run_uninterrupted(work)

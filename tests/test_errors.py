@@ -108,7 +108,7 @@ ROWS: Final = (
         lambda path: (save(path / BAD, ["x" * 9000]),
                       text("c.toml", "[work]\nmax_output_bytes = 100")(path))),
     Row("metadata broken", f"{SWEEP} .", 0,
-        ("bad_metadata.json is not a JSON object", "the page says unknown"),
+        ("bad_metadata.json: it is not a JSON object", "the page says unknown"),
         lambda path: (save(path / BAD, ["x"]), text("bad_metadata.json", "[]")(path))),
     Row("a foreign index", f"{SWEEP} --config c.toml .", 1,
         ("path=./generations.md", "generation-sidecars did not write it", "index.enabled"),

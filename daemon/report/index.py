@@ -268,9 +268,9 @@ def _about(task: Task) -> tuple[str, str]:
     """Return the model and time in a set's metadata, "" for what it lacks."""
     try:
         with open_directory(task.root, task.parts) as directory:
-            known, _ = read_metadata(directory, metadata_name(task.name, source_kind(task.name)))
+            known = read_metadata(directory, metadata_name(task.name, source_kind(task.name)))
     except SidecarError:
-        known = None
-    values = [(known or {}).get(key) for key in ("model_name", "timestamp")]
+        known = {}
+    values = [known.get(key) for key in ("model_name", "timestamp")]
     model, when = (value[:_VALUE_CHARACTERS] if isinstance(value, str) else "" for value in values)
     return model, when

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
-from lib.errors import Changed, Corrupt, SidecarError, Unsafe
+from lib.errors import Changed, SidecarError, Unsafe
 from lib.files.lock import SetLock
 from lib.files.reader import FileBytes, open_file, same_version, status_of
 from lib.names import METADATA_SUFFIX, SOURCE_SUFFIX
@@ -16,6 +16,7 @@ from lib.sync.inputs import parse_metadata
 
 if TYPE_CHECKING:
     import os
+    from collections.abc import Iterator
 
 Cache = tuple[Any, Any, dict[str, Any]]
 
@@ -49,8 +50,8 @@ class Load:
                     files = self._open(stack)
                     if files is None:
                         return None
-                    cache = _read(self._names, files) if files else None
-                    if cache is not None and all(map(_is_unchanged, files)):
+                    cache = _read(files) if files else None
+                    if cache is not None and not any(file.has_changed() for file in files.values()):
                         return cache
             except SidecarError:
                 now = self._completions()
@@ -61,53 +62,51 @@ class Load:
             return None
         raise Changed("it is being written all the time", path=self._names[0])
 
-    def _open(self, stack: ExitStack) -> list[FileBytes] | None:
-        """Open the three files of one save; [] while there is none to open, None when nothing is saved."""
+    def _open(self, stack: ExitStack) -> dict[str, FileBytes] | None:
+        """Open the three files of one save; {} while there is none to open, None when nothing is saved."""
         with SetLock(self._directory, self._stem, exclusive=False) as lock:
             if self._completions() is None:
                 is_certain = lock.is_held or (not lock.exists() and self._completions() is None)
-                return None if is_certain else []
-            files = [self._opened(stack, name) for name in self._names]
-            return files if lock.is_held or self._belong_together(files) else []
+                return None if is_certain else {}
+            files = {}
+            for name in self._names:
+                with _named(name):
+                    files[name] = stack.enter_context(open_file(self._directory, name, follow=True))
+            return files if lock.is_held or self._belong_together(files) else {}
 
     def _completions(self) -> os.stat_result | None:
         return status_of(self._directory, self._names[0])
 
-    def _opened(self, stack: ExitStack, name: str) -> FileBytes:
-        try:
-            return stack.enter_context(open_file(self._directory, name, follow=True))
-        except SidecarError as error:
-            error.path = name
-            raise
-
-    def _belong_together(self, files: list[FileBytes]) -> bool:
+    def _belong_together(self, files: dict[str, FileBytes]) -> bool:
         """Tell whether files that were opened one after the other, without the lock, are of one save.
 
         A saver removes the completions before it replaces the others: if the completions are still those
         that were opened first, nothing was replaced.
         """
-        for name, file in zip(reversed(self._names), reversed(files), strict=True):
+        for name, file in reversed(files.items()):
             now = status_of(self._directory, name, follow=True)
             if now is None or not same_version(now, file.status):
                 return False
         return True
 
 
-def _read(names: tuple[str, str, str], files: list[FileBytes]) -> Cache:
-    name = names[0]
+@contextmanager
+def _named(name: str) -> Iterator[None]:
+    """Give an error the name of the file that it is about."""
     try:
-        completions = read_values(files[0])
-        name = names[1]
-        full_texts = read_values(files[1])
-        name = names[2]
-        return full_texts, completions, read_metadata(files[2])
+        yield
     except SidecarError as error:
         error.path = name
         raise
 
 
-def _is_unchanged(file: FileBytes) -> bool:
-    return same_version(FileBytes(file.descriptor).status, file.status)
+def _read(files: dict[str, FileBytes]) -> Cache:
+    values = []
+    for (name, file), read in zip(files.items(), (read_values, read_values, read_metadata), strict=True):
+        with _named(name):
+            values.append(read(file))
+    completions, full_texts, metadata = values
+    return full_texts, completions, metadata
 
 
 def read_values(source: Any) -> Any:
@@ -120,15 +119,12 @@ def read_values(source: Any) -> Any:
     return read_whole(source, read_header(source, numbers=True))
 
 
-def read_metadata(source: Any, limit: int = _METADATA_LIMIT) -> dict[str, Any]:
+def read_metadata(source: FileBytes) -> dict[str, Any]:
     """Read a metadata file.
 
     :raises Corrupt: it is not a JSON object.
     :raises Unsafe: it is larger than 512 MiB.
     """
-    if source.size > limit:
-        raise Unsafe(f"it has more than {limit >> 20} MiB", hint="Move what is large out of it.")
-    metadata = parse_metadata(source.read_at(0, source.size))
-    if metadata is None:
-        raise Corrupt("it is not a JSON object")
-    return metadata
+    if source.size > _METADATA_LIMIT:
+        raise Unsafe(f"it has more than {_METADATA_LIMIT >> 20} MiB", hint="Move what is large out of it.")
+    return parse_metadata(source.read_at(0, source.size))

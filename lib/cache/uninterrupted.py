@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import _thread
-import threading
 from contextlib import suppress
-from typing import TYPE_CHECKING, Generic, TypeVar
-
-from lib.files.lock import never
+from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -15,64 +12,50 @@ if TYPE_CHECKING:
 Result = TypeVar("Result")
 
 
-class _Run(Generic[Result]):
-    """A thread's work: what it returned or raised, and whether it is asked to stop."""
-
-    def __init__(self, work: Callable[[Callable[[], bool]], Result]) -> None:
-        self._work = work
-        self._may_begin = threading.Event()
-        self._ended = threading.Event()
-        self._is_stopped = False
-        self._error: BaseException | None = None
-        self._results: list[Result] = []
-
-    def __call__(self) -> None:
-        self._may_begin.wait()
-        try:
-            if not self._is_stopped:
-                self._results.append(self._work(lambda: self._is_stopped))
-        except BaseException as error:  # noqa: BLE001 -- it is raised in the thread that waits
-            self._error = error
-        finally:
-            self._ended.set()
-
-    def begin_and_wait(self) -> None:
-        self._may_begin.set()
-        self._ended.wait()
-
-    def stop_and_wait(self) -> None:
-        """Wait until the work has stopped or has come to its end, whatever else is raised meanwhile."""
-        has_begun, self._is_stopped = self._may_begin.is_set(), True
-        self._may_begin.set()
-        if not has_begun:  # there may be no thread: it was interrupted while it was started
-            self._ended.wait(1)
-            return
-        while not self._ended.is_set():
-            with suppress(BaseException):  # the first exception is raised, when the work has ended
-                self._ended.wait()
-
-    def result(self) -> Result:
-        if self._error is not None:
-            raise self._error
-        return self._results[0]
+class Stopped(BaseException):
+    """Raised inside the work that is to stop; no handler of errors catches it."""
 
 
-def run_uninterrupted(work: Callable[[Callable[[], bool]], Result]) -> Result:
+def run_uninterrupted(work: Callable[[Callable[[], None]], Result]) -> Result:
     """Do work in a thread of its own and return its result: handlers of signals run in the main thread only.
 
-    When one raises (``KeyboardInterrupt``), the work is asked to stop, through the function that it is
-    given, and what was raised is raised here once it has.  Where no thread can be started, it is done in
-    this one.
+    When one raises (``KeyboardInterrupt``), the work is asked to stop, by the function that it is given,
+    which raises :class:`Stopped` then; what the handler raised is raised here once the work has ended.
+    Where no thread can be started, the work is done in this one.
     """
-    run = _Run(work)
+    # threading.Event and Thread cannot be interrupted safely at every moment
+    begun, ended = _thread.allocate_lock(), _thread.allocate_lock()
+    ended.acquire()
+    results: list[Result] = []
+    errors: list[BaseException] = []
+    is_stopped = False
+
+    def check_stop() -> None:
+        if is_stopped:
+            raise Stopped
+
+    def run() -> None:
+        if not begun.acquire(blocking=False):  # it was stopped before it began
+            return
+        try:
+            results.append(work(check_stop))
+        except BaseException as error:  # noqa: BLE001 -- it is raised in the thread that waits
+            errors.append(error)
+        finally:
+            ended.release()
+
     try:
         try:
-            # not threading.Thread, which cannot be interrupted safely while it starts
             _thread.start_new_thread(run, ())
         except RuntimeError:
-            return work(never)
-        run.begin_and_wait()
+            return work(check_stop)
+        ended.acquire()
     except BaseException:
-        run.stop_and_wait()
+        is_stopped = True
+        while not begun.acquire(blocking=False) and not (results or errors):
+            with suppress(BaseException):  # the first exception is raised, when the work has ended
+                ended.acquire(timeout=1)
         raise
-    return run.result()
+    if errors:
+        raise errors[0]
+    return results[0]

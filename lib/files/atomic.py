@@ -47,6 +47,7 @@ class AtomicFile:
 
     def __init__(self, directory: int, mode: int = _PRIVATE) -> None:
         self._directory = directory
+        self.size = 0
         self._unsent = 0
         self._is_flushed = False
         self._lost: SidecarError | None = None
@@ -63,6 +64,7 @@ class AtomicFile:
                 view = view[os.write(self._descriptor, view) :]
         except OSError as error:
             raise storage_error(error, "cannot be written") from error
+        self.size += len(data)
         self._unsent += len(data)
         if self._unsent >= _LARGE_BYTES:
             self._send()
@@ -71,11 +73,6 @@ class AtomicFile:
         """Start writing what is in memory to the disk, and drop what is there from the page cache."""
         advise(self._descriptor, os.POSIX_FADV_DONTNEED)
         self._unsent = 0
-
-    def identity(self) -> tuple[int, int]:
-        """Return the numbers of its device and inode."""
-        status = os.fstat(self._descriptor)
-        return status.st_dev, status.st_ino
 
     def as_source(self) -> FileBytes:
         """Return it as a file that can be read, and whose permissions others can copy."""

@@ -16,7 +16,6 @@ import stat
 import time
 from typing import TYPE_CHECKING, Final
 
-from lib.errors import Interrupted
 from lib.files.reader import status_of
 
 if TYPE_CHECKING:
@@ -25,19 +24,14 @@ if TYPE_CHECKING:
 _FLAGS: Final = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _NOT_NOW: Final = frozenset({errno.EWOULDBLOCK, errno.EACCES, errno.ENOENT, errno.ESTALE})
 _ANY_NEW_FILE: Final = 0o666
-WAIT_SECONDS: Final = 20.0
-"""A holder keeps the lock for milliseconds; after this long it hangs or is dead, and a saver takes over."""
 _PAUSE_SECONDS: Final = 0.005
+_TRIES: Final = 4000
+"""A holder keeps the lock for milliseconds; after 20 s it hangs or is dead, and a saver takes over."""
 
 
 def lock_name(stem: str) -> str:
     """Name the lock of a cache after its stem."""
     return f".generation-sidecars-{hashlib.blake2b(os.fsencode(stem), digest_size=8).hexdigest()}.tmp"
-
-
-def never() -> bool:
-    """Tell that nobody asks to stop."""
-    return False
 
 
 class SetLock:
@@ -53,14 +47,12 @@ class SetLock:
         stem: str,
         *,
         exclusive: bool,
-        stopped: Callable[[], bool] = never,
-        wait_seconds: float = WAIT_SECONDS,
+        check_stop: Callable[[], None] = lambda: None,
     ) -> None:
         self._directory = directory
         self._name = lock_name(stem)
         self._exclusive = exclusive
-        self._stopped = stopped
-        self._tries = max(1, int(wait_seconds / _PAUSE_SECONDS))
+        self._check_stop = check_stop
         self._descriptor = -1
 
     @property
@@ -73,11 +65,10 @@ class SetLock:
         return status_of(self._directory, self._name) is not None
 
     def __enter__(self) -> SetLock:  # noqa: PYI034 -- typing.Self is newer than Python 3.10
-        for _ in range(self._tries):
+        for _ in range(_TRIES):
             if self._attempt():
                 return self
-            if self._stopped():
-                raise Interrupted("the save was stopped")
+            self._check_stop()
             time.sleep(_PAUSE_SECONDS)
         if self._exclusive:  # its holder hangs, or was killed where there are no locks
             with contextlib.suppress(OSError):

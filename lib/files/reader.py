@@ -68,6 +68,10 @@ class FileBytes:
         """Length in bytes when it was opened."""
         return self.status.st_size
 
+    def has_changed(self) -> bool:
+        """Tell whether it was written, or cut, since it was opened."""
+        return not same_version(os.fstat(self.descriptor), self.status)
+
     def access_list(self) -> bytes | None:
         """Return its POSIX access control list as the kernel keeps it (acl(5)), or None."""
         try:
@@ -223,15 +227,14 @@ def _version(status: os.stat_result) -> tuple[int, ...]:
     return (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
 
 
-def check_same(directory: int, name: str, file: FileBytes) -> None:
-    """Check that a file is still the file that was opened, as it was.
+def check_same(directory: int, name: str, file: FileBytes, what: str = "it") -> None:
+    """Check that a file, ``what`` in a sentence, is still the one that was opened, as it was.
 
     :raises Changed: it is not.
     """
     now = status_of(directory, name)
-    same = now is not None and same_version(now, file.status)
-    if not same or not same_version(FileBytes(file.descriptor).status, file.status):
-        raise Changed("it changed while it was read")
+    if now is None or not same_version(now, file.status) or file.has_changed():
+        raise Changed(f"{what} changed while it was read")
 
 
 def file_type(mode: int) -> str:

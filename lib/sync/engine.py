@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack, closing
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from lib.errors import (
     Changed,
@@ -30,7 +30,7 @@ from lib.npy.array_reader import read_items
 from lib.npy.header import read_header
 from lib.outcome import Outcome, Verdict, failure, source_kind
 from lib.render.statistics import Statistics
-from lib.sync.inputs import Inputs, open_inputs
+from lib.sync.inputs import Inputs
 from lib.sync.plan import Plan, plan_source
 from lib.sync.sinks import PageSink, Sink, make_sink, parts_of_page
 
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from lib.outcome import Figures
     from lib.render.page import Page
 
+Block = TypeVar("Block")
 _SMALLEST_ITEM: Final[dict[Format, int]] = {"json": 3, "md": 26}
 
 
@@ -70,19 +71,36 @@ def sync_sources(
     The sidecars of all are written, then those of all are flushed to disk, then all appear, and last each
     directory is flushed: the disk is waited for a few times, not a few times a source.
     """
-    jobs = [_Job(directory, name, options, stop) for directory, name in sources]
-    phases = (_Job.write, _Job.flush, _Job.publish, _Directories().flush)
+    conversions = [Conversion(directory, name, options, stop) for directory, name in sources]
     try:
-        for phase in phases:
-            for job in jobs:
-                job.attempt(phase)
+        for phase in (Conversion.write, Conversion.flush, Conversion.publish):
+            for conversion in conversions:
+                conversion.attempt(phase)
+        _flush_directories([conversion for conversion in conversions if conversion.has_published])
     finally:  # temporary files are removed while their directories are open
-        for job in jobs:
-            job.close()
-    return [job.outcome for job in jobs]
+        for conversion in conversions:
+            conversion.close()
+    return [conversion.outcome for conversion in conversions]
 
 
-class _Job:
+def _flush_directories(published: Sequence[Conversion]) -> None:
+    """Flush each directory once for all that appeared in it: the system reports a lost write only once."""
+    errors = {directory: _flush(directory) for directory in {each.directory for each in published}}
+    for conversion in published:
+        error = errors[conversion.directory]
+        if error is not None:
+            conversion.fail(error)
+
+
+def _flush(directory: int) -> SidecarError | None:
+    try:
+        flush_directory(directory)
+    except SidecarError as error:
+        return error
+    return None
+
+
+class Conversion:
     """One source being converted.  Each phase is attempted once; after a failure, none is attempted."""
 
     def __init__(self, directory: int, name: str, options: Options, stop: Callable[[], bool]) -> None:
@@ -93,7 +111,11 @@ class _Job:
         self._stop = stop
         self._stack = ExitStack()
         self._source: FileBytes | None = None
-        self._conversion: Conversion | None = None
+        self._plans: list[Plan] = []
+        self._sinks: list[Sink] = []
+        self._page_sink: PageSink | None = None
+        self._figures: Figures | None = None
+        self._warnings: tuple[str, ...] = ()
         self._has_failed = False
 
     @property
@@ -102,16 +124,20 @@ class _Job:
         is_rendered = any(verdict.result == "rendered" for verdict in self.outcome.verdicts)
         return is_rendered and not self._options.dry_run
 
-    def attempt(self, phase: Callable[[_Job], None]) -> None:
+    def attempt(self, phase: Callable[[Conversion], None]) -> None:
         """Carry out one phase, unless an earlier one failed; what goes wrong becomes the outcome."""
         if self._has_failed:
             return
         try:
             phase(self)
         except (SidecarError, OSError, MemoryError, RecursionError) as error:
-            self._has_failed = True
-            self.outcome = failure(self._name, self._options, self._explained(error))
-            self.close()  # a full disk gets its room back at once
+            self.fail(error)
+
+    def fail(self, error: Exception) -> None:
+        """Make an error the outcome, and remove what was not published: a full disk has its room back."""
+        self._has_failed = True
+        self.outcome = failure(self._name, self._options, self._explained(error))
+        self.close()
 
     def write(self) -> None:
         """Plan the sidecars, and write those that need it under temporary names."""
@@ -120,55 +146,138 @@ class _Job:
         plans = plan_source(self.directory, self._name, source.status, options)
         if not options.dry_run:
             plans = [self._narrowed(plan, source) for plan in plans]
-        if all(plan.action in {"fresh", "narrow"} for plan in plans):
-            figures = _counted(source, options) if options.count else None
-            self._conclude(plans, figures)
+        self._plans = plans
+        actions = {plan.action for plan in plans}
+        if actions <= {"fresh", "narrow"}:
+            self._figures = _counted(source, options) if options.count else None
             return
         header = read_header(source)
         _check_output(header, options)
-        if options.dry_run and not any(plan.action == "compare" for plan in plans):
-            self._conclude(plans)
-            return
-        if any(plan.action == "render" for plan in plans) and not options.dry_run:
+        if "render" in actions and not options.dry_run:
             check_renaming(self.directory)
-        conversion = Conversion(self.directory, self._name, source, plans, options)
-        self._conversion = self._stack.enter_context(closing(conversion))
-        conversion.write(header, self._stop)
+        if "compare" in actions or not options.dry_run:
+            self._render(header, Inputs(self._stack, self.directory, self._name, source))
 
     def flush(self) -> None:
         """Wait until what was written is on disk."""
-        if self._conversion is not None:
-            self._conversion.flush()
+        for sink in self._sinks:
+            sink.flush()
 
     def publish(self) -> None:
         """Let the sidecars appear; their directory is not flushed yet."""
-        if self._conversion is not None:
-            self.outcome = self._conversion.publish()
+        done = {sink.plan.fmt: sink.publish() for sink in self._sinks}
+        verdicts = tuple(done.get(plan.fmt) or _untouched(plan) for plan in self._plans)
+        failed = next((verdict for verdict in verdicts if verdict.result == "failed"), None)
+        self.outcome = replace(
+            self.outcome,
+            verdicts=verdicts,
+            figures=self._figures,
+            bytes=sum(sink.bytes_taken for sink in self._sinks),
+            trouble=failed.reason if failed else "",
+            hint=failed.hint if failed else "",
+            warnings=self._warnings,
+        )
 
     def close(self) -> None:
-        """Remove what was not published, and close the source; may be called twice."""
+        """Remove what was not published, and close all files; may be called twice."""
         self._stack.close()
 
     def _narrowed(self, plan: Plan, source: FileBytes) -> Plan:
         """Narrow a sidecar that is right but too wide; one that cannot be narrowed is rendered again."""
         if plan.action != "narrow" or plan.seen is None:
             return plan
-        sidecar, pairs = sidecar_name(self._name, plan.fmt), self._options.extras.pairs
+        sidecar = sidecar_name(self._name, plan.fmt)
         try:
             with ExitStack() as stack:
-                inputs = open_inputs(stack, self.directory, self._name, source, plan.fmt, pairs=pairs)
-                for part, seen in parts_of_page(self.directory, sidecar) if plan.fmt == "md" else ():
-                    if is_wider(seen, plan.inputs):
-                        narrow(self.directory, part, seen, inputs)
-                narrow(self.directory, sidecar, plan.seen, inputs)
+                shown = [source]
+                if plan.fmt == "md":
+                    inputs = Inputs(stack, self.directory, self._name, source)
+                    shown = inputs.open_all(pairs=self._options.extras.pairs)
+                    for part, seen in parts_of_page(self.directory, sidecar):
+                        if is_wider(seen, plan.inputs):
+                            narrow(self.directory, part, seen, shown)
+                narrow(self.directory, sidecar, plan.seen, shown)
         except SidecarError:
             return replace(plan, action="render")
         return replace(plan, action="fresh", reason="up to date; its permissions were narrowed")
 
-    def _conclude(self, plans: list[Plan], figures: Figures | None = None) -> None:
-        verdicts = tuple(_untouched(plan) for plan in plans)
-        self.outcome = Outcome(self._name, source_kind(self._name), verdicts, figures=figures)
-        self.close()
+    def _render(self, header: Header, inputs: Inputs) -> None:
+        """Feed every sidecar that needs it from one pass over the source."""
+        from lib.render.stream import rendered  # 30 ms that a sweep over fresh sidecars does without
+
+        self._open_sinks(header, inputs)
+        page = self._page(header, inputs)
+        statistics = Statistics()
+        formats = tuple(sink.plan.fmt for sink in self._sinks)
+        blocks = read_items(inputs.source, header, self._options.limit)
+        for pieces in self._until_stopped(rendered(page, blocks, formats, statistics, inputs.prompts())):
+            self._feed(pieces)
+        self._figures = statistics.figures()
+        if self._figures.records != page.shown:
+            raise Corrupt("it holds another number of items than its header says")
+        for sink in self._sinks:
+            sink.seal(inputs.check(sink.plan.fmt))
+        self._warnings = inputs.warnings
+
+    def _open_sinks(self, header: Header, inputs: Inputs) -> None:
+        options = self._options
+        for plan in self._plans:
+            if plan.action != "compare" and (plan.action != "render" or options.dry_run):
+                continue
+            name = sidecar_name(self._name, plan.fmt)
+            sink: Sink
+            if plan.fmt == "md":
+                sink = self._page_sink = PageSink(plan, self.directory, name, options, inputs.check)
+                if options.extras.pairs:
+                    inputs.open_full_texts(header.count)
+            else:
+                sink = make_sink(plan, self.directory, name, options)
+            self._sinks.append(self._stack.enter_context(closing(sink)))
+
+    def _page(self, header: Header, inputs: Inputs) -> Page:
+        """Gather what a page shows besides its items, from all items where its first lines need them."""
+        from lib.render.page import Page  # as for the rest of rendering
+
+        options, extras = self._options, self._options.extras
+        page = Page(
+            kind=source_kind(self._name),
+            metadata=inputs.metadata() if self._page_sink is not None else None,
+            count=header.count,
+            shown=min(header.count, options.limit or header.count),
+            scalar=not header.shape,
+            style=options.markdown,
+            extras=extras,
+            name=sidecar_name(self._name, "md"),
+        )
+        if self._page_sink is None or not (extras.look_ahead or extras.pairs):
+            return page
+        from lib.render.pagination import find_shared_prompt, paginate  # as for the rest of rendering
+
+        def blocks() -> Iterator[list[Any]]:
+            return self._until_stopped(read_items(inputs.source, header, options.limit))
+
+        if extras.pairs:
+            page = replace(page, prompt=find_shared_prompt(blocks(), inputs.prompts()))
+        return paginate(page, blocks(), inputs.prompts()) if extras.look_ahead else page
+
+    def _feed(self, pieces: tuple[bytes | None, ...]) -> None:
+        for sink, piece in zip(self._sinks, pieces, strict=True):
+            if piece is not None:
+                sink.write(piece)
+            elif self._page_sink is not None:
+                self._page_sink.next_part()
+        if any(sink.bytes_taken > self._options.max_output_bytes for sink in self._sinks):
+            raise Unsafe(
+                "one of its sidecars would take more than max_output_bytes",
+                hint="Raise max_output_bytes if it is meant.",
+            )
+
+    def _until_stopped(self, blocks: Iterator[Block]) -> Iterator[Block]:
+        """Pass blocks on until the work is stopped."""
+        for block in blocks:
+            if self._stop():
+                raise Interrupted("the work was stopped")
+            yield block
 
     def _explained(self, error: Exception) -> SidecarError:
         """Return the reason of a failure, which may lie in a change during the work."""
@@ -187,139 +296,6 @@ class _Job:
         except SidecarError as cause:
             return cause
         return error if isinstance(error, SidecarError) else Corrupt(repr(error))
-
-
-class _Directories:
-    """Flushes each directory once for all jobs that published something in it."""
-
-    def __init__(self) -> None:
-        self._results: dict[int, SidecarError | None] = {}
-
-    def flush(self, job: _Job) -> None:
-        """Make what a job published durable."""
-        if not job.has_published:
-            return
-        if job.directory not in self._results:
-            self._results[job.directory] = None
-            try:
-                flush_directory(job.directory)
-            except SidecarError as error:  # the system reports a lost write only once
-                self._results[job.directory] = error
-        lost = self._results[job.directory]
-        if lost is not None:
-            raise lost
-
-
-class Conversion:
-    """The part of a job that renders: a sink for every sidecar that is written or compared."""
-
-    def __init__(
-        self, directory: int, name: str, source: FileBytes, plans: list[Plan], options: Options
-    ) -> None:
-        self._directory = directory
-        self._name = name
-        self._plans = plans
-        self._options = options
-        self._inputs = Inputs(directory, name, source)
-        self._sinks: list[Sink] = []
-        self._page_sink: PageSink | None = None
-        self._figures: Figures | None = None
-
-    def write(self, header: Header, stop: Callable[[], bool]) -> None:
-        """Feed every sidecar that needs it from one pass over the source."""
-        from lib.render.stream import rendered  # 30 ms that a sweep over fresh sidecars does without
-
-        self._open_sinks(header)
-        page = self._page(header, stop)
-        statistics = Statistics()
-        formats = tuple(sink.plan.fmt for sink in self._sinks)
-        blocks = read_items(self._inputs.source, header, self._options.limit)
-        for pieces in rendered(page, blocks, formats, statistics, self._inputs.prompts()):
-            _heed(stop)
-            self._feed(pieces)
-        self._figures = statistics.figures()
-        if self._figures.records != page.shown:
-            raise Corrupt("it holds another number of items than its header says")
-        for sink in self._sinks:
-            sink.seal(self._inputs.check(sink.plan.fmt))
-
-    def flush(self) -> None:
-        """Wait until what was written is on disk."""
-        for sink in self._sinks:
-            sink.flush()
-
-    def publish(self) -> Outcome:
-        """Let the sidecars appear; their directory is not flushed yet."""
-        done = {sink.plan.fmt: sink.publish() for sink in self._sinks}
-        verdicts = tuple(done.get(plan.fmt) or _untouched(plan) for plan in self._plans)
-        failed = next((verdict for verdict in verdicts if verdict.result == "failed"), None)
-        return Outcome(
-            self._name,
-            source_kind(self._name),
-            verdicts,
-            figures=self._figures,
-            bytes=sum(sink.bytes_taken for sink in self._sinks),
-            trouble=failed.reason if failed else "",
-            hint=failed.hint if failed else "",
-            warnings=self._inputs.warnings,
-        )
-
-    def close(self) -> None:
-        """Remove everything that was not published."""
-        for sink in self._sinks:
-            sink.close()
-        self._inputs.close()
-
-    def _open_sinks(self, header: Header) -> None:
-        for plan in self._plans:
-            if plan.action != "compare" and (plan.action != "render" or self._options.dry_run):
-                continue
-            name = sidecar_name(self._name, plan.fmt)
-            if plan.fmt == "md":
-                self._page_sink = PageSink(plan, self._directory, name, self._options, self._inputs.check)
-                self._sinks.append(self._page_sink)
-                if self._options.extras.pairs:
-                    self._inputs.open_full_texts(header.count)
-            else:
-                self._sinks.append(make_sink(plan, self._directory, name, self._options))
-
-    def _page(self, header: Header, stop: Callable[[], bool]) -> Page:
-        """Gather what a page shows besides its items, from all items where its first lines need them."""
-        from lib.render.page import Page  # as for the rest of rendering
-
-        options, extras = self._options, self._options.extras
-        page = Page(
-            kind=source_kind(self._name),
-            metadata=self._inputs.metadata() if self._page_sink is not None else None,
-            count=header.count,
-            shown=min(header.count, options.limit or header.count),
-            scalar=not header.shape,
-            style=options.markdown,
-            extras=extras,
-            name=sidecar_name(self._name, "md"),
-        )
-        if self._page_sink is None or not (extras.look_ahead or extras.pairs):
-            return page
-        from lib.render.pagination import find_shared_prompt, paginate  # as for the rest of rendering
-
-        def blocks() -> Iterator[list[Any]]:
-            return _heeding(stop, read_items(self._inputs.source, header, options.limit))
-
-        if extras.pairs:
-            page = replace(page, prompt=find_shared_prompt(blocks(), self._inputs.prompts()))
-        return paginate(page, blocks(), self._inputs.prompts()) if extras.look_ahead else page
-
-    def _feed(self, pieces: tuple[bytes | None, ...]) -> None:
-        for sink, piece in zip(self._sinks, pieces, strict=True):
-            if piece is not None:
-                sink.write(piece)
-            elif self._page_sink is not None:
-                self._page_sink.next_part()
-        if any(sink.bytes_taken > self._options.max_output_bytes for sink in self._sinks):
-            raise Unsafe(
-                "one of its sidecars would take more than max_output_bytes",
-                hint="Raise max_output_bytes if it is meant.",
-            )
 
 
 def _untouched(plan: Plan) -> Verdict:
@@ -345,14 +321,3 @@ def _counted(source: FileBytes, options: Options) -> Figures:
     from lib.render.pagination import count  # for an index that meets a source for the first time
 
     return count(read_items(source, None, options.limit)).figures()
-
-
-def _heed(stop: Callable[[], bool]) -> None:
-    if stop():
-        raise Interrupted("the work was stopped")
-
-
-def _heeding(stop: Callable[[], bool], blocks: Iterator[list[Any]]) -> Iterator[list[Any]]:
-    for block in blocks:
-        _heed(stop)
-        yield block

@@ -37,8 +37,8 @@ class Plan:
     """What to do about one sidecar, and why.
 
     ``narrow``: it is right, but more people can read it than what it shows.  ``compare``: somebody wrote it
-    after us, so its bytes decide.  ``blocked``: its name belongs to something
-    that is not a file.  ``inputs``: the files it is made from, as they were seen; ``seen``: the sidecar.
+    after us, so its bytes decide.  ``blocked``: its name belongs to something that is not a file.
+    ``inputs``: the files it is made from, as they were seen, the source first; ``seen``: the sidecar.
     """
 
     fmt: Format
@@ -63,45 +63,49 @@ def plan_source(directory: int, name: str, source: os.stat_result, options: Opti
 
     :raises Storage: the system refuses to look a file up.
     """
-    kind = source_kind(name)
-    others: list[os.stat_result] = []
-    if "md" in options.formats:
-        partner = partner_name(name, kind) if options.extras.pairs else None
-        names = (metadata_name(name, kind), partner)
-        others = [seen for other in names if other and (seen := status_of(directory, other))]
-    closed = [other for other in others if stat.S_ISREG(other.st_mode) and not may_show(source, other)]
-    prompts = None if options.extras.pairs else partner_name(name, kind)
+    kind, pairs = source_kind(name), options.extras.pairs
+    partner = partner_name(name, kind)
+    names = (metadata_name(name, kind), partner if pairs else None) if "md" in options.formats else ()
+    others = [seen for other in names if other and (seen := status_of(directory, other))]
     plans = []
     for fmt in options.formats:
         sidecar = status_of(directory, sidecar_name(name, fmt))
-        plan = plan_sidecar(fmt, inputs_of(fmt, source, *others), sidecar, force=options.force)
-        if plan.action == "compare" and fmt == "md" and _was_made_with(directory, prompts, plan):
-            plan = replace(plan, action="render", reason="shows prompts, which pages no longer do")
-        plans.append(_without_closed(plan, closed))
-    return _follow_json(plans, source)
+        plans.append(plan_sidecar(fmt, inputs_of(fmt, source, *others), sidecar, force=options.force))
+    is_source_newer = any(plan.fmt == "json" and plan.action == "render" and plan.seen for plan in plans)
+    for at, plan in enumerate(plans):
+        if plan.fmt != "md" or plan.seen is None or plan.action in {"render", "blocked"}:
+            continue
+        prompts = (
+            status_of(directory, partner) if partner and plan.action == "compare" and not pairs else None
+        )
+        reason = _hidden_staleness(plan, plan.seen, others, prompts, is_source_newer=is_source_newer)
+        if reason:
+            plans[at] = replace(plan, action="render", reason=reason)
+    return plans
 
 
-def _was_made_with(directory: int, full_texts: str | None, page: Plan) -> bool:
-    """Tell whether a page carries the time of the full texts: it was stamped, not edited."""
-    there = status_of(directory, full_texts) if full_texts is not None else None
-    return there is not None and page.seen is not None and page.seen.st_mtime_ns == there.st_mtime_ns
-
-
-def _without_closed(plan: Plan, closed: list[os.stat_result]) -> Plan:
-    """Render a page again that shows another owner's file which is no longer open to everybody."""
-    if (
-        not closed
-        or plan.fmt != "md"
-        or plan.seen is None
-        or plan.action not in {"fresh", "narrow", "compare"}
-    ):
-        return plan
-    time, stamp = plan.seen.st_mtime_ns, plan.stamp_ns
-    with_closed = max(stamp, *(other.st_mtime_ns for other in closed))
-    closed_later = plan.seen.st_ctime_ns <= max(other.st_ctime_ns for other in closed)
-    if time == with_closed != stamp or (time == stamp and closed_later):
-        return replace(plan, action="render", reason="shows what is no longer open to everybody")
-    return plan
+def _hidden_staleness(
+    plan: Plan,
+    page: os.stat_result,
+    others: list[os.stat_result],
+    prompts: os.stat_result | None,
+    *,
+    is_source_newer: bool,
+) -> str:
+    """Return why a page is stale although its stamp does not show it; "" if it is not."""
+    source, time, stamp = plan.inputs[0], page.st_mtime_ns, plan.stamp_ns
+    if prompts is not None and time == prompts.st_mtime_ns:  # it was stamped, not edited
+        return "shows prompts, which pages no longer do"
+    closed = [other for other in others if stat.S_ISREG(other.st_mode) and not may_show(source, other)]
+    if closed:  # another owner's file, which was open to everybody
+        with_closed = max(stamp, *(other.st_mtime_ns for other in closed))
+        closed_later = page.st_ctime_ns <= max(other.st_ctime_ns for other in closed)
+        if time == with_closed != stamp or (time == stamp and closed_later):
+            return "shows what is no longer open to everybody"
+    # a source that an older version replaces (rsync, mv) does not move a stamp that is its metadata's
+    if is_source_newer and plan.action != "compare" and stamp != source.st_mtime_ns:
+        return OLDER
+    return ""
 
 
 def inputs_of(
@@ -116,11 +120,6 @@ def inputs_of(
         return (source,)
     files = (other for other in others if other is not None and stat.S_ISREG(other.st_mode))
     return (source, *(file for file in files if may_show(source, file)))
-
-
-def stamp_of(fmt: Format, source: os.stat_result, *others: os.stat_result | None) -> int:
-    """Return the stamp in nanoseconds of a sidecar that is made from these files."""
-    return max(file.st_mtime_ns for file in inputs_of(fmt, source, *others))
 
 
 def plan_sidecar(
@@ -176,20 +175,3 @@ def _was_edited_behind(sidecar: os.stat_result, inputs: tuple[os.stat_result, ..
     return not _was_stamped(sidecar) and all(
         file.st_mtime_ns > file.st_ctime_ns and sidecar.st_ctime_ns > file.st_ctime_ns for file in ahead
     )
-
-
-def _follow_json(plans: list[Plan], source: os.stat_result) -> list[Plan]:
-    """Render a page again whose metadata's time hides that its source changed, when the JSON shows that.
-
-    A source that was replaced by a version older than the metadata (rsync, mv) does not move a page's stamp.
-    """
-    stale = any(plan.fmt == "json" and plan.action == "render" and plan.seen for plan in plans)
-    return [
-        replace(plan, action="render", reason=OLDER)
-        if stale
-        and plan.fmt == "md"
-        and plan.action in {"fresh", "narrow"}
-        and plan.stamp_ns != source.st_mtime_ns
-        else plan
-        for plan in plans
-    ]

@@ -1,5 +1,8 @@
 """Where the bytes of a sidecar go: into a new file, or against a file that somebody else wrote.
 
+A sink takes bytes (``write``), is told the files that they were made from (``seal``), waits for the disk
+(``flush``) and lets the sidecar appear (``publish``); ``close`` removes what was not published.
+
 A page may have several parts, ``…_completions.md``, ``…_completions.2.md`` and so on.  Each further part
 appears as soon as it is written, the page itself last: its time says what is fresh, so that interrupted work
 is done again.
@@ -10,8 +13,8 @@ from __future__ import annotations
 import errno
 import itertools
 import stat
-from contextlib import ExitStack
-from typing import TYPE_CHECKING, Final, Protocol
+from contextlib import ExitStack, closing
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from lib.errors import Changed, SidecarError, Storage, Unsafe
 from lib.files.atomic import AtomicFile, narrow, remove_file, set_stamp
@@ -36,60 +39,35 @@ _SAME: Final = "the same as what would be written"
 _UNSTAMPED: Final = f"{_SAME}; its file system does not keep its time"
 
 
-class Sink(Protocol):
-    """Takes the bytes of one sidecar: write, seal, flush, publish; close whatever happened."""
+class DraftSink:
+    """Writes a sidecar that is to be rendered."""
 
-    plan: Plan
+    def __init__(self, plan: Plan, directory: int, name: str, *, force: bool) -> None:
+        self.plan = plan
+        self._force = force
+        self._directory, self._name = directory, name
+        self._draft = AtomicFile(directory)
 
     @property
     def bytes_taken(self) -> int:
         """Number of bytes written to it."""
-
-    def write(self, data: bytes) -> None:
-        """Take the next bytes."""
-
-    def seal(self, inputs: Sequence[FileBytes]) -> None:
-        """End the writing of a sidecar that shows these files, the source first."""
-
-    def flush(self) -> None:
-        """Make durable what was written."""
-
-    def publish(self) -> Verdict:
-        """Let the sidecar appear, and return its verdict."""
-
-    def close(self) -> None:
-        """Remove what was not published."""
-
-
-def make_sink(plan: Plan, directory: int, name: str, options: Options) -> Sink:
-    """Make the sink for a sidecar that is to be rendered or compared."""
-    if plan.action == "compare":
-        return CompareSink(plan, directory, name, adopt=not options.dry_run)
-    return DraftSink(plan, directory, name, options)
-
-
-class DraftSink:
-    """Writes a sidecar that is to be rendered."""
-
-    def __init__(self, plan: Plan, directory: int, name: str, options: Options) -> None:
-        self.plan = plan
-        self._options = options
-        self._directory, self._name = directory, name
-        self.bytes_taken = 0
-        self._draft = AtomicFile(directory)
+        return self._draft.size
 
     def write(self, data: bytes) -> None:
         """Append the next bytes to the draft."""
         self._draft.write(data)
-        self.bytes_taken += len(data)
 
     def seal(self, inputs: Sequence[FileBytes]) -> None:
-        """Give the draft its permissions and its stamp."""
+        """Give the draft its stamp, and permissions for its inputs, the source first."""
         self._draft.seal(inputs[0], self.plan.stamp_ns, inputs[1:])
 
     def flush(self) -> None:
         """Wait until the draft is on disk."""
         self._draft.flush()
+
+    def close(self) -> None:
+        """Remove the draft unless it was published."""
+        self._draft.discard()
 
     def publish(self) -> Verdict:
         """Rename the draft into place, unless the same sidecar is there already.
@@ -97,28 +75,23 @@ class DraftSink:
         Another sweep may have made it meanwhile; or no sidecar keeps its stamp in this file system.
         """
         plan = self.plan
-        if plan.seen is not None and not self._options.force and self._is_there_without_stamp(plan.seen):
+        if plan.seen is not None and not self._force and self._is_there_without_stamp(plan.seen):
             return Verdict(plan.fmt, "fresh", _UNSTAMPED, unstamped=True)
         try:
             self._draft.publish(self._name, plan.seen)
         except Changed:
-            now = status_of(self._directory, self._name)
-            if now is None or plan_sidecar(plan.fmt, plan.inputs, now).action != "fresh":
+            if not _is_fresh(plan, status_of(self._directory, self._name)):
                 raise
             return Verdict(plan.fmt, "fresh", "made meanwhile by another sweep")
         return Verdict(plan.fmt, "rendered", plan.reason, is_new=plan.seen is None)
 
     def _is_there_without_stamp(self, seen: os.stat_result) -> bool:
         """Tell whether a draft does not keep its stamp, and the file in its place is the same otherwise."""
-        draft, plan = self._draft.as_source(), self.plan
-        if plan_sidecar(plan.fmt, plan.inputs, draft.status).action == "fresh" or seen.st_size != draft.size:
+        draft = self._draft.as_source()
+        if _is_fresh(self.plan, draft.status) or seen.st_size != draft.size:
             return False
         with open_file(self._directory, self._name) as there:
             return same_version(there.status, seen) and _same_bytes(there, draft)
-
-    def close(self) -> None:
-        """Remove the draft unless it was published."""
-        self._draft.discard()
 
 
 class CompareSink:
@@ -126,11 +99,11 @@ class CompareSink:
 
     def __init__(self, plan: Plan, directory: int, name: str, *, adopt: bool) -> None:
         self.plan = plan
+        self.bytes_taken = 0
         self._adopt = adopt
         self._directory, self._name = directory, name
         self._stack = ExitStack()
         self._file = self._stack.enter_context(open_file(directory, name))
-        self.bytes_taken = 0
         self._inputs: Sequence[FileBytes] = ()
         self._same = True
         self._offset = 0
@@ -156,9 +129,7 @@ class CompareSink:
             except Storage:
                 return Verdict(self.plan.fmt, "failed", WIDE, "Delete it: a new one is made in its place.")
         if self._same and self._file.size == self._offset:
-            if self._adopt:
-                return self._adopted()
-            return Verdict(self.plan.fmt, "adopted", _SAME)
+            return self._adopted() if self._adopt else Verdict(self.plan.fmt, "adopted", _SAME)
         hint = "Delete it, or run --backfill --force on its source, to have it made again."
         return Verdict(self.plan.fmt, "kept", "edited after it was written", hint)
 
@@ -168,11 +139,10 @@ class CompareSink:
         try:
             set_stamp(self._directory, self._name, self._file.status, plan.stamp_ns)
         except Storage as error:
-            if not _is_refusal(error):
+            if not isinstance(error.__cause__, OSError) or error.__cause__.errno not in _REFUSED:
                 raise
             return Verdict(plan.fmt, "fresh", f"{_SAME}; {error.reason}", unstamped=True)
-        now = status_of(self._directory, self._name)
-        if now is not None and plan_sidecar(plan.fmt, plan.inputs, now).action == "fresh":
+        if _is_fresh(plan, status_of(self._directory, self._name)):
             return Verdict(plan.fmt, "adopted", _SAME)
         return Verdict(plan.fmt, "fresh", _UNSTAMPED, unstamped=True)
 
@@ -201,24 +171,22 @@ class PageSink:
         self._check = check
         self._number = 1
         self._page = make_sink(plan, directory, name, options)
-        self._part: Sink | None = None
-        self._kept: list[Verdict] = []
+        self._part: DraftSink | CompareSink | None = self._page
+        self._kept: Verdict | None = None
         self._earlier_bytes = 0
 
     @property
     def bytes_taken(self) -> int:
         """Number of bytes written to all parts."""
-        return self._earlier_bytes + sum(sink.bytes_taken for sink in (self._page, self._part) if sink)
+        return self._earlier_bytes + (0 if self._part is None else self._part.bytes_taken)
 
     def write(self, data: bytes) -> None:
         """Take the next bytes of the present part."""
-        if self._number == 1:
-            self._page.write(data)
-        elif self._part is not None:
+        if self._part is not None:
             self._part.write(data)
 
     def next_part(self) -> None:
-        """Finish a part, which appears unless it is the first, and begin the next."""
+        """Finish a part, which appears unless it is the first, and begin the next; a dry run has only one."""
         self._finish_part()
         self._number += 1
         if self._options.dry_run:
@@ -243,9 +211,12 @@ class PageSink:
         """Remove the parts that the page no longer has, then let it appear."""
         if self.plan.action == "render":
             seen = self.plan.seen
-            self._remove_old_parts(self.plan.stamp_ns if seen is None else seen.st_mtime_ns)
+            old_stamp_ns = self.plan.stamp_ns if seen is None else seen.st_mtime_ns
+            for name, part in parts_of_page(self._directory, self._name, self._number + 1):
+                if part.st_mtime_ns == old_stamp_ns:  # the page's own time: nobody wrote it after us
+                    remove_file(self._directory, name, part)
         verdict = self._page.publish()
-        return self._kept[0] if self._kept else verdict
+        return self._kept or verdict
 
     def close(self) -> None:
         """Remove what was not published."""
@@ -257,40 +228,40 @@ class PageSink:
         part, self._part = self._part, None
         if part is None:
             return
-        try:
+        self._earlier_bytes += part.bytes_taken
+        if part is self._page:
+            return
+        with closing(part):
             part.seal(self._check("md"))
             part.flush()
             verdict = part.publish()
-        finally:
-            part.close()
-        self._earlier_bytes += part.bytes_taken
-        if verdict.result == "kept":
+        if verdict.result == "kept" and self._kept is None:
             name = part_name(self._name, self._number)
-            self._kept.append(Verdict("md", "kept", f"{name}: {verdict.reason}", verdict.hint))
+            self._kept = Verdict("md", "kept", f"{name}: {verdict.reason}", verdict.hint)
 
-    def _remove_old_parts(self, old_stamp_ns: int) -> None:
-        for name, seen in parts_of_page(self._directory, self._name, self._number + 1):
-            if seen.st_mtime_ns == old_stamp_ns:  # the page's own time: nobody wrote it after us
-                remove_file(self._directory, name, seen)
+
+Sink: TypeAlias = DraftSink | CompareSink | PageSink
+
+
+def make_sink(plan: Plan, directory: int, name: str, options: Options) -> DraftSink | CompareSink:
+    """Make the sink for a sidecar, or for a part of a page, that is to be rendered or compared."""
+    if plan.action == "compare":
+        return CompareSink(plan, directory, name, adopt=not options.dry_run)
+    return DraftSink(plan, directory, name, force=options.force)
 
 
 def parts_of_page(directory: int, page: str, first: int = 2) -> Iterator[tuple[str, os.stat_result]]:
     """Yield the parts of a page that are there, from a number on: files that say so themselves."""
     for number in itertools.count(first):
         name = part_name(page, number)
-        seen = _seen(directory, name)
+        try:
+            seen = status_of(directory, name)
+        except SidecarError:  # its name is too long for the file system
+            return
         if seen is None:
             return
         if stat.S_ISREG(seen.st_mode) and _is_part(directory, name, number):
             yield name, seen
-
-
-def _seen(directory: int, name: str) -> os.stat_result | None:
-    """Look a part up; None also when its name is too long for the file system."""
-    try:
-        return status_of(directory, name)
-    except SidecarError:
-        return None
 
 
 def _is_part(directory: int, name: str, number: int) -> bool:
@@ -301,9 +272,9 @@ def _is_part(directory: int, name: str, number: int) -> bool:
         return False
 
 
-def _is_refusal(error: Storage) -> bool:
-    """Tell whether the system refuses for good: the file is another user's, or the file system read-only."""
-    return isinstance(error.__cause__, OSError) and error.__cause__.errno in _REFUSED
+def _is_fresh(plan: Plan, status: os.stat_result | None) -> bool:
+    """Tell whether a file has the time that the planned sidecar is to have."""
+    return status is not None and plan_sidecar(plan.fmt, plan.inputs, status).action == "fresh"
 
 
 def _same_bytes(one: FileBytes, other: FileBytes) -> bool:

@@ -90,7 +90,8 @@ def walk(root: str, options: Options, ignore: frozenset[str], below: tuple[str, 
                     remove_litter(directory, litter)
                 if len(parts) < _DEPTH_LIMIT:
                     waiting += [(*parts, name) for name in deeper]
-                yield from _sources(root, parts, directory, names, options)
+                found = (_look(directory, Task(root, parts, name), options) for name in names)
+                yield from (step for step in found if step is not None)
         except Vanished as error:
             if not parts:
                 yield Trouble(root, error)
@@ -117,10 +118,18 @@ def look(task: Task, options: Options) -> Found | Trouble:
     """
     try:
         with open_directory(task.root, task.parts) as directory:
-            status = status_of(directory, task.name)
-            if status is None:
-                raise Vanished("it is not there")
-            return Found(task, status, tuple(plan_source(directory, task.name, status, options)))
+            return _look(directory, task, options) or Trouble(task.path, Vanished("it is not there"))
+    except SidecarError as error:
+        return Trouble(task.path, error)
+
+
+def _look(directory: int, task: Task, options: Options) -> Found | Trouble | None:
+    """Look at one source in an open directory; None if it is no longer there."""
+    try:
+        status = status_of(directory, task.name)
+        if status is None:
+            return None
+        return Found(task, status, tuple(plan_source(directory, task.name, status, options)))
     except SidecarError as error:
         return Trouble(task.path, error)
 
@@ -140,16 +149,3 @@ def _list(directory: int, ignore: frozenset[str]) -> tuple[list[str], list[str],
     except OSError as error:
         raise storage_error(error, "the directory cannot be read") from error
     return sorted(names), sorted(deeper, reverse=True), litter
-
-
-def _sources(
-    root: str, parts: tuple[str, ...], directory: int, names: list[str], options: Options
-) -> Iterator[Found | Trouble]:
-    for name in names:
-        task = Task(root, parts, name)
-        try:
-            status = status_of(directory, name)
-            if status is not None:
-                yield Found(task, status, tuple(plan_source(directory, name, status, options)))
-        except SidecarError as error:
-            yield Trouble(task.path, error)

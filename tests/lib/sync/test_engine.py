@@ -383,7 +383,7 @@ def test_metadata_that_is_no_object_is_told_once(source: Path, value: str) -> No
     write_metadata(source, value, LONG_AGO_NS)
     outcome = sync(source)
     assert outcome.result == "rendered"
-    assert outcome.warnings == (f"{METADATA} is not a JSON object; the page says unknown",)
+    assert outcome.warnings == (f"{METADATA}: it is not a JSON object; the page says unknown",)
     assert sidecar(source, "md").read_text() == page()
     assert sync(source).warnings == ()
 

@@ -122,7 +122,7 @@ def test_fault_54_another_owners_closed_metadata_is_not_shown(source: Path) -> N
     outcome = sync(source)
     assert results(outcome) == {"json": "fresh", "md": "rendered"}
     assert outcome.warnings == (
-        f"{METADATA} belongs to another user, and not everybody may read it; the page says unknown",
+        f"{METADATA}: it belongs to another user, and not everybody may read it; the page says unknown",
     )
     assert "secret-model" not in page(source)
     assert permissions(source, ".md") == [0o644]
