@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
 import os
 import stat
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO, Final
 
@@ -23,6 +22,7 @@ from lib.files.temporary import remove_temporary, temporary_name
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+_READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _IN_PLACE: Final = os.O_WRONLY | os.O_TRUNC | os.O_CLOEXEC
 
 
@@ -46,29 +46,17 @@ def replace_together(directory: int, replacements: Sequence[Replacement]) -> lis
 
     :raises SidecarError: one that is needed cannot be replaced; all that are needed are as they were.
     """
-    with ExitStack() as stack:
-        backups: list[Backup] = []
-        try:
-            _take(directory, replacements[-1].name, backups, stack, move=True)
-            failed = _flushed(directory) if backups[0].is_taken else []
-            for replacement in replacements[:-1]:
-                if replacement.needed:
-                    _take(directory, replacement.name, backups, stack, move=replacement.file is None)
-                failed += _replaced(replacement)
-            failed += _flushed(directory)
-            failed += _replaced(replacements[-1])
-        except BaseException:
-            for backup in reversed(backups):
-                backup.restore()
-            raise
+    with ExitStack() as backups, ExitStack() as undo:
+        is_old = _back_up(directory, replacements[-1].name, backups, undo, move=True)
+        failed = _flushed(directory) if is_old else []
+        for replacement in replacements[:-1]:
+            if replacement.needed:
+                _back_up(directory, replacement.name, backups, undo, move=replacement.file is None)
+            failed += _replaced(replacement)
+        failed += _flushed(directory)
+        failed += _replaced(replacements[-1])
+        undo.pop_all()
     return failed + _flushed(directory)
-
-
-def _take(directory: int, name: str, backups: list[Backup], stack: ExitStack, *, move: bool) -> None:
-    backup = Backup(directory, name)
-    stack.callback(backup.discard)
-    backups.append(backup)
-    backup.take(move=move)
 
 
 def _replaced(replacement: Replacement) -> list[tuple[str, SidecarError]]:
@@ -90,78 +78,56 @@ def _flushed(directory: int) -> list[tuple[str, SidecarError]]:
     return []
 
 
-class Backup:
-    """A file that is being replaced, under a hidden name until all the others are replaced too."""
+def _back_up(directory: int, name: str, backups: ExitStack, undo: ExitStack, *, move: bool) -> bool:
+    """Give a file a second, hidden name, or another one (``move``); return whether there is a file.
 
-    def __init__(self, directory: int, name: str) -> None:
-        self._directory = directory
-        self._name = name
-        self._kept = temporary_name()
-        self._descriptor = -1
-        self.is_taken = False
-        self._is_absent = False
+    ``backups`` removes the hidden name at the end, and ``undo`` before that gives the file its name again,
+    or removes what has it when there was no file.
 
-    def take(self, *, move: bool) -> None:
-        """Give the file a second name, or another one; nothing happens when there is no file.
-
-        :raises Storage: the directory does not let it be renamed.
-        """
-        try:
-            status = os.stat(self._name, dir_fd=self._directory, follow_symlinks=False)
-            if stat.S_ISDIR(status.st_mode):  # it stays, as no file can be renamed onto it
-                return
-            self._lock()
-            if move or not self._linked():
-                os.rename(self._name, self._kept, src_dir_fd=self._directory, dst_dir_fd=self._directory)
-            self.is_taken = True
-        except FileNotFoundError:
-            self._is_absent = True
-        except OSError as error:
-            raise storage_error(error, "cannot be replaced") from error
-
-    def restore(self) -> None:
-        """Give the file its name again; remove what has it when there was none."""
-        with contextlib.suppress(OSError):
-            if self.is_taken:
-                os.rename(self._kept, self._name, src_dir_fd=self._directory, dst_dir_fd=self._directory)
-            elif self._is_absent:
-                os.unlink(self._name, dir_fd=self._directory)
-
-    def discard(self) -> None:
-        """Remove the hidden name."""
-        descriptor, self._descriptor = self._descriptor, -1
-        try:
-            if self.is_taken:  # nothing has the name any more if it was restored
-                remove_temporary(self._directory, self._kept)
-        finally:
-            if descriptor >= 0:
-                os.close(descriptor)
-
-    def _lock(self) -> None:
-        """Lock the file as a live writer's temporary file: a sweep would take it for litter."""
-        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-        try:
-            self._descriptor = os.open(self._name, flags, dir_fd=self._directory)
-            fcntl.flock(self._descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except FileNotFoundError:
-            raise
-        except OSError:  # what cannot be read, or locked, can be renamed all the same
-            return
-
-    def _linked(self) -> bool:
-        try:
-            os.link(
-                self._name,
-                self._kept,
-                src_dir_fd=self._directory,
-                dst_dir_fd=self._directory,
-                follow_symlinks=False,
-            )
-        except FileNotFoundError:
-            raise
-        except OSError:
+    :raises Storage: the directory does not let it be renamed.
+    """
+    hidden = temporary_name()
+    try:
+        status = os.stat(name, dir_fd=directory, follow_symlinks=False)
+        if stat.S_ISDIR(status.st_mode):  # it stays, as no file can be renamed onto it
             return False
-        return True
+        _lock(directory, name, backups)
+        backups.callback(remove_temporary, directory, hidden)
+        undo.callback(_restore, directory, hidden, name)
+        if move or not _link(directory, name, hidden):
+            os.rename(name, hidden, src_dir_fd=directory, dst_dir_fd=directory)
+    except FileNotFoundError:
+        undo.callback(_remove, directory, name)
+        return False
+    except OSError as error:
+        raise storage_error(error, "cannot be replaced") from error
+    return True
+
+
+def _lock(directory: int, name: str, backups: ExitStack) -> None:
+    """Lock a file as a live writer's temporary file: a sweep would take its hidden name for litter."""
+    with suppress(OSError):  # what cannot be read, or locked, can be renamed all the same
+        descriptor = os.open(name, _READ, dir_fd=directory)
+        backups.callback(os.close, descriptor)
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+
+
+def _link(directory: int, name: str, hidden: str) -> bool:
+    try:
+        os.link(name, hidden, src_dir_fd=directory, dst_dir_fd=directory, follow_symlinks=False)
+    except OSError:
+        return False
+    return True
+
+
+def _restore(directory: int, hidden: str, name: str) -> None:
+    with suppress(OSError):
+        os.rename(hidden, name, src_dir_fd=directory, dst_dir_fd=directory)
+
+
+def _remove(directory: int, name: str) -> None:
+    with suppress(OSError):
+        os.unlink(name, dir_fd=directory)
 
 
 def write_in_place(directory: int, name: str, write: Callable[[BinaryIO], object]) -> None:
@@ -181,5 +147,5 @@ def empty_in_place(directory: int, name: str) -> None:
 
     :raises OSError: the system refuses.
     """
-    with contextlib.suppress(FileNotFoundError):
+    with suppress(FileNotFoundError):
         os.close(os.open(name, _IN_PLACE, dir_fd=directory))

@@ -144,9 +144,9 @@ def test_fault_62_a_save_that_a_signal_interrupts_leaves_the_old_or_the_new_cach
     for number in range(1, 100 * rounds(1)):
         word = assert_one_save(stem)
         with suppress(Alarm):
-            alarm(random.uniform(0.0001, seconds * 1.2))
-            save(stem, str(number))
-        with suppress(Alarm):
+            with suppress(Alarm):
+                alarm(random.uniform(0.0001, seconds * 1.2))
+                save(stem, str(number))
             alarm(0)
         wait_for(lambda: len(os.listdir("/proc/self/task")) == threads)
         assert litter(tmp_path) == []
