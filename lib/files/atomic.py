@@ -16,19 +16,19 @@ from typing import TYPE_CHECKING, Final
 
 from lib.errors import Changed, Passing
 from lib.files.permissions import copy_permissions, narrowed_to_any_group
-from lib.files.reader import FileBytes, advise, is_not_offered, same_version, status_of, storage_error
-from lib.files.temporary import (
-    EXCLUSIVE,
-    NOT_MADE,
-    check_append_only,
-    remove_temporary,
-    temporary_name,
+from lib.files.reader import (
+    FileBytes,
+    advise,
+    same_version,
+    status_of,
+    storage_error,
+    storage_errors,
+    where_offered,
 )
+from lib.files.temporary import make_temporary, remove_temporary, temporary_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-
-    from lib.errors import SidecarError
 
 _ATTEMPTS: Final = 100
 _LARGE_BYTES: Final = 16 << 20
@@ -50,7 +50,6 @@ class AtomicFile:
         self.size = 0
         self._unsent = 0
         self._is_flushed = False
-        self._lost: SidecarError | None = None
         self.name, self._descriptor = _create(directory, mode)
 
     def write(self, data: bytes) -> None:
@@ -88,7 +87,7 @@ class AtomicFile:
 
         :raises Storage: the system refuses.
         """
-        try:
+        with storage_errors("cannot be written"):
             if like is not None:
                 gid = os.fstat(self._descriptor).st_gid
                 mode = copy_permissions(self._descriptor, like, others)
@@ -96,9 +95,8 @@ class AtomicFile:
                     self._make_again(mode if gid == like.status.st_gid else narrowed_to_any_group(mode))
                     copy_permissions(self._descriptor, like, others)
             if stamp_ns is not None:
-                self._set_time(stamp_ns)
-        except OSError as error:
-            raise storage_error(error, "cannot be written") from error
+                with where_offered():
+                    os.utime(self._descriptor, ns=(stamp_ns, stamp_ns))
         self._send()
 
     def _make_again(self, mode: int) -> None:
@@ -112,30 +110,17 @@ class AtomicFile:
         finally:
             _remove(self._directory, *old)
 
-    def _set_time(self, stamp_ns: int) -> None:
-        try:
-            os.utime(self._descriptor, ns=(stamp_ns, stamp_ns))
-        except OSError as error:
-            if not is_not_offered(error):
-                raise
-
     def flush(self) -> None:
         """Wait until the file is on disk, where the mount offers that; may be called twice.
 
-        :raises Storage: the disk is full or faulty.
+        :raises Storage: the disk is full or faulty, which it reports once; the file can only be discarded.
         """
-        if self._lost is not None:  # the system reports a lost write only once
-            raise self._lost
-        if self._is_flushed:
-            return
-        try:
-            flush_file(self._descriptor)
-        except OSError as error:
-            self._lost = storage_error(error, "cannot be written")
-            raise self._lost from error
-        self._is_flushed = True
-        if os.fstat(self._descriptor).st_size >= _LARGE_BYTES:
-            self._send()
+        if not self._is_flushed:
+            with storage_errors("cannot be written"):
+                flush_file(self._descriptor)
+            self._is_flushed = True
+            if self.size >= _LARGE_BYTES:
+                self._send()
 
     def publish(self, name: str, planned: os.stat_result | None) -> None:
         """Rename the sealed file to ``name``, if that still is what it was when the work was planned.
@@ -154,10 +139,8 @@ class AtomicFile:
         :raises Storage: the system refuses (a directory of that name, no permission), or the disk does.
         """
         self.flush()
-        try:
+        with storage_errors("cannot be renamed into place"):
             _rename(self._directory, self.name, name)
-        except OSError as error:
-            raise storage_error(error, "cannot be renamed into place") from error
         descriptor, self._descriptor = self._descriptor, -1
         _close(descriptor)
 
@@ -185,11 +168,8 @@ def flush_file(descriptor: int) -> None:
 
     :raises OSError: the disk is full or faulty.
     """
-    try:
+    with where_offered():
         os.fsync(descriptor)
-    except OSError as error:
-        if not is_not_offered(error):
-            raise
 
 
 def _rename(directory: int, old: str, new: str) -> None:
@@ -238,16 +218,13 @@ def narrow(directory: int, name: str, seen: os.stat_result, inputs: Sequence[Fil
 @contextlib.contextmanager
 def _still(directory: int, name: str, seen: os.stat_result, refused: str) -> Iterator[int | None]:
     """Open a file, to change what is not its content; None if it is no longer the one that was seen."""
-    try:
-        descriptor = os.open(
-            name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=directory
-        )
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    with storage_errors(refused):
+        descriptor = os.open(name, flags, dir_fd=directory)
         try:
             yield descriptor if same_version(os.fstat(descriptor), seen) else None
         finally:
             os.close(descriptor)
-    except OSError as error:
-        raise storage_error(error, refused) from error
 
 
 def remove_file(directory: int, name: str, seen: os.stat_result) -> None:
@@ -263,35 +240,21 @@ def make_directories(path: str) -> None:
 
     :raises Storage: the system refuses.
     """
-    try:
+    with storage_errors("the directory cannot be made"):
         os.makedirs(path, exist_ok=True)
-    except OSError as error:
-        raise storage_error(error, "the directory cannot be made") from error
 
 
 def _create(directory: int, mode: int) -> tuple[str, int]:
-    check_append_only(directory)
     for _ in range(_ATTEMPTS):
         name = temporary_name()
-        with contextlib.suppress(FileExistsError):
-            try:
-                descriptor = os.open(name, EXCLUSIVE, mode, dir_fd=directory)
-            except FileExistsError:
-                raise
-            except OSError as error:
-                raise storage_error(error, NOT_MADE) from error
-            is_ours = False
-            try:
-                is_ours = _lock(descriptor)
-            finally:
-                if not is_ours:
-                    with contextlib.suppress(OSError):
-                        os.unlink(name, dir_fd=directory)
-                    os.close(descriptor)
-            if is_ours:
+        descriptor = make_temporary(directory, name, mode)
+        with contextlib.ExitStack() as undo:
+            undo.callback(_remove, directory, name, descriptor)
+            if _lock(descriptor):
+                undo.pop_all()
                 return name, descriptor
     raise Passing(
-        "no temporary name is free in its directory", hint="Look for thousands of .generation-sidecars files."
+        "each temporary file in its directory is removed at once", hint="Look for a program that does that."
     )
 
 

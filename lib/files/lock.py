@@ -17,6 +17,7 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from lib.files.reader import status_of
+from lib.files.temporary import open_to_lock
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -145,7 +146,4 @@ class SetLock:
         with contextlib.suppress(FileExistsError):
             flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | _FLAGS
             return os.open(self._name, flags, _ANY_NEW_FILE, dir_fd=self._directory), True
-        try:  # NFS wants a writable descriptor for an exclusive lock
-            return os.open(self._name, os.O_RDWR | _FLAGS, dir_fd=self._directory), False
-        except PermissionError:
-            return os.open(self._name, os.O_RDONLY | _FLAGS, dir_fd=self._directory), False
+        return open_to_lock(self._directory, self._name), False

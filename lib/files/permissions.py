@@ -9,13 +9,15 @@ import stat
 from typing import TYPE_CHECKING, Final
 
 from lib.errors import Storage
-from lib.files.reader import ACCESS_LIST, is_not_offered
+from lib.files.reader import where_offered
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from lib.files.reader import FileBytes
 
+ACCESS_LIST: Final = "system.posix_acl_access"
+"""The extended attribute in which the kernel keeps a POSIX access control list (acl(5))."""
 _PERMISSION_BITS: Final = 0o666
 _EVERYBODY: Final = 0o444
 _OTHER_READERS: Final = 0o044
@@ -37,13 +39,13 @@ def copy_permissions(descriptor: int, source: FileBytes, others: Sequence[FileBy
     :raises Storage: more people could read it.
     :raises OSError: the disk is faulty.
     """
-    like, access_list = source.status, source.access_list()
+    like, access_list = source.status, access_list_of(source.descriptor)
     is_alone = not others and _is_like(os.fstat(descriptor), like)
-    if is_alone and _access_list(descriptor) == access_list:
+    if is_alone and access_list_of(descriptor) == access_list:
         return permission_bits(source)
     gid = _set_owner(descriptor, like).st_gid
     mode = common_mode(gid, [like, *(other.status for other in others)])
-    lists = {access_list, *(other.access_list() for other in others)}
+    lists = {access_list, *(access_list_of(other.descriptor) for other in others)}
     if lists != {None} and (len(lists) > 1 or gid != like.st_gid):  # who is in both is not known
         mode, access_list = mode & stat.S_IRWXU, None
     if not _set_access_list(descriptor, access_list):
@@ -107,7 +109,8 @@ def narrowed_to_any_group(mode: int) -> int:
     return (mode & stat.S_IRWXU) | both << 3 | both
 
 
-def _access_list(descriptor: int) -> bytes | None:
+def access_list_of(descriptor: int) -> bytes | None:
+    """Return a file's access list, or None."""
     try:
         return os.getxattr(descriptor, ACCESS_LIST)
     except OSError:
@@ -122,7 +125,7 @@ def _set_access_list(descriptor: int, access_list: bytes | None) -> bool:
     try:
         if access_list is not None:
             os.setxattr(descriptor, ACCESS_LIST, access_list)
-        elif _access_list(descriptor) is not None:
+        elif access_list_of(descriptor) is not None:
             os.removexattr(descriptor, ACCESS_LIST)
     except OSError as error:
         if access_list is None and error.errno not in _NO_LIST:
@@ -135,11 +138,8 @@ def _set_access_list(descriptor: int, access_list: bytes | None) -> bool:
 
 
 def _set_mode(descriptor: int, mode: int) -> None:
-    try:
+    with where_offered():
         os.fchmod(descriptor, mode)
-    except OSError as error:
-        if not is_not_offered(error):
-            raise
     # a mount may also say yes and keep what it had
     if stat.S_IMODE(os.fstat(descriptor).st_mode) & _PERMISSION_BITS & ~mode:
         raise Storage(

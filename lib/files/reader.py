@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 # without O_NONBLOCK, opening a FIFO would wait for its writer for ever
 _FILE: Final = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
-ACCESS_LIST: Final = "system.posix_acl_access"
+_NOT_OPENED: Final = "the directory cannot be opened"
 _GONE: Final = frozenset({errno.ENOENT, errno.ESTALE})
 _LOST: Final = frozenset(
     {
@@ -72,13 +72,6 @@ class FileBytes:
         """Tell whether it was written, or cut, since it was opened."""
         return not same_version(os.fstat(self.descriptor), self.status)
 
-    def access_list(self) -> bytes | None:
-        """Return its POSIX access control list as the kernel keeps it (acl(5)), or None."""
-        try:
-            return os.getxattr(self.descriptor, ACCESS_LIST)
-        except OSError:
-            return None
-
     def read_at(self, offset: int, length: int) -> bytes:
         """Return up to ``length`` bytes from ``offset``, reading on after a short read.
 
@@ -102,12 +95,31 @@ def advise(descriptor: int, advice: int) -> None:
         os.posix_fadvise(descriptor, 0, 0, advice)
 
 
-def is_not_offered(error: OSError) -> bool:
-    """Tell a mount that lacks a feature (permissions, times, flushing) from a disk that loses data.
+@contextmanager
+def where_offered() -> Iterator[None]:
+    """Do without what a mount does not offer (permissions, times, flushing).
 
     Mounts say it with any of a dozen errors: so what is known to mean a loss is an error, the rest is not.
+
+    :raises OSError: the disk loses data.
     """
-    return error.errno not in _LOST
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _LOST:
+            raise
+
+
+@contextmanager
+def storage_errors(what: str) -> Iterator[None]:
+    """Turn refusals of the operating system into errors of ours; ``what`` "cannot be written", say.
+
+    :raises SidecarError: the system refuses.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise storage_error(error, what) from error
 
 
 def storage_error(error: OSError, what: str) -> SidecarError:
@@ -132,14 +144,8 @@ def open_directory(root: str, parts: Sequence[str] = ()) -> Iterator[int]:
     :raises Unsafe: a link or a file stands in the way.
     :raises Storage: the system refuses.
     """
-    try:
-        top = os.open(root, _DIRECTORY)
-        try:
-            descriptor = _open_below(top, parts)
-        finally:
-            os.close(top)
-    except OSError as error:
-        raise storage_error(error, "the directory cannot be opened") from error
+    with storage_errors(_NOT_OPENED):
+        descriptor = _open_below(root, parts)
     try:
         yield descriptor
     finally:
@@ -152,27 +158,25 @@ def open_place(path: str) -> Iterator[int]:
 
     :raises SidecarError: it cannot be opened.
     """
-    try:
+    with storage_errors(_NOT_OPENED):
         try:
             descriptor = os.open(path, _DIRECTORY)
         except PermissionError:
             descriptor = os.open(path, os.O_PATH | _DIRECTORY)
-    except OSError as error:
-        raise storage_error(error, "the directory cannot be opened") from error
     try:
         yield descriptor
     finally:
         os.close(descriptor)
 
 
-def _open_below(top: int, parts: Sequence[str]) -> int:
-    descriptor = os.dup(top)
+def _open_below(root: str, parts: Sequence[str]) -> int:
+    descriptor = os.open(root, _DIRECTORY)
     for part in parts:
+        above = descriptor
         try:
-            deeper = os.open(part, _DIRECTORY | os.O_NOFOLLOW, dir_fd=descriptor)
+            descriptor = os.open(part, _DIRECTORY | os.O_NOFOLLOW, dir_fd=above)
         finally:
-            os.close(descriptor)
-        descriptor = deeper
+            os.close(above)
     return descriptor
 
 
@@ -186,11 +190,9 @@ def open_file(directory: int, name: str, *, follow: bool = False) -> Iterator[Fi
     :raises Unsafe: it is something else than a regular file.
     :raises Storage: the system refuses.
     """
-    try:
+    with storage_errors("cannot be opened"):
         _check_regular(os.stat(name, dir_fd=directory, follow_symlinks=follow))
         descriptor = os.open(name, _FILE if follow else _FILE | os.O_NOFOLLOW, dir_fd=directory)
-    except OSError as error:
-        raise storage_error(error, "cannot be opened") from error
     try:
         file = FileBytes(descriptor)
         advise(descriptor, os.POSIX_FADV_NOREUSE)

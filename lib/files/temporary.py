@@ -19,8 +19,8 @@ from lib.names import is_temporary
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-EXCLUSIVE: Final = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-NOT_MADE: Final = "no file can be made in its directory"
+_EXCLUSIVE: Final = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_UNCHANGED: Final = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _PROBE: Final = f".generation-sidecars-{0:016x}.tmp"
 _LEFTOVER: Final = f".generation-sidecars-{1:016x}.tmp"
 _GET_FLAGS: Final = 0x80086601
@@ -31,6 +31,21 @@ _APPEND_ONLY: Final = 0x20
 def temporary_name() -> str:
     """Return a new hidden name that sweeps know: nothing of that name is a source, and litter is removed."""
     return f".generation-sidecars-{os.urandom(8).hex()}.tmp"
+
+
+def make_temporary(directory: int, name: str, mode: int) -> int:
+    """Make a file, and return its descriptor, open for writing.
+
+    :raises FileExistsError: there is a file of this name.
+    :raises Storage: no file can be made, or it could never be removed or renamed.
+    """
+    _check_append_only(directory)
+    try:
+        return os.open(name, _EXCLUSIVE, mode, dir_fd=directory)
+    except FileExistsError:
+        raise
+    except OSError as error:
+        raise storage_error(error, "no file can be made in its directory") from error
 
 
 def remove_temporary(directory: int, name: str) -> None:
@@ -44,23 +59,26 @@ def remove_temporary(directory: int, name: str) -> None:
             os.rename(name, _LEFTOVER, src_dir_fd=directory, dst_dir_fd=directory)
 
 
+def open_to_lock(directory: int, name: str) -> int:
+    """Open a file to lock it: for writing, as NFS wants for an exclusive lock, or else for reading."""
+    try:
+        return os.open(name, os.O_RDWR | _UNCHANGED, dir_fd=directory)
+    except PermissionError:
+        return os.open(name, os.O_RDONLY | _UNCHANGED, dir_fd=directory)
+
+
 def check_renaming(directory: int) -> None:
     """Refuse a directory in which files can be made but not renamed: each attempt could leave one there.
 
     :raises Storage: no file in it can be made, or renamed.  One hidden file may stay, however often it is
         tried.
     """
-    check_append_only(directory)
     try:
-        descriptor = os.open(_PROBE, EXCLUSIVE, 0o600, dir_fd=directory)
-        with contextlib.suppress(OSError):
-            os.close(descriptor)
+        os.close(make_temporary(directory, _PROBE, 0o600))
     except FileExistsError:
         there = status_of(directory, _PROBE)
         if there is not None and not stat.S_ISREG(there.st_mode):  # not ours
             return
-    except OSError as error:
-        raise storage_error(error, NOT_MADE) from error
     renamed = temporary_name()
     try:
         os.rename(_PROBE, renamed, src_dir_fd=directory, dst_dir_fd=directory)
@@ -77,11 +95,7 @@ def remove_litter(directory: int, names: Iterable[str]) -> int:
     return sum(_remove_abandoned(directory, name) for name in names if is_temporary(name))
 
 
-def check_append_only(directory: int) -> None:
-    """Refuse a directory in which a hidden file could never be removed or renamed.
-
-    :raises Storage: it is append-only.
-    """
+def _check_append_only(directory: int) -> None:
     flags = bytearray(8)
     try:
         fcntl.ioctl(directory, _GET_FLAGS, flags)
@@ -95,26 +109,13 @@ def check_append_only(directory: int) -> None:
 
 
 def _remove_abandoned(directory: int, name: str) -> bool:
-    descriptor = _open_litter(directory, name)
-    if descriptor is None:
-        return False
-    try:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            return False
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        os.unlink(name, dir_fd=directory)
-    except OSError:
-        return False
-    finally:
-        os.close(descriptor)
-    return True
-
-
-def _open_litter(directory: int, name: str) -> int | None:
-    """Open a file to lock it: for writing, as NFS wants for an exclusive lock, or else for reading."""
-    for access in (os.O_RDWR, os.O_RDONLY):
-        with contextlib.suppress(OSError):
-            status = os.stat(name, dir_fd=directory, follow_symlinks=False)
-            if stat.S_ISREG(status.st_mode):
-                return os.open(name, access | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=directory)
-    return None
+    with contextlib.suppress(OSError):
+        if stat.S_ISREG(os.stat(name, dir_fd=directory, follow_symlinks=False).st_mode):
+            descriptor = open_to_lock(directory, name)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                os.unlink(name, dir_fd=directory)
+            finally:
+                os.close(descriptor)
+            return True
+    return False

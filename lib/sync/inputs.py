@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from lib.errors import Corrupt, SidecarError, Storage, Unsafe, Vanished
-from lib.files.permissions import may_show
+from lib.files.permissions import access_list_of, may_show
 from lib.files.reader import FileBytes, check_same, open_file
 from lib.names import Format, metadata_name, partner_name
 from lib.npy.array_reader import read_items
@@ -156,9 +156,10 @@ class Inputs:
         :raises Unsafe: it is not one that a page may show.
         """
         file = self._stack.enter_context(open_file(self._directory, name))
-        is_own = self.source.status.st_uid == file.status.st_uid
+        source, other = self.source.status, file.status
         # an access list may keep out whom the bits let in
-        if not may_show(self.source.status, file.status) or not (is_own or file.access_list() is None):
+        is_listed = source.st_uid != other.st_uid and access_list_of(file.descriptor) is not None
+        if is_listed or not may_show(source, other):
             raise Unsafe("it belongs to another user, and not everybody may read it")
         return file
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from lib.errors import SidecarError, Vanished
-from lib.files.reader import open_directory, status_of, storage_error
+from lib.files.reader import open_directory, status_of, storage_errors
 from lib.files.temporary import remove_litter
 from lib.names import is_temporary, kind_of
 from lib.sync.plan import plan_source
@@ -137,15 +137,12 @@ def _look(directory: int, task: Task, options: Options) -> Found | Trouble | Non
 def _list(directory: int, ignore: frozenset[str]) -> tuple[list[str], list[str], list[str]]:
     """List a directory: the names of sources, of directories to go into, and of temporary files."""
     names, deeper, litter = [], [], []
-    try:
-        with os.scandir(directory) as entries:
-            for entry in entries:
-                if entry.name.startswith("."):
-                    litter += [entry.name] * is_temporary(entry.name)
-                elif kind_of(entry.name):
-                    names.append(entry.name)
-                elif entry.name not in ignore and entry.is_dir(follow_symlinks=False):
-                    deeper.append(entry.name)
-    except OSError as error:
-        raise storage_error(error, "the directory cannot be read") from error
+    with storage_errors("the directory cannot be read"), os.scandir(directory) as entries:
+        for entry in entries:
+            if entry.name.startswith("."):
+                litter += [entry.name] * is_temporary(entry.name)
+            elif kind_of(entry.name):
+                names.append(entry.name)
+            elif entry.name not in ignore and entry.is_dir(follow_symlinks=False):
+                deeper.append(entry.name)
     return sorted(names), sorted(deeper, reverse=True), litter

@@ -25,7 +25,8 @@ from lib.files.atomic import (
     make_directories,
     set_stamp,
 )
-from lib.files.reader import ACCESS_LIST, open_directory, open_file, status_of
+from lib.files.permissions import ACCESS_LIST
+from lib.files.reader import open_directory, open_file, status_of
 from lib.names import is_temporary
 
 if TYPE_CHECKING:
