@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import platform
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -38,7 +37,7 @@ def lower_priority() -> None:
 
 def lower_disk_priority() -> None:
     """Let everything else have the disk first, where the system allows it; see ioprio_set(2)."""
-    number = _IOPRIO_SET.get(platform.machine())
+    number = _IOPRIO_SET.get(os.uname().machine)
     if number is not None:
         import ctypes  # Python has no function for it
 

@@ -340,3 +340,16 @@ def test_importing_the_log_does_not_import_structlog() -> None:
     """`--help` answers at once."""
     script = "import sys, daemon.report.logging; sys.exit('structlog' in sys.modules)"
     subprocess.run([sys.executable, "-c", script], check=True, cwd=ROOT)
+
+
+def test_logging_does_not_import_asyncio() -> None:
+    """It would take a third of the time of a small sweep; loggers for coroutines work all the same."""
+    script = (
+        "import sys; from daemon.report.logging import configure, get_logger\n"
+        "configure('info', 'json', fd=1); get_logger().info('x')\n"
+        "assert 'asyncio' not in sys.modules\n"
+        "coroutine = get_logger().ainfo('y')\n"
+        "import asyncio; asyncio.run(coroutine)\n"
+    )
+    run = subprocess.run([sys.executable, "-c", script], check=True, cwd=ROOT, capture_output=True, text=True)
+    assert [json.loads(line)["event"] for line in run.stdout.splitlines()] == ["x", "y"]
