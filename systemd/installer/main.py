@@ -1,23 +1,21 @@
-"""The command line of the installer: words in, an exit status out."""
+"""The command line of the installer: arguments in, an exit status out."""
 
 from __future__ import annotations
 
 import argparse
 import os
-import subprocess
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from installer import checks, pythons
-from installer.actions import Failed
 from installer.places import NAME, UNITS, Places, Refused, Wish
 from installer.plan import Planner
+from installer.steps import Failed, run
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from installer.actions import Action
+    from installer.steps import Step
 
 DONE, FAILED, REFUSED = 0, 1, 2
 _EPILOG = """\
@@ -79,26 +77,26 @@ def _run(given: argparse.Namespace) -> int:
     if machine and not given.dry_run:
         raise Refused(*machine)
     planner = Planner(Places(), active=_is_active())
-    actions = planner.uninstall() if given.uninstall else _install(planner, given)
-    _carry_out(actions, dry_run=given.dry_run)
+    steps = planner.uninstall() if given.uninstall else _install(planner, given)
+    _carry_out(steps, dry_run=given.dry_run)
     for problem in machine:
         _say(f"Note: {problem}")
     if not given.dry_run:
-        _say(_farewell(uninstalled=given.uninstall, changed=any(action.changes for action in actions)))
+        _say(_farewell(uninstalled=given.uninstall, changed=any(step.changes for step in steps)))
     return DONE
 
 
-def _install(planner: Planner, given: argparse.Namespace) -> list[Action]:
+def _install(planner: Planner, given: argparse.Namespace) -> list[Step]:
     wish, python = _checked(given)
     _say(f"{wish.user}:{wish.group}, {', '.join(wish.directories)}, {python}")
-    actions = planner.install(wish, python)
+    steps = planner.install(wish, python)
     for line in planner.differences(wish):
         _say(line)
-    return actions
+    return steps
 
 
 def _checked(given: argparse.Namespace) -> tuple[Wish, pythons.Interpreter]:
-    """Check all that was asked for, and tell every problem at once."""
+    """Check all that was asked for, and report every problem at once."""
     problems: list[str] = []
 
     def ask(check: Callable[..., Any], *details: Any) -> Any:
@@ -114,14 +112,10 @@ def _checked(given: argparse.Namespace) -> tuple[Wish, pythons.Interpreter]:
     python = ask(pythons.choose, given.python)
     if account and group and directories and os.geteuid() == 0:
         problems += checks.unwritable(directories, account, group.gr_gid)
-    problems += [
-        f"There is no {what} {path}."
-        for what, path, is_there in (
-            ("file", given.config, Path.is_file),
-            ("directory", given.wheels, Path.is_dir),
-        )
-        if path is not None and not is_there(Path(path))
-    ]
+    if given.config is not None and not os.path.isfile(given.config):
+        problems.append(f"There is no file {given.config}.")
+    if given.wheels is not None and not os.path.isdir(given.wheels):
+        problems.append(f"There is no directory {given.wheels}.")
     if problems:
         raise Refused(*problems)
     wheels = given.wheels and os.path.abspath(given.wheels)
@@ -134,24 +128,20 @@ def _say(line: str, to: TextIO | None = None) -> None:
 
 
 def _is_active() -> bool:
-    """Ask systemd whether the service runs; where there is none, nothing does."""
+    """Ask systemd whether the service runs; without systemd it does not."""
     try:
-        answer = subprocess.run(  # noqa: S603  # no word of it comes from outside
-            ["systemctl", "is-active", "--quiet", UNITS[0]],  # noqa: S607  # where root's PATH says
-            check=False,
-            capture_output=True,
-        )
-    except OSError:
+        run("systemctl", "is-active", "--quiet", UNITS[0])
+    except Failed:
         return False
-    return answer.returncode == 0
+    return True
 
 
-def _carry_out(actions: list[Action], *, dry_run: bool) -> None:
-    for action in actions:
-        _say(f"{'would ' if dry_run else ''}{action}")
+def _carry_out(steps: list[Step], *, dry_run: bool) -> None:
+    for step in steps:
+        _say(f"{'would ' if dry_run else ''}{step.words}")
         if not dry_run:
-            action.do()
-    if not any(action.changes for action in actions):
+            step.do()
+    if not any(step.changes for step in steps):
         _say("Nothing is to be changed.")
 
 

@@ -1,4 +1,4 @@
-"""Where everything goes, and what an installation is asked for."""
+"""Where everything goes, and what the administrator asked for."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from pathlib import Path
 NAME = "generation-sidecars"
 UNITS = (f"{NAME}.service", f"{NAME}-backfill.service")
 SLICE = "sidecars.slice"
-DROP_IN = "10-installed.conf"
 PROGRAMS = (NAME, "decode-generations")
 COMPLETIONS = {
     "bash": "share/bash-completion/completions/{}",
@@ -40,23 +39,23 @@ class Wish:
 
 @dataclass(frozen=True)
 class Places:
-    """The places of an installation; ``root`` is "/" but in tests."""
+    """The places of an installation; ``root`` is "/" except in tests."""
 
     root: Path = Path("/")
 
     @property
     def opt(self) -> Path:
-        """The program: one virtual environment a version, ``current`` leads to the one in force."""
+        """The program: one virtual environment a version."""
         return self.root / "opt" / NAME
 
     @property
     def current(self) -> Path:
-        """The link that units and programs go through, so that an upgrade takes one rename."""
+        """The link to the version in force, so that an upgrade takes one rename."""
         return self.opt / "current"
 
     @property
     def sandbox_root(self) -> Path:
-        """The empty directory that the units call "/"."""
+        """The empty directory that is "/" for the units."""
         return self.opt / "root"
 
     @property
@@ -66,20 +65,15 @@ class Places:
 
     @property
     def units(self) -> Path:
-        """Where an administrator's units go, systemd.unit(5)."""
-        return self.root / "etc" / "systemd" / "system"
-
-    @property
-    def local(self) -> Path:
-        """Where commands, manual pages and completions for everybody go."""
-        return self.root / "usr" / "local"
+        """The directory of an administrator's units, systemd.unit(5)."""
+        return self.root / "etc/systemd/system"
 
     @property
     def links(self) -> dict[Path, str]:
-        """The links there, and where each leads: into the version in force."""
+        """Commands, manual pages and completions for everybody: links into the version in force."""
         names = [place.format(program) for program in PROGRAMS for place in FOR_EVERYBODY]
-        return {self.local / name: f"/opt/{NAME}/current/{name}" for name in names}
+        return {self.root / "usr/local" / name: f"/opt/{NAME}/current/{name}" for name in names}
 
     def drop_in(self, unit: str) -> Path:
-        """Return what fills user and directories into a unit."""
-        return self.units / f"{unit}.d" / DROP_IN
+        """Return the file that adds user and directories to a unit."""
+        return self.units / f"{unit}.d" / "10-installed.conf"

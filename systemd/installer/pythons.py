@@ -1,4 +1,4 @@
-"""Which Python the service can use: new enough, able to make environments, and where the sandbox can look."""
+"""The Python that the service can use: new enough, able to make environments, and visible in the sandbox."""
 
 from __future__ import annotations
 
@@ -65,17 +65,14 @@ def examine(path: str) -> Interpreter | str:
     except (OSError, subprocess.SubprocessError, ValueError) as error:
         return f"it does not run ({error})"
     executable, prefix = told["where"]
-    return _judged(Interpreter(executable, prefix, tuple(told["version"])), told["lacks"])
-
-
-def _judged(python: Interpreter, lacks: list[str]) -> Interpreter | str:
+    python = Interpreter(executable, prefix, tuple(told["version"]))
     for place in (python.executable, python.prefix):
         if is_below(place, HIDDEN):
             return f"it is {place}, and the sandbox shows nothing of /{place.split('/')[1]} to the service"
     if python.version[:2] < OLDEST:
         return f"it is {'.'.join(map(str, python.version))}, and 3.10 is the oldest that will do"
-    if lacks:
-        return f"it lacks {' and '.join(lacks)} (on Debian or Ubuntu: apt install python3-venv)"
+    if told["lacks"]:
+        return f"it lacks {' and '.join(told['lacks'])} (on Debian or Ubuntu: apt install python3-venv)"
     return python
 
 

@@ -17,22 +17,19 @@ REPOSITORY = Path(__file__).parents[2]
 sys.path.insert(0, str(REPOSITORY / "systemd"))
 
 from installer import checks, pythons  # noqa: E402  # lies in systemd/, which is no package
-from installer.actions import (  # noqa: E402
-    COMPLETE,
-    Action,
-    Build,
-    CheckConfig,
-    Command,
-    Failed,
-    Link,
-    Remove,
-    Write,
-    run,
-    source_files,
-)
 from installer.places import Places, Refused, Wish  # noqa: E402
 from installer.plan import Planner  # noqa: E402
 from installer.pythons import Interpreter  # noqa: E402
+from installer.steps import (  # noqa: E402
+    COMPLETE,
+    Failed,
+    Step,
+    build,
+    check_config,
+    pip_failure,
+    run,
+    source_files,
+)
 from installer.unitfile import config_text, drop_in, quoted  # noqa: E402
 
 if TYPE_CHECKING:
@@ -46,27 +43,22 @@ ME = pwd.getpwuid(os.getuid()).pw_name
 
 
 def installed(places: Places, wish: Wish = WISH) -> None:
-    """Carry an installation out but for its commands and its build, which leaves an empty environment."""
-    for action in Planner(places, active=False).install(wish, PYTHON):
-        if isinstance(action, Build):
-            action.target.mkdir(parents=True)
-            (action.target / COMPLETE).touch()
-        elif not isinstance(action, Command):
-            action.do()
+    """Carry an installation out except for its commands and its build, which leaves an empty environment."""
+    for step in Planner(places, active=False).install(wish, PYTHON):
+        first, path = step.words.split()[:2]
+        if first == "build":
+            Path(path).mkdir(parents=True)
+            Path(path, COMPLETE).touch()
+        elif first in {"make", "write", "link"}:
+            step.do()
     wants = places.units / "multi-user.target.wants"
     wants.mkdir(exist_ok=True)
-    if not (wants / UNIT).is_symlink():
-        (wants / UNIT).symlink_to(f"../{UNIT}")
+    (wants / UNIT).symlink_to(f"../{UNIT}")
 
 
-def changes_of(actions: list[Action]) -> list[Action]:
-    """Leave out what only checks."""
-    return [action for action in actions if action.changes]
-
-
-def words_of(actions: list[Action]) -> str:
-    """Say a plan in words."""
-    return "\n".join(map(str, actions))
+def changes_of(steps: list[Step]) -> list[str]:
+    """Return the words of the steps that change something."""
+    return [step.words for step in steps if step.changes]
 
 
 def call(*words: str) -> subprocess.CompletedProcess[str]:
@@ -76,48 +68,39 @@ def call(*words: str) -> subprocess.CompletedProcess[str]:
 
 def test_a_new_machine_gets_everything_in_an_order_that_never_breaks(tmp_path: Path) -> None:
     """Build and check come before any unit; the start comes last."""
-    actions = Planner(Places(tmp_path), active=False).install(WISH, PYTHON)
-    said = words_of(actions)
-    assert isinstance(actions[0], Build)
-    assert said.index("check ") < said.index(f"write {tmp_path}/etc/systemd/system/{UNIT}")
-    assert str(actions[-1]) == "start the service and wait until it is ready"
+    words = [step.words for step in Planner(Places(tmp_path), active=False).install(WISH, PYTHON)]
+    assert words[0].startswith("build ")
+    check = next(number for number, text in enumerate(words) if text.startswith("check "))
+    assert check < words.index(f"write {tmp_path}/etc/systemd/system/{UNIT}")
+    assert words[-1] == "start the service and wait until it is ready"
 
 
 def test_a_second_installation_has_nothing_to_do(tmp_path: Path) -> None:
-    """With everything in place and the service running nothing is changed."""
+    """With everything in place nothing is changed; a service that was stopped is only started."""
     installed(Places(tmp_path))
     assert changes_of(Planner(Places(tmp_path), active=True).install(WISH, PYTHON)) == []
-
-
-def test_a_stopped_service_is_only_started(tmp_path: Path) -> None:
-    """Nothing is written again."""
-    installed(Places(tmp_path))
-    said = words_of(changes_of(Planner(Places(tmp_path), active=False).install(WISH, PYTHON)))
-    assert said == "start the service and wait until it is ready"
+    stopped = Planner(Places(tmp_path), active=False).install(WISH, PYTHON)
+    assert changes_of(stopped) == ["start the service and wait until it is ready"]
 
 
 def test_another_version_is_built_beside_the_old_one_which_goes_last(tmp_path: Path) -> None:
     """The running service keeps its files until it has been restarted."""
     installed(Places(tmp_path))
-    actions = Planner(Places(tmp_path), active=True).install(WISH, replace(PYTHON, version=(3, 12, 0)))
-    kinds = [type(action) for action in actions]
-    assert kinds == [Build, CheckConfig, Link, Command, Remove]
-    assert "restart" in actions[3].words
+    steps = Planner(Places(tmp_path), active=True).install(WISH, replace(PYTHON, version=(3, 12, 0)))
+    assert [step.words.split()[0] for step in steps] == ["build", "check", "link", "start", "remove"]
 
 
 def test_another_directory_changes_the_drop_ins_only(tmp_path: Path) -> None:
     """And has the units read and the service restarted."""
     installed(Places(tmp_path))
     wish = replace(WISH, directories=("/data/other",))
-    written = [
-        action
-        for action in Planner(Places(tmp_path), active=True).install(wish, PYTHON)
-        if isinstance(action, Write)
+    units = tmp_path / "etc/systemd/system"
+    assert changes_of(Planner(Places(tmp_path), active=True).install(wish, PYTHON)) == [
+        f"write {units}/{UNIT}.d/10-installed.conf",
+        f"write {units}/generation-sidecars-backfill.service.d/10-installed.conf",
+        "have systemd read the units",
+        "start the service and wait until it is ready",
     ]
-    assert {action.path.parent.name for action in written} == {
-        f"{UNIT}.d",
-        "generation-sidecars-backfill.service.d",
-    }
 
 
 def test_an_edited_configuration_stays(tmp_path: Path) -> None:
@@ -139,8 +122,8 @@ def test_the_configuration_in_place_is_checked_every_time(tmp_path: Path) -> Non
     """One that would be refused at the next start is not called fine because nothing else is to be done."""
     installed(Places(tmp_path))
     [check] = Planner(Places(tmp_path), active=True).install(WISH, PYTHON)
-    assert isinstance(check, CheckConfig)
-    refused = CheckConfig(("sh", "-c", "echo 'c.toml: work.jobs: found 0'; exit 2"), "check c.toml")
+    assert check.words == f"check {tmp_path}/etc/generation-sidecars/config.toml"
+    refused = check_config(Path("c.toml"), "sh", "-c", "echo 'c.toml: work.jobs: found 0'; exit 2")
     with pytest.raises(Failed, match=r"^The configuration is rejected:\nc.toml: work.jobs: found 0$"):
         refused.do()
 
@@ -192,16 +175,10 @@ def test_what_changes_for_people_is_said(tmp_path: Path) -> None:
     ],
 )
 def test_without_the_packages_one_sentence_names_the_way_out(
-    said: str, wheels: str | None, sentence: str, tmp_path: Path
+    said: str, wheels: str | None, sentence: str
 ) -> None:
     """The output of pip, and of the pip that it runs, is a page long."""
-    python = tmp_path / "version/bin/python"
-    python.parent.mkdir(parents=True)
-    python.write_text(f"#!/bin/sh\ncat <<'END'\n{said}\nEND\nexit 1\n")
-    python.chmod(0o755)
-    with pytest.raises(Failed) as failed:
-        Build(tmp_path / "version", PYTHON, REPOSITORY, wheels)._install("x")
-    assert str(failed.value) == sentence
+    assert pip_failure(said, wheels) == sentence
 
 
 def test_the_version_covers_every_file_of_the_program() -> None:
@@ -214,8 +191,8 @@ def test_the_version_covers_every_file_of_the_program() -> None:
 def test_a_program_of_that_name_from_elsewhere_is_not_replaced(tmp_path: Path) -> None:
     """Somebody's own /usr/local/bin/decode-generations stays, and is named; uninstalling leaves it too."""
     places = Places(tmp_path)
-    (places.local / "bin").mkdir(parents=True)
-    (places.local / "bin/decode-generations").write_text("mine")
+    (tmp_path / "usr/local/bin").mkdir(parents=True)
+    (tmp_path / "usr/local/bin/decode-generations").write_text("mine")
     with pytest.raises(Refused, match="not from here"):
         Planner(places, active=False).install(WISH, PYTHON)
     assert Planner(places, active=False).uninstall() == []
@@ -227,9 +204,9 @@ def test_uninstalling_leaves_the_configuration_and_what_is_the_administrators(tm
     installed(places)
     mine = places.drop_in(UNIT).with_name("override.conf")
     mine.write_text("[Service]\nMemoryMax=8G\n")
-    for action in Planner(places, active=True).uninstall():
-        if isinstance(action, Remove):
-            action.do()
+    for step in Planner(places, active=True).uninstall():
+        if step.words.startswith("remove "):
+            step.do()
     left = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
     assert left == {"etc/generation-sidecars/config.toml", str(mine.relative_to(tmp_path))}
     assert Planner(places, active=False).uninstall() == []
@@ -241,7 +218,7 @@ def test_a_failed_build_leaves_nothing(tmp_path: Path) -> None:
     target = tmp_path / "opt/version"
     broken.mkdir()
     with pytest.raises(OSError, match="pyproject"):
-        Build(target, PYTHON, broken).do()
+        build(target, PYTHON, broken, None).do()
     assert not target.exists()
 
 

@@ -1,0 +1,190 @@
+"""The steps of an installation: each has words, which a dry run prints, and can be carried out."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from installer.places import COMPLETIONS, PROGRAMS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from installer.pythons import Interpreter
+
+COMPLETE = "complete"
+"""The file that marks an environment as built to its end."""
+_SOURCES = (
+    "pyproject.toml",
+    "README.md",
+    "LICENSE",
+    "decode_generations.py",
+    "generation_sidecars.py",
+    "lib",
+    "daemon",
+    "systemd/man",
+)
+_PIP = ("-I", "-m", "pip", "install", "--quiet", "--no-input", "--disable-pip-version-check")
+_MISSING = re.compile(r"No matching distribution found for (\S+)")
+_OFFLINE = re.compile(
+    r"name resolution|[Nn]etwork is unreachable|NewConnectionError|ConnectTimeout|ProxyError"
+)
+_EXTRAS = (
+    "[metrics]"  # a key of the configuration needs it, and setting a key should not require an installation
+)
+_PATIENCE_SECONDS = 420  # more than the unit's TimeoutStartSec and the stop of an older version before it
+
+
+class Failed(Exception):  # noqa: N818  # not an error of this program
+    """A step failed; ``output`` is what its program printed, if there was one."""
+
+    def __init__(self, reason: str, output: str = "") -> None:
+        super().__init__(f"{reason}:\n{output}" if output else reason)
+        self.output = output
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step; ``do`` carries it out, and raises :class:`Failed` or ``OSError``."""
+
+    words: str
+    do: Callable[[], object]
+    changes: bool = True
+
+
+def make_directory(path: Path) -> Step:
+    """Make a directory and what is above it."""
+    return Step(f"make {path}", lambda: path.mkdir(parents=True, exist_ok=True))
+
+
+def write(path: Path, text: str) -> Step:
+    """Write a text file, whole or not at all."""
+    return Step(f"write {path}", lambda: _replace(path, lambda new: new.write_text(text, encoding="utf-8")))
+
+
+def link(path: Path, target: str) -> Step:
+    """Make a symbolic link, or turn it."""
+    return Step(f"link {path} -> {target}", lambda: _replace(path, lambda new: new.symlink_to(target)))
+
+
+def remove(path: Path) -> Step:
+    """Remove a file, a link or a tree that may have gone, and its directory of drop-ins if that is empty."""
+    return Step(f"remove {path}", lambda: _remove(path))
+
+
+def command(words: str, *program: str) -> Step:
+    """Run a program, whose own words are shown only when it fails."""
+    return Step(words, lambda: run(*program))
+
+
+def check_config(path: Path, *program: str) -> Step:
+    """Check the configuration in place, which a later start would reject."""
+
+    def do() -> None:
+        try:
+            run(*program)
+        except Failed as failed:
+            raise Failed("The configuration is rejected", failed.output or str(failed)) from None
+
+    return Step(f"check {path}", do, changes=False)
+
+
+def build(target: Path, python: Interpreter, clone: Path, wheels: str | None) -> Step:
+    """Make the virtual environment of this version; a half-made one is neither left nor used."""
+
+    def do() -> None:
+        shutil.rmtree(target, ignore_errors=True)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            _build(target, python, clone, wheels)
+            (target / COMPLETE).touch()
+        except BaseException:
+            shutil.rmtree(target, ignore_errors=True)
+            raise
+
+    return Step(f"build {target} with {python} from {clone}", do)
+
+
+def run(*words: str) -> str:
+    """Run a program and return its output; raise :class:`Failed` with that when it failed."""
+    environment = {**os.environ, "PYTHONNOUSERSITE": "1"}
+    try:
+        answer = subprocess.run(  # noqa: S603  # words, never a shell's
+            words,
+            check=False,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            timeout=_PATIENCE_SECONDS,
+        )
+    except (OSError, subprocess.SubprocessError) as error:
+        raise Failed(f"{' '.join(words)}: {error}") from error
+    if answer.returncode:
+        raise Failed(f"{' '.join(words)} ended with status {answer.returncode}", answer.stdout)
+    return answer.stdout
+
+
+def source_files(clone: Path) -> list[Path]:
+    """List what a wheel is made from, in a constant order."""
+    trees = [path for name in _SOURCES for path in sorted((clone / name).rglob("*")) or [clone / name]]
+    return [path for path in trees if not path.is_dir() and path.parent.name != "__pycache__"]
+
+
+def _replace(path: Path, make: Callable[[Path], object]) -> None:
+    """Make a file or a link, and rename it to its path: there is no moment without one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    new = path.with_name(f".{path.name}.new")
+    new.unlink(missing_ok=True)
+    make(new)
+    new.replace(path)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+    if path.parent.suffix == ".d":
+        with suppress(OSError):  # the administrator's own drop-ins stay
+            path.parent.rmdir()
+
+
+def _build(target: Path, python: Interpreter, clone: Path, wheels: str | None) -> None:
+    """Build from a copy: setuptools would leave its traces, owned by root, in the clone."""
+    with tempfile.TemporaryDirectory() as copy:
+        for path in source_files(clone):
+            copied = Path(copy, path.relative_to(clone))
+            copied.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(path, copied)
+        run(python.executable, "-I", "-m", "venv", str(target))
+        offline = ("--no-index", "--find-links", wheels) if wheels else ()
+        try:
+            run(str(target / "bin/python"), *_PIP, *offline, copy + _EXTRAS)
+        except Failed as failed:
+            raise Failed(pip_failure(failed.output, wheels) or str(failed)) from None
+    for program in PROGRAMS:
+        for shell, place in COMPLETIONS.items():
+            path = target / place.format(program)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            script = run(str(target / "bin" / program), "--print-completion", shell)
+            path.write_text(script, encoding="utf-8")
+
+
+def pip_failure(output: str, wheels: str | None) -> str:
+    """Return one sentence when packages are unavailable, for which pip prints a page; else nothing."""
+    missing = _MISSING.findall(output)
+    if not missing and not _OFFLINE.search(output):
+        return ""
+    what = f"{missing[-1]} is" if missing else "packages are"
+    if wheels:
+        return f"{what} not in {wheels}: fill it as systemd/README.md says, on a machine with this Python."
+    return f"{what} not to be had from the network: take the packages from a directory with --wheels DIR."
