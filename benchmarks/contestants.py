@@ -34,7 +34,7 @@ def ours(source: Path) -> None:
     with open_directory(str(source.parent)) as directory:
         outcome = sync_source(directory, source.name, Options())
     if outcome.result != "rendered":
-        raise SystemExit(f"{source}: {outcome.trouble}")
+        raise SystemExit(f"{source}: {outcome.reason}")
 
 
 def plain_script_flushed(source: Path) -> None:

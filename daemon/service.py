@@ -31,14 +31,12 @@ from daemon.watch.roots import Root
 from daemon.watch.supervisor import Supervisor
 from daemon.workers.pool import Pool, ProcessPool
 from lib.errors import SidecarError
-from lib.names import sources_concerned
-from lib.sync.walk import Task
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from daemon.config.model import Config
-    from daemon.watch.client import Hint, Watch
+    from daemon.watch.client import Watch
 
 _SLICE_SECONDS: Final = 0.02
 _LONGEST_WAIT_SECONDS: Final = 2.0
@@ -175,28 +173,11 @@ class Service:
             if hint.kind == "overflow":
                 self._log.warning(WATCH_OVERFLOW, hint="A sweep follows, so nothing is missed.")
                 self._sweeper.ask()
-            else:
-                self._take_path(hint, now)
-
-    def _take_path(self, hint: Hint, now: float) -> None:
-        root, parts = self._place(hint.path)
-        if root is None or self._ignores(parts[:-1]):
-            return
-        if hint.kind == "directory":
-            if not self._ignores(parts[-1:]):
-                self._sweeper.ask_branch(root.path, parts, now, self._scheduler.settle_seconds)
-            return
-        if not parts or parts[-1].startswith("."):
-            return
-        for source in sources_concerned(parts[-1], pairs=self._scheduler.options.extras.pairs):
-            task = Task(root.path, parts[:-1], source)
-            self._supervisor.announced(task)
-            if not self._scheduler.hint(task, now, closed=hint.kind != "seen"):
-                self._sweeper.ask()
-
-    def _ignores(self, parts: tuple[str, ...]) -> bool:
-        """Tell whether one of these directories is never entered: it is ignored or hidden."""
-        return any(part in self._sweeper.ignore or part.startswith(".") for part in parts)
+                continue
+            root, parts = self._place(hint.path)
+            if root is not None:
+                for task in self._sweeper.take_hint(hint.kind, root.path, parts, now):
+                    self._supervisor.announced(task)
 
     def _place(self, path: str) -> tuple[Root | None, tuple[str, ...]]:
         for root in self._roots:
@@ -221,6 +202,7 @@ class Service:
             sources=self._sweeper.sources,
             pending=len(self._scheduler.queue),
             last_sweep=self._sweeper.last,
+            last_sweep_ended=self._sweeper.last_ended,
             totals=dict(self._reporter.totals),
             counts=dict(+self._scheduler.troubles.counts),
             interval_seconds=WRITE_SECONDS,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 from lib.errors import NotText, Passing, SidecarError
 from lib.names import Format, Kind, kind_of
@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from lib.options import Options
 
 Result = Literal["rendered", "adopted", "fresh", "kept", "skipped", "failed"]
+
+_GRAVITY: Final[tuple[Result, ...]] = ("failed", "skipped", "kept", "rendered", "adopted")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +52,10 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The result for one source: its sidecars' verdicts, figures of what was read, and the trouble if any.
+    """The result for one source: its sidecars' verdicts, and figures of what was read.
 
-    ``error`` is the class of the failure; ``bytes`` counts what was written.
+    ``error`` is the class of the failure; ``bytes`` counts what was written; ``seconds`` is its share of the
+    time that its batch took.
     """
 
     name: str
@@ -60,17 +63,28 @@ class Outcome:
     verdicts: tuple[Verdict, ...]
     figures: Figures | None = None
     bytes: int = 0
+    seconds: float = 0.0
     error: type[SidecarError] | None = None
-    trouble: str = ""
-    hint: str = ""
     warnings: tuple[str, ...] = ()
 
     @property
     def result(self) -> Result:
         """The result for the source as a whole: the gravest of its sidecars' results."""
         results = {verdict.result for verdict in self.verdicts}
-        gravity: tuple[Result, ...] = ("failed", "skipped", "kept", "rendered", "adopted")
-        return next((result for result in gravity if result in results), "fresh")
+        return next((result for result in _GRAVITY if result in results), "fresh")
+
+    @property
+    def reason(self) -> str:
+        """Why the result is what it is."""
+        grave = [verdict for verdict in self.verdicts if verdict.result == self.result]
+        endings = " and ".join(f".{verdict.fmt}" for verdict in grave)
+        # the path that goes with it is the source's
+        return f"its {endings}: {grave[0].reason}" if self.result == "kept" else grave[0].reason
+
+    @property
+    def hint(self) -> str:
+        """What a person can do about it."""
+        return next(verdict.hint for verdict in self.verdicts if verdict.result == self.result)
 
     @property
     def passing(self) -> bool:
@@ -87,24 +101,12 @@ class Outcome:
         """Tell whether a sidecar was compared, and will have to be again."""
         return any(verdict.unstamped for verdict in self.verdicts)
 
-    @property
-    def reason_and_hint(self) -> tuple[str, str]:
-        """Return why the result is what it is, and what a person can do."""
-        grave = [verdict for verdict in self.verdicts if verdict.result == self.result]
-        reason = grave[0].reason
-        if self.result == "kept":  # the path that goes with it is the source's
-            endings = " and ".join(f".{verdict.fmt}" for verdict in grave)
-            reason = f"its {endings}: {reason}"
-        return reason, grave[0].hint
-
 
 def failure(name: str, options: Options, error: SidecarError) -> Outcome:
     """Return the outcome of a source whose sidecars all failed, or were skipped, for one reason."""
     result: Result = "skipped" if isinstance(error, NotText) else "failed"
     verdicts = tuple(Verdict(fmt, result, error.reason, error.hint) for fmt in options.formats)
-    return Outcome(
-        name, source_kind(name), verdicts, error=type(error), trouble=error.reason, hint=error.hint
-    )
+    return Outcome(name, source_kind(name), verdicts, error=type(error))
 
 
 def source_kind(name: str) -> Kind:

@@ -7,14 +7,14 @@ import os
 from datetime import datetime, timezone
 from typing import Final
 
-from daemon.report.status import SourceReport, Status
+from daemon.report.status import Status, Trouble
 
 NOW: Final = datetime(2026, 11, 23, 12, 0, 0, tzinfo=timezone.utc)
 HOSTILE: Final = "/exp/a\n\x1b[2J\udcff\u202e  b.npy"
-FAILED: Final = SourceReport(
+FAILED: Final = Trouble(
     "/exp/n1_completions.npy", "failed", "the disk is full", "Make room.", "2026-11-23T11:00:00+00:00"
 )
-KEPT: Final = SourceReport("/exp/n1_completions.md", "kept", "was edited")
+KEPT: Final = Trouble("/exp/n1_completions.md", "kept", "was edited")
 
 
 def status(**changes: object) -> Status:

@@ -15,7 +15,7 @@ from daemon.cli.progress import Bar, can_draw, on_terminal
 from daemon.cli.summary import Summary
 from daemon.config.validation import ALL_IS_WELL, SOMETHING_FAILED, WRONG_USAGE
 from daemon.report.logging import configure, escaped, get_logger
-from daemon.schedule.queue import FEW
+from daemon.schedule.queue import FEW, Queue
 from daemon.schedule.scheduler import Scheduler
 from daemon.schedule.sweeper import Sweeper, steps
 from daemon.signals import Signals
@@ -23,7 +23,7 @@ from daemon.workers.capacity import default_jobs, lower_priority
 from daemon.workers.pool import ProcessPool
 from daemon.workers.worker import convert, serve_in_background, use_one_thread
 from lib.names import KINDS, kind_of, sidecar_name
-from lib.sync.walk import Found, Trouble
+from lib.sync.walk import Found, PathFailure
 
 if TYPE_CHECKING:
     import argparse
@@ -72,7 +72,7 @@ def dry_run(paths: Sequence[str], options: Options, ignore: frozenset[str], out:
 
 
 def _verdicts(step: Step, options: Options) -> Iterator[tuple[Result, str, str]]:
-    if isinstance(step, Trouble):
+    if isinstance(step, PathFailure):
         yield "failed", step.path, step.error.reason
     elif isinstance(step, Found):
         (outcome,) = convert([step.task], options)
@@ -97,7 +97,7 @@ def sweep(
 
     SIGINT or SIGTERM ends it early; a second signal ends the work at once.
     """
-    scheduler = Scheduler(pool, options, 0.0, log, retries=FEW)
+    scheduler = Scheduler(pool, options, 0.0, log, Queue(FEW))
     sweeper = Sweeper(list(paths), scheduler, ignore, log, is_only_one=True)
     scheduler.indexes = indexes
     scheduler.observers = [*observers, *indexes, sweeper]  # the sweeper logs the end, so it is told last

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from daemon.report.observers import Done
 from lib.names import kind_of
-from lib.sync.walk import Found, Trouble, names_below
+from lib.sync.walk import Found, PathFailure, names_below
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -41,7 +41,7 @@ class Bar:
 
     def notice(self, event: Event, now: float) -> None:  # noqa: ARG002 (as declared)
         """Count a source, or a directory that stands for its sources."""
-        if isinstance(event, (Found, Trouble, Done)):
+        if isinstance(event, (Found, PathFailure, Done)):
             self._advance()
 
     def close(self) -> None:

@@ -13,7 +13,7 @@ from daemon.report.outcomes import RESULTS
 from daemon.report.status_text import duration
 from lib.names import kind_of, sidecar_name
 from lib.render.statistics import bars
-from lib.sync.walk import Found, Trouble
+from lib.sync.walk import Found, PathFailure
 
 if TYPE_CHECKING:
     from daemon.report.observers import Event
@@ -47,7 +47,7 @@ class Summary:
         """Count the sidecars of a source; a path that could not be looked at or written counts as one."""
         if isinstance(event, Found):
             self._sums[kind_of(event.task.name)]["fresh"] += len(event.plans)
-        elif isinstance(event, Trouble):
+        elif isinstance(event, PathFailure):
             self._sums[kind_of(os.path.basename(event.path))]["failed"] += 1
             self._list("failed", event.path, event.error.reason, event.error.hint)
         elif isinstance(event, Done) and event.outcome is not None:
@@ -58,7 +58,7 @@ class Summary:
         self._sums[outcome.kind].update(verdict.result for verdict in outcome.verdicts)
         self._bytes[outcome.kind] += outcome.bytes
         if outcome.result == "failed":
-            self._list("failed", task.path, outcome.trouble, outcome.hint)
+            self._list("failed", task.path, outcome.reason, outcome.hint)
         for verdict in outcome.verdicts:
             if verdict.result == "kept":
                 page = os.path.join(os.path.dirname(task.path), sidecar_name(task.name, verdict.fmt))

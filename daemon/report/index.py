@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from daemon.report.events import INDEX_FAILED, INDEX_WRITTEN
 from daemon.report.observers import Done, Walk
-from daemon.report.status import SourceReport, iso
+from daemon.report.status import Trouble
 from lib.errors import SidecarError, Unsafe, Vanished
 from lib.files.atomic import ANY_NEW_FILE, AtomicFile, flush_directory
 from lib.files.reader import open_directory, open_file, status_of
@@ -22,7 +22,7 @@ from lib.names import metadata_name
 from lib.outcome import source_kind
 from lib.render.index import INDEX_NAME, MARK, Entry, parse, render
 from lib.sync.inputs import read_metadata
-from lib.sync.walk import Found, Trouble, look
+from lib.sync.walk import Found, PathFailure, look
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
@@ -46,12 +46,12 @@ _READERS: Final = 0o044
 class IndexWriter:
     """An observer that writes the indexes of some roots.  ``now`` is monotonic seconds.
 
-    ``table``: where an index that cannot be written is listed.
+    ``troubles``: where an index that cannot be written is listed.
     """
 
-    def __init__(self, roots: Iterable[str], options: Options, log: Any, table: TroubleTable) -> None:
+    def __init__(self, roots: Iterable[str], options: Options, log: Any, troubles: TroubleTable) -> None:
         self._options = options
-        self._table = table
+        self._troubles = troubles
         self._books = {root: _Book(root, options.formats) for root in roots}
         self._log = log
         self._due = math.inf
@@ -101,9 +101,9 @@ class IndexWriter:
         """Return when there may be something to write."""
         return self._due
 
-    def write_all(self) -> list[Trouble]:
+    def write_all(self) -> list[PathFailure]:
         """Write every index that changed, and those that are missing; return those that could not be."""
-        return [trouble for book in self._books.values() if (trouble := self._write(book)) is not None]
+        return [failure for book in self._books.values() if (failure := self._write(book)) is not None]
 
     def write_if_due(self, now: float) -> None:
         """Write what is due; a large index, which takes long, is written less often."""
@@ -117,22 +117,18 @@ class IndexWriter:
     def _ask(self, now: float) -> None:
         self._due = min(self._due, max(now + _DELAY_SECONDS, self._rest_until))
 
-    def _write(self, book: _Book) -> Trouble | None:
+    def _write(self, book: _Book) -> PathFailure | None:
         path = os.path.join(book.root, INDEX_NAME)
         try:
             written = book.write()
         except Vanished:  # with its root, which is reported
             written = False
         except SidecarError as error:
-            if book.trouble != error.reason:
-                book.trouble = error.reason
+            failure = PathFailure(path, error)
+            if self._troubles.put(path, Trouble.of(failure, time.time())):
                 self._log.error(INDEX_FAILED, path=path, reason=error.reason, hint=error.hint)
-                self._table.put(
-                    path, SourceReport(path, "failed", error.reason, error.hint, iso(time.time()))
-                )
-            return Trouble(path, error)
-        book.trouble = ""
-        self._table.drop(path)
+            return failure
+        self._troubles.drop(path)
         if written:
             self._log.info(INDEX_WRITTEN, path=path, sources=len(book.entries))
         return None
@@ -147,7 +143,6 @@ class _Book:
         self.entries = _read(root)
         self.seen: set[str] = set()
         self.unreadable: set[str] = set()
-        self.trouble = ""
         self._changed = False
         self._shown: Collection[str] = self.entries.keys()
 

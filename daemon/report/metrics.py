@@ -6,14 +6,13 @@ The names follow https://prometheus.io/docs/practices/naming/; prometheus-client
 from __future__ import annotations
 
 import time
-from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from daemon.config.validation import RefusedError
 from daemon.report.events import METRICS_FAILED
 from daemon.report.observers import Done
-from daemon.report.status import Status
+from daemon.report.status import Status, moment
 from lib.names import KINDS
 
 if TYPE_CHECKING:
@@ -48,7 +47,6 @@ class Metrics:
         self._path = path
         self._log = log
         self._trouble = ""
-        self._last_sweep: object = None
         self._write = prometheus.write_to_textfile
         self._registry = registry = prometheus.CollectorRegistry()
         counter = partial(prometheus.Counter, namespace=_NAMESPACE, registry=registry)
@@ -97,12 +95,10 @@ class Metrics:
         self._watching.set(status.mode == "watching" and not status.unheard)
         for state in _STATES:
             self._troubled.labels(state).set(status.counts.get(state, 0))
-        now = datetime.fromisoformat(status.updated).timestamp()
-        if status.last_sweep is not None and status.last_sweep is not self._last_sweep:
-            self._last_sweep = status.last_sweep
+        if status.last_sweep is not None and status.last_sweep_ended:
             self._sweep_seconds.set(status.last_sweep["seconds"])
-            self._sweep_time.set(now)
-        self._updated.set(now)
+            self._sweep_time.set(moment(status.last_sweep_ended).timestamp())
+        self._updated.set(moment(status.updated).timestamp())
         try:
             self._write(self._path, self._registry)
         except OSError as error:

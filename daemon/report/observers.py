@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias
 if TYPE_CHECKING:
     from daemon.report.status import Status
     from lib.outcome import Outcome
-    from lib.sync.walk import Found, Task, Trouble
+    from lib.sync.walk import Found, PathFailure, Task
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +27,8 @@ class Walk(Enum):
     ENDED = "ended"
 
 
-Event: TypeAlias = "Found | Trouble | Done | Walk | Status"
-"""``Found``: a sweep found this source fresh.  ``Trouble``: a path could not be looked at or written."""
+Event: TypeAlias = "Found | PathFailure | Done | Walk | Status"
+"""``Found``: a sweep found this source fresh.  ``PathFailure``: a path could not be looked at or written."""
 
 
 class Observer(Protocol):

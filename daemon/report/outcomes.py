@@ -14,26 +14,16 @@ from daemon.report.events import (
 )
 
 if TYPE_CHECKING:
-    from lib.errors import SidecarError
     from lib.outcome import Outcome, Result
-    from lib.sync.walk import Task
-
+    from lib.sync.walk import PathFailure, Task
 
 RESULTS: Final[tuple[Result, ...]] = ("rendered", "adopted", "fresh", "kept", "skipped", "failed")
 """The fields of ``sweep.finished``.  A path that could not be looked at or written counts as failed."""
-
-
 _FIGURES: Final = ("records", "blank", "distinct", "median_length", "longest_length")
 
 
 def log_outcome(
-    log: Any,
-    task: Task,
-    outcome: Outcome,
-    seconds: float,
-    *,
-    attempt: int = 1,
-    retry_seconds: float | None = None,
+    log: Any, task: Task, outcome: Outcome, *, attempt: int = 1, retry_seconds: float | None = None
 ) -> None:
     """Log the outcome of one source; one whose sidecars are all fresh is not logged.
 
@@ -46,7 +36,7 @@ def log_outcome(
     formats = [verdict.fmt for verdict in outcome.verdicts if verdict.result == "rendered"]
     if formats and outcome.figures is not None:
         figures = {name: getattr(outcome.figures, name) for name in _FIGURES}
-        more = {"bytes": outcome.bytes, "seconds": round(seconds, 4)}
+        more = {"bytes": outcome.bytes, "seconds": round(outcome.seconds, 4)}
         log.info(SIDECARS_WRITTEN, **where, formats=formats, **figures, **more)
     for verdict in outcome.verdicts:
         which = {"source": task.path, "format": verdict.fmt}
@@ -54,7 +44,7 @@ def log_outcome(
             log.info(SIDECAR_ADOPTED, **which)
         elif verdict.result == "kept":
             log.warning(SIDECAR_KEPT, **which, reason=verdict.reason, hint=verdict.hint)
-    why = {"reason": outcome.trouble, "hint": outcome.hint}
+    why = {"reason": outcome.reason, "hint": outcome.hint}
     if outcome.result == "skipped":
         log.info(SOURCE_SKIPPED, **where, **why)
     elif outcome.result == "failed":
@@ -70,6 +60,7 @@ def log_unstamped(log: Any, task: Task, outcome: Outcome) -> None:
     log.warning(SIDECAR_ADOPTED, source=task.path, format=verdict.fmt, reason=verdict.reason, hint=hint)
 
 
-def log_trouble(log: Any, path: str, error: SidecarError) -> None:
+def log_failure(log: Any, failure: PathFailure) -> None:
     """Log a path that could not be looked at."""
-    log.error(SOURCE_FAILED, source=path, reason=error.reason, hint=error.hint, attempt=1, retry_seconds=None)
+    why = {"reason": failure.error.reason, "hint": failure.error.hint}
+    log.error(SOURCE_FAILED, source=failure.path, **why, attempt=1, retry_seconds=None)

@@ -12,7 +12,7 @@ from daemon.report.events import SERVICE_READY, STATUS_FAILED
 from daemon.report.observers import Done
 from daemon.report.status import iso
 from daemon.report.status_file import StatusFile, own_directories
-from lib.sync.walk import Trouble
+from lib.sync.walk import PathFailure
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -60,7 +60,7 @@ class Reporter:
     def notice(self, event: Event, now: float) -> None:  # noqa: ARG002 (as declared)
         """Count an outcome, and report it soon; a source that fails again and again is one that failed."""
         self._look_due = min(self._look_due, self._looked + self._pause)
-        if isinstance(event, Trouble):
+        if isinstance(event, PathFailure):
             self._count(event.path, "failed")
         elif isinstance(event, Done) and event.outcome is not None:
             for verdict in event.outcome.verdicts:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from daemon.report.systemd import FailedUnit
+    from lib.sync.walk import PathFailure
 
 Condition: TypeAlias = Literal["running", "stuck", "died"]
 
@@ -21,7 +22,7 @@ _MISSED_WRITES: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
-class SourceReport:
+class Trouble:
     """A source without fresh sidecars, or an index: state, reason, what to do, and since when (ISO)."""
 
     path: str
@@ -29,6 +30,12 @@ class SourceReport:
     reason: str
     hint: str = ""
     since: str = ""
+
+    @classmethod
+    def of(cls, failure: PathFailure, seconds: float) -> Trouble:
+        """Return the entry of a path that failed; ``seconds``: when, since the epoch."""
+        error = failure.error
+        return cls(failure.path, "failed", error.reason, error.hint, iso(seconds))
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +63,10 @@ class Status:
     sources: int = 0
     pending: int = 0
     last_sweep: Mapping[str, int | float] | None = None
+    last_sweep_ended: str = ""
     totals: Mapping[str, int] = field(default_factory=dict)
     counts: Mapping[str, int] = field(default_factory=dict)
-    troubles: tuple[SourceReport, ...] = ()
+    troubles: tuple[Trouble, ...] = ()
     interval_seconds: float = 10.0
 
 

@@ -17,7 +17,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from daemon.report.status import NAME, Reading, SourceReport, Status, moment
+from daemon.report.status import NAME, Reading, Status, Trouble, moment
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -270,9 +270,10 @@ def _parsed(content: bytes, found: os.stat_result) -> Status | None:
     try:
         raw = json.loads(content)
         known = {name: raw[name] for name in Status.__slots__ if name in raw}
-        troubles = [{name: entry[name] for name in SourceReport.__slots__} for entry in raw["troubles"]]
-        status = Status(**{**known, "troubles": tuple(SourceReport(**entry) for entry in troubles)})
-        moment(status.since)
+        troubles = [{name: entry[name] for name in Trouble.__slots__} for entry in raw["troubles"]]
+        status = Status(**{**known, "troubles": tuple(Trouble(**entry) for entry in troubles)})
+        for time in filter(None, (status.since, status.last_sweep_ended)):
+            moment(time)
         updated = max(moment(status.updated), datetime.fromtimestamp(found.st_mtime, timezone.utc))
         return replace(
             status,

@@ -13,7 +13,7 @@ from daemon.report.status import NAME, moment
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from daemon.report.status import Condition, Reading, SourceReport, Status
+    from daemon.report.status import Condition, Reading, Status, Trouble
     from daemon.report.systemd import FailedUnit
 
 _WIDTH: Final = 80
@@ -53,9 +53,9 @@ def _service(status: Status, now: datetime, condition: Condition) -> str:
         *(("config", problem) for problem in _rejected(status)),
         *([("watch", f"unreliable, so sweeps run more often: {status.unheard}")] if status.unheard else []),
         ("since", f"{_clock(since)} ({duration((updated - since).total_seconds())})"),
-        ("updated", f"{_clock(updated)} ({duration((now - updated).total_seconds())} ago)"),
+        ("updated", _ago(status.updated, now)),
         *((name, f"{getattr(status, name):,}") for name in ("directories", "sources", "pending")),
-        ("last sweep", _sweep(status.last_sweep) if status.last_sweep else "none yet"),
+        ("last sweep", _sweep(status, now)),
         *(("since start", text) for text in [_totals(status.totals)] if text),
     ]
     lines = [f"{NAME} {escaped(status.version)} (pid {status.pid})"]
@@ -72,9 +72,16 @@ def _rejected(status: Status) -> list[str]:
     return ["the last change was rejected, the previous configuration is in force:", *status.rejected]
 
 
-def _sweep(sweep: Mapping[str, int | float]) -> str:
-    counts = {name: count for name, count in sweep.items() if name != "seconds"}
-    return f"sidecars: {_counted(counts)}; it took {sweep.get('seconds', 0):,.1f} s"
+def _sweep(status: Status, now: datetime) -> str:
+    if not status.last_sweep:
+        return "none yet"
+    counts = {name: count for name, count in status.last_sweep.items() if name != "seconds"}
+    text = f"sidecars: {_counted(counts)}; it took {status.last_sweep.get('seconds', 0):,.1f} s"
+    return f"{text} and ended {_ago(status.last_sweep_ended, now)}" if status.last_sweep_ended else text
+
+
+def _ago(time: str, now: datetime) -> str:
+    return f"{_clock(moment(time))} ({duration((now - moment(time)).total_seconds())} ago)"
 
 
 def _totals(totals: Mapping[str, int]) -> str:
@@ -84,7 +91,7 @@ def _totals(totals: Mapping[str, int]) -> str:
     return "; ".join(f"{what}: {_counted(counts)}" for what, counts in parts if counts)
 
 
-def _troubles(troubles: Sequence[SourceReport]) -> list[str]:
+def _troubles(troubles: Sequence[Trouble]) -> list[str]:
     if not troubles:
         return []
     counts = Counter(trouble.state for trouble in troubles)
@@ -96,7 +103,7 @@ def _troubles(troubles: Sequence[SourceReport]) -> list[str]:
     return lines
 
 
-def _entry(trouble: SourceReport) -> list[str]:
+def _entry(trouble: Trouble) -> list[str]:
     since = f" (since {_clock(moment(trouble.since))})" if trouble.since else ""
     lines = [f"  {escaped(trouble.state):<8} {escaped(trouble.path)}"]
     for text in (trouble.reason + since, trouble.hint):
@@ -104,7 +111,7 @@ def _entry(trouble: SourceReport) -> list[str]:
     return lines
 
 
-def _groups(skipped: Sequence[SourceReport]) -> list[str]:
+def _groups(skipped: Sequence[Trouble]) -> list[str]:
     """Return skipped sources grouped by reason, the first few of each."""
     groups: dict[str, list[str]] = {}
     for trouble in skipped:

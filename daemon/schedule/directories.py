@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from lib.sync.walk import Folder
+
 
 class Directories:
     """A set of directories; removing one removes those below it."""
@@ -29,15 +34,15 @@ class Directories:
             del self._seen[path]
         self._gone.clear()
 
-    def add(self, root: str, parts: tuple[str, ...]) -> None:
+    def add(self, folder: Folder) -> None:
         """Add a directory, known or not."""
-        path = (root, *parts)
+        path = (folder.root, *folder.parts)
         self._gone.discard(path)
         self._seen[path] = self._sweep
 
-    def remove(self, root: str, parts: tuple[str, ...]) -> None:
+    def remove(self, folder: Folder) -> None:
         """Remove a directory that no longer exists, known or not."""
-        self._gone.add((root, *parts))
+        self._gone.add((folder.root, *folder.parts))
 
     def _is_gone(self, path: tuple[str, ...]) -> bool:
         return any(path[:length] in self._gone for length in range(1, len(path) + 1))

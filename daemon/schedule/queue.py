@@ -1,4 +1,4 @@
-"""The queue of sources that wait for their turn, each of them once, however many hints name it.
+"""The queue: every source that waits for a turn or for a change, once, however many hints name it.
 
 Times are monotonic seconds; nothing here reads a clock or a file.
 """
@@ -7,13 +7,22 @@ from __future__ import annotations
 
 import heapq
 import itertools
+from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from math import inf
+from typing import TYPE_CHECKING, Final, Literal
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from daemon.schedule.readiness import Version
+    from lib.outcome import Outcome
     from lib.sync.walk import Task
 
+State = Literal["waiting", "working", "put off", "settled"]
+
 CAPACITY: Final = 50_000
+SETTLED_LIMIT: Final = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,75 +47,96 @@ FEW: Final = Retries(0.1, 0.4, 4)
 
 
 @dataclass(slots=True)
-class QueueEntry:
-    """One waiting source.
+class Source:
+    """What is known of one source.
 
-    ``closed``: its writer closed it, so it need not be seen unchanged first.  ``again``: a hint came while it
-    was in progress.  ``put_off``: it had its turn and waits for another.  ``signature``: the version last
-    seen, since ``seen``.  ``logged``: the failure last logged, and when.
+    ``state``: it waits for its turn, is being worked on, had its turn and waits for another, or waits for a
+    change.  ``closed``: its writer closed it, so it need not be seen unchanged first.  ``again``: a hint came
+    during the work.  ``failures``: the failed attempts since it was last settled.  ``version``: the one last
+    seen, since ``seen``, and its ``outcome``, unless it has none or is simply done.  ``logged``: the failure
+    last logged, and when.
     """
 
-    due: float
+    state: State = "waiting"
+    due: float = inf
     closed: bool = False
-    working: bool = False
     again: bool = False
-    put_off: bool = False
-    attempts: int = 0
-    signature: Any = None
+    failures: int = 0
+    version: Version | None = None
     seen: float = 0.0
-    began: float = 0.0
+    outcome: Outcome | None = None
     logged: tuple[str, float] | None = None
 
-    def see(self, signature: Any, now: float) -> None:
-        """Record which version was seen."""
-        if self.signature != signature:
-            self.signature, self.seen = signature, now
+    @property
+    def is_known(self) -> bool:
+        """Tell whether work on this version would come to the same outcome."""
+        return self.outcome is not None and not self.failures
+
+    def see(self, version: Version | None, now: float) -> None:
+        """Record which version was seen; the outcome of another one no longer counts."""
+        if self.version != version:
+            self.version, self.seen, self.outcome = version, now, None
 
 
 class Queue:
-    """All methods are cheap; use from one thread.  Beyond ``capacity`` hints must be dropped."""
+    """All methods are cheap; use from one thread.  Settled sources are remembered, and are not queued."""
 
-    def __init__(self, retries: Retries = ENDLESS, capacity: int = CAPACITY) -> None:
-        self._retries = retries
+    def __init__(
+        self, retries: Retries = ENDLESS, capacity: int = CAPACITY, settled_limit: int = SETTLED_LIMIT
+    ) -> None:
+        self.retries = retries
         self._capacity = capacity
-        self._entries: dict[Task, QueueEntry] = {}
+        self._settled_limit = settled_limit
+        self._sources: dict[Task, Source] = {}
+        self._states: Counter[State] = Counter()
         self._order: list[tuple[float, int, Task]] = []
         self._count = itertools.count()
-        self._put_off = 0
 
     def __len__(self) -> int:
-        return len(self._entries)
+        return len(self._sources) - self._states["settled"]
 
     def __contains__(self, task: Task) -> bool:
-        return task in self._entries
+        source = self._sources.get(task)
+        return source is not None and source.state != "settled"
 
     @property
     def backlog(self) -> int:
         """The number of sources that are in progress or have not had a turn yet."""
-        return len(self._entries) - self._put_off
+        return self._states["waiting"] + self._states["working"]
 
-    def is_full(self) -> bool:
-        """Tell whether new hints must be dropped, for a sweep to find what they named."""
-        return len(self._entries) >= self._capacity
+    @property
+    def settled(self) -> Iterator[Task]:
+        """The sources that wait for a change."""
+        return (task for task, source in self._sources.items() if source.state == "settled")
 
-    def add(self, task: Task, due: float, *, closed: bool = False) -> None:
-        """Add a source, or bring it forward; one in progress gets another turn afterwards."""
-        entry = self._entries.get(task)
-        if entry is None:
-            entry = self._entries[task] = QueueEntry(due, closed)
-            self._move(task, entry, due)
-        elif entry.working:
-            entry.again = True
-        elif due < entry.due:
-            self._move(task, entry, due)
-        entry.closed = entry.closed or closed
+    def __getitem__(self, task: Task) -> Source:
+        return self._sources[task]
+
+    def get(self, task: Task) -> Source | None:
+        """Return what is known of a source, None if nothing is."""
+        return self._sources.get(task)
+
+    def add(self, task: Task, due: float, *, closed: bool = False) -> bool:
+        """Add a source, or bring it forward; one in progress gets another turn afterwards.
+
+        False when the queue is full: a sweep must find the source.
+        """
+        if task not in self and len(self) >= self._capacity:
+            return False
+        source = self._sources.get(task)
+        if source is None:
+            source = self._sources[task] = Source()
+            self._states["waiting"] += 1
+        if source.state == "working":
+            source.again = True
+        elif due < source.due:
+            self._move(task, "waiting" if source.state == "settled" else source.state, due)
+        source.closed = source.closed or closed
+        return True
 
     def postpone(self, task: Task, due: float) -> None:
-        """Put off a source that is not in progress."""
-        entry = self._entries[task]
-        self._put_off += not entry.put_off
-        entry.put_off = True
-        self._move(task, entry, due)
+        """Put a source off."""
+        self._move(task, "put off", due)
 
     def next_due(self) -> float | None:
         """Return when the next source is due; None when no source waits."""
@@ -114,43 +144,48 @@ class Queue:
             heapq.heappop(self._order)
         return self._order[0][0] if self._order else None
 
-    def take_due(self, now: float) -> tuple[Task, QueueEntry] | None:
+    def take_due(self, now: float) -> tuple[Task, Source] | None:
         """Return one source that is due, and which stays in the queue; None when there is none."""
         due = self.next_due()
         if due is None or due > now:
             return None
         _, _, task = heapq.heappop(self._order)
-        return task, self._entries[task]
+        return task, self._sources[task]
 
-    def start(self, task: Task, now: float) -> None:
-        """Mark a source as in progress."""
-        entry = self._entries[task]
-        self._put_off -= entry.put_off
-        entry.working, entry.again, entry.closed, entry.put_off = True, False, False, False
-        entry.began = now
-
-    def finish(self, task: Task) -> QueueEntry:
-        """Mark a source as done for now; next :meth:`postpone`, :meth:`retry` or :meth:`remove` it."""
-        entry = self._entries[task]
-        entry.working = False
-        return entry
+    def start(self, task: Task) -> None:
+        """Mark a source as in progress, until it is put off, settled or removed."""
+        source = self._move(task, "working", inf)
+        source.again = source.closed = False
 
     def retry(self, task: Task, now: float) -> float:
         """Plan the next attempt; return the seconds until then."""
-        entry = self._entries[task]
-        entry.attempts += 1
-        seconds = self._retries.seconds(entry.attempts)
+        source = self._sources[task]
+        source.failures += 1
+        seconds = self.retries.seconds(source.failures)
         self.postpone(task, now + seconds)
         return seconds
 
-    def remove(self, task: Task) -> None:
-        """Remove a source that is not in progress."""
-        self._put_off -= self._entries.pop(task).put_off
+    def settle(self, task: Task) -> bool:
+        """Remember a source, which waits for a change; False when too many do."""
+        if self._states["settled"] >= self._settled_limit:
+            return False
+        source = self._move(task, "settled", inf)
+        source.failures, source.logged, source.closed = 0, None, False
+        return True
 
-    def _move(self, task: Task, entry: QueueEntry, due: float) -> None:
-        entry.due = due
-        heapq.heappush(self._order, (due, next(self._count), task))
+    def remove(self, task: Task) -> None:
+        """Remove a source."""
+        self._states[self._sources.pop(task).state] -= 1
+
+    def _move(self, task: Task, state: State, due: float) -> Source:
+        source = self._sources[task]
+        self._states[source.state] -= 1
+        self._states[state] += 1
+        source.state, source.due = state, due
+        if due < inf:
+            heapq.heappush(self._order, (due, next(self._count), task))
+        return source
 
     def _is_current(self, row: tuple[float, int, Task]) -> bool:
-        entry = self._entries.get(row[2])
-        return entry is not None and not entry.working and entry.due == row[0]
+        source = self._sources.get(row[2])
+        return source is not None and source.due == row[0]

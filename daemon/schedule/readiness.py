@@ -2,27 +2,40 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from daemon.workers.worker import TICK_SECONDS
 
 if TYPE_CHECKING:
+    import os
+
+    from lib.sync.plan import Action
     from lib.sync.walk import Found
 
+FileVersion: TypeAlias = tuple[int, int, int]
+"""Inode, size, and time in nanoseconds."""
 
-def signature_of(found: Found) -> Any:
-    """Return the version of a source and its sidecars; it is equal as long as nothing changes."""
-    status = found.status
-    sidecars = tuple(
-        (
-            plan.action,
-            plan.stamp_ns,
-            plan.is_wide,
-            plan.seen and (plan.seen.st_ino, plan.seen.st_size, plan.seen.st_mtime_ns),
-        )
-        for plan in found.plans
+
+class Version(NamedTuple):
+    """A version of a source and of its sidecars; it is equal as long as nothing changes.
+
+    Of a sidecar: what it needs, its stamp, whether it is too wide, and the file that is there.
+    """
+
+    source: FileVersion
+    sidecars: tuple[tuple[Action, int, bool, FileVersion | None], ...]
+
+
+def version_of(found: Found) -> Version:
+    """Return the version of a source that was seen."""
+    sidecars = (
+        (plan.action, plan.stamp_ns, plan.is_wide, plan.seen and _version(plan.seen)) for plan in found.plans
     )
-    return (status.st_ino, status.st_size, status.st_mtime_ns, sidecars)
+    return Version(_version(found.status), tuple(sidecars))
+
+
+def _version(status: os.stat_result) -> FileVersion:
+    return status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def seconds_to_wait(

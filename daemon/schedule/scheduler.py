@@ -7,26 +7,26 @@ time, or when it has not changed for a while.  What time can mend is retried; th
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from daemon.report.events import SOURCE_RECOVERED
 from daemon.report.observers import Done
 from daemon.report.outcomes import log_outcome, log_unstamped
-from daemon.report.status import SourceReport, iso
+from daemon.report.status import Trouble, iso
 from daemon.report.troubles import TroubleTable
-from daemon.schedule.queue import CAPACITY, ENDLESS, Queue, QueueEntry, Retries
-from daemon.schedule.readiness import seconds_to_wait, signature_of
+from daemon.schedule.queue import Queue
+from daemon.schedule.readiness import seconds_to_wait, version_of
 from daemon.workers.worker import TICK_SECONDS
 from lib.errors import Changed, Interrupted, Unfinished, Vanished
 from lib.outcome import failure
-from lib.sync.walk import Found, Trouble, look
+from lib.sync.walk import Found, PathFailure, look
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Iterable, Sequence
 
     from daemon.report.index import IndexWriter
     from daemon.report.observers import Event, Observer
+    from daemon.schedule.queue import Source
     from daemon.signals import Signals
     from daemon.workers.pool import Pool
     from lib.options import Options
@@ -36,35 +36,17 @@ if TYPE_CHECKING:
 YOUNG_SECONDS: Final = 60.0
 """A file shorter than its header says is being written while it is younger than this, else truncated."""
 _RACES: Final = frozenset({Changed, Vanished})
-"""A file that is replaced while it is read has not failed before more attempts than this."""
 _QUIET_ATTEMPTS: Final = 3
+"""A file that is replaced while it is read has not failed before more attempts than this."""
 _LOG_AGAIN_SECONDS: Final = 300.0
 _STOP_SECONDS: Final = 10.0
 _STOP_LOOK_SECONDS: Final = 0.2
 
 
-@dataclass(frozen=True, slots=True)
-class Clock:
-    """The monotonic clock, and the wall clock that files have (since the epoch), both in seconds."""
-
-    monotonic: Callable[[], float] = time.monotonic
-    wall: Callable[[], float] = time.time
-
-
-@dataclass(frozen=True, slots=True)
-class Known:
-    """The outcome of a source's last turn, for which version, and since when (seconds since the epoch)."""
-
-    signature: Any
-    outcome: Outcome
-    since: float
-
-
 class Scheduler:
     """Owns the queue; use from one thread.  ``now`` is monotonic seconds.
 
-    ``settled``: sources that wait for a change, at most ``settled_limit``.  ``retrying``: sources that failed
-    and wait for the next attempt.  ``observers`` are told in this order.
+    ``troubles``: the sources without fresh sidecars, for the status.  ``observers`` are told in this order.
     """
 
     def __init__(
@@ -73,30 +55,21 @@ class Scheduler:
         options: Options,
         settle_seconds: float,
         log: Any,
-        *,
-        retries: Retries = ENDLESS,
-        capacity: int = CAPACITY,
-        settled_limit: int = 100_000,
-        clock: Clock = Clock(),
+        queue: Queue | None = None,
     ) -> None:
         self.pool = pool
         self.options = options
         self.settle_seconds = settle_seconds
-        self.clock = clock
-        self.queue = Queue(retries, capacity)
+        self.queue = Queue() if queue is None else queue
         self.troubles = TroubleTable()
-        self.settled: dict[Task, Known] = {}
-        self.retrying: dict[Task, Known] = {}
         self.observers: list[Observer] = []
         self.indexes: Sequence[IndexWriter] = ()
-        self._attempts_limit = retries.attempts
-        self._settled_limit = settled_limit
         self._has_reported_unstamped = False
         self._log = log
 
     def hint(self, task: Task, now: float, *, closed: bool) -> bool:
         """Queue a source that may have changed; False when the queue is full and a sweep must find it."""
-        return self._admit(task, now + TICK_SECONDS, closed=closed)
+        return self.queue.add(task, now + TICK_SECONDS, closed=closed)
 
     def wants(self, found: Found) -> bool:
         """Tell whether a source must be read for an index, although its sidecars are fresh."""
@@ -108,23 +81,30 @@ class Scheduler:
         Returns its last outcome instead when that is still valid: the source waits for a change, or for the
         next attempt.
         """
-        known = self.settled.get(found.task) or self.retrying.get(found.task)
-        if known is not None and known.signature == signature_of(found):
-            return known.outcome
-        if known is not None or found.task not in self.queue:
-            self._admit(found.task, now, closed=False)
+        source = self.queue.get(found.task)
+        if source is not None and source.outcome is not None and source.version == version_of(found):
+            return source.outcome
+        if source is None or source.outcome is not None:
+            self.queue.add(found.task, now)
         return None
 
-    def take_fresh(self, task: Task, attempts: int = 0) -> None:
+    def take_fresh(self, task: Task) -> None:
         """Record that a source is up to date."""
-        if self._forget_failure(task):
-            self._log_recovered(task, attempts)
+        source = self.queue.get(task)
+        if source is None:
+            return
+        self._recover(task, source)
+        self.troubles.drop(task)
+        source.outcome = None
+        if source.state == "settled":
+            self.queue.remove(task)
 
-    def forget(self, keys: Iterable[Task | str]) -> None:
-        """Forget settled sources, and paths with a trouble, that a sweep has not found."""
-        for key in keys:
-            if isinstance(key, str) or self.settled.pop(key, None) is not None:
-                self.troubles.drop(key)
+    def forget(self, tasks: Iterable[Task]) -> None:
+        """Forget sources that waited for a change, and that a sweep has not found."""
+        for task in tasks:
+            source = self.queue.get(task)
+            if source is not None and source.state == "settled":
+                self._drop(task)
 
     def tell(self, event: Event, now: float) -> None:
         """Tell every observer."""
@@ -133,7 +113,7 @@ class Scheduler:
 
     def work(self, now: float, until: float) -> None:
         """Hand sources that are due and ready to the pool, while it has room and time is left."""
-        while self.pool.has_room() and self.clock.monotonic() < until:
+        while self.pool.has_room() and time.monotonic() < until:
             due = self.queue.take_due(now)
             if due is None:
                 return
@@ -152,130 +132,114 @@ class Scheduler:
         """Take what the pool has finished, which starts what waits; return the number of sources."""
         done = self.pool.done()
         for task, outcome in done:
-            self._take_outcome(task, outcome, now)
+            source = self.queue[task]
+            again, closed = source.again, source.closed
+            self._conclude(task, source, outcome, now)
+            if again:
+                self.queue.add(task, now + TICK_SECONDS, closed=closed)
         return len(done)
 
-    def _admit(self, task: Task, due: float, *, closed: bool) -> bool:
-        if self.queue.is_full() and task not in self.queue:
-            return False
-        self.queue.add(task, due, closed=closed)
-        return True
-
-    def _consider(self, task: Task, entry: QueueEntry, now: float) -> None:
+    def _consider(self, task: Task, source: Source, now: float) -> None:
         """Give a source its turn: start it, put it off, or drop it."""
         seen = look(task, self.options)
-        if isinstance(seen, Trouble):
-            entry.see(None, now)
-            entry.began = now
-            self._conclude(task, entry, failure(task.name, self.options, seen.error), now)
+        if isinstance(seen, PathFailure):
+            source.see(None, now)
+            self._conclude(task, source, failure(task.name, self.options, seen.error), now)
             return
-        entry.see(signature_of(seen), now)
-        settled = self.settled.get(task)
+        source.see(version_of(seen), now)
         if seen.is_fresh and not self.wants(seen):
-            self.take_fresh(task, entry.attempts)
+            self.take_fresh(task)
             self._pass_over(task, now)
-        elif settled is not None and settled.signature == entry.signature:
-            self._pass_over(task, now)
-        elif (wait := self._seconds_to_wait(seen, entry, now)) > 0:
+        elif source.is_known and self.queue.settle(task):
+            self.tell(Done(task, None), now)
+        elif (wait := self._seconds_to_wait(seen, source, now)) > 0:
             self.queue.postpone(task, now + wait)
             self.tell(Done(task, None), now)
         else:
-            self.queue.start(task, now)
+            self.queue.start(task)
             self.pool.submit(task, self.options, seen.status.st_size)
 
-    def _seconds_to_wait(self, found: Found, entry: QueueEntry, now: float) -> float:
-        still, wall = now - entry.seen, self.clock.wall()
+    def _seconds_to_wait(self, found: Found, source: Source, now: float) -> float:
+        still, clock = now - source.seen, time.time()
         return seconds_to_wait(
-            found, self.settle_seconds, closed=entry.closed, still_seconds=still, clock=wall
+            found, self.settle_seconds, closed=source.closed, still_seconds=still, clock=clock
         )
 
-    def _take_outcome(self, task: Task, outcome: Outcome, now: float) -> None:
-        entry = self.queue.finish(task)
-        self._conclude(task, entry, outcome, now)
-        if entry.again:
-            self.queue.add(task, now + TICK_SECONDS, closed=entry.closed)
-
-    def _conclude(self, task: Task, entry: QueueEntry, outcome: Outcome, now: float) -> None:
+    def _conclude(self, task: Task, source: Source, outcome: Outcome, now: float) -> None:
         """Decide what follows an outcome: another attempt, or none before something changes."""
         if outcome.error is Interrupted or (outcome.error is Vanished and self._is_gone(task)):
-            self._forget_failure(task)
             self._pass_over(task, now)
-        elif outcome.result == "failed" and outcome.passing and self._is_tried_again(task, entry, outcome):
-            self._retry(task, entry, outcome, now)
+        elif outcome.result == "failed" and outcome.passing and self._is_tried_again(task, source, outcome):
+            self._retry(task, source, outcome, now)
         else:
-            self._settle(task, entry, outcome, now)
+            self._finish(task, source, outcome, now)
 
-    def _settle(self, task: Task, entry: QueueEntry, outcome: Outcome, now: float) -> None:
-        failed = self._forget_failure(task)
-        log_outcome(self._log, task, outcome, now - entry.began, attempt=entry.attempts + 1)
-        stays = outcome.unstamped or outcome.result in {"failed", "skipped", "kept"}
+    def _finish(self, task: Task, source: Source, outcome: Outcome, now: float) -> None:
+        """Report an outcome, and remember it unless the source is now up to date."""
+        log_outcome(self._log, task, outcome, attempt=source.failures + 1)
         if outcome.unstamped and not self._has_reported_unstamped:
             self._has_reported_unstamped = True
             log_unstamped(self._log, task, outcome)
-        if stays and len(self.settled) < self._settled_limit:
-            self._remember(self.settled, task, entry, outcome, failed)
-        if failed and outcome.result != "failed":
-            self._log_recovered(task, entry.attempts)
-        self.queue.remove(task)
+        if outcome.result != "failed":
+            self._recover(task, source)
+        is_done = outcome.result in {"rendered", "adopted", "fresh"} and not outcome.unstamped
+        if not is_done and self.queue.settle(task):
+            self._remember(task, source, outcome)
+        else:
+            self._drop(task)
         self.tell(Done(task, outcome), now)
 
-    def _retry(self, task: Task, entry: QueueEntry, outcome: Outcome, now: float) -> None:
+    def _retry(self, task: Task, source: Source, outcome: Outcome, now: float) -> None:
         wait = self.queue.retry(task, now)
-        if self._attempts_limit is not None:
+        if self.queue.retries.attempts is not None:
             return  # its turn ends with the last attempt
-        if outcome.error in _RACES and entry.attempts <= _QUIET_ATTEMPTS:
+        if outcome.error in _RACES and source.failures <= _QUIET_ATTEMPTS:
             self.tell(Done(task, None), now)
             return
-        self._remember(self.retrying, task, entry, outcome, self._forget_failure(task))
-        logged = entry.logged
-        if logged is None or logged[0] != outcome.trouble or now - logged[1] >= _LOG_AGAIN_SECONDS:
-            entry.logged = (outcome.trouble, now)
-            seconds = now - entry.began
-            log_outcome(self._log, task, outcome, seconds, attempt=entry.attempts, retry_seconds=wait)
+        self._remember(task, source, outcome)
+        logged = source.logged
+        if logged is None or logged[0] != outcome.reason or now - logged[1] >= _LOG_AGAIN_SECONDS:
+            source.logged = (outcome.reason, now)
+            log_outcome(self._log, task, outcome, attempt=source.failures, retry_seconds=wait)
         self.tell(Done(task, outcome), now)
 
-    def _is_tried_again(self, task: Task, entry: QueueEntry, outcome: Outcome) -> bool:
+    def _is_tried_again(self, task: Task, source: Source, outcome: Outcome) -> bool:
         """Tell whether to retry what time can mend: a single sweep does not wait for a full disk."""
         if outcome.error is Unfinished and not self._is_young(task):
             return False  # it is truncated
-        if self._attempts_limit is None:
+        limit = self.queue.retries.attempts
+        if limit is None:
             return True
         is_being_written = outcome.error in _RACES or outcome.error is Unfinished
-        return is_being_written and entry.attempts + 1 < self._attempts_limit
+        return is_being_written and source.failures + 1 < limit
 
     def _is_gone(self, task: Task) -> bool:
         """Tell whether the source itself has gone, rather than a temporary file beside it."""
         seen = look(task, self.options)
-        return isinstance(seen, Trouble) and isinstance(seen.error, Vanished)
+        return isinstance(seen, PathFailure) and isinstance(seen.error, Vanished)
 
     def _is_young(self, task: Task) -> bool:
         seen = look(task, self.options)
-        return not isinstance(seen, Found) or self.clock.wall() - seen.status.st_mtime <= YOUNG_SECONDS
+        return not isinstance(seen, Found) or time.time() - seen.status.st_mtime <= YOUNG_SECONDS
+
+    def _remember(self, task: Task, source: Source, outcome: Outcome) -> None:
+        """Keep the outcome of a source without fresh sidecars, and list it."""
+        source.outcome = outcome
+        if outcome.result == "fresh":  # only its stamp is missing
+            self.troubles.drop(task)
+            return
+        since = iso(time.time())
+        self.troubles.put(task, Trouble(task.path, outcome.result, outcome.reason, outcome.hint, since))
+
+    def _recover(self, task: Task, source: Source) -> None:
+        """Log that a source that had failed no longer does."""
+        if self.troubles.state_of(task) == "failed":
+            self._log.info(SOURCE_RECOVERED, source=task.path, attempts=source.failures + 1)
 
     def _pass_over(self, task: Task, now: float) -> None:
-        self.queue.remove(task)
+        self._drop(task)
         self.tell(Done(task, None), now)
 
-    def _forget_failure(self, task: Task) -> Known | None:
-        """Forget the last outcome of a source; return it if it was a failure."""
-        known = self.retrying.pop(task, None) or self.settled.pop(task, None)
+    def _drop(self, task: Task) -> None:
+        self.queue.remove(task)
         self.troubles.drop(task)
-        return known if known is not None and known.outcome.result == "failed" else None
-
-    def _remember(
-        self,
-        known: dict[Task, Known],
-        task: Task,
-        entry: QueueEntry,
-        outcome: Outcome,
-        failed: Known | None,
-    ) -> None:
-        """Keep an outcome; a series of failures began with the first, ``failed``."""
-        since = failed.since if failed and outcome.result == "failed" else self.clock.wall()
-        known[task] = Known(entry.signature, outcome, since)
-        if outcome.result != "fresh":
-            reason, hint = outcome.reason_and_hint
-            self.troubles.put(task, SourceReport(task.path, outcome.result, reason, hint, iso(since)))
-
-    def _log_recovered(self, task: Task, attempts: int) -> None:
-        self._log.info(SOURCE_RECOVERED, source=task.path, attempts=attempts + 1)

@@ -5,20 +5,21 @@ from __future__ import annotations
 import math
 import os
 import random
+import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
 from daemon.report.events import SWEEP_FINISHED, SWEEP_STARTED
 from daemon.report.observers import Done, Walk
-from daemon.report.outcomes import RESULTS, log_trouble
-from daemon.report.status import SourceReport, iso
+from daemon.report.outcomes import RESULTS, log_failure
+from daemon.report.status import Trouble, iso
 from daemon.schedule.directories import Directories
 from lib.errors import Vanished
-from lib.names import kind_of
-from lib.sync.walk import Folder, Found, Step, Task, Trouble, look, walk
+from lib.names import kind_of, sources_concerned
+from lib.sync.walk import Folder, Found, PathFailure, Step, Task, look, walk
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from daemon.report.observers import Event
     from daemon.schedule.scheduler import Scheduler
@@ -65,7 +66,7 @@ class Sweeper:
         self._branches_limit = branches_limit
         self._is_only_one = is_only_one
         self.roots = roots
-        self.ignore = ignore
+        self._ignore = ignore
         self._scheduler = scheduler
         self._log = log
         self._next = 0.0
@@ -78,34 +79,54 @@ class Sweeper:
         self._directories = Directories()
         self._waiting: set[Task] = set()
         self._counted: set[Task] = set()
-        self._unseen: set[Task | str] = set()
-        self._branches: dict[tuple[str, tuple[str, ...], bool], float] = {}
+        self._unseen: set[Task] = set()
+        self._failing: set[str] = set()
+        self._failed_before: set[str] = set()
+        self._branches: dict[tuple[Folder, bool], float] = {}
         self._branch: Iterator[Step] | None = None
         self.on_changed: Callable[[Found, float], None] = lambda _found, _now: None
-        self.problems: dict[str, SourceReport] = {}
         self.sources = 0
         self.last: dict[str, int | float] | None = None
+        self.last_ended = ""
 
     @property
     def directories(self) -> int:
         """The number of directories known now."""
         return len(self._directories)
 
+    def take_hint(self, kind: str, root: str, parts: tuple[str, ...], now: float) -> Sequence[Task]:
+        """Queue the sources that a hint concerns, and return them, or ask for a walk of its directory."""
+        if kind == "directory":
+            if not self._ignores(parts):
+                self.ask_branch(root, parts, now)
+            return ()
+        *folders, name = parts or ("",)
+        if self._ignores(folders) or name.startswith("."):
+            return ()
+        names = sources_concerned(name, pairs=self._scheduler.options.extras.pairs)
+        tasks = [Task(root, tuple(folders), source) for source in names]
+        for task in tasks:
+            if not self._scheduler.hint(task, now, closed=kind != "seen"):
+                self.ask()
+        return tasks
+
     def ask(self) -> None:
         """Ask for a sweep as soon as possible; a running one is followed by another."""
         self._next = 0.0
 
-    def ask_branch(self, root: str, parts: tuple[str, ...], now: float, settle_seconds: float) -> None:
+    def ask_branch(self, root: str, parts: tuple[str, ...], now: float) -> None:
         """Ask for a walk of one new or moved directory, now and once more when it has settled.
 
         When there are too many of them, two full sweeps take their place.
         """
+        settled = now + self._scheduler.settle_seconds
         if len(self._branches) >= self._branches_limit:
             self.ask()
-            self._once_more = now + settle_seconds
+            self._once_more = settled
             return
-        self._branches.setdefault((root, parts, False), now)
-        self._branches[root, parts, True] = now + settle_seconds
+        folder = Folder(root, parts)
+        self._branches.setdefault((folder, False), now)
+        self._branches[folder, True] = settled
 
     def is_busy(self, now: float) -> bool:
         """Tell whether there is something to walk now."""
@@ -124,17 +145,15 @@ class Sweeper:
 
         Always takes at least one step of a running sweep.
         """
-        self._next = min(
-            self._next, now + period_seconds * (1 + _JITTER)
-        )  # the period may have become shorter
-        clock = self._scheduler.clock.monotonic
-        while self._has_room() and self._look_into_branches(now) and clock() < until:
+        # the period may have become shorter
+        self._next = min(self._next, now + period_seconds * (1 + _JITTER))
+        while self._has_room() and self._look_into_branches(now) and time.monotonic() < until:
             pass
         if self._walk is None and now >= self._sweep_due():
             self._start(now, period_seconds)
         while self._walk is not None and self._has_room():
             self._sweep_on(self._walk, now)
-            if clock() >= until:
+            if time.monotonic() >= until:
                 return
 
     def finish_early(self, now: float) -> None:
@@ -155,6 +174,10 @@ class Sweeper:
             if outcome is not None:
                 self._add(outcome)
             self._finish_if_done(now)
+
+    def _ignores(self, folders: Iterable[str]) -> bool:
+        """Tell whether one of these directories is never entered: it is ignored or hidden."""
+        return any(name in self._ignore or name.startswith(".") for name in folders)
 
     def _add(self, outcome: Outcome) -> None:
         self._sums.update(verdict.result for verdict in outcome.verdicts)
@@ -189,18 +212,19 @@ class Sweeper:
         self._directories.begin_sweep()
         self._waiting.clear()
         self._counted.clear()
-        self._unseen = {*self._scheduler.settled, *self.problems}
+        self._unseen = set(self._scheduler.queue.settled)
+        self._failed_before, self._failing = self._failing, set()
         self._scheduler.tell(Walk.BEGUN, now)
-        self._walk = steps(self.roots, self._scheduler.options, self.ignore)
+        self._walk = steps(self.roots, self._scheduler.options, self._ignore)
 
     def _sweep_on(self, steps: Iterator[Step], now: float) -> None:
         step = next(steps, None)
         if isinstance(step, Folder):
-            self._directories.add(step.root, step.parts)
-        elif isinstance(step, Trouble):
+            self._directories.add(step)
+        elif isinstance(step, PathFailure):
             self._sums["failed"] += not self._is_missing_root(step)
             self._sources += kind_of(os.path.basename(step.path)) is not None
-            self._take_trouble(step, now)
+            self._take_failure(step, now)
         elif isinstance(step, Found):
             self._sources += 1
             self._take_source(step, now)
@@ -226,30 +250,25 @@ class Sweeper:
         elif found.task in self._scheduler.queue:
             self._waiting.add(found.task)
 
-    def _is_missing_root(self, trouble: Trouble) -> bool:
+    def _is_missing_root(self, failure: PathFailure) -> bool:
         """Tell whether the supervisor reports this."""
-        return isinstance(trouble.error, Vanished) and not self._is_only_one
+        return isinstance(failure.error, Vanished) and not self._is_only_one
 
-    def _take_trouble(self, trouble: Trouble, now: float) -> None:
+    def _take_failure(self, failure: PathFailure, now: float) -> None:
         """Record a path that cannot be looked at; log it when it is new or its reason changes."""
-        if self._is_missing_root(trouble):
+        if self._is_missing_root(failure):
             return
-        path, error = trouble.path, trouble.error
-        before = self.problems.get(path)
-        since = before.since if before else iso(self._scheduler.clock.wall())
-        self._unseen.discard(path)
-        if before is None or before.reason != error.reason:
-            log_trouble(self._log, path, error)
-            self.problems[path] = SourceReport(path, "failed", error.reason, error.hint, since)
-            self._scheduler.troubles.put(path, self.problems[path])
-        self._scheduler.tell(trouble, now)
+        self._failing.add(failure.path)
+        if self._scheduler.troubles.put(failure.path, Trouble.of(failure, time.time())):
+            log_failure(self._log, failure)
+        self._scheduler.tell(failure, now)
 
     def _end_walk(self, now: float) -> None:
         self._walk = None
         self._patience_ends = now + _PATIENCE_SECONDS
         self._scheduler.forget(self._unseen)
-        for path in self.problems.keys() & self._unseen:
-            del self.problems[path]
+        for path in self._failed_before - self._failing:
+            self._scheduler.troubles.drop(path)
         self._unseen.clear()
         self._directories.end_sweep()
         self.sources = self._sources
@@ -266,13 +285,14 @@ class Sweeper:
         seconds = round(now - (self._began or now), 3)
         self._began = None
         self.last = {**{result: self._sums[result] for result in RESULTS}, "seconds": seconds}
+        self.last_ended = iso(time.time())
         self._log.info(SWEEP_FINISHED, **self.last)
 
     def _write_indexes(self, now: float) -> None:
         """Write the indexes; one that cannot be written counts as failed."""
-        for trouble in [trouble for index in self._scheduler.indexes for trouble in index.write_all()]:
+        for failure in [failure for index in self._scheduler.indexes for failure in index.write_all()]:
             self._sums["failed"] += 1
-            self._scheduler.tell(trouble, now)
+            self._scheduler.tell(failure, now)
 
     def _look_into_branches(self, now: float) -> bool:
         """Take one step in the new directories; False when there is none."""
@@ -281,24 +301,16 @@ class Sweeper:
             if due is None:
                 return False
             del self._branches[due]
-            root, parts, _ = due
-            self._branch = self._walk_branch(root, parts)
+            folder, _ = due
+            self._branch = walk(folder.root, self._scheduler.options, self._ignore, folder.parts)
+            self._directories.remove(folder)  # the first step adds it, unless it has gone
         step = next(self._branch, None)
         if step is None:
             self._branch = None
         elif isinstance(step, Folder):
-            self._directories.add(step.root, step.parts)
-        elif isinstance(step, Trouble):
-            self._take_trouble(step, now)
+            self._directories.add(step)
+        elif isinstance(step, PathFailure):
+            self._take_failure(step, now)
         elif self._scheduler.wants(step) or not step.is_fresh:
             self._scheduler.take(step, now)
         return True
-
-    def _walk_branch(self, root: str, parts: tuple[str, ...]) -> Iterator[Step]:
-        """Yield what one directory holds; forget the directory if it has gone."""
-        is_gone = True
-        for step in walk(root, self._scheduler.options, self.ignore, parts):
-            is_gone = False
-            yield step
-        if is_gone:
-            self._directories.remove(root, parts)

@@ -9,6 +9,7 @@ import os
 import signal
 import time
 from contextlib import ExitStack
+from dataclasses import replace
 from types import ModuleType
 from typing import TYPE_CHECKING, Final
 
@@ -121,7 +122,10 @@ def _converted(tasks: Sequence[Task], options: Options, stack: ExitStack) -> lis
     found = [(places[task.root, task.parts], task) for task in tasks]
     ready = [(place, task.name) for place, task in found if isinstance(place, int)]
     _wait_for_tick(ready)
-    outcomes = iter(sync_sources(ready, options, _STOP))
+    began = time.perf_counter()
+    done = sync_sources(ready, options, _STOP)
+    seconds = (time.perf_counter() - began) / max(1, len(ready))
+    outcomes = (replace(outcome, seconds=seconds) for outcome in done)
     return [
         next(outcomes) if isinstance(place, int) else failure(task.name, options, place)
         for place, task in found

@@ -167,14 +167,11 @@ class Conversion:
         """Let the sidecars appear; their directory is not flushed yet."""
         done = {sink.plan.fmt: sink.publish() for sink in self._sinks}
         verdicts = tuple(done.get(plan.fmt) or _untouched(plan) for plan in self._plans)
-        failed = next((verdict for verdict in verdicts if verdict.result == "failed"), None)
         self.outcome = replace(
             self.outcome,
             verdicts=verdicts,
             figures=self._figures,
             bytes=sum(sink.bytes_taken for sink in self._sinks),
-            trouble=failed.reason if failed else "",
-            hint=failed.hint if failed else "",
             warnings=self._warnings,
         )
 

@@ -64,14 +64,14 @@ class Found:
 
 
 @dataclass(frozen=True, slots=True)
-class Trouble:
-    """A path that could not be looked at, and why."""
+class PathFailure:
+    """A path that could not be looked at or written, and why."""
 
     path: str
     error: SidecarError
 
 
-Step = Folder | Found | Trouble
+Step = Folder | Found | PathFailure
 
 
 def walk(root: str, options: Options, ignore: frozenset[str], below: tuple[str, ...] = ()) -> Iterator[Step]:
@@ -94,10 +94,10 @@ def walk(root: str, options: Options, ignore: frozenset[str], below: tuple[str, 
                 yield from (step for step in found if step is not None)
         except Vanished as error:
             if not parts:
-                yield Trouble(root, error)
+                yield PathFailure(root, error)
         except SidecarError as error:
             if parts[-1:] != (_LOST_AND_FOUND,):  # root's own; not everybody may open it
-                yield Trouble(os.path.join(root, *parts), error)
+                yield PathFailure(os.path.join(root, *parts), error)
 
 
 def names_below(root: str, ignore: frozenset[str]) -> Iterator[str]:
@@ -111,19 +111,19 @@ def names_below(root: str, ignore: frozenset[str]) -> Iterator[str]:
             yield from names
 
 
-def look(task: Task, options: Options) -> Found | Trouble:
+def look(task: Task, options: Options) -> Found | PathFailure:
     """Look at one source that was named.
 
     The same value as :func:`walk` gives for it.
     """
     try:
         with open_directory(task.root, task.parts) as directory:
-            return _look(directory, task, options) or Trouble(task.path, Vanished("it is not there"))
+            return _look(directory, task, options) or PathFailure(task.path, Vanished("it is not there"))
     except SidecarError as error:
-        return Trouble(task.path, error)
+        return PathFailure(task.path, error)
 
 
-def _look(directory: int, task: Task, options: Options) -> Found | Trouble | None:
+def _look(directory: int, task: Task, options: Options) -> Found | PathFailure | None:
     """Look at one source in an open directory; None if it is no longer there."""
     try:
         status = status_of(directory, task.name)
@@ -131,7 +131,7 @@ def _look(directory: int, task: Task, options: Options) -> Found | Trouble | Non
             return None
         return Found(task, status, tuple(plan_source(directory, task.name, status, options)))
     except SidecarError as error:
-        return Trouble(task.path, error)
+        return PathFailure(task.path, error)
 
 
 def _list(directory: int, ignore: frozenset[str]) -> tuple[list[str], list[str], list[str]]:

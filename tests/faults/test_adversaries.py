@@ -118,7 +118,7 @@ def test_fault_36_a_source_that_is_no_file_is_refused_at_once(
     for options in ({}, {"force": True}, {"dry_run": True}):
         outcome = sync(source, **options)
         assert (outcome.result, outcome.error, outcome.passing) == ("failed", Unsafe, False)
-        assert "not a file" in outcome.trouble
+        assert "not a file" in outcome.reason
     assert time.monotonic() - began < AT_ONCE_SECONDS
     assert contents(outside) | contents(root) == before
 
@@ -165,7 +165,7 @@ def test_fault_37_a_stranger_in_the_sidecars_place_stays(
     for options in ({}, {"force": True}):
         outcome = sync(source, **options)
         assert outcome.result == "failed"
-        assert "stands where the sidecar belongs" in outcome.trouble or "stands" in str(outcome.verdicts)
+        assert "stands where the sidecar belongs" in outcome.reason or "stands" in str(outcome.verdicts)
         assert other.exists()
     assert contents(outside) == before
     assert (place.lstat().st_ino, place.lstat().st_mode) == (there.st_ino, there.st_mode)

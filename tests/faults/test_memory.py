@@ -131,7 +131,7 @@ from lib.options import Options
 from lib.sync.engine import sync_source
 outcome = sync_source(os.open(sys.argv[1], os.O_RDONLY), "n1_completions.npy", Options())
 peak = next(line for line in open("/proc/self/status") if line.startswith("VmHWM")).split()[1]
-print(peak, sum(os.times()[:2]), outcome.trouble)
+print(peak, sum(os.times()[:2]), outcome.reason if outcome.result == "failed" else "")
 """
 
 

@@ -107,7 +107,7 @@ def fail_every_call(directory: Path, name: str, error: str, items: int) -> None:
         assert done.result in {"failed", "rendered"}, call
         if done.result == "failed":
             assert done.passing, call
-            assert done.trouble, call
+            assert done.reason, call
         for before, now, after in zip(old, contents(source), new, strict=True):
             assert now in {before, after}, call
         flushed = [it.line.partition(")")[0] for it in done.calls if it.name == "fsync"]

@@ -33,7 +33,7 @@ from daemon.workers.worker import convert
 from lib.sync.walk import Task
 from lib.options import Options
 (outcome,) = convert([Task(sys.argv[1], (), sys.argv[2])], Options())
-print(outcome.result, outcome.passing, outcome.trouble, outcome.hint, sep="|")
+print(outcome.result, outcome.passing, outcome.reason, outcome.hint, sep="|")
 """
 _CALL: Final = re.compile(r"(\w+)\(")
 _RELEVANT: Final = (
@@ -62,7 +62,7 @@ class Converted:
     status: int
     result: str
     passing: bool
-    trouble: str
+    reason: str
     hint: str
     calls: tuple[Call, ...]
 
@@ -110,8 +110,8 @@ def convert(source: Path, *injections: str) -> Converted:
     if "ptrace" in done.stderr.lower():
         need(False, f"strace may not trace here: {done.stderr}")
     assert done.returncode in {0, KILLED}, done.stderr
-    result, passing, trouble, hint = (done.stdout.strip() or "|||").split("|", 3)
-    return Converted(done.returncode, result, passing == "True", trouble, hint, _calls(log, source.parent))
+    result, passing, reason, hint = (done.stdout.strip() or "|||").split("|", 3)
+    return Converted(done.returncode, result, passing == "True", reason, hint, _calls(log, source.parent))
 
 
 def _calls(log: Path, directory: Path) -> tuple[Call, ...]:

@@ -224,7 +224,7 @@ def test_an_item_of_another_that_is_too_deep_to_be_shown_is_loaded(stem: Path) -
     for _ in range(150):
         deep = [deep, np.arange(2)]
     source = save_by_numpy(stem, deep)
-    assert sync(source).trouble == "item 1: an item nests deeper than 100"
+    assert sync(source).reason == "item 1: an item nests deeper than 100"
     cache = load_generations_from_cache(stem)
     assert cache is not None
     value = cache[0][0]
@@ -239,7 +239,7 @@ def test_an_item_that_holds_itself_is_refused_by_all(stem: Path) -> None:
     source = save_by_numpy(stem, LOOP)
     with pytest.warns(RuntimeWarning, match="an item holds itself"):
         assert load_generations_from_cache(stem) is None
-    assert sync(source).trouble == "item 1: an item nests deeper than 100"
+    assert sync(source).reason == "item 1: an item nests deeper than 100"
 
 
 def test_what_is_one_object_in_a_cache_is_one_object_when_it_is_loaded(stem: Path) -> None:

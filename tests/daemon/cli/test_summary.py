@@ -7,9 +7,10 @@ from typing import Any
 
 from daemon.cli.summary import Summary
 from daemon.report.observers import Done
-from lib.errors import Storage
-from lib.outcome import Figures, Outcome, Verdict
-from lib.sync.walk import Found, Task, Trouble
+from lib.errors import Corrupt, Storage
+from lib.options import Options
+from lib.outcome import Figures, Outcome, Verdict, failure
+from lib.sync.walk import Found, PathFailure, Task
 
 TEXT = """\
 sidecars     rendered  adopted  fresh  kept  skipped  failed  written
@@ -59,11 +60,11 @@ def test_a_summary_line_by_line() -> None:
     figures = Figures(1000, 97, 12, 3.0, 4003, 1, (0, 999, 0, 1))
     made = outcome("a_completions.npy", *done, figures=figures, bytes=3_400_000)
     summary.notice(Done(Task("x", (), "a_completions.npy"), made), 0.0)
-    bad = [Verdict(fmt, "failed", "") for fmt in ("json", "md")]  # type: ignore[arg-type]
-    failed = outcome("bad_completions.npy", *bad, trouble="it is cut short", hint="Generate it again.")
+    bad = Corrupt("it is cut short", hint="Generate it again.")
+    failed = failure("bad_completions.npy", Options(), bad)
     summary.notice(Done(Task("x", (), "bad_completions.npy"), failed), 0.0)
     denied = Storage("the directory cannot be opened: Permission denied", hint="Ask.")
-    summary.notice(Trouble("x/\x1blocked", denied), 0.0)
+    summary.notice(PathFailure("x/\x1blocked", denied), 0.0)
     assert summary.text(125.0) == TEXT
 
 
@@ -85,7 +86,7 @@ def test_very_many_failures_are_counted() -> None:
     """Twenty are shown; each had its line while it happened."""
     summary = Summary()
     for number in range(1005):
-        summary.notice(Trouble(f"d{number}", Storage("no")), 0.0)
+        summary.notice(PathFailure(f"d{number}", Storage("no")), 0.0)
     text = summary.text(4000)
     assert "1,005 files failed:" in text
     assert "  d19\n" in text

@@ -58,6 +58,7 @@ def test_how_the_service_is_stands_in_gauges(tmp_path: Path) -> None:
     metrics = Metrics(str(path), "1.2", Log())
     sweep, counts = {"rendered": 1, "seconds": 1.5}, {"failed": 2, "kept": 1}
     status = replace(STATUS, directories=3, sources=7, pending=2, last_sweep=sweep, counts=counts)
+    status = replace(status, last_sweep_ended="2026-01-01T00:09:00+00:00")
     metrics.notice(status, 0.0)
     found = {name.removeprefix("generation_sidecars_"): value for name, value in samples(path).items()}
     assert (found["directories"], found["sources"], found["pending_sources"]) == (3, 7, 2)
@@ -65,7 +66,8 @@ def test_how_the_service_is_stands_in_gauges(tmp_path: Path) -> None:
     assert found["troubled_sources,state=skipped"] == 0
     assert found["watching"] == 1
     assert found["last_sweep_duration_seconds"] == 1.5
-    assert found["last_sweep_timestamp_seconds"] == found["last_update_timestamp_seconds"] == 1767226200
+    assert found["last_sweep_timestamp_seconds"] == 1767226140
+    assert found["last_update_timestamp_seconds"] == 1767226200
 
 
 def test_a_file_that_cannot_be_written_is_told_once(tmp_path: Path) -> None:

@@ -6,11 +6,11 @@ from typing import Any
 
 from doubles import Log
 
-from daemon.report.outcomes import log_outcome, log_trouble
+from daemon.report.outcomes import log_failure, log_outcome
 from lib.errors import NotText, Storage
 from lib.options import Options
 from lib.outcome import Figures, Outcome, Verdict, failure
-from lib.sync.walk import Task
+from lib.sync.walk import PathFailure, Task
 
 TASK = Task("/r", ("d",), "n1_completions.npy")
 PATH = "/r/d/n1_completions.npy"
@@ -24,7 +24,7 @@ def outcome(*verdicts: Verdict, **more: Any) -> Outcome:
 def events(result: Outcome, **retry: Any) -> list[tuple[str, str, dict[str, Any]]]:
     """Log one outcome."""
     log = Log()
-    log_outcome(log, TASK, result, 0.123456, **retry)
+    log_outcome(log, TASK, result, **retry)
     return log.events
 
 
@@ -32,7 +32,7 @@ def test_what_was_written_is_one_event_with_its_figures() -> None:
     """Only the formats that were rendered are named."""
     figures = Figures(records=3, blank=1, distinct=2, median_length=4.0, longest_length=9)
     verdicts = (Verdict("json", "rendered", "absent"), Verdict("md", "fresh", "up to date"))
-    assert events(outcome(*verdicts, figures=figures, bytes=77)) == [
+    assert events(outcome(*verdicts, figures=figures, bytes=77, seconds=0.123456)) == [
         (
             "info",
             "sidecars.written",
@@ -106,7 +106,7 @@ def test_metadata_that_cannot_be_read_is_a_warning() -> None:
 def test_a_path_that_cannot_be_looked_at_is_a_failure() -> None:
     """With reason and hint."""
     log = Log()
-    log_trouble(log, "/r/d", Storage("denied", hint="Give permission."))
+    log_failure(log, PathFailure("/r/d", Storage("denied", hint="Give permission.")))
     fields = {"source": "/r/d", "reason": "denied", "hint": "Give permission."}
     fields |= {"attempt": 1, "retry_seconds": None}
     assert log.events == [("error", "source.failed", fields)]

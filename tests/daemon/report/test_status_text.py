@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 from reports import FAILED, HOSTILE, KEPT, NOW, status
 
-from daemon.report.status import Reading, SourceReport
+from daemon.report.status import Reading, Trouble
 from daemon.report.status_text import render_text
 from daemon.report.systemd import FailedUnit
 
@@ -19,7 +19,7 @@ def text_of(**changes: object) -> str:
 
 def test_the_text_is_for_people() -> None:
     """The whole of it, to the letter."""
-    skipped = [SourceReport(f"/exp/{name}.npy", "skipped", "it holds numbers", "Fine.") for name in "ab"]
+    skipped = [Trouble(f"/exp/{name}.npy", "skipped", "it holds numbers", "Fine.") for name in "ab"]
     told = text_of(
         pid=77,
         roots=("/exp", "/gone"),
@@ -29,6 +29,7 @@ def test_the_text_is_for_people() -> None:
         directories=1234,
         sources=90000,
         last_sweep={"rendered": 1, "fresh": 89999, "failed": 1, "seconds": 2.345},
+        last_sweep_ended="2026-11-23T11:55:00+00:00",
         totals={"rendered": 1200, "adopted": 0, "kept": 1, "failed": 1, "skipped": 2},
         troubles=(*skipped, FAILED, KEPT),
     )
@@ -47,7 +48,8 @@ def test_the_text_is_for_people() -> None:
         "  directories  1,234\n"
         "  sources      90,000\n"
         "  pending      0\n"
-        "  last sweep   sidecars: 1 rendered, 89,999 fresh, 1 failed; it took 2.3 s\n"
+        "  last sweep   sidecars: 1 rendered, 89,999 fresh, 1 failed; it took 2.3 s and\n"
+        "               ended 2026-11-23 11:55:00 UTC (5 min ago)\n"
         "  since start  sidecars: 1,200 rendered, 0 adopted, 1 kept; sources: 1 failed, 2\n"
         "               skipped\n"
         "\n"
@@ -65,7 +67,7 @@ def test_the_text_is_for_people() -> None:
 
 def test_many_skipped_sources_are_counted_and_some_are_shown() -> None:
     """A hundred thousand lines would hide the files that failed."""
-    skipped = [SourceReport(f"/exp/{number}.npy", "skipped", "it holds numbers") for number in range(5000)]
+    skipped = [Trouble(f"/exp/{number}.npy", "skipped", "it holds numbers") for number in range(5000)]
     told = text_of(troubles=tuple(skipped))
     assert "  skipped  5,000 sources: it holds numbers\n" in told
     assert told.count("/exp/") == 10
@@ -98,8 +100,8 @@ def test_a_unit_that_failed_is_named_with_what_to_do(user: bool, words: str) -> 
 
 def test_the_text_fits_eighty_columns_and_drives_no_terminal() -> None:
     """Hostile names are escaped; only a path may be longer, so that it can be copied."""
-    bad = SourceReport("/" + "x y" * 50, "failed", "\x1b[2J why " * 20, "try \n" * 30)
-    odd = SourceReport(bad.path, "skipped", "\x1b[2J why " * 20)
+    bad = Trouble("/" + "x y" * 50, "failed", "\x1b[2J why " * 20, "try \n" * 30)
+    odd = Trouble(bad.path, "skipped", "\x1b[2J why " * 20)
     text = text_of(
         roots=(HOSTILE, "/b"),
         troubles=(bad, odd),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from daemon.schedule.directories import Directories
+from lib.sync.walk import Folder
 
 
 @pytest.fixture
@@ -13,7 +14,7 @@ def tree() -> Directories:
     directories = Directories()
     directories.begin_sweep()
     for parts in ((), ("a",), ("a", "b"), ("a", "b", "c"), ("d",)):
-        directories.add("/r", parts)
+        directories.add(Folder("/r", parts))
     directories.end_sweep()
     return directories
 
@@ -21,30 +22,30 @@ def tree() -> Directories:
 def test_a_directory_is_counted_once_however_often_it_is_seen(tree: Directories) -> None:
     """Nested ones are named by their own events and by their parents'."""
     for _ in range(2):
-        tree.add("/r", ("a", "b"))
-        tree.add("/r", ("new",))
+        tree.add(Folder("/r", ("a", "b")))
+        tree.add(Folder("/r", ("new",)))
     assert len(tree) == 6
 
 
 def test_what_is_removed_takes_along_what_is_below(tree: Directories) -> None:
     """A tree that is moved away is named by its top alone."""
-    tree.remove("/r", ("a",))
-    tree.remove("/r", ("unknown",))
+    tree.remove(Folder("/r", ("a",)))
+    tree.remove(Folder("/r", ("unknown",)))
     assert len(tree) == 2
 
 
 def test_a_directory_that_came_back_counts(tree: Directories) -> None:
     """Removed and made again before anybody asked."""
-    tree.remove("/r", ("d",))
-    tree.add("/r", ("d",))
+    tree.remove(Folder("/r", ("d",)))
+    tree.add(Folder("/r", ("d",)))
     assert len(tree) == 5
 
 
 def test_a_sweep_forgets_what_it_did_not_see(tree: Directories) -> None:
     """No event told of it; what came during the sweep stays."""
     tree.begin_sweep()
-    tree.add("/r", ())
-    tree.add("/r", ("new",))
+    tree.add(Folder("/r", ()))
+    tree.add(Folder("/r", ("new",)))
     assert len(tree) == 6
     tree.end_sweep()
     assert len(tree) == 2

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import pytest
-
 from daemon.schedule.queue import Queue
+from daemon.schedule.readiness import Version
+from lib.errors import Corrupt
+from lib.options import Options
+from lib.outcome import failure
 from lib.sync.walk import Task
 
 A, B, C = (Task("r", (), f"{letter}_completions.npy") for letter in "abc")
@@ -67,8 +69,7 @@ def test_a_hint_brings_a_planned_retry_forward() -> None:
     queue = Queue()
     queue.add(A, 0.0)
     queue.take_due(0.0)
-    queue.start(A, 0.0)
-    queue.finish(A)
+    queue.start(A)
     queue.retry(A, 100.0)
     queue.add(A, 100.1)
     assert take_all(queue, 100.2) == [A]
@@ -79,20 +80,18 @@ def test_a_source_in_work_is_not_given_twice_but_once_more() -> None:
     queue = Queue()
     queue.add(A, 0.0)
     queue.take_due(0.0)
-    queue.start(A, 0.0)
+    queue.start(A)
     queue.add(A, 0.0, closed=True)
     assert queue.take_due(100.0) is None
-    entry = queue.finish(A)
-    assert (entry.again, entry.closed, entry.working) == (True, True, False)
+    assert (queue[A].again, queue[A].closed) == (True, True)
 
 
 def test_starting_forgets_what_led_there() -> None:
     """A hint before the work is served by it."""
     queue = Queue()
     queue.add(A, 0.0, closed=True)
-    _, entry = queue.take_due(0.0) or pytest.fail("it is due")
-    queue.start(A, 7.0)
-    assert (entry.working, entry.again, entry.closed, entry.began) == (True, False, False, 7.0)
+    queue.start(A)
+    assert (queue[A].state, queue[A].again, queue[A].closed) == ("working", False, False)
 
 
 def test_closed_stays_known_until_the_work_starts() -> None:
@@ -100,8 +99,7 @@ def test_closed_stays_known_until_the_work_starts() -> None:
     queue = Queue()
     queue.add(A, 0.0, closed=True)
     queue.add(A, 0.0, closed=False)
-    _, entry = queue.take_due(0.0) or pytest.fail("it is due")
-    assert entry.closed
+    assert queue[A].closed
 
 
 def test_retries_double_from_a_second_to_five_minutes() -> None:
@@ -148,28 +146,44 @@ def test_the_backlog_leaves_out_what_was_put_off() -> None:
     queue.postpone(A, 6.0)
     queue.retry(B, 0.0)
     assert (len(queue), queue.backlog) == (3, 1)
-    queue.start(A, 6.0)
+    queue.start(A)
     assert queue.backlog == 2
     queue.remove(B)
     assert (len(queue), queue.backlog) == (2, 2)
 
 
-def test_an_entry_knows_since_when_it_saw_a_version() -> None:
-    """The same version again keeps the first time."""
+def test_a_source_knows_since_when_it_has_its_version() -> None:
+    """The same version again keeps the first time; the outcome of another one says nothing about it."""
     queue = Queue()
     queue.add(A, 0.0)
-    _, entry = queue.take_due(0.0) or pytest.fail("it is due")
-    entry.see("one", 1.0)
-    entry.see("one", 2.0)
-    assert entry.seen == 1.0
-    entry.see("two", 3.0)
-    assert (entry.signature, entry.seen) == ("two", 3.0)
+    one, two = Version((1, 1, 1), ()), Version((1, 1, 2), ())
+    queue[A].see(one, 1.0)
+    queue[A].outcome = failure(A.name, Options(), Corrupt("broken"))
+    queue[A].see(one, 2.0)
+    assert queue[A].seen == 1.0
+    assert queue[A].is_known
+    queue[A].see(two, 3.0)
+    assert (queue[A].version, queue[A].seen, queue[A].outcome) == (two, 3.0, None)
 
 
-def test_a_full_queue_says_so() -> None:
-    """At its capacity, not before."""
+def test_a_full_queue_takes_no_other_source() -> None:
+    """At its capacity, not before; what is in it can still be brought forward."""
     queue = Queue(capacity=2)
+    assert [queue.add(task, 5.0) for task in (A, B, C)] == [True, True, False]
+    assert queue.add(A, 1.0)
+    assert queue.next_due() == 1.0
+
+
+def test_a_settled_source_is_remembered_and_not_queued() -> None:
+    """It takes no place of others, waits for a hint without end, and has a limit of its own."""
+    queue = Queue(capacity=1, settled_limit=1)
     queue.add(A, 0.0)
-    assert not queue.is_full()
-    queue.add(B, 0.0)
-    assert queue.is_full()
+    assert queue.settle(A)
+    assert (len(queue), queue.backlog, A in queue, queue.next_due()) == (0, 0, False, None)
+    assert list(queue.settled) == [A]
+    assert queue.add(B, 1.0)
+    assert not queue.settle(B)
+    assert not queue.add(A, 2.0)
+    queue.remove(B)
+    assert queue.add(A, 2.0)
+    assert take_all(queue, 2.0) == [A]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import time
@@ -10,13 +11,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 from doubles import NEVER, FakePool, Log, task_of
-from support import SECOND_NS, results, save, small_disk, sync
+from support import SECOND_NS, results, save, small_disk, sync, wait_for
 
 from daemon.report.observers import Done
-from daemon.schedule.queue import FEW
+from daemon.report.status import iso
+from daemon.schedule.queue import FEW, Queue
 from daemon.schedule.readiness import seconds_to_wait
 from daemon.schedule.scheduler import Scheduler
-from lib.errors import Changed, Corrupt, Interrupted, Storage, Unfinished, Unsafe, Vanished
+from lib.errors import Changed, Corrupt, Interrupted, Storage, Unfinished, Vanished
 from lib.options import Options
 from lib.sync.walk import Found, look
 
@@ -45,9 +47,9 @@ class Turns:
 class SchedulerBench:
     """A scheduler with its pool and its log, and a clock that is turned by hand."""
 
-    def __init__(self, folder: Path, settle_seconds: float = 0.5, **more: Any) -> None:
+    def __init__(self, folder: Path, settle_seconds: float = 0.5, queue: Queue | None = None) -> None:
         self.pool, self.log, self.now = FakePool(), Log(), 1000.0
-        self.scheduler = Scheduler(self.pool, Options(), settle_seconds, self.log, **more)
+        self.scheduler = Scheduler(self.pool, Options(), settle_seconds, self.log, queue)
         self.path = folder / NAME
         self.task = task_of(self.path)
         self.turns: list[tuple[Task, Outcome | None]] = []
@@ -76,6 +78,17 @@ class SchedulerBench:
     def take(self) -> Outcome | None:
         """Have a sweep hand it in."""
         return self.scheduler.take(self.found(), self.now)
+
+    @property
+    def state(self) -> str | None:
+        """What the source waits for, if it is remembered."""
+        source = self.scheduler.queue.get(self.task)
+        return source and source.state
+
+    @property
+    def listed(self) -> list[dict[str, str]]:
+        """What the status lists."""
+        return [json.loads(entry) for entry in self.scheduler.troubles.entries()]
 
     @property
     def is_made(self) -> bool:
@@ -229,12 +242,13 @@ def test_what_time_can_mend_is_tried_again_with_growing_waits(bench: SchedulerBe
         "attempt": 1,
         "retry_seconds": 1.0,
     }
-    assert bench.scheduler.retrying[bench.task].outcome.trouble == "cannot be written: full"
+    [listed] = bench.listed
+    assert (listed["state"], listed["reason"]) == ("failed", "cannot be written: full")
     bench.pool.errors.clear()
     bench.go(8.0)
     assert bench.log.names == ["source.failed", "sidecars.written", "source.recovered"]
     assert bench.log.of("source.recovered") == [{"source": str(bench.path), "attempts": 5}]
-    assert (bench.scheduler.retrying, bench.scheduler.settled, len(bench.scheduler.queue)) == ({}, {}, 0)
+    assert (bench.state, bench.listed, len(bench.scheduler.queue)) == (None, [], 0)
 
 
 def test_a_lasting_failure_is_logged_at_most_once_in_five_minutes(bench: SchedulerBench) -> None:
@@ -256,13 +270,15 @@ def test_a_failure_keeps_its_beginning(bench: SchedulerBench) -> None:
     bench.pool.errors[NAME] = Storage("full")
     bench.hint()
     bench.go()
-    since = bench.scheduler.retrying[bench.task].since
+    [first] = bench.listed
+    wait_for(lambda: iso(time.time()) > first["since"])
     bench.go(1.0)
     bench.go(2.0)
-    assert bench.scheduler.retrying[bench.task].since == since
+    assert bench.listed == [first]
     bench.pool.errors[NAME] = Corrupt("broken")
     bench.go(4.0)
-    assert bench.scheduler.settled[bench.task].since == since
+    [last] = bench.listed
+    assert (last["reason"], last["since"]) == ("broken", first["since"])
 
 
 def test_recovery_by_somebody_else_is_recovery(bench: SchedulerBench) -> None:
@@ -276,7 +292,7 @@ def test_recovery_by_somebody_else_is_recovery(bench: SchedulerBench) -> None:
     other.go()
     bench.go(1.0)
     assert bench.log.names == ["source.failed", "source.recovered"]
-    assert bench.scheduler.retrying == {}
+    assert (bench.state, bench.listed) == (None, [])
     bench.scheduler.take_fresh(bench.task)
     assert len(bench.log.events) == 2
 
@@ -289,7 +305,9 @@ def test_what_time_cannot_mend_waits_for_a_change(bench: SchedulerBench) -> None
     bench.go()
     bench.hint()
     bench.go()
-    assert bench.take() == bench.scheduler.settled[bench.task].outcome
+    outcome = bench.take()
+    assert outcome is not None
+    assert outcome.result == "failed"
     bench.go()
     assert bench.pool.worked == [NAME]
     [failed] = bench.log.of("source.failed")
@@ -299,7 +317,7 @@ def test_what_time_cannot_mend_waits_for_a_change(bench: SchedulerBench) -> None
     bench.go()
     assert bench.is_made
     assert bench.log.names == ["source.failed", "sidecars.written", "source.recovered"]
-    assert bench.scheduler.settled == {}
+    assert (bench.state, bench.listed) == (None, [])
 
 
 def test_numbers_are_skipped_once_and_recover_a_failure(bench: SchedulerBench) -> None:
@@ -315,7 +333,8 @@ def test_numbers_are_skipped_once_and_recover_a_failure(bench: SchedulerBench) -
     bench.hint()
     bench.go()
     assert bench.log.names == ["source.failed", "source.skipped", "source.recovered"]
-    assert bench.scheduler.settled[bench.task].outcome.result == "skipped"
+    assert bench.state == "settled"
+    assert [listed["state"] for listed in bench.listed] == ["skipped"]
 
 
 def test_an_edited_sidecar_is_kept_after_it_has_lain_still(bench: SchedulerBench) -> None:
@@ -345,11 +364,11 @@ def test_a_file_that_changes_while_it_is_read_is_no_failure_at_first(bench: Sche
     bench.go()
     bench.go(1.0)
     bench.go(2.0)
-    assert (bench.log.events, bench.scheduler.retrying) == ([], {})
+    assert (bench.log.events, bench.listed) == ([], [])
     assert [outcome for _, outcome in bench.turns] == [None] * 3
     bench.go(4.0)
     assert bench.log.names == ["source.failed"]
-    assert bench.task in bench.scheduler.retrying
+    assert (bench.state, len(bench.listed)) == ("put off", 1)
 
 
 def test_a_short_file_is_retried_while_young_and_truncated_when_old(bench: SchedulerBench) -> None:
@@ -358,11 +377,10 @@ def test_a_short_file_is_retried_while_young_and_truncated_when_old(bench: Sched
     bench.pool.errors[NAME] = Unfinished("it is shorter than its header says")
     bench.hint()
     bench.go()
-    assert bench.task in bench.scheduler.retrying
+    assert bench.state == "put off"
     bench.save(age=61.0)
     bench.go(1.0)
-    assert bench.task in bench.scheduler.settled
-    assert bench.scheduler.retrying == {}
+    assert bench.state == "settled"
     bench.go(600.0)
     assert bench.pool.worked == [NAME, NAME]
 
@@ -376,7 +394,7 @@ def test_what_ended_without_a_fault_is_let_go(bench: SchedulerBench, error: Any)
         bench.pool.before = lambda _task: bench.path.unlink()
     bench.hint()
     bench.go()
-    assert (bench.log.events, bench.scheduler.retrying, bench.scheduler.settled) == ([], {}, {})
+    assert (bench.log.events, bench.state, bench.listed) == ([], None, [])
     assert bench.turns == [(bench.task, None)]
 
 
@@ -397,7 +415,7 @@ def test_a_source_that_is_still_there_did_not_vanish(bench: SchedulerBench) -> N
 
 def test_a_sweep_gives_a_file_that_is_being_written_a_few_quick_attempts(tmp_path: Path) -> None:
     """Four in less than a second, then it has failed; nothing is left in the queue."""
-    bench = SchedulerBench(tmp_path, 0.0, retries=FEW)
+    bench = SchedulerBench(tmp_path, 0.0, Queue(FEW))
     for error in (Changed("it changed"), Vanished("a draft vanished"), Unfinished("it is short")):
         bench.save(age=1.0)
         bench.pool.errors[NAME] = error
@@ -414,7 +432,7 @@ def test_a_sweep_gives_a_file_that_is_being_written_a_few_quick_attempts(tmp_pat
 
 def test_a_sweep_tries_nothing_else_again(tmp_path: Path) -> None:
     """A full disk and a file that has been short for long are failures at once."""
-    bench = SchedulerBench(tmp_path, 0.0, retries=FEW)
+    bench = SchedulerBench(tmp_path, 0.0, Queue(FEW))
     for error in (Storage("full"), Unfinished("it is short")):
         bench.save([str(error)], age=100.0)
         bench.pool.errors[NAME] = error
@@ -433,7 +451,7 @@ def test_a_retried_source_that_is_deleted_is_forgotten(bench: SchedulerBench) ->
     bench.go()
     bench.path.unlink()
     bench.go(1.0)
-    assert (bench.scheduler.retrying, len(bench.scheduler.queue)) == ({}, 0)
+    assert (bench.state, bench.listed) == (None, [])
 
 
 def test_a_directory_swapped_for_a_link_is_reported_once(tmp_path: Path) -> None:
@@ -446,9 +464,10 @@ def test_a_directory_swapped_for_a_link_is_reported_once(tmp_path: Path) -> None
     bench.hint()
     bench.go()
     assert bench.log.names == ["source.failed"]
-    assert bench.scheduler.settled[bench.task].outcome.error is Unsafe
+    assert bench.state == "settled"
+    assert [listed["path"] for listed in bench.listed] == [bench.task.path]
     bench.scheduler.forget([bench.task, task_of(tmp_path / "other" / NAME)])
-    assert bench.scheduler.settled == {}
+    assert (bench.state, bench.listed) == (None, [])
 
 
 def test_what_cannot_be_looked_at_for_now_is_retried(tmp_path: Path) -> None:
@@ -461,7 +480,7 @@ def test_what_cannot_be_looked_at_for_now_is_retried(tmp_path: Path) -> None:
     bench.go()
     [failed] = bench.log.of("source.failed")
     assert "shorten" in failed["hint"]
-    assert (failed["attempt"], len(bench.scheduler.retrying)) == (1, 1)
+    assert (failed["attempt"], bench.state) == (1, "put off")
 
 
 def test_a_sweep_leaves_a_failing_source_to_its_retry(bench: SchedulerBench) -> None:
@@ -497,7 +516,7 @@ def test_a_sweep_does_not_repeat_what_is_in_work(bench: SchedulerBench) -> None:
 
 def test_a_full_queue_takes_no_new_source(tmp_path: Path) -> None:
     """The hint says that only a sweep helps; sources in the table are still taken, and sweeps add none."""
-    bench = SchedulerBench(tmp_path, capacity=1)
+    bench = SchedulerBench(tmp_path, queue=Queue(capacity=1))
     other = task_of(bench.path.parent / "other_completions.npy")
     assert bench.scheduler.hint(other, bench.now, closed=True)
     assert bench.scheduler.hint(other, bench.now, closed=True)
@@ -533,11 +552,11 @@ def test_sidecars_that_cannot_be_stamped_are_compared_once_and_reported_once(tmp
 
 def test_settled_sources_have_a_limit(tmp_path: Path) -> None:
     """Memory is bounded; what finds no room is looked at by every sweep."""
-    bench = SchedulerBench(tmp_path, settled_limit=0)
+    bench = SchedulerBench(tmp_path, queue=Queue(settled_limit=0))
     bench.save(np.arange(3))
     bench.hint()
     bench.go()
-    assert bench.scheduler.settled == {}
+    assert (bench.state, bench.listed) == (None, [])
     assert bench.take() is None
 
 

@@ -146,7 +146,7 @@ def test_a_poison_task_fails_alone(pool: StartingPool, tmp_path: Path) -> None:
     assert len(list(tmp_path.glob("*.md"))) == len(NAMES)
     poison = outcomes["poison"]
     assert poison.passing
-    assert "died" in poison.trouble
+    assert "died" in poison.reason
     assert "memory" in poison.hint
 
 
@@ -161,7 +161,7 @@ def test_a_worker_that_hangs_is_replaced(tmp_path: Path, *, stopped: bool) -> No
         end(pool, tmp_path)
     assert fates(outcomes) == {"a": "done", "b": "done", "endless": "failed"}
     assert outcomes["endless"].passing
-    assert "did not answer in time" in outcomes["endless"].trouble
+    assert "did not answer in time" in outcomes["endless"].reason
 
 
 def test_a_worker_that_writes_is_not_taken_for_one_that_hangs(tmp_path: Path) -> None:
@@ -367,7 +367,7 @@ def test_without_any_process_tasks_fail_for_now(
         outcomes = collect(pool)
     assert results(outcomes) == {"a": "failed", "b": "failed"}
     assert outcomes["a"].passing
-    assert words in outcomes["a"].trouble
+    assert words in outcomes["a"].reason
 
 
 def test_one_worker_does_the_work_of_two_that_cannot_be_had(

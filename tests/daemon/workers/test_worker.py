@@ -72,7 +72,7 @@ def test_a_fault_of_this_program_is_an_outcome(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(work, "sync_sources", fault)
     outcome = convert_one(task_of(save(tmp_path / NAME, ["text"])))
     assert (outcome.result, outcome.passing) == ("failed", False)
-    assert outcome.trouble == "internal error: ZeroDivisionError('oops')"
+    assert outcome.reason == "internal error: ZeroDivisionError('oops')"
     assert "report" in outcome.hint
 
 
@@ -242,3 +242,13 @@ def test_workers_end_with_a_service_that_is_killed(tmp_path: Path) -> None:
         assert is_running(worker)
         service.kill()
     wait_for(lambda: not is_running(worker))
+
+
+def test_the_sources_of_a_batch_share_its_time(tmp_path: Path) -> None:
+    """What they waited for each other counts once: the sum over the log is the time that was worked."""
+    tasks = [task_of(save(tmp_path / f"n{number}_completions.npy", ["text"])) for number in range(4)]
+    began = time.perf_counter()
+    outcomes = convert(tasks, Options())
+    took = time.perf_counter() - began
+    assert all(outcome.seconds > 0 for outcome in outcomes)
+    assert sum(outcome.seconds for outcome in outcomes) <= took

@@ -448,7 +448,7 @@ def test_an_edited_part_is_kept_and_told(run: Path) -> None:
     (run / PAGE).unlink()
     outcome = sync(run / SOURCE, extras=split)
     assert results(outcome)["md"] == "kept"
-    assert outcome.reason_and_hint[0].startswith("its .md: n3_completions.2.md: ")
+    assert outcome.reason.startswith("its .md: n3_completions.2.md: ")
     assert part.read_text() == "my own"
     sync(run / SOURCE, extras=split, force=True)
     assert part.read_text().startswith("# Completions Only\n")
@@ -459,7 +459,7 @@ def test_a_directory_in_the_place_of_a_part_is_told(run: Path) -> None:
     (run / "n3_completions.2.md").mkdir()
     outcome = sync(run / SOURCE, extras=Extras(page_bytes=2000))
     assert outcome.result == "failed"
-    assert "n3_completions.2.md: a directory stands" in outcome.trouble
+    assert "n3_completions.2.md: a directory stands" in outcome.reason
     assert pages(run) == ["n3_completions.2.md"]
 
 

@@ -239,10 +239,8 @@ def test_newer_with_other_bytes_is_kept(source: Path, edited: str) -> None:
     for _ in range(2):
         outcome = sync(source)
         assert results(outcome) == {"json": "kept", "md": "fresh"}
-        assert outcome.reason_and_hint == (
-            "its .json: edited after it was written",
-            "Delete it, or run --backfill --force on its source, to have it made again.",
-        )
+        assert outcome.reason == "its .json: edited after it was written"
+        assert outcome.hint == "Delete it, or run --backfill --force on its source, to have it made again."
         assert sidecar(source, "json").read_text() == edited
     assert results(sync(source, force=True)) == {"json": "rendered", "md": "rendered"}
     assert sidecar(source, "json").read_bytes() == JSON
@@ -488,7 +486,7 @@ def test_metadata_that_changes_meanwhile_starts_over(source: Path) -> None:
     for change in (lambda: write_metadata(source, {"model_name": "b"}, LONG_AGO_NS + 5), metadata.unlink):
         outcome = sync(source, stop=rewriting(change))
         assert outcome.error is Changed
-        assert outcome.reason_and_hint[0] == "its metadata changed while it was read"
+        assert outcome.reason == "its metadata changed while it was read"
         assert nothing_published(source)
 
 
@@ -545,7 +543,7 @@ def test_a_bad_source_leaves_older_sidecars_alone(
     source.write_bytes(data)
     outcome = sync(source)
     assert (outcome.result, outcome.error, outcome.passing) == (result, error, passing)
-    assert outcome.trouble
+    assert outcome.reason
     assert outcome.hint
     assert sidecar(source, "json").read_bytes() == JSON
     assert len(os.listdir(source.parent)) == 3
@@ -556,7 +554,7 @@ def test_each_sidecar_may_take_max_output_bytes(tmp_path: Path) -> None:
     source = save(tmp_path / "n1_completions.npy", ["z" * 700])
     assert sync(source, max_output_bytes=1000).result == "rendered"
     outcome = sync(source, max_output_bytes=705, force=True)
-    assert "one of its sidecars would take more than max_output_bytes" in outcome.trouble
+    assert "one of its sidecars would take more than max_output_bytes" in outcome.reason
 
 
 @pytest.mark.parametrize(
@@ -574,7 +572,7 @@ def test_more_items_than_the_limit_on_output_are_refused_before_any_work(tmp_pat
     """The header alone says that the sidecars would be too large."""
     source = save(tmp_path / SOURCE, np.full(1000, ""))
     outcome = sync(source, max_output_bytes=10_000)
-    assert outcome.trouble == "its 1,000 items would make more than max_output_bytes"
+    assert outcome.reason == "its 1,000 items would make more than max_output_bytes"
     assert sync(source, max_output_bytes=10_000, limit=10).result == "rendered"
 
 
@@ -597,7 +595,7 @@ def test_what_stands_in_a_sidecars_place_is_never_written_through(
     before = os.lstat(sidecar(source, "json"))
     outcome = sync(source, force=force)
     assert results(outcome) == {"json": "failed", "md": "rendered"}
-    assert outcome.reason_and_hint[0] == f"{kind} stands where the sidecar belongs"
+    assert outcome.reason == f"{kind} stands where the sidecar belongs"
     assert victim.read_text() == "secret"
     assert os.lstat(sidecar(source, "json")).st_ino == before.st_ino
     assert stat.S_IFMT(os.lstat(sidecar(source, "json")).st_mode) == stat.S_IFMT(before.st_mode)
@@ -633,8 +631,8 @@ def test_permissions_are_told_and_the_old_sidecar_stays(source: Path) -> None:
         with as_nobody():
             unwritable = sync_source(directory, SOURCE, Options())
     assert (refused.error, refused.passing) == (Storage, True)
-    assert refused.trouble == "cannot be opened: Permission denied"
-    assert unwritable.trouble == "no file can be made in its directory: Permission denied"
+    assert refused.reason == "cannot be opened: Permission denied"
+    assert unwritable.reason == "no file can be made in its directory: Permission denied"
     assert "permission" in unwritable.hint
     assert sidecar(source, "json").read_bytes() == JSON
 
@@ -656,7 +654,7 @@ def test_a_full_disk_keeps_the_old_sidecars_and_leaves_no_litter(tmp_path: Path)
             fill(disk / "ballast")
         outcome = sync(source)
         assert (outcome.result, outcome.error, outcome.passing) == ("failed", Storage, True)
-        assert "No space left on device" in outcome.trouble
+        assert "No space left on device" in outcome.reason
         assert sidecar(source, "json").read_bytes() == JSON
         assert len(os.listdir(disk)) == 4
         (disk / "ballast").unlink()
@@ -671,7 +669,7 @@ def test_a_name_of_255_bytes_is_served_or_told(tmp_path: Path) -> None:
     full = save(tmp_path / ("y" * 239 + "_completions.npy"), TEXTS)
     outcome = sync(full)
     assert (outcome.result, outcome.error) == ("failed", Storage)
-    assert "File name too long" in outcome.trouble
+    assert "File name too long" in outcome.reason
     assert "shorten" in outcome.hint
     assert results(sync(full, formats=("md",))) == {"md": "rendered"}
 
@@ -742,7 +740,7 @@ def test_an_outcome_is_as_grave_as_its_worst_sidecar(source: Path) -> None:
     outcome = sync(source)
     assert results(outcome) == {"json": "kept", "md": "rendered"}
     assert outcome.result == "kept"
-    assert outcome.reason_and_hint[0] == "its .json: edited after it was written"
+    assert outcome.reason == "its .json: edited after it was written"
 
 
 def test_all_sidecars_that_are_kept_are_named(source: Path) -> None:
@@ -750,7 +748,7 @@ def test_all_sidecars_that_are_kept_are_named(source: Path) -> None:
     sync(source)
     for fmt in FORMATS:
         sidecar(source, fmt).write_text("edited")
-    assert sync(source).reason_and_hint[0] == "its .json and .md: edited after it was written"
+    assert sync(source).reason == "its .json and .md: edited after it was written"
 
 
 def test_a_page_made_with_prompts_is_made_again_without(tmp_path: Path) -> None:

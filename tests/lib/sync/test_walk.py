@@ -16,7 +16,7 @@ from lib.errors import Storage, Unsafe, Vanished
 from lib.options import Options
 from lib.sync import walk as module
 from lib.sync.engine import sync_source
-from lib.sync.walk import Folder, Found, Step, Trouble, look, walk
+from lib.sync.walk import Folder, Found, PathFailure, Step, look, walk
 
 if TYPE_CHECKING:
     import pytest
@@ -97,8 +97,8 @@ def test_lost_and_found_that_cannot_be_opened_is_not_a_failure() -> None:
         for name in ("lost+found", "closed"):
             (root / name).mkdir(mode=0o700)
         with as_nobody():
-            troubles = [step.path for step in steps(root) if isinstance(step, Trouble)]
-        assert troubles == [str(root / "closed")]
+            failures = [step.path for step in steps(root) if isinstance(step, PathFailure)]
+        assert failures == [str(root / "closed")]
 
 
 def test_a_part_of_a_tree_can_be_walked(tmp_path: Path) -> None:
@@ -116,17 +116,17 @@ def test_links_to_directories_are_not_followed(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to("real")
     assert names(steps(tmp_path)) == ["real/a_completions.npy"]
     assert names(steps(tmp_path / "link")) == ["a_completions.npy"]
-    [trouble] = steps(tmp_path, "link")
-    assert isinstance(trouble, Trouble)
-    assert isinstance(trouble.error, Unsafe)
+    [failure] = steps(tmp_path, "link")
+    assert isinstance(failure, PathFailure)
+    assert isinstance(failure.error, Unsafe)
 
 
 def test_a_missing_root_is_a_trouble_and_a_missing_part_is_none(tmp_path: Path) -> None:
     """A root was asked for; a directory that went meanwhile is nobody's concern."""
-    [trouble] = steps(tmp_path / "gone")
-    assert isinstance(trouble, Trouble)
-    assert isinstance(trouble.error, Vanished)
-    assert trouble.path == str(tmp_path / "gone")
+    [failure] = steps(tmp_path / "gone")
+    assert isinstance(failure, PathFailure)
+    assert isinstance(failure.error, Vanished)
+    assert failure.path == str(tmp_path / "gone")
     assert steps(tmp_path, "gone") == []
 
 
@@ -136,9 +136,9 @@ def test_a_name_that_is_too_long_for_its_sidecars_is_a_trouble_of_its_own(tmp_pa
     put(tmp_path, long[-255:], "a_completions.npy", "z_completions.npy")
     found = steps(tmp_path)
     assert names(found) == ["a_completions.npy", "z_completions.npy"]
-    [trouble] = [step for step in found if isinstance(step, Trouble)]
-    assert isinstance(trouble.error, Storage)
-    assert trouble.path == str(tmp_path / long[-255:])
+    [failure] = [step for step in found if isinstance(step, PathFailure)]
+    assert isinstance(failure.error, Storage)
+    assert failure.path == str(tmp_path / long[-255:])
 
 
 def test_a_tree_that_changes_during_the_walk_ends_no_walk(tmp_path: Path) -> None:
@@ -180,17 +180,17 @@ def test_a_directory_that_cannot_be_listed_is_a_trouble() -> None:
     if pid == 0:
         os._exit(0)
     os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
-    _, trouble = steps(Path("/proc", str(pid)), "net")
+    _, failure = steps(Path("/proc", str(pid)), "net")
     os.waitpid(pid, 0)
-    assert isinstance(trouble, Trouble)
-    assert isinstance(trouble.error, Storage)
-    assert trouble.error.reason.startswith("the directory cannot be read")
+    assert isinstance(failure, PathFailure)
+    assert isinstance(failure.error, Storage)
+    assert failure.error.reason.startswith("the directory cannot be read")
 
 
 def test_looking_at_what_is_not_there_is_a_trouble(tmp_path: Path) -> None:
     """A named source that is missing, in a directory or without one."""
     for path in (tmp_path / "a_completions.npy", tmp_path / "x" / "a_completions.npy"):
-        trouble = look(task_of(path), Options())
-        assert isinstance(trouble, Trouble)
-        assert isinstance(trouble.error, Vanished)
-        assert trouble.path == str(path)
+        failure = look(task_of(path), Options())
+        assert isinstance(failure, PathFailure)
+        assert isinstance(failure.error, Vanished)
+        assert failure.path == str(path)
