@@ -1,4 +1,4 @@
-"""What tests share: caches on disk, sources in memory, and waiting with a deadline."""
+"""What tests share: caches on disk, sources in memory, commands, and waiting with a deadline."""
 
 from __future__ import annotations
 
@@ -37,6 +37,11 @@ if TYPE_CHECKING:
 
 Made = TypeVar("Made")
 
+REPOSITORY: Final = Path(__file__).resolve().parents[1]
+PROGRAMS: Final[Mapping[str, tuple[str, ...]]] = {
+    "generation-sidecars": ("-m", "daemon"),
+    "decode-generations": (str(REPOSITORY / "decode_generations.py"),),
+}
 DATA: Final = Path(__file__).parent / "data"
 AGES: Final = sorted(path.name for path in DATA.glob("numpy-*"))
 SOURCE: Final = "n3_completions.npy"
@@ -109,6 +114,39 @@ def freeze(pid: int) -> None:
 def threads_of(pid: int) -> list[Path]:
     """Return where the kernel tells of each thread of a process."""
     return list(Path(f"/proc/{pid}/task").glob("*/stat"))
+
+
+def command_of(words: Sequence[str | bytes | Path]) -> list[str | bytes | Path]:
+    """Return how Python runs what a person would type."""
+    return [sys.executable, *PROGRAMS[str(words[0])], *words[1:]]
+
+
+def environment_of(directory: Path, **more: str) -> dict[str, str]:
+    """Return an environment in which only this directory counts."""
+    own = {"PYTHONPATH": str(REPOSITORY), "RUNTIME_DIRECTORY": str(directory / "run")}
+    return {**os.environ, **own, **more}
+
+
+def types(
+    directory: Path, *words: str | bytes | Path, **environment: str
+) -> subprocess.CompletedProcess[str]:
+    """Run a command line in a directory, to its end."""
+    return subprocess.run(
+        command_of(words),
+        cwd=directory,
+        env=environment_of(directory, **environment),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        errors="surrogateescape",
+        check=False,
+        timeout=300,
+    )
+
+
+def events_of(log: str) -> list[dict[str, Any]]:
+    """Return the events of a log, one a line."""
+    return [json.loads(line) for line in log.splitlines()]
 
 
 def unmeasured(environment: Mapping[str, str]) -> dict[str, str]:

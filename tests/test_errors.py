@@ -3,29 +3,33 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import subprocess
-import sys
 import warnings
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import pytest
-from support import as_nobody, needs_root, save, small_disk, unmeasured, wait_for
+from support import (
+    as_nobody,
+    command_of,
+    environment_of,
+    needs_root,
+    save,
+    small_disk,
+    types,
+    unmeasured,
+    wait_for,
+)
 
 from daemon.cli import main as cli
 from lib.generation import load_generations_from_cache, save_generations_to_cache
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-
-REPOSITORY: Final = Path(__file__).resolve().parents[1]
-PROGRAMS: Final = {
-    "generation-sidecars": ("-m", "daemon"),
-    "decode-generations": (str(REPOSITORY / "decode_generations.py"),),
-}
+    from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -67,23 +71,8 @@ ROWS: Final = (
         ("c.toml: is not TOML", "config.example.toml shows"), text("c.toml", "roots = [")),
     Row("no UTF-8", "generation-sidecars --config c.toml", 2,
         ("c.toml: is not UTF-8 (at line 1, byte 3)", "save it as UTF-8"), text("c.toml", b"# \xff")),
-    Row("unknown key", "generation-sidecars --config c.toml --check-config", 2,
-        ("c.toml: sidecars.limt: unknown key", "did you mean sidecars.limit?"),
-        text("c.toml", "[sidecars]\nlimt = 1")),
-    Row("wrong value", "decode-generations --config c.toml", 2,
-        ("c.toml: work.jobs: found 0", "allowed: a whole number from 1 to 256"),
-        text("c.toml", "[work]\njobs = 0")),
-    Row("wrong style", "decode-generations --markdown html", 2,
-        ('--markdown: found "html"', 'allowed: "auto"')),
-    Row("no number", "generation-sidecars --jobs two", 2,
-        ("--jobs", "'two' is not a whole number", "--help")),
-    Row("unknown flag", "decode-generations --nonsense", 2,
-        ("--nonsense", "see decode-generations --help")),
-    Row("flag without its command", "generation-sidecars --dry-run", 2, ("--dry-run requires --backfill",)),
-    Row("model and path", "decode-generations --model m a", 2, ("--model", "leave PATH out")),
-    Row("model is a path", "decode-generations --model a/b", 2, ("--model is the name of one directory",)),
-    Row("other shell", "generation-sidecars --print-completion csh", 2, ("'csh'", "bash", "zsh", "fish")),
     Row("no service", "generation-sidecars --status", 3, ("No service is running", "Start one: ")),
+    Row("no service as JSON", "generation-sidecars --status --json", 3, ("[]",)),
     Row("no scheduler", "generation-sidecars --backfill --scheduler nonsense .", 1,
         ("nonsense: no address of a scheduler", "such as tcp://host:8786")),
     Row("not an npy", f"{SWEEP} .", 1,
@@ -124,26 +113,9 @@ class _Evil:
         return os.system, ("touch /tmp/it-ran",)
 
 
-def environment(directory: Path) -> dict[str, str]:
-    """Give an environment in which only this directory counts."""
-    own = {"PYTHONPATH": str(REPOSITORY), "RUNTIME_DIRECTORY": str(directory / "run"), "COLUMNS": "200"}
-    return {**os.environ, **own}
-
-
 def answer(directory: Path, typed: str) -> tuple[int, str]:
     """Type a command; return its status and what it said."""
-    program, _, rest = typed.partition(" ")
-    command = [sys.executable, *PROGRAMS[program]]
-    run = subprocess.run(
-        ["bash", "-c", f'exec "$0" "$@" {rest}', *command],
-        cwd=directory,
-        env=environment(directory),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
+    run = types(directory, *shlex.split(typed))
     return run.returncode, run.stdout + run.stderr
 
 
@@ -200,9 +172,9 @@ def test_a_second_service_says_who_has_the_directory(tmp_path: Path) -> None:
     """One is enough."""
     (tmp_path / "root").mkdir()
     first = subprocess.Popen(
-        [sys.executable, "-m", "daemon", "root"],
+        command_of(["generation-sidecars", "root"]),
         cwd=tmp_path,
-        env=unmeasured(environment(tmp_path)),
+        env=unmeasured(environment_of(tmp_path)),
         stderr=subprocess.PIPE,
         text=True,
     )

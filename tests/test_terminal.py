@@ -9,13 +9,11 @@ import shutil
 import signal
 import struct
 import subprocess
-import sys
 import termios
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import pytest
-from support import save, unmeasured, wait_for
+from support import REPOSITORY, command_of, environment_of, save, unmeasured, wait_for
 
 from daemon.cli import decode
 from daemon.cli import main as cli
@@ -23,10 +21,10 @@ from daemon.cli.completion import SHELLS, script
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
-REPOSITORY: Final = Path(__file__).resolve().parents[1]
-BACKFILL: Final = ("-m", "daemon", "--backfill")
-DECODE: Final = (str(REPOSITORY / "decode_generations.py"),)
+BACKFILL: Final = ("generation-sidecars", "--backfill")
+DECODE: Final = ("decode-generations",)
 PARSERS: Final = {"generation-sidecars": cli._parser, "decode-generations": decode._parser}
 sweeping = pytest.mark.parametrize("sweep", [BACKFILL, DECODE], ids=["backfill", "decode-generations"])
 
@@ -38,17 +36,9 @@ class Terminal:
         self._controller, terminal = os.openpty()
         fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 100, 0, 0))
         self.process = subprocess.Popen(
-            ["env", "--default-signal=INT", sys.executable, *words],
+            ["env", "--default-signal=INT", *command_of(words)],
             cwd=directory,
-            env=unmeasured(
-                {
-                    **{name: value for name, value in os.environ.items() if name != "NO_COLOR"},
-                    "PYTHONPATH": str(REPOSITORY),
-                    "RUNTIME_DIRECTORY": str(directory / "run"),
-                    "TERM": "xterm",
-                    **environment,
-                }
-            ),
+            env=unmeasured(environment_of(directory, **{"TERM": "xterm", "NO_COLOR": "", **environment})),
             stdin=subprocess.DEVNULL,
             stdout=terminal,
             stderr=terminal,
@@ -197,19 +187,6 @@ def test_bash_completes_flags_words_and_files(tmp_path: Path) -> None:
     assert completions(tmp_path, "--markdown", "") == {"auto", "plain", "fenced"}
     assert completions(tmp_path, "--log-level", "w") == {"warning"}
     assert "experiments" in " ".join(completions(tmp_path, "exp"))
-
-
-def test_completion_for_another_shell_is_refused(tmp_path: Path) -> None:
-    """With those there are."""
-    run = subprocess.run(
-        [sys.executable, "-m", "daemon", "--print-completion", "csh"],
-        cwd=REPOSITORY,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert run.returncode == 2
-    assert all(shell in run.stderr for shell in SHELLS)
 
 
 @pytest.mark.parametrize("program", PARSERS)

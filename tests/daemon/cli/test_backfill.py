@@ -205,16 +205,6 @@ def lines(yard: Yard, **options: Any) -> list[list[str]]:
     return [[plan, os.path.relpath(path, yard.root), reason] for plan, path, reason in rows]
 
 
-def test_a_dry_run_says_what_would_be_done_and_does_nothing(yard: Yard) -> None:
-    """A line a sidecar, and no file."""
-    yard.put("d/a")
-    assert lines(yard) == [
-        ["render", "d/a_completions.json", "absent"],
-        ["render", "d/a_completions.md", "absent"],
-    ]
-    assert [path.name for path in (yard.root / "d").iterdir()] == ["a_completions.npy"]
-
-
 def test_a_dry_run_reads_nothing_for_an_index(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is fresh is fresh, whoever might want to count it."""
     yard.put("a")
@@ -259,9 +249,3 @@ def test_a_dry_run_foresees_what_a_file_that_was_cut_short_comes_to(yard: Yard, 
     os.truncate(cut, cut.stat().st_size - 1)
     assert [plan for plan, _, _ in lines(yard)] == ["failed", "failed"]
     assert yard.sweep()["failed"] == 2
-
-
-def test_names_in_a_dry_run_break_no_line(yard: Yard) -> None:
-    """Newlines and escapes are shown, not sent."""
-    yard.put("a\nb\x1b[2J")
-    assert lines(yard)[0][1] == "a\\nb\\x1b[2J_completions.json"
