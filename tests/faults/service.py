@@ -34,6 +34,11 @@ def rounds(count: int) -> int:
     return max(1, int(count * _ROUNDS))
 
 
+def counts(short: int, long: int) -> pytest.MarkDecorator:
+    """Give a test a small ``count`` each time, and a large one, times FAULT_ROUNDS, in the fault suites."""
+    return pytest.mark.parametrize("count", [short, pytest.param(rounds(long), marks=pytest.mark.faults)])
+
+
 def need(there: object, reason: str) -> None:
     """Skip a test whose ground is not there; where CI=true that is a failure, or nobody would notice."""
     if not there and os.environ.get("CI") == "true":

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from doubles import Log, sweep_once
-from faults.service import CHECKOUT, is_right, names_of, need, rounds, save, serving, sidecars
+from faults.service import CHECKOUT, counts, is_right, names_of, need, save, serving, sidecars
 from support import sync
 
 from lib.errors import Unsafe
@@ -196,8 +196,9 @@ for number in range(int(sys.argv[2])):
 """
 
 
-def swap_directories(root: Path, outside: Path, count: int) -> None:
-    """Swap a directory on the way for a link, again and again, while sweeps write everything anew."""
+@counts(500, 20_000)
+def test_fault_38_a_directory_swapped_for_a_link_leads_nowhere(root: Path, outside: Path, count: int) -> None:
+    """Swapped again and again while sweeps write everything anew: no write outside."""
     save(root / "way" / "n1_completions.npy", "inside")
     save(root / "way" / "deep" / "n2_completions.npy", "inside")
     (outside / "deep").mkdir()
@@ -217,18 +218,6 @@ def swap_directories(root: Path, outside: Path, count: int) -> None:
     assert len(log.of("sidecars.written")) > 1
     escaped = {path: figures for path, figures in contents(outside).items() if before.get(path) != figures}
     assert escaped == {}
-
-
-def test_fault_38_a_directory_swapped_for_a_link_leads_nowhere(root: Path, outside: Path) -> None:
-    """Five hundred swaps, no write outside."""
-    swap_directories(root, outside, 500)
-
-
-@pytest.mark.faults
-@pytest.mark.timeout(600)
-def test_fault_38_a_directory_swapped_20_000_times_leads_nowhere(root: Path, outside: Path) -> None:
-    """Twenty thousand swaps, no write outside."""
-    swap_directories(root, outside, rounds(20_000))
 
 
 NAMES: list[bytes] = [

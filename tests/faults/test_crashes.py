@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import pytest
-from faults.service import is_right, litter, need, pause, rounds, serving, sidecars
+from faults.service import counts, is_right, litter, need, pause, rounds, serving, sidecars
 from faults.service import save as save_texts
 from faults.tools import (
     KILLED,
@@ -116,7 +116,6 @@ def test_fault_27_and_40_kill_at_every_call_that_writes(case: Case) -> None:
 
 
 @pytest.mark.faults
-@pytest.mark.timeout(900)
 @pytest.mark.parametrize("case", LARGE.values(), ids=LARGE)
 def test_fault_27_and_40_kill_at_every_system_call(case: Case) -> None:
     """Also at those that read; several blocks, so that it is killed between two writes of one file too."""
@@ -186,7 +185,6 @@ def kill_and_start_again(root: Path, times: int, count: int) -> None:
 
 
 @pytest.mark.faults
-@pytest.mark.timeout(900)
 @pytest.mark.parametrize("half", [1, 2])
 def test_fault_28_kill_a_backfill_of_200_files_again_and_again(half: int) -> None:
     """The same with two hundred files, five hundred times in all: in two halves, which run side by side."""
@@ -194,20 +192,21 @@ def test_fault_28_kill_a_backfill_of_200_files_again_and_again(half: int) -> Non
         kill_and_start_again(directory, times=rounds(250), count=200)
 
 
-def cut_the_power(directory: Path, times: int, count: int) -> None:
-    """Stop a sweep at any moment, take the disk as it is then, and see what a machine would find on it.
+@counts(3, 100)
+def test_fault_29_a_power_cut(tmp_path: Path, count: int) -> None:
+    """At any moment: every sidecar that is on the disk then is whole, and a sweep makes the others.
 
     The copy of a disk that is being written to would be no disk that ever was: the sweep stands still for it.
     """
-    image, copy = directory / "disk.img", directory / "copy.img"
+    image, copy = tmp_path / "disk.img", tmp_path / "copy.img"
     seen = 0
-    with real_disk(image, directory / "disk", 24) as disk:
-        tree = Tree(disk, count)
-        for _ in range(times):
+    with real_disk(image, tmp_path / "disk", 24) as disk:
+        tree = Tree(disk, 12)
+        for _ in range(count):
             tree.write()
             subprocess.run(["sync", "-f", str(disk)], check=True)
             interrupt(tree, lambda: shutil.copyfile(image, copy))
-            with mounted(directory / "found", "-o", "loop", str(copy)) as found:
+            with mounted(tmp_path / "found", "-o", "loop", str(copy)) as found:
                 seen += tree.assert_whole(found)
                 sums, _ = sweep_here(found)
                 assert sums["failed"] == 0
@@ -255,18 +254,6 @@ def stat_of(pid: int) -> list[str]:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
         return []
-
-
-def test_fault_29_a_power_cut(tmp_path: Path) -> None:
-    """Every sidecar that a cut leaves is whole, and a sweep makes the others."""
-    cut_the_power(tmp_path, times=3, count=12)
-
-
-@pytest.mark.faults
-@pytest.mark.timeout(900)
-def test_fault_29_many_power_cuts(tmp_path: Path) -> None:
-    """At random instants, over sidecars that are absent at first, and replaced later."""
-    cut_the_power(tmp_path, times=rounds(100), count=12)
 
 
 def test_fault_30_a_page_that_a_crash_left_out_is_made(tmp_path: Path) -> None:

@@ -90,7 +90,6 @@ def write_objects(path: Path, size: int) -> int:
 
 
 @pytest.mark.faults
-@pytest.mark.timeout(600)
 @pytest.mark.parametrize(
     ("write", "size"), [(write_fixed_texts, 4 * GIGABYTE), (write_objects, 2 * GIGABYTE)]
 )
@@ -110,7 +109,6 @@ def test_fault_34_a_file_of_gigabytes(write: Any, size: int) -> None:
 
 
 @pytest.mark.faults
-@pytest.mark.timeout(600)
 def test_fault_34_a_hundred_thousand_directories() -> None:
     """A sweep of all of them, and of a source in each hundredth."""
     with quick_directory() as root:

@@ -85,8 +85,12 @@ def damaged(files: list[bytes], dice: random.Random) -> bytes:
     return bytes(data) + b"." if keep_end else bytes(data)
 
 
-def mutate(count: int, seed: int) -> None:
-    """Judge so many damaged files: one type of error, none over a second, memory bounded."""
+@pytest.mark.parametrize(
+    ("count", "seed"),
+    [(5000, 18), *(pytest.param(rounds(250_000), n, marks=pytest.mark.faults) for n in range(4))],
+)
+def test_fault_18_mutated_files_are_read_or_refused(count: int, seed: int) -> None:
+    """One type of error, none over a second, memory bounded; a million files in all."""
     dice, files = random.Random(seed), good_files()
     assert len(files) > 300
     read, before = 0, peak_kilobytes(os.getpid()) + ROOM_KILOBYTES // 2
@@ -95,16 +99,3 @@ def mutate(count: int, seed: int) -> None:
         read += promptly(1, partial(is_read, data))
     assert count * 0.005 < read < count
     assert peak_kilobytes(os.getpid()) < max(before, ROOM_KILOBYTES)
-
-
-def test_fault_18_mutated_files_are_read_or_refused() -> None:
-    """Five thousand."""
-    mutate(5000, 18)
-
-
-@pytest.mark.faults
-@pytest.mark.timeout(900)
-@pytest.mark.parametrize("seed", range(4))
-def test_fault_18_very_many_mutated_files_are_read_or_refused(seed: int) -> None:
-    """A million in all."""
-    mutate(rounds(250_000), seed)

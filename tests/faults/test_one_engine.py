@@ -75,7 +75,6 @@ def reasons(log: str, root: Path) -> set[tuple[str, ...]]:
 
 
 @pytest.mark.faults
-@pytest.mark.timeout(600)
 def test_a_sweep_and_the_service_leave_the_same_tree(tmp_path: Path) -> None:
     """Over the corpus of faults: names, permissions, times, contents, and what is said of each source."""
     swept, served = tmp_path / "swept", tmp_path / "served" / "experiments"

@@ -13,16 +13,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pytest
 from faults.service import (
     PATIENCE_SECONDS,
     Service,
+    counts,
     holds,
     is_fresh,
     is_right,
     names_of,
     pause,
-    rounds,
     save,
     serving,
     sidecars,
@@ -57,17 +56,18 @@ def append_slowly(path: Path, data: bytes, seconds: float, *, reopen: bool) -> N
     file.close()
 
 
-def slow_writers(directory: Path, seconds: float) -> None:
-    """Let four writers append side by side; whoever looks sees the final sidecar or none."""
+@counts(5, 60)
+def test_fault_19_a_writer_that_appends_gets_one_right_sidecar(tmp_path: Path, count: int) -> None:
+    """Four of them take ``count`` seconds, longer than what the service calls young: nothing half appears."""
     arrays = {"u": npy(np.array(TEXTS)), "o": npy(objects(TEXTS))}
-    with serving(directory, sweep_seconds=1) as service:
+    with serving(tmp_path, sweep_seconds=1) as service:
         writers = []
         for kind, data in arrays.items():
             for reopen in (False, True):
                 path = service.root / f"{kind}{reopen:d}_completions.npy"
                 keywords = {"reopen": reopen}
                 writers.append(
-                    threading.Thread(target=append_slowly, args=(path, data, seconds), kwargs=keywords)
+                    threading.Thread(target=append_slowly, args=(path, data, count), kwargs=keywords)
                 )
         for writer in writers:
             writer.start()
@@ -84,22 +84,11 @@ def slow_writers(directory: Path, seconds: float) -> None:
         assert sorted(names_of(service.named("sidecars.written"))) == [source.name for source in sources]
 
 
-def test_fault_19_a_writer_that_appends_gets_one_right_sidecar(tmp_path: Path) -> None:
-    """Five seconds of a header, a pause and chunks: nothing half is ever published."""
-    slow_writers(tmp_path, 5)
-
-
-@pytest.mark.faults
-@pytest.mark.timeout(600)
-def test_fault_19_a_writer_that_appends_for_a_minute_gets_one_right_sidecar(tmp_path: Path) -> None:
-    """A minute of it, beyond what the service calls young."""
-    slow_writers(tmp_path, rounds(60))
-
-
-def save_over_and_over(directory: Path, count: int) -> None:
-    """Save versions over one another, of equal size and not; each JSON that is seen is one whole version."""
+@counts(100, 1000)
+def test_fault_20_save_over_a_file_while_it_is_read(tmp_path: Path, count: int) -> None:
+    """Versions of equal size and not: each JSON that is seen is a whole one, and the last is the last."""
     seen = set()
-    with serving(directory) as service:
+    with serving(tmp_path) as service:
         source = service.root / "n1_completions.npy"
         page = sidecars(source)[0]
         for number in range(count):
@@ -116,18 +105,6 @@ def save_over_and_over(directory: Path, count: int) -> None:
                 pause(0.05)
         service.until(lambda: holds(source, *texts) and is_fresh(source))
     assert seen
-
-
-def test_fault_20_save_over_a_file_while_it_is_read(tmp_path: Path) -> None:
-    """A hundred saves: whole versions only, and the last one last."""
-    save_over_and_over(tmp_path, 100)
-
-
-@pytest.mark.faults
-@pytest.mark.timeout(600)
-def test_fault_20_save_over_a_file_while_it_is_read_a_thousand_times(tmp_path: Path) -> None:
-    """A thousand saves."""
-    save_over_and_over(tmp_path, rounds(1000))
 
 
 def date_back(path: Path) -> None:

@@ -17,11 +17,11 @@ import pytest
 from faults.service import (
     CHECKOUT,
     PATIENCE_SECONDS,
+    counts,
     is_right,
     litter,
     names_of,
     need,
-    rounds,
     save,
     serving,
     sidecars,
@@ -345,18 +345,11 @@ def sweep_over_planted_names(directory: Path, count: int) -> None:
     assert found == {source, *sidecars(source), held, *left}
 
 
-def test_fault_39_planted_and_stale_temporary_names() -> None:
+@counts(2_000, 100_000)
+def test_fault_39_planted_and_stale_temporary_names(count: int) -> None:
     """Only our own, regular and abandoned files are removed; nothing is written through any of them."""
     with quick_directory() as directory:
-        sweep_over_planted_names(directory, 2_000)
-
-
-@pytest.mark.faults
-@pytest.mark.timeout(600)
-def test_fault_39_planted_and_very_many_stale_temporary_names() -> None:
-    """The same with a hundred thousand."""
-    with quick_directory() as directory:
-        sweep_over_planted_names(directory, rounds(100_000))
+        sweep_over_planted_names(directory, count)
 
 
 @pytest.mark.parametrize("mode", [0o600, 0o640, 0o604, 0o644, 0o400])

@@ -21,9 +21,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-import pytest
 from doubles import FakePool, Log, sweep_once
-from faults.service import rounds
+from faults.service import counts
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -450,29 +449,18 @@ class Tree(RuleBasedStateMachine):
                 assert now.data in self.versions[place], (place, now.data)
 
 
-def run(examples: int, steps: int, directory: Path) -> None:
-    """Run the machine; a failure prints the steps that lead to it."""
+@counts(40, 250)
+def test_fault_state_machine_converges_whatever_happens(tmp_path: Path, count: int) -> None:
+    """Histories of thirty to fifty steps, others each night; a failure prints the steps that lead to it."""
     for items in ["text"], np.array(["text"]):  # what is imported late may not be readable to somebody else
-        assert sync(save(directory / "n1_completions.npy", items), force=True).result == "rendered"
+        assert sync(save(tmp_path / "n1_completions.npy", items), force=True).result == "rendered"
     chosen = settings(
-        max_examples=examples,
-        stateful_step_count=steps,
+        max_examples=count,
+        stateful_step_count=30 if count == 40 else 50,
         database=None,
         suppress_health_check=list(HealthCheck),
     )
     run_state_machine_as_test(Tree, settings=chosen)
-
-
-def test_fault_state_machine_converges_whatever_happens(tmp_path: Path) -> None:
-    """Forty histories of thirty steps."""
-    run(40, 30, tmp_path)
-
-
-@pytest.mark.faults
-@pytest.mark.timeout(900)
-def test_fault_state_machine_converges_after_many_histories(tmp_path: Path) -> None:
-    """Two hundred and fifty histories of fifty steps, and others each night."""
-    run(rounds(250), 50, tmp_path)
 
 
 def test_fault_state_machine_find_a_page_follows_a_source_older_than_its_metadata(tmp_path: Path) -> None:

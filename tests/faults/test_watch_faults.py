@@ -5,15 +5,14 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import tempfile
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 from faults.service import (
     Service,
+    counts,
     holds,
     is_complete,
     is_fresh,
@@ -26,25 +25,16 @@ from faults.service import (
     serving,
     unmade,
 )
+from faults.tools import quick_directory
 from support import freeze
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 LONG_SECONDS = 240.0
 
 
-@contextmanager
-def in_memory() -> Iterator[Path]:
-    """Give a directory where flushing is free: what is tested is what is noticed, not how fast a disk is."""
-    shared = Path("/dev/shm")
-    with tempfile.TemporaryDirectory(dir=shared if os.access(shared, os.W_OK) else None) as directory:
-        yield Path(directory)
-
-
-def make_paths_and_save(directory: Path, count: int) -> None:
-    """Make a path and save into it, back to back."""
-    with serving(directory) as service:
+@counts(50, 500)
+def test_fault_23_a_path_is_made_and_saved_into_at_once(tmp_path: Path, count: int) -> None:
+    """Back to back: none is missed."""
+    with serving(tmp_path) as service:
         sources = [
             save(service.root / f"m{number}" / "b" / "c" / "n1_completions.npy", f"text {number}")
             for number in range(count)
@@ -53,25 +43,14 @@ def make_paths_and_save(directory: Path, count: int) -> None:
         service.until(lambda: not unmade(service.root))
 
 
-def test_fault_23_a_path_is_made_and_saved_into_at_once(tmp_path: Path) -> None:
-    """Fifty of fifty."""
-    make_paths_and_save(tmp_path, 50)
-
-
-@pytest.mark.faults
-@pytest.mark.timeout(600)
-def test_fault_23_a_path_is_made_and_saved_into_at_once_500_times(tmp_path: Path) -> None:
-    """Five hundred of five hundred."""
-    make_paths_and_save(tmp_path, rounds(500))
-
-
-def move_a_tree_in(directory: Path, count: int) -> None:
-    """Make a tree elsewhere and move it in: twice as many sidecars as sources, all right, and no litter."""
+@counts(100, 1000)
+def test_fault_23_a_tree_that_moves_in_is_done(tmp_path: Path, count: int) -> None:
+    """One rename: twice as many sidecars as sources, all right, and no litter."""
     for number in range(count):
         folder = f"d{number % 10}/e{number % 7}/f{number % 3}"
-        save(directory / "elsewhere" / folder / f"n{number}_completions.npy", f"moved {number}")
-    with serving(directory) as service:
-        (directory / "elsewhere").rename(service.root / "arrived")
+        save(tmp_path / "elsewhere" / folder / f"n{number}_completions.npy", f"moved {number}")
+    with serving(tmp_path) as service:
+        (tmp_path / "elsewhere").rename(service.root / "arrived")
         sources = sorted(service.root.rglob("*.npy"))
         assert len(sources) == count
         service.until(lambda: is_complete(sources), LONG_SECONDS)
@@ -81,26 +60,13 @@ def move_a_tree_in(directory: Path, count: int) -> None:
         assert service.named("source.failed") == []
 
 
-def test_fault_23_a_tree_of_a_hundred_moves_in(tmp_path: Path) -> None:
-    """One rename, a hundred sources."""
-    move_a_tree_in(tmp_path, 100)
-
-
 @pytest.mark.faults
-@pytest.mark.timeout(600)
-def test_fault_23_a_tree_of_a_thousand_moves_in(tmp_path: Path) -> None:
-    """One rename, a thousand sources, two thousand sidecars."""
-    move_a_tree_in(tmp_path, rounds(1000))
-
-
-@pytest.mark.faults
-@pytest.mark.timeout(900)
 def test_fault_24_an_overflow_loses_nothing() -> None:
     """20,000 files while the watcher is stopped: more events than the kernel keeps, and every sidecar."""
     count = rounds(20_000)
     queue = int(Path("/proc/sys/fs/inotify/max_queued_events").read_text())
     need(queue < 2 * count, f"a queue of {queue} events does not overflow")
-    with in_memory() as directory, serving(directory, "--jobs", "2") as service:
+    with quick_directory() as directory, serving(directory, "--jobs", "2") as service:
         data = save(directory / "model.npy", "one text").read_bytes()
         service.until(lambda: service.watcher is not None)
         watcher = service.watcher
@@ -164,9 +130,10 @@ def test_fault_24_the_moves_that_kill_a_reader_thread_lose_nothing(tmp_path: Pat
             service.until(lambda source=source: is_right(source))
 
 
-def replace_runs(directory: Path, count: int) -> None:
+@counts(40, 400)
+def test_fault_24_runs_that_replace_each_other_lose_nothing(tmp_path: Path, count: int) -> None:
     """``mv run old; mkdir run; write``, again and again."""
-    with serving(directory) as service:
+    with serving(tmp_path) as service:
         for number in range(count):
             run = service.root / "run"
             if run.exists():
@@ -178,18 +145,6 @@ def replace_runs(directory: Path, count: int) -> None:
         service.until(lambda: not unmade(service.root))
         last = save(service.root / "run" / "last_completions.npy", "last")
         service.until(lambda: is_right(last))
-
-
-def test_fault_24_runs_that_replace_each_other_lose_nothing(tmp_path: Path) -> None:
-    """Forty runs."""
-    replace_runs(tmp_path, 40)
-
-
-@pytest.mark.faults
-@pytest.mark.timeout(600)
-def test_fault_24_runs_that_replace_each_other_400_times_lose_nothing(tmp_path: Path) -> None:
-    """Four hundred runs."""
-    replace_runs(tmp_path, rounds(400))
 
 
 @pytest.mark.faults

@@ -82,7 +82,6 @@ def overflow(service: Service, cause: Callable[[], None]) -> None:
 
 
 @pytest.mark.faults
-@pytest.mark.timeout(900)
 @pytest.mark.parametrize("count", [20_000, 100_000])
 def test_fault_24_an_overflow_on_a_vast_tree(count: int) -> None:
     """Noticed at once; a minute later no processor is burnt, and events flow again."""
@@ -132,7 +131,6 @@ def save_by_the_thousand(directory: Path, seconds: int) -> None:
 
 
 @pytest.mark.faults
-@pytest.mark.timeout(600)
 def test_fault_24_ten_thousand_files_a_second_for_ten_seconds() -> None:
     """Nothing is missed."""
     with quick_directory() as directory:
@@ -211,7 +209,6 @@ def churn(directory: Path, seconds: float) -> None:
 
 
 @pytest.mark.faults
-@pytest.mark.timeout(900)
 def test_fault_24_directories_that_come_and_go_for_a_minute() -> None:
     """For a minute, in memory, where thousands of things happen in a second."""
     with quick_directory() as directory:
