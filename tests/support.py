@@ -42,6 +42,7 @@ PROGRAMS: Final[Mapping[str, tuple[str, ...]]] = {
     "generation-sidecars": ("-m", "daemon"),
     "decode-generations": (str(REPOSITORY / "decode_generations.py"),),
 }
+BACKFILL: Final = ("generation-sidecars", "--backfill")
 DATA: Final = Path(__file__).parent / "data"
 AGES: Final = sorted(path.name for path in DATA.glob("numpy-*"))
 SOURCE: Final = "n3_completions.npy"

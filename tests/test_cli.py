@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import pytest
 from support import (
+    BACKFILL,
     LONG_AGO_NS,
     PROGRAMS,
     command_of,
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 SIDECARS: Final = ("generation-sidecars",)
-BACKFILL: Final = ("generation-sidecars", "--backfill")
 DECODE: Final = ("decode-generations",)
 MAINS: Final[dict[str, Callable[[Sequence[str]], int]]] = {
     "generation-sidecars": cli.main,

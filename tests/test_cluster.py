@@ -6,18 +6,17 @@ import os
 import signal
 import subprocess
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from support import save, wait_for
+from support import BACKFILL, command_of, environment_of, save, types, wait_for
 
 from lib.names import is_temporary
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
-REPOSITORY = Path(__file__).parents[1]
 SOURCES = 400
 IMPATIENCE = {"DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT": "3s"}
 """Dask's own word for how long it looks for a scheduler, and for one that went away."""
@@ -29,7 +28,7 @@ class Cluster:
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._file = directory / "scheduler.json"
-        self.environment = {**os.environ, **IMPATIENCE, "PYTHONPATH": str(REPOSITORY), "PYTHONWARNINGS": ""}
+        self.environment = environment_of(directory, **IMPATIENCE, PYTHONWARNINGS="")
         self.scheduler = self._start("scheduler", "--host", "127.0.0.1", "--port", "0", "--no-show")
         self._processes = [self.scheduler]
         wait_for(self._file.exists, 60)
@@ -49,8 +48,7 @@ class Cluster:
 
     def sweep(self, *words: str) -> subprocess.Popen[str]:
         """Start a sweep with this cluster."""
-        command = [sys.executable, "-m", "daemon", "--backfill", "--scheduler", self.address]
-        command += ["--log-format", "json", *words]
+        command = command_of([*BACKFILL, "--scheduler", self.address, "--log-format", "json", *words])
         return subprocess.Popen(
             command, env=self.environment, cwd=self._directory, stderr=subprocess.PIPE, text=True
         )
@@ -97,10 +95,10 @@ def fill(root: Path) -> None:
         save(folder / f"n{number}_completions.npy", [f"text {number} {i} " * 40 for i in range(300)])
 
 
-def sweep_here(cluster: Cluster, root: Path) -> str:
+def sweep_here(root: Path) -> str:
     """Sweep without the cluster, which removes what the killed left; return the log."""
-    local = [sys.executable, "-m", "daemon", "--backfill", str(root), "--log-format", "json"]
-    again = subprocess.run(local, check=True, env=cluster.environment, capture_output=True, text=True)
+    again = types(root.parent, *BACKFILL, root)
+    assert again.returncode == 0
     assert not [path for path in root.rglob("*") if is_temporary(path.name)]
     return again.stderr
 
@@ -116,7 +114,7 @@ def test_a_worker_that_is_killed_loses_nothing(cluster: Cluster, tmp_path: Path)
     _, log = sweep.communicate(timeout=240)
     assert sweep.returncode == 0, log
     assert made(root) == SOURCES
-    again = sweep_here(cluster, root)
+    again = sweep_here(root)
     assert f'"fresh": {2 * SOURCES}' in again
 
 
@@ -132,7 +130,7 @@ def test_a_scheduler_that_goes_away_ends_the_sweep(cluster: Cluster, tmp_path: P
     assert "the scheduler is gone" in log
     assert "Traceback" not in log
     cluster.close()
-    sweep_here(cluster, root)
+    sweep_here(root)
 
 
 def test_ctrl_c_ends_a_sweep_that_nobody_works_for(cluster: Cluster, tmp_path: Path) -> None:
@@ -148,15 +146,12 @@ def test_ctrl_c_ends_a_sweep_that_nobody_works_for(cluster: Cluster, tmp_path: P
     assert sweep.returncode == 130, log
     assert "Stopped." in log
     assert "Traceback" not in log
-    sweep_here(cluster, root)
+    sweep_here(root)
 
 
 def test_a_scheduler_that_does_not_answer_is_told_with_its_address(tmp_path: Path) -> None:
     """A wrong port is a sentence, not a traceback."""
-    command = [sys.executable, "-m", "daemon", "--backfill", str(tmp_path)]
-    command += ["--scheduler", "tcp://127.0.0.1:1"]
-    environment = {**os.environ, **IMPATIENCE, "PYTHONPATH": str(REPOSITORY)}
-    run = subprocess.run(command, check=False, env=environment, cwd=tmp_path, capture_output=True, text=True)
+    run = types(tmp_path, *BACKFILL, "--scheduler", "tcp://127.0.0.1:1", ".", **IMPATIENCE)
     assert run.returncode == 1
     assert run.stderr.startswith("tcp://127.0.0.1:1: no Dask scheduler answers there")
     assert "dask scheduler" in run.stderr

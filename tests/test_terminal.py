@@ -13,7 +13,7 @@ import termios
 from typing import TYPE_CHECKING, Final
 
 import pytest
-from support import REPOSITORY, command_of, environment_of, save, unmeasured, wait_for
+from support import BACKFILL, REPOSITORY, command_of, environment_of, save, unmeasured, wait_for
 
 from daemon.cli import decode
 from daemon.cli import main as cli
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-BACKFILL: Final = ("generation-sidecars", "--backfill")
 DECODE: Final = ("decode-generations",)
 PARSERS: Final = {"generation-sidecars": cli._parser, "decode-generations": decode._parser}
 sweeping = pytest.mark.parametrize("sweep", [BACKFILL, DECODE], ids=["backfill", "decode-generations"])

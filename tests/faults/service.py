@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 import time
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import pytest
-from support import processes_with, wait_for
+from support import REPOSITORY, processes_with, types, wait_for
 from test_end_to_end import Daemon, holds, is_fresh, litter, save, sidecars
 
 from lib.names import is_temporary
@@ -23,7 +21,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Service", "holds", "is_fresh", "litter", "save", "serving", "sidecars"]
 
-CHECKOUT: Final = Path(__file__).resolve().parents[2]
 PATIENCE_SECONDS: Final = 240.0
 """What a machine with two busy cores may take for anything that is not counted in thousands."""
 _ROUNDS: Final = float(os.environ.get("FAULT_ROUNDS", "1"))
@@ -52,7 +49,7 @@ class Service(Daemon):
 
     def __init__(self, root: Path, *flags: str, directory: Path) -> None:
         self.root = root
-        super().__init__(CHECKOUT, root, *flags, directory=directory)
+        super().__init__(REPOSITORY, root, *flags, directory=directory)
 
     def start(self) -> None:
         """Start it, and remember how often services of this log were ready before."""
@@ -83,10 +80,7 @@ class Service(Daemon):
 
     def status(self) -> str:
         """Ask it how it is, as a person would."""
-        command = [sys.executable, "-m", "daemon", "--status"]
-        environment, here = self.environment, self.directory
-        done = subprocess.run(command, check=False, env=environment, cwd=here, capture_output=True, text=True)
-        return done.stdout
+        return types(self.directory, "generation-sidecars", "--status").stdout
 
     def until(self, condition: Callable[[], object], seconds: float = PATIENCE_SECONDS) -> None:
         """Wait until a condition holds; a failure shows the end of the log."""

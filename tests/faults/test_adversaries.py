@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import socket
 import stat
@@ -14,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from doubles import Log, sweep_once
-from faults.service import CHECKOUT, counts, is_right, names_of, need, save, serving, sidecars
-from support import sync
+from faults.service import counts, is_right, names_of, need, save, serving, sidecars
+from support import BACKFILL, events_of, sync, types
 
 from lib.errors import Unsafe
 from lib.options import Options
@@ -31,12 +30,8 @@ AT_ONCE_SECONDS = 20.0
 
 def sweep(root: Path, *flags: str) -> tuple[int, list[dict[str, Any]]]:
     """Sweep in a process of its own; return its exit status and its events, of which each is one line."""
-    command = [sys.executable, "-m", "daemon", "--backfill", str(root), "--log-format", "json", *flags]
-    environment = {**os.environ, "PYTHONPATH": str(CHECKOUT)}
-    done = subprocess.run(
-        command, check=False, env=environment, capture_output=True, cwd=CHECKOUT, timeout=AT_ONCE_SECONDS * 3
-    )
-    return done.returncode, [json.loads(line) for line in done.stderr.splitlines()]
+    done = types(root.parent, *BACKFILL, root, "--log-format", "json", *flags)
+    return done.returncode, events_of(done.stderr)
 
 
 def contents(root: Path) -> dict[str, tuple[int, int, int]]:
@@ -267,20 +262,13 @@ def test_fault_41_no_name_breaks_a_line_of_the_log(root: Path, style: str) -> No
     """As many lines as events, and no control character in them."""
     for name in NAMES:
         save_under(root, name)
-    command = [sys.executable, "-m", "daemon", "--backfill", str(root), "--log-format", style]
-    environment = {**os.environ, "PYTHONPATH": str(CHECKOUT)}
-    done = subprocess.run(
-        command, check=False, env=environment, capture_output=True, cwd=CHECKOUT, timeout=90
-    )
-    lines = done.stderr.decode().split("\n")
+    done = types(root.parent, *BACKFILL, root, "--log-format", style)
+    lines = done.stderr.split("\n")
     assert lines.pop() == ""
     assert len(lines) == len(NAMES) + 2
     assert not any(ord(character) < 32 or 127 <= ord(character) < 160 for line in lines for character in line)
-    plans = subprocess.run(
-        [*command, "--dry-run"], check=False, env=environment, capture_output=True, cwd=CHECKOUT
-    )
-    rows = plans.stdout.decode().splitlines()
-    assert {row.count("\t") for row in rows} == {2}
+    plans = types(root.parent, *BACKFILL, root, "--dry-run").stdout
+    assert {row.count("\t") for row in plans.splitlines()} == {2}
 
 
 def test_fault_42_own_outputs_cause_no_work(tmp_path: Path, root: Path) -> None:

@@ -6,13 +6,12 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 from typing import TYPE_CHECKING, Any
 
 import hostile
 import pytest
-from faults.service import CHECKOUT, serving
-from support import AGES, DATA, LONG_AGO_NS, SECOND_NS, save, unmeasured
+from faults.service import serving
+from support import AGES, BACKFILL, DATA, LONG_AGO_NS, SECOND_NS, save, types
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -84,9 +83,7 @@ def test_a_sweep_and_the_service_leave_the_same_tree(tmp_path: Path) -> None:
     subprocess.run(["cp", "-a", swept, served], check=True)
     config = tmp_path / "config.toml"
     config.write_text(CONFIG)
-    command = [sys.executable, "-m", "daemon", "--backfill", swept, "--config", config]
-    environment = {**unmeasured(os.environ), "PYTHONPATH": str(CHECKOUT)}
-    run = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    run = types(tmp_path, *BACKFILL, swept, "--config", config)
     assert run.returncode == 1
     expected = reasons(run.stderr, swept)
     assert len(expected) > 300

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 from faults.service import (
-    CHECKOUT,
     PATIENCE_SECONDS,
     counts,
     is_right,
@@ -38,7 +37,7 @@ from faults.tools import (
     sweep_here,
     use_up_inodes,
 )
-from support import METADATA, SOURCE, unmeasured, wait_for
+from support import METADATA, REPOSITORY, SOURCE, unmeasured, wait_for
 from support import save as save_items
 
 if TYPE_CHECKING:
@@ -290,7 +289,7 @@ def test_fault_35_stderr_is_closed_full_or_gone(tmp_path: Path, redirection: str
     script = f'{{ "$0" -m daemon "$1" & echo $! > "$2.pid"; wait $!; echo $? > "$2"; }} {redirection}'
     environment = {
         **unmeasured(os.environ),
-        "PYTHONPATH": str(CHECKOUT),
+        "PYTHONPATH": str(REPOSITORY),
         "RUNTIME_DIRECTORY": str(tmp_path / "run"),
     }
     command = ["sh", "-c", script, sys.executable, str(root), str(status)]

@@ -16,9 +16,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
-from faults.service import CHECKOUT, rounds
+from faults.service import rounds
 from faults.tools import LONGEST_SECONDS, quick_directory, sweep_here
-from support import unmeasured, wait_for
+from support import REPOSITORY, unmeasured, wait_for
 
 from lib.generation import load_generations_from_cache, save_generations_to_cache
 from lib.names import is_temporary
@@ -64,7 +64,7 @@ def start(code: str, *arguments: object) -> subprocess.Popen[str]:
     """Run a saver or a loader in a process of its own."""
     command = [sys.executable, "-c", _PRELUDE + code, *map(str, arguments)]
     return subprocess.Popen(
-        command, cwd=CHECKOUT, env=unmeasured(os.environ), stdout=subprocess.PIPE, text=True
+        command, cwd=REPOSITORY, env=unmeasured(os.environ), stdout=subprocess.PIPE, text=True
     )
 
 

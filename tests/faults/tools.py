@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import compileall
 import importlib.util
-import json
 import os
 import re
 import shutil
@@ -18,8 +17,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 from doubles import Log, sweep_once
-from faults.service import CHECKOUT, need
-from support import unmeasured, unmount
+from faults.service import need
+from support import BACKFILL, REPOSITORY, command_of, environment_of, events_of, unmeasured, unmount
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -82,7 +81,7 @@ def modules_of_a_conversion(directory: Path) -> Path:
             assert spec.submodule_search_locations
             (modules / name).symlink_to(spec.submodule_search_locations[0])
         for name in ("lib", "daemon"):
-            compileall.compile_dir(CHECKOUT / name, quiet=1)
+            compileall.compile_dir(REPOSITORY / name, quiet=1)
     return modules
 
 
@@ -140,16 +139,16 @@ def sweep_here(root: Path, **options: Any) -> tuple[dict[str, int], Log]:
 
 def start_sweep(root: Path, *flags: str, **options: Any) -> subprocess.Popen[bytes]:
     """Start a sweep of two workers as a process, and process group, of its own."""
-    command = [sys.executable, "-m", "daemon", "--backfill", str(root), "--jobs", "2", *flags]
-    environment = {**unmeasured(os.environ), "PYTHONPATH": str(CHECKOUT)}
+    command = command_of([*BACKFILL, root, "--jobs", "2", *flags])
     options.setdefault("stderr", subprocess.DEVNULL)
-    return subprocess.Popen(command, env=environment, cwd=CHECKOUT, start_new_session=True, **options)
+    environment = unmeasured(environment_of(root.parent))
+    return subprocess.Popen(command, env=environment, cwd=REPOSITORY, start_new_session=True, **options)
 
 
 def finish_sweep(sweep: subprocess.Popen[bytes]) -> tuple[int, list[dict[str, Any]]]:
     """Wait for a sweep whose stderr is a pipe; return its exit status and its events."""
     _, stderr = sweep.communicate(timeout=LONGEST_SECONDS)
-    return sweep.returncode, [json.loads(line) for line in stderr.splitlines()]
+    return sweep.returncode, events_of(stderr.decode())
 
 
 @contextmanager

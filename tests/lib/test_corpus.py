@@ -6,22 +6,16 @@ import contextlib
 import hashlib
 import io
 import json
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import hostile
 import numpy as np
 import pytest
-from make_caches import FILE_BYTES_LIMIT, MANIFEST, SUFFIX, encode, encode_array, plain
+from make_caches import FILE_BYTES_LIMIT, SUFFIX, encode, encode_array, plain
+from support import AGES, DATA, manifest_of
 
-DATA = Path(__file__).parents[1] / "data"
-AGES = sorted(path.name for path in DATA.glob("numpy-*"))
-
-
-def manifest_of(age: str) -> list[dict[str, Any]]:
-    """Read the manifest of one age."""
-    entries: list[dict[str, Any]] = json.loads((DATA / age / MANIFEST).read_text("ascii"))
-    return entries
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def as_latin_1(tagged: list[Any]) -> list[Any]:

@@ -11,6 +11,7 @@ import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support import as_json
 
 from lib.encoded_text import EncodedText, utf8
 from lib.errors import Corrupt
@@ -27,12 +28,6 @@ VALUES = st.recursive(
 )
 
 
-def expected(value: Any) -> bytes:
-    """Write JSON as the contract says."""
-    written = json.dumps(value, indent=2, ensure_ascii=False)
-    return re.sub("[\ud800-\udfff]", "\ufffd", written).encode()
-
-
 def written(*blocks: list[Any]) -> bytes:
     """Write blocks as the engine does."""
     writer = JsonWriter()
@@ -42,19 +37,19 @@ def written(*blocks: list[Any]) -> bytes:
 @given(st.lists(st.lists(ANY_TEXT, max_size=6), max_size=5))
 def test_texts_in_any_blocks_are_as_json_dump_writes_them(blocks: list[list[str]]) -> None:
     """However the items are cut into blocks, the bytes are those of one list."""
-    assert written(*blocks) == expected([text for block in blocks for text in block])
+    assert written(*blocks) == as_json([text for block in blocks for text in block])
 
 
 @given(st.lists(st.lists(VALUES, max_size=4), max_size=4))
 def test_values_in_any_blocks_are_as_json_dump_writes_them(blocks: list[list[Any]]) -> None:
     """Nested values, floats, big integers and odd keys too."""
-    assert written(*blocks) == expected([value for block in blocks for value in block])
+    assert written(*blocks) == as_json([value for block in blocks for value in block])
 
 
 def test_every_character_is_written_as_json_dump_writes_it() -> None:
     """All of Unicode, controls, quotes and separators included."""
     texts = ["".join(map(chr, range(first, first + 0x1000))) for first in range(0, 0x110000, 0x1000)]
-    assert written(texts) == expected(texts)
+    assert written(texts) == as_json(texts)
 
 
 @pytest.mark.parametrize("text", ["\ud800", "a\udfff\ud800", "\ud83d\ude00", "\\ud800", "\U0001f600"])
@@ -92,7 +87,7 @@ def test_what_json_cannot_say_is_refused(value: Any) -> None:
 def test_keys_are_written_as_json_dump_writes_them() -> None:
     """Numbers, None and booleans as their JSON, NaN too, which is text as a key; bytes as text."""
     keys = {1: 1, 1.5: 2, None: 3, False: 4, "a": 5, math.nan: 6, -math.inf: 7}
-    assert written([plain(keys)]) == expected([{**keys}])
+    assert written([plain(keys)]) == as_json([{**keys}])
     assert json.loads(written([plain({b"\xe9": 1})])) == [{"\u00e9": 1}]
 
 
@@ -125,7 +120,7 @@ def test_great_values_are_written_in_pieces_of_limited_size(value: Any) -> None:
     assert len(parts) > 1
     writer = JsonWriter()
     shown = b"".join([*writer.item(value), *writer.item("next"), writer.end()])
-    assert shown == expected([value, "next"])
+    assert shown == as_json([value, "next"])
 
 
 @given(st.lists(ANY_TEXT, max_size=4))
