@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
@@ -19,13 +20,13 @@ if TYPE_CHECKING:
 
 INDEX_NAME: Final = "generations.md"
 MARK: Final = b"<!-- generation-sidecars index -->\n"
-"""How the file begins; one that does not is somebody else's."""
+"""The first line of an index; a file without it was written by somebody else."""
 _DATA: Final = "<!-- what was counted, so that it need not be counted again"
 _COLUMNS: Final = ("Model", "Prompt / subject / set", "Items", "Blank", "Distinct", "Date")
 _ALIGNED: Final = ("---", "---", "---:", "---:", "---:", "---")
 _LABELS: Final[dict[Kind, str]] = {"completions": "completions", "full_texts": "full texts"}
 _NOT_COUNTED: Final = "–"
-_BETWEEN: Final = " · "
+_SEPARATOR: Final = " · "
 _NS: Final = 1_000_000_000
 _ENTRIES_LIMIT: Final = 1 << 17
 _LINE_LIMIT: Final = 1 << 20
@@ -36,9 +37,9 @@ _COUNT_LIMIT: Final = 1 << 96
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What is known of one source: ``path`` below the root, its stamp (ns), figures, and two of its metadata.
+    """One source in the index: its ``path`` below the root, its stamp (ns), its figures, its model and time.
 
-    ``distinct`` is None where it was not counted; ``model`` and ``when`` are "" when the metadata has none.
+    ``distinct`` is None where it was not counted; ``model`` and ``when`` come from the metadata, or are "".
     """
 
     path: str
@@ -50,6 +51,9 @@ class Entry:
     when: str
 
 
+_VALUES: Final = attrgetter(*Entry.__slots__)
+
+
 def render(entries: Iterable[Entry], formats: tuple[Format, ...]) -> bytes:
     """Return the whole index, newest set first."""
     known = sorted(entries, key=lambda entry: entry.path)
@@ -58,7 +62,7 @@ def render(entries: Iterable[Entry], formats: tuple[Format, ...]) -> bytes:
         kind = kind_of(entry.path)
         if kind is not None:
             sets.setdefault(stem_of(entry.path, kind), {})[kind] = entry
-    newest_first = sorted(sets.items(), key=lambda item: _moment(_main(item[1])), reverse=True)
+    newest_first = sorted(sets.items(), key=lambda item: _moment(_main(item[1]))[0], reverse=True)
     rows = [_row(stem, of_kind, formats) for stem, of_kind in newest_first]
     main = [_main(of_kind) for of_kind in sets.values()]
     counts = {
@@ -71,14 +75,15 @@ def render(entries: Iterable[Entry], formats: tuple[Format, ...]) -> bytes:
         "",
         "Kept by generation-sidecars; what is written here by hand is overwritten.",
         "",
-        _BETWEEN.join(f"**{label}:** {count:,}" for label, count in counts.items()),
+        _SEPARATOR.join(f"**{label}:** {count:,}" for label, count in counts.items()),
         "",
         _line(_COLUMNS),
         _line(_ALIGNED),
         *rows,
         "",
         _DATA,
-        *map(_data, known),
+        # nothing in it ends the comment
+        *(json.dumps(_VALUES(entry)).replace(">", "\\u003e") for entry in known),
         "-->",
         "",
     ]
@@ -86,14 +91,14 @@ def render(entries: Iterable[Entry], formats: tuple[Format, ...]) -> bytes:
 
 
 def parse(page: bytes) -> dict[str, Entry]:
-    """Read an index back, as far as it can be understood: entries by path."""
+    """Return the entries of an index, by path; lines that cannot be understood are left out."""
     _, found, data = page.decode("utf-8", "replace").partition(f"\n{_DATA}\n")
     entries = (_entry(line) for line in data.split("\n", _ENTRIES_LIMIT)[:_ENTRIES_LIMIT]) if found else ()
     return {entry.path: entry for entry in entries if entry is not None}
 
 
 def _entry(line: str) -> Entry | None:
-    """Read one line of data; None for one that was not written here: the file may be anybody's."""
+    """Read one line of data; None for one that was not written here: anybody may have edited the file."""
     if len(line) > _LINE_LIMIT:
         return None
     try:
@@ -103,48 +108,36 @@ def _entry(line: str) -> Entry | None:
         return None
     texts = (entry.path, entry.model, entry.when)
     counts = (entry.stamp_ns, entry.records, entry.blank, 0 if entry.distinct is None else entry.distinct)
-    sound = all(type(text) is str for text in texts) and all(
-        type(count) is int and abs(count) < _COUNT_LIMIT for count in counts
-    )
-    return entry if sound else None
-
-
-def _data(entry: Entry) -> str:
-    values = [entry.path, entry.stamp_ns, entry.records, entry.blank, entry.distinct, entry.model, entry.when]
-    return json.dumps(values).replace(">", "\\u003e")  # nothing in it ends the comment
+    is_sound = {*map(type, texts)} == {str} and {*map(type, counts)} == {int}
+    return entry if is_sound and max(map(abs, counts)) < _COUNT_LIMIT else None
 
 
 def _main(of_kind: dict[Kind, Entry]) -> Entry:
-    """Return the entry whose figures stand for a set: its completions', if there are any."""
+    """Return the entry whose figures are shown for a set: its completions', if there are any."""
     return next(of_kind[kind] for kind in KINDS if kind in of_kind)
 
 
-def _moment(entry: Entry) -> float:
-    """Return when a set was generated, in epoch seconds: as its metadata says, else its file's time."""
+def _moment(entry: Entry) -> tuple[float, str]:
+    """Return when a set was generated, as epoch seconds and as a date for its row.
+
+    Its metadata says so, or else its file's time; the date is "" beyond the year 9999.
+    """
     try:
         said = datetime.fromisoformat(entry.when)
-        return (said if said.tzinfo else said.replace(tzinfo=timezone.utc)).timestamp()
+        return (said if said.tzinfo else said.replace(tzinfo=timezone.utc)).timestamp(), f"{said.date()}"
     except (ValueError, OverflowError):
-        return entry.stamp_ns / _NS
-
-
-def _date(entry: Entry) -> str:
-    """Return the day on which a set was generated, for a cell; "" for one beyond the year 9999."""
+        seconds = entry.stamp_ns / _NS
     try:
-        return datetime.fromisoformat(entry.when).date().isoformat()
-    except ValueError:
-        pass
-    try:
-        return entry.when or datetime.fromtimestamp(_moment(entry), timezone.utc).date().isoformat()
+        return seconds, entry.when or f"{datetime.fromtimestamp(seconds, timezone.utc).date()}"
     except (ValueError, OverflowError, OSError):
-        return ""
+        return seconds, ""
 
 
 def _row(stem: str, of_kind: dict[Kind, Entry], formats: tuple[Format, ...]) -> str:
     main = _main(of_kind)
     model, prompt, subject = _place(stem.rpartition("/")[0])
     fmt: Format = "md" if "md" in formats else "json"
-    pages = _BETWEEN.join(f"[{_LABELS[kind]}]({_link(entry.path, fmt)})" for kind, entry in of_kind.items())
+    pages = _SEPARATOR.join(f"[{_LABELS[kind]}]({_link(entry.path, fmt)})" for kind, entry in of_kind.items())
     names = (prompt, subject, stem.rpartition("/")[2])
     place = " / ".join(_cell(name) for name in names if name)
     counts = (main.records, main.blank, main.distinct)
@@ -153,13 +146,13 @@ def _row(stem: str, of_kind: dict[Kind, Entry], formats: tuple[Format, ...]) -> 
             _cell(main.model or model),
             f"{place}: {pages}",
             *(_NOT_COUNTED if count is None else f"{count:,}" for count in counts),
-            _cell(_date(main)),
+            _cell(_moment(main)[1]),
         ]
     )
 
 
 def _place(directory: str) -> tuple[str, str, str]:
-    """Take model, prompt and subject from ``<model>/generations/<prompt>/<subject>``, if it is that."""
+    """Split ``<model>/generations/<prompt>/<subject>``; any other directory is a subject."""
     parts = directory.split("/") if directory else []
     if "generations" not in parts:
         return "", "", directory

@@ -1,11 +1,13 @@
-"""Ways through a page: its summary and contents, from item to item, from part to part.
+"""What stands above and between the items of a page: its summary, and links to items and to other parts.
 
-Anchors are those that GitHub, GitLab and editors make of a heading: ``## Completion 7`` is ``#completion-7``.
+Anchors are those that GitHub, GitLab and editors derive from a heading: ``## Completion 7`` has
+``#completion-7``.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
@@ -16,41 +18,40 @@ from lib.render.page import PART_LABEL
 from lib.render.statistics import bars
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from lib.names import Kind
     from lib.render.page import Page
     from lib.render.statistics import Overview
 
-_ITEMS: Final[dict[Kind, str]] = {"completions": "completion", "full_texts": "generation"}
-_TITLES: Final[dict[Kind, str]] = {
+_ITEM_ANCHORS: Final[dict[Kind, str]] = {"completions": "completion", "full_texts": "generation"}
+_TITLE_ANCHORS: Final[dict[Kind, str]] = {
     "completions": "completions-only",
     "full_texts": "full-texts-prompt--completion",
 }
 _ENTRIES_LIMIT: Final = 1000
 _ENTRIES_A_LINE: Final = 20
-_BETWEEN: Final = " · "
+_SEPARATOR: Final = " · "
 _IN_HEADER: Final = frozenset({"model_name", "timestamp"})
 _LISTED_LIMIT: Final = 20
 _PARTS_LIMIT: Final = 50
 _PARAMETER_CHARACTERS: Final = 60
-_LINES_BYTES: Final = 400  # more than figures and numbers of parts take
+_LABEL_BYTES: Final = 400
+"""More than the words and figures take that stand between links."""
 
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """Bytes above the items of a part: those of the first part only, of every part, and for each item."""
+    """The most bytes that stand above the items: in the first part only, in every part, and for each item."""
 
     first: int
-    lines: int
+    every: int
     entry: int
 
 
 def above_items(page: Page, part: int) -> list[str]:
-    """Return the lines that follow ``Count`` in a part's header; none for a page without extras."""
-    lines = []
-    if page.parts > 1:
-        lines.append(part_line(page, part))
+    """Return the lines below ``Count`` in a part's header; none for a page without extras."""
+    lines = [part_line(page, part)] if page.parts > 1 else []
     if part == 1 and page.extras.summary and page.overview is not None:
         lines += ["", *(f"- {line}" for line in summary(page, page.overview))]
     if page.extras.links and page.shown:
@@ -59,33 +60,31 @@ def above_items(page: Page, part: int) -> list[str]:
 
 
 def summary(page: Page, overview: Overview) -> list[str]:
-    """Return the run's parameters, and what is known of all items, a line each."""
+    """Return the lines with the run's parameters and the figures of all items."""
     figures = overview.figures
-    blank = f"**Blank:** {figures.blank:,}" + _listed(page, ": ", overview.blank, figures.blank)
+    blank = _listed(page, ": ", overview.blank, figures.blank)
+    lines = [*parameters(page.metadata or {}), f"**Blank:** {figures.blank:,}{blank}"]
     if figures.distinct is None:
-        return [*parameters(page.metadata or {}), blank, "**Distinct:** not counted"]
+        return [*lines, "**Distinct:** not counted"]
     repeated = _listed(page, "; repeated: ", overview.repeated, overview.repeated_count)
-    distinct = f"**Distinct:** {figures.distinct:,}{repeated}"
-    return [*parameters(page.metadata or {}), blank, distinct, *lengths(overview)]
+    return [*lines, f"**Distinct:** {figures.distinct:,}{repeated}", *lengths(overview)]
 
 
 def parameters(metadata: Mapping[str, Any]) -> list[str]:
-    """Return the line of the metadata's plain values that the header does not show; none if there are none.
+    """Return the line with the metadata's plain values, without those in the header; no line for no values.
 
     >>> parameters({"model_name": "m", "temperature": 1.0, "stop": ["x"], "prompt_name": "base"})
     ['**Parameters:** temperature = 1.0 · prompt_name = base']
     """
-    shown = [
-        (key, value) for key, value in metadata.items() if key not in _IN_HEADER and _is_parameter(value)
-    ]
+    shown = [item for item in metadata.items() if item[0] not in _IN_HEADER and _is_parameter(item[1])]
     entries = [f"{_short(key)} = {_short(value)}" for key, value in shown[:_LISTED_LIMIT]]
     if len(shown) > _LISTED_LIMIT:
         entries.append(f"and {len(shown) - _LISTED_LIMIT:,} more")
-    return [f"**Parameters:** {_BETWEEN.join(entries)}"] if entries else []
+    return [f"**Parameters:** {_SEPARATOR.join(entries)}"] if entries else []
 
 
 def lengths(overview: Overview) -> list[str]:
-    """Return the line that shows how long the texts are, from the shortest to the longest.
+    """Return the line with the distribution of the texts' lengths; no line for no texts.
 
     >>> from lib.outcome import Figures
     >>> from lib.render.statistics import Overview
@@ -103,7 +102,7 @@ def lengths(overview: Overview) -> list[str]:
 
 
 def _is_parameter(value: Any) -> bool:
-    """Tell whether a value of the metadata is plain and short enough to be read in a list."""
+    """Tell whether a value of the metadata is plain, and short enough for a list."""
     if isinstance(value, str):
         return bool(value) and not value.isspace()
     return isinstance(value, (bool, float)) or (isinstance(value, int) and value.bit_length() < 128)
@@ -116,74 +115,85 @@ def _short(value: Any) -> str:
 
 
 def _listed(page: Page, before: str, numbers: Sequence[int], count: int) -> str:
-    """Return the numbers of items, as links if the page has any, and how many more there are."""
+    """List the numbers of the first of ``count`` items, as links if the page has links."""
     if not numbers:
         return ""
     links = page.extras.links
-    shown = [f"[{number}]({_place(page, 1, number)})" if links else str(number) for number in numbers]
+    shown = [f"[{number}]({_item(page, 1, number)})" if links else str(number) for number in numbers]
     more = f" and {count - len(shown):,} more" if count > len(shown) else ""
     return f"{before}{', '.join(shown)}{more}"
 
 
 def part_line(page: Page, part: int) -> str:
-    """Return the line that leads to the neighbouring parts and to all others."""
-    ways = []
-    if part > 1:
-        ways.append(f"[previous]({_file(page, part - 1)})")
-    if part < page.parts:
-        ways.append(f"[next]({_file(page, part + 1)})")
-    others = [_to_part(page, part, other, str(other)) for other in _parts_shown(page)]
-    return _BETWEEN.join([f"{PART_LABEL} {part} of {page.parts}", *ways, f"all: {', '.join(others)}"])
+    """Return the line with links to the previous part, the next part and all parts."""
+    links = _previous_and_next(part, page.parts, partial(_file, page))
+    numbers = ", ".join(_part_link(page, part, other, str(other)) for other in _listed_parts(page))
+    return _SEPARATOR.join([f"{PART_LABEL} {part} of {page.parts}", *links, f"all: {numbers}"])
+
+
+def contents(page: Page, part: int) -> list[str]:
+    """Return the lines with links to a part's items, of more than 1000 to every tenth, and to all parts."""
+    numbers = _thinned(page.range_of(part), _ENTRIES_LIMIT)
+    entries = [f"[{number}](#{_anchor(page, number)})" for number in numbers]
+    rows = [entries[at : at + _ENTRIES_A_LINE] for at in range(0, len(entries), _ENTRIES_A_LINE)]
+    lines = f"{_SEPARATOR.rstrip()}\n".join(map(_SEPARATOR.join, rows)).split("\n")
+    lines[0] = f"**Contents:** {lines[0]}"
+    if page.parts > 1:
+        others = [_part_link(page, part, other, _range(page, other)) for other in _listed_parts(page)]
+        lines += ["", f"**All parts:** {_SEPARATOR.join(others)}"]
+    return lines
+
+
+def neighbours(page: Page, number: int) -> bytes:
+    """Return the paragraph below an item's heading: links to its neighbours and to the top."""
+    links = _previous_and_next(number, page.shown, partial(_item, page, number))
+    links.append(f"[contents](#{_TITLE_ANCHORS[page.kind]})")
+    return f"{_SEPARATOR.join(links)}\n\n".encode()
+
+
+def _previous_and_next(number: int, last: int, target: Callable[[int], str]) -> list[str]:
+    previous = [f"[previous]({target(number - 1)})"] if number > 1 else []
+    return previous + ([f"[next]({target(number + 1)})"] if number < last else [])
 
 
 def room(page: Page) -> Room:
-    """Return the most that the lines above the items of a part can take."""
-    lines = _LINES_BYTES + 4 * len(_file(page, page.count))  # to two neighbours from two places
-    lines += 2 * (_parts_limit(page) + 2) * _part_bytes(page)  # to all parts from two places
-    entry = len(f"[{page.count}](#{_anchor(page, page.count)}){_BETWEEN}".encode())
+    """Return the most bytes that can stand above the items of a part."""
+    file = len(_file(page, page.count))
+    # two links each to the previous and the next part, and two lists of all parts
+    every = _LABEL_BYTES + 4 * file + 2 * (_parts_limit(page) + 2) * _part_link_bytes(page)
+    entry = len(f"[{page.count}](#{_anchor(page, page.count)}){_SEPARATOR}".encode())
     first = 0
     if page.extras.summary:
         numbers = (page.count,) * _LISTED_LIMIT
         first = len(encoded("".join(parameters(page.metadata or {}))))
-        first += 2 * (len(_listed(page, "", numbers, 0)) + len(numbers) * len(_file(page, page.count)))
-    return Room(first, lines, entry if page.extras.links else 0)
+        first += 2 * (len(_listed(page, "", numbers, 0)) + len(numbers) * file)
+    return Room(first, every, entry if page.extras.links else 0)
 
 
-def contents(page: Page, part: int) -> list[str]:
-    """Return lines of links to a part's items; of very many, to every tenth, hundredth and so on."""
-    numbers = page.range_of(part)
+def _thinned(numbers: range, limit: int) -> range:
+    """Return all of the numbers, or every tenth, every hundredth and so on, to keep within a limit."""
     step = 1
-    while len(numbers) / step > _ENTRIES_LIMIT:
+    while len(numbers) / step > limit:
         step *= 10
-    entries = [f"[{number}](#{_anchor(page, number)})" for number in numbers[::step]]
-    rows = [entries[at : at + _ENTRIES_A_LINE] for at in range(0, len(entries), _ENTRIES_A_LINE)]
-    lines = f"{_BETWEEN.rstrip()}\n".join(map(_BETWEEN.join, rows)).split("\n")
-    lines[0] = f"**Contents:** {lines[0]}"
-    if page.parts > 1:
-        others = [_to_part(page, part, other, _range(page, other)) for other in _parts_shown(page)]
-        lines += ["", f"**All parts:** {_BETWEEN.join(others)}"]
-    return lines
+    return numbers[::step]
 
 
-def _parts_shown(page: Page) -> list[int]:
-    """Return the parts to which each part leads: all; of very many, every tenth, and so on, and the last."""
-    parts, step = range(1, page.parts + 1), 1
-    while len(parts) / step > _parts_limit(page):
-        step *= 10
-    return sorted({*parts[::step], page.parts})
+def _listed_parts(page: Page) -> list[int]:
+    """Return the parts that each part links to: all, or of many every tenth and so on, and the last."""
+    return sorted({*_thinned(range(1, page.parts + 1), _parts_limit(page)), page.parts})
 
 
 def _parts_limit(page: Page) -> int:
-    """Return how many parts to name: of a small page, they do not take up more than a quarter."""
-    return max(1, min(_PARTS_LIMIT, (page.extras.page_bytes or 0) // 8 // _part_bytes(page)))
+    """Return how many parts to link to: in a small part, the links take at most a quarter of it."""
+    return max(1, min(_PARTS_LIMIT, (page.extras.page_bytes or 0) // 8 // _part_link_bytes(page)))
 
 
-def _part_bytes(page: Page) -> int:
+def _part_link_bytes(page: Page) -> int:
     """Return the most bytes that a link to a part takes."""
-    return len(f"[{page.count:,}–{page.count:,}]({_file(page, page.count)}){_BETWEEN}".encode())
+    return len(f"[{page.count:,}–{page.count:,}]({_file(page, page.count)}){_SEPARATOR}".encode())
 
 
-def _to_part(page: Page, here: int, there: int, label: str) -> str:
+def _part_link(page: Page, here: int, there: int, label: str) -> str:
     return label if here == there else f"[{label}]({_file(page, there)})"
 
 
@@ -193,25 +203,15 @@ def _range(page: Page, part: int) -> str:
     return first if len(numbers) == 1 else f"{first}–{last}"
 
 
-def neighbours(page: Page, number: int) -> bytes:
-    """Return the paragraph below an item's heading that leads to the items beside it and to the contents."""
-    ways = []
-    if number > 1:
-        ways.append(f"[previous]({_place(page, number, number - 1)})")
-    if number < page.shown:
-        ways.append(f"[next]({_place(page, number, number + 1)})")
-    ways.append(f"[contents](#{_TITLES[page.kind]})")
-    return f"{_BETWEEN.join(ways)}\n\n".encode()
-
-
-def _place(page: Page, here: int, there: int) -> str:
+def _item(page: Page, here: int, there: int) -> str:
+    """Return the target of a link from one item to another."""
     part = page.part_of(there)
     file = "" if part == page.part_of(here) else _file(page, part)
     return f"{file}#{_anchor(page, there)}"
 
 
 def _anchor(page: Page, number: int) -> str:
-    return f"{_ITEMS[page.kind]}-{number}"
+    return f"{_ITEM_ANCHORS[page.kind]}-{number}"
 
 
 def _file(page: Page, part: int) -> str:

@@ -29,9 +29,9 @@ def count(blocks: Iterable[list[Any]]) -> Statistics:
 
 
 def find_shared_prompt(blocks: Iterable[list[Any]], full_texts: Iterator[Any]) -> Any:
-    """Return the prompt of all items, whose full texts come in step; None if there is no such prompt.
+    """Return the prompt that all items have, or None; ``full_texts`` are those of the items, in order.
 
-    An item that is None, for a request that failed, has any prompt.
+    An item that is None, for a request that failed, does not count.
 
     :raises SourceFault: an item cannot be read.
     """
@@ -54,33 +54,31 @@ def paginate(page: Page, blocks: Iterable[list[Any]], full_texts: Iterator[Any])
 
     :raises SourceFault: an item cannot be rendered.
     """
-    if page.extras.page_bytes is None:
+    limit = page.extras.page_bytes
+    if limit is None:
         return replace(page, overview=count(blocks).overview())
     statistics, writer = Statistics(), PageWriter(page, full_texts)
-    parts = _Parts(page, page.extras.page_bytes, len(writer.shared_prompt()))
-    for values, all_text in pieces_of(blocks, page.at_once):
-        statistics.add(values, all_text=all_text)
-        for size in writer.sizes(values, all_text=all_text):
-            parts.add(size)
-    return replace(page, overview=statistics.overview(), firsts=tuple(parts.firsts))
+
+    def sizes() -> Iterator[int]:
+        for values, all_text in pieces_of(blocks, page.at_once):
+            statistics.add(values, all_text=all_text)
+            yield from writer.sizes(values, all_text=all_text)
+
+    firsts = _first_items(page, sizes(), limit, len(writer.shared_prompt()))
+    return replace(page, overview=statistics.overview(), firsts=firsts)
 
 
-class _Parts:
-    """Deals sections out to parts as they come; ``prompt`` is the size of the one above the first."""
+def _first_items(page: Page, sizes: Iterator[int], limit: int, prompt: int) -> tuple[int, ...]:
+    """Distribute sections of these sizes; return the number of the first item of each part.
 
-    def __init__(self, page: Page, limit: int, prompt: int) -> None:
-        needed = room(page)
-        self._entry = needed.entry
-        self._empty = len(header(page.kind, page.metadata, page.count, page.shown)) + needed.lines
-        self._limit = limit
-        self._size = self._empty + needed.first + prompt
-        self._next = 1
-        self.firsts = [1]
-
-    def add(self, size: int) -> None:
-        """Put the next section, of this size in bytes, into the part, or into a new one if it is too full."""
-        self._size += size + self._entry
-        if self._size > self._limit and self._next > self.firsts[-1]:
-            self.firsts.append(self._next)
-            self._size = self._empty + size + self._entry
-        self._next += 1
+    ``prompt`` is the size of the prompt above the first item.
+    """
+    needed = room(page)
+    empty = len(header(page.kind, page.metadata, page.count, page.shown)) + needed.every
+    taken, firsts = empty + needed.first + prompt, [1]
+    for number, size in enumerate(sizes, 1):
+        if taken + size + needed.entry > limit and number > firsts[-1]:
+            firsts.append(number)
+            taken = empty
+        taken += size + needed.entry
+    return tuple(firsts)
