@@ -1,4 +1,4 @@
-"""What a page is made of besides its items: known before its first line is written."""
+"""Everything about a page besides its items, known before its first line is written."""
 
 from __future__ import annotations
 
@@ -17,19 +17,17 @@ if TYPE_CHECKING:
     from lib.render.statistics import Overview
 
 _PAIRS_AT_ONCE: Final = 8
-
-
 PART_LABEL: Final = "**Part:**"
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """What a page says above and between its items.
+    """What a page shows above and between its items.
 
-    ``count`` is the number of items in the source, ``shown`` how many of them are rendered; ``scalar`` says
-    that the array has no dimensions, so that its JSON is the one value itself.  ``name`` is the page's file,
-    ``overview`` what its summary tells, ``prompt`` the one that all items have, ``firsts`` the number of the
-    first item of each of its parts.
+    ``count`` is the number of items in the source, ``shown`` how many of them are rendered.  ``scalar``: the
+    array has no dimensions, so that its JSON is the one value itself.  ``name`` is the page's file name,
+    ``overview`` the content of its summary, ``prompt`` the one that all items have, and ``firsts`` the number
+    of the first item of each part.
     """
 
     kind: Kind
@@ -46,12 +44,12 @@ class Page:
 
     @property
     def at_once(self) -> int:
-        """How many items may be rendered together: a prompt is many times larger than its completion."""
+        """The most items to render together: a prompt can be many times larger than its completion."""
         return _PAIRS_AT_ONCE if self.extras.pairs and self.prompt is None else sys.maxsize
 
     @property
     def parts(self) -> int:
-        """How many files the page has."""
+        """The number of files that the page has."""
         return len(self.firsts)
 
     def part_of(self, number: int) -> int:

@@ -1,4 +1,4 @@
-"""Writing one page: its header, then its items in order, with what was asked for besides."""
+"""Writing one page: its header, then its items in order, with links and prompts if they are asked for."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from lib.render.navigation import above_items, neighbours
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from lib.options import Style
     from lib.render.page import Page
 
 _FOLDED: Final = b"<details>\n<summary>%b</summary>\n\n%b\n\n</details>"
@@ -24,10 +23,10 @@ _PROMPT_CHARACTERS: Final = 1 << 20
 
 
 class PageWriter:
-    """Writes one page: :meth:`start` for its header, then :meth:`block` for all items in order.
+    """Writes one page: :meth:`start` returns its header, then :meth:`block` the sections of its items.
 
-    A page of several parts is written as one after the other; the caller starts each.  ``full_texts`` are
-    those of the page's items, in order, for the prompts; they may end early.
+    The caller starts each part of a page.  ``full_texts`` are those of the page's items, in order, for the
+    prompts; they may end early.
     """
 
     def __init__(self, page: Page, full_texts: Iterator[Any]) -> None:
@@ -45,7 +44,7 @@ class PageWriter:
         return header(page.kind, page.metadata, page.count, page.shown, more)
 
     def shared_prompt(self) -> bytes:
-        """Return the prompt of all items, folded; nothing where there is none."""
+        """Return the prompt that all items have, folded; b"" if there is none."""
         prompt = self._page.prompt
         return b"" if prompt is None else self._folded(prompt, b"Prompt of all items")
 
@@ -79,7 +78,7 @@ class PageWriter:
         return [len(sections(self._page.kind, (body,), number)) for number, body in enumerate(shown, first)]
 
     def _shown(self, values: Sequence[Any], *, all_text: bool) -> Sequence[bytes]:
-        """Return what stands between heading and rule of the next items."""
+        """Return what the sections of the next items have between heading and rule."""
         page = self._page
         first, self._next = self._next, self._next + len(values)
         shown = bodies(values, page.style, all_text=all_text)
@@ -90,16 +89,16 @@ class PageWriter:
         return shown
 
     def _with_prompt(self, completion: Any, body: bytes) -> bytes:
-        """Fold the prompt below a completion, where its full text ends with it."""
+        """Add the folded prompt below a completion, if its full text has one."""
         prompt = next_prompt(self._full_texts, completion)
         folded = b"" if prompt is None else self._folded(prompt, b"Prompt")
         return b"%b\n\n%b" % (body, folded) if folded else body
 
     def _folded(self, prompt: Any, title: bytes) -> bytes:
-        """Fold a prompt: a text in a fence, messages as they stand in a page; nothing if it cannot be."""
-        style: Style = (
-            "fenced" if self._page.style == "plain" or isinstance(prompt, str) else self._page.style
-        )
+        """Return a folded prompt, a text in a fence, messages as in a page; b"" if it cannot be rendered."""
+        style = self._page.style
+        if style == "plain" or isinstance(prompt, str):
+            style = "fenced"
         try:
             (shown,) = bodies((prompt,), style, all_text=False)
         except SourceFault:
@@ -108,7 +107,7 @@ class PageWriter:
 
 
 def next_prompt(full_texts: Iterator[Any], completion: Any) -> Any:
-    """Take the next full text, and return the prompt before its completion; None where none can be shown."""
+    """Take the next full text, and return the prompt before its completion; None if none can be shown."""
     try:
         prompt = prompt_of(plain(next(full_texts, None)), completion)
     except SourceFault:  # it is shown nowhere

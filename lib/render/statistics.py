@@ -1,4 +1,4 @@
-"""What a researcher looks for first in a cache: how many outputs are blank, how many distinct, how long."""
+"""The figures of a cache: how many outputs are blank, how many are distinct, and how long they are."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ _BARS: Final = "▁▂▃▄▅▆▇"
 
 @dataclass(frozen=True, slots=True)
 class Overview:
-    """What the summary of one page shows.
+    """What the summary of a page shows.
 
-    ``lengths`` counts the texts in equal steps of length, from the shortest to the longest.  ``blank`` and
-    ``repeated`` are the numbers, from 1, of the first items that are blank, and that repeat an earlier one
-    which is not empty; ``repeated_count`` says how many of the latter there are.
+    ``lengths`` is a histogram in equal steps, from the shortest text to the longest.  ``blank`` has the
+    numbers, from 1, of the first blank items; ``repeated`` those of the first items that repeat an earlier
+    one and are not empty, of which there are ``repeated_count``.
     """
 
     figures: Figures
@@ -71,21 +71,14 @@ class Statistics:
 
     def figures(self) -> Figures:
         """Return the counts so far."""
-        if self._records > _COUNTED_LIMIT:
-            return Figures(self._records, self._blank, None, None, None)
-        return self._figures(self._sorted_lengths())
+        records, blank = self._records, self._blank
+        if records > _COUNTED_LIMIT:
+            return Figures(records, blank, None, None, None)
+        import numpy as np  # see add
 
-    def overview(self) -> Overview:
-        """Return the counts so far, and which items they are about."""
-        blank = tuple(self._blank_items)
-        if self._records > _COUNTED_LIMIT:
-            return Overview(self.figures(), blank=blank)
+        hashes = np.sort(np.frombuffer(self._hashes, dtype=np.int64))  # np.unique takes several times as long
+        distinct = int(np.count_nonzero(hashes[1:] != hashes[:-1])) + bool(hashes.size)
         lengths = self._sorted_lengths()
-        repeated, repeated_count = self._repeated()
-        return Overview(self._figures(lengths), _in_equal_steps(lengths), blank, repeated, repeated_count)
-
-    def _figures(self, lengths: npt.NDArray[np.uint32]) -> Figures:
-        records, blank, distinct = self._records, self._blank, self._distinct()
         if not lengths.size:
             return Figures(records, blank, distinct, None, None)
         middle = lengths[(lengths.size - 1) // 2 : lengths.size // 2 + 1]
@@ -94,16 +87,17 @@ class Statistics:
         by_length = _counts(lengths, ends)
         return Figures(records, blank, distinct, float(middle.mean()), longest, shortest, by_length)
 
+    def overview(self) -> Overview:
+        """Return the counts so far, and which items they are about."""
+        figures, blank = self.figures(), tuple(self._blank_items)
+        if figures.distinct is None:
+            return Overview(figures, blank=blank)
+        return Overview(figures, _in_equal_steps(self._sorted_lengths()), blank, *self._repeated())
+
     def _sorted_lengths(self) -> npt.NDArray[np.uint32]:
         import numpy as np  # see add
 
         return np.sort(np.frombuffer(self._lengths, dtype=np.uint32))
-
-    def _distinct(self) -> int:
-        import numpy as np  # see add
-
-        hashes = np.sort(np.frombuffer(self._hashes, dtype=np.int64))
-        return int(np.count_nonzero(hashes[1:] != hashes[:-1])) + bool(hashes.size)
 
     def _repeated(self) -> tuple[tuple[int, ...], int]:
         """Return the numbers of the first items that repeat an earlier one, and how many do."""
@@ -139,7 +133,7 @@ def _hash(value: Any) -> int:
 
 
 def bars(counts: Iterable[int]) -> str:
-    """Draw counts as a line of block characters; the lowest says that there are none.
+    """Draw counts as a line of block characters; the lowest block is for 0.
 
     >>> bars([1, 40, 25, 0, 3])
     '▂▇▅▁▂'
@@ -150,7 +144,7 @@ def bars(counts: Iterable[int]) -> str:
 
 
 def _in_equal_steps(lengths: npt.NDArray[np.uint32]) -> tuple[int, ...]:
-    """Count sorted lengths in at most twenty steps of the same width, the last one perhaps cut short."""
+    """Count sorted lengths in at most twenty steps of the same width."""
     if not lengths.size:
         return ()
     shortest, longest = int(lengths[0]), int(lengths[-1])

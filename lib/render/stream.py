@@ -1,4 +1,4 @@
-"""One pass over a source's items feeds every format: blocks of items in, blocks of bytes out."""
+"""Rendering a source in one pass for all formats: blocks of items in, blocks of bytes out."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 _ENOUGH_CHARACTERS: Final = 1 << 17
 _PIECE_CHARACTERS: Final = 1 << 18
 _TEXT_CHARACTERS: Final = 32
-"""What a text takes besides its characters: millions of empty ones must not become one block."""
+"""Added for each text, so that millions of empty ones do not become one block."""
 _PIECE_BYTES: Final = 1 << 18
 NEXT_PART: Final = None
-"""In a page's place, when its next part begins."""
+"""Stands for a page's bytes where its next part begins."""
 
 
 class _ScalarWriter:
@@ -71,38 +71,37 @@ def rendered(
             if all_text or len(chunk) > 1:
                 yield tuple(writer.block(chunk, all_text=all_text) for writer in writers)
                 continue
-            for place, writer in enumerate(writers):  # an item may be great: each format by itself, in pieces
+            for place, writer in enumerate(writers):  # an item may be large: one format at a time, in pieces
                 before, after = (b"",) * place, (b"",) * (len(writers) - place - 1)
                 for piece in writer.item(chunk[0]):
                     yield (*before, piece, *after)
             del chunk
-        del values  # they may be great, and the next ones too
+        del values  # they may be large, and the next ones too
     yield tuple(b"" if fmt == "md" else json_writer.end() for fmt in formats)
 
 
 def pieces_of(blocks: Iterable[list[Any]], most: int = sys.maxsize) -> Iterator[tuple[list[Any], bool]]:
-    """Yield at most ``most`` plain values at a time, each time with whether all of them are ``str``."""
+    """Yield at most ``most`` plain values at a time, with whether all of them are ``str``."""
     texts: list[str] = []
     size = 0
     number = 1
     for block in blocks:
-        if set(map(type, block)) == {str} and max(map(len, block)) < LONG_TEXT:
+        is_text = set(map(type, block)) == {str} and max(map(len, block)) < LONG_TEXT
+        if is_text:
             texts = texts + block if texts else block
             size += sum(map(len, block)) + len(block) * _TEXT_CHARACTERS
-            if size >= _ENOUGH_CHARACTERS:
-                yield from ((values, True) for values in _pieces(texts, size, most))
-                texts, size = [], 0
-        else:
-            yield from ((values, True) for values in _pieces(texts, size, most))
+        if not is_text or size >= _ENOUGH_CHARACTERS:
+            yield from ((values, True) for values in _text_pieces(texts, size, most))
             texts, size = [], 0
+        if not is_text:
             yield from ((values, False) for values in _plain_pieces(block, number, most))
         number += len(block)
         del block  # as above
-    yield from ((values, True) for values in _pieces(texts, size, most))
+    yield from ((values, True) for values in _text_pieces(texts, size, most))
 
 
 def _plain_pieces(block: list[Any], number: int, most: int) -> Iterator[list[Any]]:
-    """Yield plain values, small ones together, a great one alone."""
+    """Yield plain values: small ones together, a large one alone."""
     values: list[Any] = []
     size = 0
     for place, value in enumerate(block, number):
@@ -126,7 +125,7 @@ def _measured(value: Any, number: int) -> tuple[Any, int]:
 
 
 def _cut(values: list[Any], number: int, firsts: tuple[int, ...]) -> Iterator[list[Any]]:
-    """Cut a block, whose first item has this number, where a part ends."""
+    """Cut a block, whose first item has this number, at the ends of parts."""
     start = 0
     for first in firsts[bisect_right(firsts, number) : bisect_left(firsts, number + len(values))]:
         yield values[start : first - number]
@@ -134,8 +133,8 @@ def _cut(values: list[Any], number: int, firsts: tuple[int, ...]) -> Iterator[li
     yield values[start:] if start else values
 
 
-def _pieces(texts: list[str], size: int, most: int) -> Iterator[list[str]]:
-    """Cut texts of ``size`` characters that are many times larger than their file, as some are repeated."""
+def _text_pieces(texts: list[str], size: int, most: int) -> Iterator[list[str]]:
+    """Cut texts of ``size`` characters in all, as repeated ones can be many times larger than their file."""
     if len(texts) <= most and size <= _PIECE_CHARACTERS:
         if texts:
             yield texts
