@@ -32,7 +32,7 @@ from lib.outcome import Outcome, Verdict, failure, source_kind
 from lib.render.statistics import Statistics
 from lib.sync.inputs import Inputs
 from lib.sync.plan import Plan, plan_source
-from lib.sync.sinks import PageSink, Sink, make_sink, parts_of_page
+from lib.sync.sinks import Sink, parts_of_page
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -47,12 +47,9 @@ Block = TypeVar("Block")
 _SMALLEST_ITEM: Final[dict[Format, int]] = {"json": 3, "md": 26}
 
 
-def never() -> bool:
-    """Return False: the ``stop`` of work that nobody interrupts."""
-    return False
-
-
-def sync_source(directory: int, name: str, options: Options, stop: Callable[[], bool] = never) -> Outcome:
+def sync_source(
+    directory: int, name: str, options: Options, stop: Callable[[], bool] = lambda: False
+) -> Outcome:
     """Bring the sidecars of the source ``name`` in an open directory up to date.
 
     Nothing is raised for what can be wrong with a file: the outcome has the reason.  May be called any
@@ -64,7 +61,7 @@ def sync_source(directory: int, name: str, options: Options, stop: Callable[[], 
 
 
 def sync_sources(
-    sources: Sequence[tuple[int, str]], options: Options, stop: Callable[[], bool] = never
+    sources: Sequence[tuple[int, str]], options: Options, stop: Callable[[], bool] = lambda: False
 ) -> list[Outcome]:
     """Bring the sidecars of several sources, each ``(directory, name)``, up to date in step.
 
@@ -113,7 +110,6 @@ class Conversion:
         self._source: FileBytes | None = None
         self._plans: list[Plan] = []
         self._sinks: list[Sink] = []
-        self._page_sink: PageSink | None = None
         self._figures: Figures | None = None
         self._warnings: tuple[str, ...] = ()
         self._has_failed = False
@@ -213,32 +209,28 @@ class Conversion:
         if self._figures.records != page.shown:
             raise Corrupt("it holds another number of items than its header says")
         for sink in self._sinks:
-            sink.seal(inputs.check(sink.plan.fmt))
+            sink.seal()
         self._warnings = inputs.warnings
 
     def _open_sinks(self, header: Header, inputs: Inputs) -> None:
         options = self._options
         for plan in self._plans:
-            if plan.action != "compare" and (plan.action != "render" or options.dry_run):
-                continue
-            name = sidecar_name(self._name, plan.fmt)
-            sink: Sink
-            if plan.fmt == "md":
-                sink = self._page_sink = PageSink(plan, self.directory, name, options, inputs.check)
-                if options.extras.pairs:
+            if plan.action == "compare" or (plan.action == "render" and not options.dry_run):
+                name = sidecar_name(self._name, plan.fmt)
+                sink = Sink(plan, self.directory, name, options, inputs.check)
+                self._sinks.append(self._stack.enter_context(closing(sink)))
+                if plan.fmt == "md" and options.extras.pairs:
                     inputs.open_full_texts(header.count)
-            else:
-                sink = make_sink(plan, self.directory, name, options)
-            self._sinks.append(self._stack.enter_context(closing(sink)))
 
     def _page(self, header: Header, inputs: Inputs) -> Page:
         """Gather what a page shows besides its items, from all items where its first lines need them."""
         from lib.render.page import Page  # as for the rest of rendering
 
         options, extras = self._options, self._options.extras
+        is_written = any(sink.plan.fmt == "md" for sink in self._sinks)
         page = Page(
             kind=source_kind(self._name),
-            metadata=inputs.metadata() if self._page_sink is not None else None,
+            metadata=inputs.metadata() if is_written else None,
             count=header.count,
             shown=min(header.count, options.limit or header.count),
             scalar=not header.shape,
@@ -246,7 +238,7 @@ class Conversion:
             extras=extras,
             name=sidecar_name(self._name, "md"),
         )
-        if self._page_sink is None or not (extras.look_ahead or extras.pairs):
+        if not is_written or not (extras.look_ahead or extras.pairs):
             return page
         from lib.render.pagination import find_shared_prompt, paginate  # as for the rest of rendering
 
@@ -259,10 +251,10 @@ class Conversion:
 
     def _feed(self, pieces: tuple[bytes | None, ...]) -> None:
         for sink, piece in zip(self._sinks, pieces, strict=True):
-            if piece is not None:
+            if piece is None:
+                sink.next_part()
+            else:
                 sink.write(piece)
-            elif self._page_sink is not None:
-                self._page_sink.next_part()
         if any(sink.bytes_taken > self._options.max_output_bytes for sink in self._sinks):
             raise Unsafe(
                 "one of its sidecars would take more than max_output_bytes",
