@@ -46,7 +46,7 @@ WRITERS = {
     "lib.files.permissions",  # of a sidecar
     "lib.files.lock",  # the lock of a cache
     "lib.files.replacing",  # the files of a cache, together
-    "lib.cache.staging",  # np.save, into a hidden file
+    "lib.cache.saving",  # np.save, into a hidden file
     "daemon.cli.flags",  # /dev/null in the place of a closed stream
     "daemon.report.status_file",  # the status, in a directory of its own
 }

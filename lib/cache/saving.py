@@ -6,26 +6,53 @@ import errno
 import stat
 from contextlib import ExitStack, suppress
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from lib.cache.staging import Stage, Writable, write_array
+import numpy as np
+
 from lib.errors import SidecarError, Storage, Unsafe
+from lib.files.atomic import ANY_NEW_FILE, AtomicFile
 from lib.files.lock import SetLock
-from lib.files.reader import status_of, storage_error
+from lib.files.permissions import permission_bits
+from lib.files.reader import open_file, status_of, storage_error
 from lib.files.replacing import Replacement, empty_in_place, replace_together, write_in_place
-from lib.names import KINDS, METADATA_SUFFIX, SOURCE_SUFFIX, Kind, sidecar_name
+from lib.names import FORMATS, KINDS, METADATA_SUFFIX, SOURCE_SUFFIX, Kind, sidecar_name
+from lib.npy.array_reader import read_items
+from lib.options import Options
 from lib.render.page import Page
+from lib.render.statistics import Statistics
+from lib.render.stream import rendered
 from lib.sync.inputs import metadata_of_page
+from lib.sync.plan import inputs_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from lib.cache.items import Array
-    from lib.files.atomic import AtomicFile
 
 _FULL_OR_FAULTY: Final = frozenset({errno.EIO, errno.ENOSPC, errno.EDQUOT})
 _ORDER: Final[tuple[Kind, ...]] = ("full_texts", "completions")
 _NO_SIDECARS: Final = "its sidecars were"
+_BLOCK_TEXTS: Final = 256
+
+
+class _Writable(Protocol):
+    """What an array can be written to."""
+
+    def write(self, data: Any, /) -> Any:
+        """Append bytes."""
+
+
+class _StoppableFile(AtomicFile):
+    """A file that is written as long as the save is not stopped."""
+
+    def __init__(self, directory: int, mode: int, check_stop: Callable[[], None]) -> None:
+        super().__init__(directory, mode)
+        self._check_stop = check_stop
+
+    def write(self, data: bytes) -> None:
+        self._check_stop()
+        super().write(data)
 
 
 class Save:
@@ -71,54 +98,96 @@ class Save:
         """Stage and rename all files; False when the system does not allow it here."""
         try:
             with ExitStack() as stack:
-                self._stage_and_rename(Stage(self._directory, stack, self._check_stop))
+                replacements = self._staged(stack)
+                with self._lock():
+                    failures = replace_together(self._directory, replacements)
         except SidecarError as error:
             if isinstance(error.__cause__, OSError) and error.__cause__.errno in _FULL_OR_FAULTY:
                 raise
             return False
+        for name, failure in failures:
+            self._warn(name, failure)
         return True
 
-    def _stage_and_rename(self, stage: Stage) -> None:
-        metadata = self._staged_metadata(stage)
+    def _staged(self, stack: ExitStack) -> list[Replacement]:
+        """Write and flush all files under hidden names; those that are not renamed go with the stack."""
+        metadata = self._staged_metadata(stack)
         arrays = {
-            kind: stage.file(self._array_names[kind], partial(write_array, self._arrays[kind]))
+            kind: self._staged_file(stack, self._array_names[kind], partial(_write_array, self._arrays[kind]))
             for kind in _ORDER
         }
         replacements = [Replacement(self._metadata_name, metadata, needed=True)]
         for kind, array in arrays.items():
-            replacements += self._staged_sidecars(stage, kind, array, metadata)
+            replacements += self._staged_sidecars(stack, kind, array, metadata)
             replacements.append(Replacement(self._array_names[kind], array, needed=True))
-        with self._lock():
-            failures = replace_together(self._directory, replacements)
-        for name, error in failures:
-            self._warn(name, error)
+        return replacements
 
-    def _staged_metadata(self, stage: Stage) -> AtomicFile | None:
+    def _staged_file(self, stack: ExitStack, name: str, write: Callable[[_Writable], object]) -> AtomicFile:
+        """Make the file that is to replace ``name``, with its permissions, as writing in place keeps them."""
+        with ExitStack() as opened:
+            old = None
+            with suppress(SidecarError):
+                old = opened.enter_context(open_file(self._directory, name, follow=True))
+            # asked for at once: a mount may refuse to change them later
+            file = self._new_file(stack, ANY_NEW_FILE if old is None else permission_bits(old))
+            file.seal(old, None)
+        write(file)
+        file.flush()
+        return file
+
+    def _new_file(self, stack: ExitStack, mode: int) -> AtomicFile:
+        file = _StoppableFile(self._directory, mode, self._check_stop)
+        stack.callback(file.discard)
+        return file
+
+    def _staged_metadata(self, stack: ExitStack) -> AtomicFile | None:
         try:
             there = status_of(self._directory, self._metadata_name)
             if there is not None and stat.S_ISDIR(there.st_mode):
                 raise Unsafe("a directory has its name")
-            return stage.file(self._metadata_name, self._write_metadata)
+            return self._staged_file(stack, self._metadata_name, self._write_metadata)
         except SidecarError as error:
             self._warn(self._metadata_name, error)
             return None
 
     def _staged_sidecars(
-        self, stage: Stage, kind: Kind, array: AtomicFile, metadata: AtomicFile | None
+        self, stack: ExitStack, kind: Kind, array: AtomicFile, metadata: AtomicFile | None
     ) -> list[Replacement]:
-        name, items = self._array_names[kind], self._arrays[kind]
-        shown = None
-        with suppress(SidecarError):
-            shown = metadata_of_page(self._metadata)
+        """Make an array's sidecars; of those that cannot be made, no file is left."""
+        name = self._array_names[kind]
         try:
-            sidecars = stage.sidecars(items, array, metadata, Page(kind, shown, len(items), len(items)))
+            with ExitStack() as undo:
+                replacements = self._rendered(undo, kind, array, metadata)
+                stack.push(undo.pop_all())
+                return replacements
         except SidecarError as error:
             self._warn(name, error, _NO_SIDECARS)
-            return []
         except (MemoryError, RecursionError) as error:
             self._warn(name, Storage(type(error).__name__), _NO_SIDECARS)
-            return []
-        return [Replacement(sidecar_name(name, fmt), file, needed=False) for fmt, file in sidecars.items()]
+        return []
+
+    def _rendered(
+        self, stack: ExitStack, kind: Kind, array: AtomicFile, metadata: AtomicFile | None
+    ) -> list[Replacement]:
+        """Render an array's sidecars as a sweep would: of what is not text from its staged file."""
+        items, shown = self._arrays[kind], None
+        with suppress(SidecarError):
+            shown = metadata_of_page(self._metadata)
+        source, *others = [file.as_source() for file in (array, metadata) if file is not None]
+        files = {fmt: self._new_file(stack, permission_bits(source)) for fmt in FORMATS}
+        page = Page(kind, shown, len(items), len(items))
+        for pieces in rendered(page, _blocks(items, array), FORMATS, Statistics()):
+            for file, piece in zip(files.values(), pieces, strict=True):
+                file.write(piece or b"")
+            if max(file.size for file in files.values()) > Options().max_output_bytes:
+                raise Unsafe("one of them would take more than max_output_bytes")
+        for fmt, file in files.items():
+            inputs = inputs_of(fmt, source.status, *(other.status for other in others))
+            stamp_ns = max(status.st_mtime_ns for status in inputs)
+            file.seal(source, stamp_ns, others if fmt == "md" else ())
+            file.flush()
+        name = self._array_names[kind]
+        return [Replacement(sidecar_name(name, fmt), file, needed=False) for fmt, file in files.items()]
 
     def _save_in_place(self) -> None:
         """Write as numpy does, onto the files themselves; the completions have no bytes until the end."""
@@ -130,10 +199,10 @@ class Save:
                 self._warn(self._metadata_name, storage_error(error, "cannot be written"))
             for kind in _ORDER:
                 name = self._array_names[kind]
-                write_in_place(self._directory, name, partial(write_array, self._arrays[kind]))
+                write_in_place(self._directory, name, partial(_write_array, self._arrays[kind]))
                 self._warn(name, Storage("the directory does not let files be renamed"), _NO_SIDECARS)
 
-    def _write_metadata(self, file: Writable) -> None:
+    def _write_metadata(self, file: _Writable) -> None:
         file.write(self._metadata)
 
     def _warn(self, name: str, error: SidecarError, what: str = "it was") -> None:
@@ -142,3 +211,13 @@ class Save:
             if name
             else f"everything is saved, but may not survive a power cut: {error.reason}"
         )
+
+
+def _write_array(array: Array, file: _Writable) -> None:
+    np.save(file, array, allow_pickle=True)
+
+
+def _blocks(items: Array, array: AtomicFile) -> Iterable[list[Any]]:
+    if all(type(item) is str for item in items):
+        return (items[start : start + _BLOCK_TEXTS].tolist() for start in range(0, len(items), _BLOCK_TEXTS))
+    return read_items(array.as_source())
