@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from lib.errors import SidecarError
 from lib.files.atomic import make_directories
-from lib.files.reader import open_place
+from lib.files.reader import open_directory
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -75,7 +75,7 @@ def save_generations_to_cache(
 
     def work(check_stop: Callable[[], None]) -> list[str]:
         _make_directory(directory or ".")
-        with open_place(directory or ".") as descriptor:
+        with open_directory(directory or ".", is_listed=False) as descriptor:
             arrays: dict[Kind, Array] = {"full_texts": full, "completions": short}
             return Save(descriptor, stem, arrays, metadata_bytes, check_stop).run()
 
@@ -105,7 +105,7 @@ def load_generations_from_cache(
     from lib.cache.loading import Load
 
     try:
-        with open_place(directory or ".") as descriptor:
+        with open_directory(directory or ".", is_listed=False) as descriptor:
             return Load(descriptor, stem).run()
     except SidecarError as error:
         path = os.path.join(directory, error.path)

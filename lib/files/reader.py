@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 _DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 # without O_NONBLOCK, opening a FIFO would wait for its writer for ever
 _FILE: Final = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
-_NOT_OPENED: Final = "the directory cannot be opened"
 _GONE: Final = frozenset({errno.ENOENT, errno.ESTALE})
 _LOST: Final = frozenset(
     {
@@ -52,6 +51,15 @@ _HINTS: Final = {
     errno.EMFILE: "Raise the limit on open files (ulimit -n).",
     errno.ENFILE: "The machine has too many open files.",
     errno.ENAMETOOLONG: "The sidecar's name is too long for the file system; shorten the source's name.",
+}
+_TYPES: Final = {
+    stat.S_IFLNK: "a symbolic link",
+    stat.S_IFDIR: "a directory",
+    stat.S_IFIFO: "a FIFO",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+    stat.S_IFREG: "a file",
 }
 _HINT: Final = "The operating system refuses; its log (dmesg) may say more."
 
@@ -135,49 +143,33 @@ def storage_error(error: OSError, what: str) -> SidecarError:
 
 
 @contextmanager
-def open_directory(root: str, parts: Sequence[str] = ()) -> Iterator[int]:
+def open_directory(root: str, parts: Sequence[str] = (), *, is_listed: bool = True) -> Iterator[int]:
     """Open a directory below ``root``, following links on the way to the root but none below it.
 
-    Yields its descriptor, closed at the end.
+    Yields its descriptor, closed at the end.  A root that is not to be listed may be one that can only be
+    entered (mode ``-wx``).
 
     :raises Vanished: it is not there (any more).
     :raises Unsafe: a link or a file stands in the way.
     :raises Storage: the system refuses.
     """
-    with storage_errors(_NOT_OPENED):
-        descriptor = _open_below(root, parts)
-    try:
-        yield descriptor
-    finally:
-        os.close(descriptor)
-
-
-@contextmanager
-def open_place(path: str) -> Iterator[int]:
-    """Open the directory of known names, even one that may be entered but not listed (mode ``-wx``).
-
-    :raises SidecarError: it cannot be opened.
-    """
-    with storage_errors(_NOT_OPENED):
+    with storage_errors("the directory cannot be opened"):
         try:
-            descriptor = os.open(path, _DIRECTORY)
+            descriptor = os.open(root, _DIRECTORY)
         except PermissionError:
-            descriptor = os.open(path, os.O_PATH | _DIRECTORY)
+            if is_listed:
+                raise
+            descriptor = os.open(root, os.O_PATH | _DIRECTORY)
+        for part in parts:
+            above = descriptor
+            try:
+                descriptor = os.open(part, _DIRECTORY | os.O_NOFOLLOW, dir_fd=above)
+            finally:
+                os.close(above)
     try:
         yield descriptor
     finally:
         os.close(descriptor)
-
-
-def _open_below(root: str, parts: Sequence[str]) -> int:
-    descriptor = os.open(root, _DIRECTORY)
-    for part in parts:
-        above = descriptor
-        try:
-            descriptor = os.open(part, _DIRECTORY | os.O_NOFOLLOW, dir_fd=above)
-        finally:
-            os.close(above)
-    return descriptor
 
 
 @contextmanager
@@ -241,12 +233,4 @@ def check_same(directory: int, name: str, file: FileBytes, what: str = "it") -> 
 
 def file_type(mode: int) -> str:
     """Name what a path is, for a sentence."""
-    tests = {
-        "a symbolic link": stat.S_ISLNK,
-        "a directory": stat.S_ISDIR,
-        "a FIFO": stat.S_ISFIFO,
-        "a socket": stat.S_ISSOCK,
-        "a device": lambda m: stat.S_ISCHR(m) or stat.S_ISBLK(m),
-        "a file": stat.S_ISREG,
-    }
-    return next((words for words, is_it in tests.items() if is_it(mode)), "something unknown")
+    return _TYPES.get(stat.S_IFMT(mode), "something unknown")
