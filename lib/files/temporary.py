@@ -13,7 +13,7 @@ import stat
 from typing import TYPE_CHECKING, Final
 
 from lib.errors import Storage
-from lib.files.reader import status_of, storage_error
+from lib.files.reader import status_of, storage_error, storage_errors
 from lib.names import is_temporary
 
 if TYPE_CHECKING:
@@ -36,16 +36,11 @@ def temporary_name() -> str:
 def make_temporary(directory: int, name: str, mode: int) -> int:
     """Make a file, and return its descriptor, open for writing.
 
-    :raises FileExistsError: there is a file of this name.
-    :raises Storage: no file can be made, or it could never be removed or renamed.
+    :raises Storage: it cannot be made, as there is a file of this name perhaps, or could never be renamed.
     """
     _check_append_only(directory)
-    try:
+    with storage_errors("no file can be made in its directory"):
         return os.open(name, _EXCLUSIVE, mode, dir_fd=directory)
-    except FileExistsError:
-        raise
-    except OSError as error:
-        raise storage_error(error, "no file can be made in its directory") from error
 
 
 def remove_temporary(directory: int, name: str) -> None:
@@ -75,7 +70,9 @@ def check_renaming(directory: int) -> None:
     """
     try:
         os.close(make_temporary(directory, _PROBE, 0o600))
-    except FileExistsError:
+    except Storage as error:
+        if not isinstance(error.__cause__, FileExistsError):
+            raise
         there = status_of(directory, _PROBE)
         if there is not None and not stat.S_ISREG(there.st_mode):  # not ours
             return
