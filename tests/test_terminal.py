@@ -17,7 +17,7 @@ from support import BACKFILL, REPOSITORY, command_of, environment_of, save, unme
 
 from daemon.cli import decode
 from daemon.cli import main as cli
-from daemon.cli.completion import SHELLS, script
+from daemon.cli.flags import SHELLS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -154,7 +154,7 @@ def test_ctrl_c_says_what_was_done(tmp_path: Path) -> None:
 @pytest.mark.parametrize("program", PARSERS)
 def test_every_shell_can_parse_its_completion(program: str, shell: str, tmp_path: Path) -> None:
     """And finds every flag in it."""
-    words = script(PARSERS[program](), shell)
+    words = PARSERS[program]().completion(shell)
     for flag in re.findall(r"--[a-z][a-z-]+", PARSERS[program]().format_help()):
         assert flag in words or flag.removeprefix("--") in words, flag
     if shutil.which(shell) is None:
@@ -167,7 +167,7 @@ def test_every_shell_can_parse_its_completion(program: str, shell: str, tmp_path
 def completions(tmp_path: Path, *words: str) -> set[str]:
     """Ask bash what it would offer after these words."""
     path = tmp_path / "completion"
-    path.write_text(script(cli._parser(), "bash"))
+    path.write_text(cli._parser().completion("bash"))
     asked = " ".join(f"'{word}'" for word in ("generation-sidecars", *words))
     code = (
         f"source {path}; complete -p generation-sidecars >/dev/null || exit 1; "

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
 from daemon.cli.flags import refuse
-from daemon.cli.progress import Bar, can_draw, on_terminal
+from daemon.cli.progress import Bar
 from daemon.cli.summary import Summary
 from daemon.config.validation import ALL_IS_WELL, SOMETHING_FAILED, WRONG_USAGE
 from daemon.report.logging import configure, escaped, get_logger
@@ -142,9 +142,11 @@ def _sweep(paths: Sequence[str], options: Options, config: Config, flags: argpar
     """Sweep with a bar on a terminal that can draw one, and a summary, unless other output was asked for."""
     if flags.scheduler is not None:  # its workers have other working directories
         paths = [os.path.abspath(path) for path in paths]
-    for_person = on_terminal() and config.log.format == "auto" and config.log.level in {"debug", "info"}
+    is_terminal = sys.stderr is not None and sys.stderr.isatty()
+    for_person = is_terminal and config.log.format == "auto" and config.log.level in {"debug", "info"}
+    can_draw = os.environ.get("TERM", "dumb") != "dumb"
     bar = None
-    if for_person and config.log.level == "info" and can_draw() and not flags.no_progress:
+    if for_person and config.log.level == "info" and can_draw and not flags.no_progress:
         bar = Bar()
         configure("warning", "auto", aside=bar.aside)
     else:

@@ -9,7 +9,6 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
-from daemon.cli.completion import SHELLS, script
 from daemon.config.model import KEYS, Config, load, with_overrides
 from daemon.config.validation import ALL_IS_WELL, SOMETHING_FAILED, RefusedError
 
@@ -19,6 +18,8 @@ if TYPE_CHECKING:
 PROGRAM: Final = "generation-sidecars"
 INTERRUPTED: Final = 130
 """The exit status after SIGINT, as shells have it."""
+SHELLS: Final = ("bash", "zsh", "fish")
+_COMPLETED_AS_FILES: Final = {"paths", "config", "base_dir"}
 
 
 class Parser(argparse.ArgumentParser):
@@ -48,9 +49,21 @@ class Parser(argparse.ArgumentParser):
             print(f"{self.prog} {version()}")
             self.exit()
         if given.print_completion is not None:
-            print(script(self, given.print_completion))
+            print(self.completion(given.print_completion))
             self.exit()
         return given
+
+    def completion(self, shell: str) -> str:
+        """Return the completion script for one of :data:`SHELLS`."""
+        import shtab  # only needed here
+
+        for action in self._actions:
+            if action.dest in _COMPLETED_AS_FILES:
+                action.complete = shtab.FILE  # type: ignore[attr-defined]
+            elif action.dest in KEYS:
+                action.choices = KEYS[action.dest].check.words or None
+        text: str = shtab.complete(self, shell)
+        return text
 
     def error(self, message: str) -> NoReturn:
         """Print an error in the command line, and exit with status 2."""

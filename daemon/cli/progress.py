@@ -70,16 +70,6 @@ class Bar:
                 self._bar.update()
 
 
-def on_terminal() -> bool:
-    """Tell whether standard error is a terminal."""
-    return sys.stderr is not None and sys.stderr.isatty()
-
-
-def can_draw() -> bool:
-    """Tell whether standard error is a terminal that can redraw a line."""
-    return on_terminal() and os.environ.get("TERM", "dumb") != "dumb"
-
-
 def _names(paths: Sequence[str], ignore: frozenset[str]) -> Iterator[str]:
     for path in paths:
         if kind_of(os.path.basename(path)) and not os.path.isdir(path):
