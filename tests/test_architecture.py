@@ -51,57 +51,17 @@ WRITERS = {
     "daemon.report.status_file",  # the status, in a directory of its own
 }
 """The modules that may create, change, move or remove files, and what."""
-SYSTEM_WRITERS = frozenset(
-    {
-        "chmod",
-        "chown",
-        "copy_file_range",
-        "creat",
-        "fchmod",
-        "fchown",
-        "ftruncate",
-        "lchmod",
-        "lchown",
-        "link",
-        "makedirs",
-        "mkdir",
-        "mkfifo",
-        "mknod",
-        "posix_fallocate",
-        "pwrite",
-        "pwritev",
-        "remove",
-        "removedirs",
-        "removexattr",
-        "rename",
-        "renames",
-        "replace",
-        "rmdir",
-        "setxattr",
-        "splice",
-        "symlink",
-        "truncate",
-        "unlink",
-        "utime",
-    }
-)
+SYSTEM_WRITERS = frozenset({
+    "chmod", "chown", "copy_file_range", "creat", "fchmod", "fchown", "ftruncate", "lchmod",
+    "lchown", "link", "makedirs", "mkdir", "mkfifo", "mknod", "posix_fallocate", "pwrite",
+    "pwritev", "remove", "removedirs", "removexattr", "rename", "renames", "replace", "rmdir",
+    "setxattr", "splice", "symlink", "truncate", "unlink", "utime",
+})  # fmt: skip
 """What of ``os`` changes files; opening has a rule of its own."""
-PATH_WRITERS = frozenset(
-    {
-        "chmod",
-        "hardlink_to",
-        "lchmod",
-        "mkdir",
-        "rename",
-        "rmdir",
-        "symlink_to",
-        "tofile",
-        "touch",
-        "unlink",
-        "write_bytes",
-        "write_text",
-    }
-)
+PATH_WRITERS = frozenset({
+    "chmod", "hardlink_to", "lchmod", "mkdir", "rename", "rmdir", "symlink_to", "tofile", "touch",
+    "unlink", "write_bytes", "write_text",
+})  # fmt: skip
 """Methods of paths and arrays that change files, whatever they are called on."""
 WRITING_LIBRARIES = frozenset(
     {"bz2", "dbm", "fileinput", "gzip", "lzma", "shutil", "sqlite3", "tarfile", "tempfile", "zipfile"}

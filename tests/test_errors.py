@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import shlex
-import signal
-import subprocess
 import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -14,14 +12,10 @@ import numpy as np
 import pytest
 from support import (
     as_nobody,
-    command_of,
-    environment_of,
     needs_root,
     save,
     small_disk,
     types,
-    unmeasured,
-    wait_for,
 )
 
 from daemon.cli import main as cli
@@ -166,28 +160,6 @@ def test_a_full_disk_says_so(tmp_path: Path) -> None:
     assert f"source=./{BAD}" in said
     assert "No space left on device" in said
     assert "make room on it" in said
-
-
-def test_a_second_service_says_who_has_the_directory(tmp_path: Path) -> None:
-    """One is enough."""
-    (tmp_path / "root").mkdir()
-    first = subprocess.Popen(
-        command_of(["generation-sidecars", "root"]),
-        cwd=tmp_path,
-        env=unmeasured(environment_of(tmp_path)),
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        assert first.stderr is not None
-        wait_for(lambda: "service.started" in str(first.stderr.readline()), 20)  # type: ignore[union-attr]
-        status, said = answer(tmp_path, "generation-sidecars root --log-format console")
-    finally:
-        first.send_signal(signal.SIGTERM)
-        first.communicate(timeout=60)
-    assert status == 1
-    assert "another service watches root already" in said
-    assert "Stop one of the two services." in said
 
 
 @pytest.fixture
