@@ -85,11 +85,22 @@ def promptly(seconds: float, act: Callable[[], Made]) -> Made:
 
 def is_running(pid: int) -> bool:
     """Tell whether a process is there and no zombie, proc(5)."""
+    return (stat_of(pid) or ["Z"])[0] not in "ZX"
+
+
+def stat_of(pid: int) -> list[str]:
+    """Return a process's state, parent, group and so on, proc(5); nothing when it has ended."""
     try:
-        text = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace")
+        return Path(f"/proc/{pid}/stat").read_text("ascii", "replace").rpartition(")")[2].split()
     except OSError:
-        return False
-    return text.rpartition(")")[2].split()[0] not in "ZX"
+        return []
+
+
+def processor_seconds(*pids: int | None) -> float:
+    """Sum what running processes have used of the processor."""
+    found = [Path(f"/proc/{pid}/stat").read_text("ascii", "replace") for pid in pids if pid]
+    used = [fields.rpartition(")")[2].split()[11:13] for fields in found]
+    return sum(int(user) + int(system) for user, system in used) / os.sysconf("SC_CLK_TCK")
 
 
 def processes_with(word: str) -> list[int]:

@@ -31,7 +31,17 @@ from faults.tools import (
     start_sweep,
     sweep_here,
 )
-from support import METADATA, SECOND_NS, SOURCE, objects, processes_with, save, wait_for
+from support import (
+    METADATA,
+    SECOND_NS,
+    SOURCE,
+    objects,
+    processes_with,
+    processor_seconds,
+    save,
+    stat_of,
+    wait_for,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -248,14 +258,6 @@ def state_of(pid: int) -> str:
     return (stat_of(pid) or ["Z"])[0]
 
 
-def stat_of(pid: int) -> list[str]:
-    """Return what proc(5) says of a process behind its name: state, parent, group and so on."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return []
-
-
 def test_fault_30_a_page_that_a_crash_left_out_is_made(tmp_path: Path) -> None:
     """The JSON stays as it is."""
     source = save_texts(tmp_path / SOURCE, "x")
@@ -299,12 +301,6 @@ def test_fault_25_files_of_other_times(tmp_path: Path) -> None:
         used = processor_seconds(service.process.pid) - before
         assert used < 0.5 * (time.monotonic() - began), "it never comes to rest"
         assert not service.named("source.failed")
-
-
-def processor_seconds(pid: int) -> float:
-    """Return what a process has used of the processor."""
-    user, system = stat_of(pid)[11:13]
-    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
 
 
 YEAR_SECONDS: Final = 365 * 86_400

@@ -33,7 +33,7 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
-from support import LONG_AGO_NS, SECOND_NS, save, sync, wait_for
+from support import LONG_AGO_NS, SECOND_NS, as_json, save, sync, wait_for
 
 from lib.files.reader import open_directory
 from lib.names import FORMATS, is_temporary, kind_of, metadata_name
@@ -83,11 +83,6 @@ def see(path: Path) -> Seen | None:
     if is_file:
         return Seen(status.st_ino, status.st_mtime_ns, status.st_ctime_ns, path.read_bytes())
     return Seen(status.st_ino, 0, 0, None)  # a directory's time tells of drafts that came and went
-
-
-def as_json(texts: list[str]) -> bytes:
-    """Write the JSON that a source of these texts must have."""
-    return json.dumps(texts, indent=2, ensure_ascii=False).encode()
 
 
 def as_page(source: str, texts: list[str], model: str) -> bytes:

@@ -29,7 +29,7 @@ from faults.service import (
     unmade,
 )
 from faults.tools import quick_directory
-from support import freeze, wait_for
+from support import freeze, processor_seconds, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,12 +38,6 @@ HOUR_SECONDS: Final = 3600.0
 LONG_SECONDS: Final = 300.0
 REST_SECONDS: Final = 3.0
 KILOBYTES_BY_CHANCE: Final = 30_000
-
-
-def processor_seconds(*pids: int | None) -> float:
-    """Sum what processes have used of the processor."""
-    fields = [Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split() for pid in pids if pid]
-    return sum(int(it[11]) + int(it[12]) for it in fields) / os.sysconf("SC_CLK_TCK")
 
 
 def resident_kilobytes(pid: int) -> int:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from support import freeze
+from support import freeze, processor_seconds
 
 from daemon.watch.client import Hint, Watch
 
@@ -491,12 +491,6 @@ def test_a_limit_that_is_reached_later_ends_the_watch_within_seconds(root: Path)
     script = [sys.executable, "-c", LIMITED_LATER, CHECKOUT, root]
     run = subprocess.run([*APART, *script], check=True, capture_output=True, text=True, timeout=PATIENCE)
     assert "sysctl -w fs.inotify.max_user_watches=" in run.stdout, run.stdout
-
-
-def processor_seconds(pid: int) -> float:
-    """Return what a process has used of the processor."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def test_an_idle_watch_costs_nothing(root: Path) -> None:
