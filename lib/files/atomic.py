@@ -28,7 +28,7 @@ from lib.files.reader import (
 from lib.files.temporary import make_temporary, remove_temporary, temporary_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
 _ATTEMPTS: Final = 100
 _LARGE_BYTES: Final = 16 << 20
@@ -193,38 +193,26 @@ def flush_directory(directory: int) -> None:
         raise storage_error(error, "the directory cannot be flushed") from error
 
 
-def set_stamp(directory: int, name: str, seen: os.stat_result, stamp_ns: int) -> None:
-    """Adopt a sidecar: give it the stamp as its time, if it is still the file that was compared.
+def set_stamp(file: FileBytes, stamp_ns: int) -> None:
+    """Adopt a sidecar: give it the stamp as its time, unless it was written since it was opened.
 
     :raises Storage: the system refuses (the file is another user's).
     """
-    with _still(directory, name, seen, "its time cannot be set") as descriptor:
-        if descriptor is not None:
-            os.utime(descriptor, ns=(stamp_ns, stamp_ns))
+    with storage_errors("its time cannot be set"):
+        if not file.has_changed():
+            os.utime(file.descriptor, ns=(stamp_ns, stamp_ns))
 
 
-def narrow(directory: int, name: str, seen: os.stat_result, inputs: Sequence[FileBytes]) -> None:
+def narrow(file: FileBytes, seen: os.stat_result, inputs: Sequence[FileBytes]) -> None:
     """Give a sidecar the permissions of a new one, if it is still the file that was looked at.
 
     ``inputs`` are what it shows, the source first.
 
     :raises Storage: the system refuses (the file is another user's).
     """
-    with _still(directory, name, seen, "its permissions cannot be narrowed") as descriptor:
-        if descriptor is not None:
-            copy_permissions(descriptor, inputs[0], inputs[1:])
-
-
-@contextlib.contextmanager
-def _still(directory: int, name: str, seen: os.stat_result, refused: str) -> Iterator[int | None]:
-    """Open a file, to change what is not its content; None if it is no longer the one that was seen."""
-    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-    with storage_errors(refused):
-        descriptor = os.open(name, flags, dir_fd=directory)
-        try:
-            yield descriptor if same_version(os.fstat(descriptor), seen) else None
-        finally:
-            os.close(descriptor)
+    with storage_errors("its permissions cannot be narrowed"):
+        if same_version(os.fstat(file.descriptor), seen):
+            copy_permissions(file.descriptor, inputs[0], inputs[1:])
 
 
 def remove_file(directory: int, name: str, seen: os.stat_result) -> None:

@@ -16,23 +16,18 @@ import stat
 import time
 from typing import TYPE_CHECKING, Final
 
+from lib.files.atomic import ANY_NEW_FILE
 from lib.files.reader import status_of
-from lib.files.temporary import open_to_lock
+from lib.files.temporary import open_to_lock, temporary_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 _FLAGS: Final = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _NOT_NOW: Final = frozenset({errno.EWOULDBLOCK, errno.EACCES, errno.ENOENT, errno.ESTALE})
-_ANY_NEW_FILE: Final = 0o666
 _PAUSE_SECONDS: Final = 0.005
 _TRIES: Final = 4000
 """A holder keeps the lock for milliseconds; after 20 s it hangs or is dead, and a saver takes over."""
-
-
-def lock_name(stem: str) -> str:
-    """Name the lock of a cache after its stem."""
-    return f".generation-sidecars-{hashlib.blake2b(os.fsencode(stem), digest_size=8).hexdigest()}.tmp"
 
 
 class SetLock:
@@ -51,7 +46,7 @@ class SetLock:
         check_stop: Callable[[], None] = lambda: None,
     ) -> None:
         self._directory = directory
-        self._name = lock_name(stem)
+        self._name = temporary_name(hashlib.blake2b(os.fsencode(stem), digest_size=8).digest())
         self._exclusive = exclusive
         self._check_stop = check_stop
         self._descriptor = -1
@@ -145,5 +140,5 @@ class SetLock:
             return os.open(self._name, os.O_RDONLY | _FLAGS, dir_fd=self._directory), False
         with contextlib.suppress(FileExistsError):
             flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | _FLAGS
-            return os.open(self._name, flags, _ANY_NEW_FILE, dir_fd=self._directory), True
+            return os.open(self._name, flags, ANY_NEW_FILE, dir_fd=self._directory), True
         return open_to_lock(self._directory, self._name), False

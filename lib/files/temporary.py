@@ -21,16 +21,21 @@ if TYPE_CHECKING:
 
 _EXCLUSIVE: Final = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _UNCHANGED: Final = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-_PROBE: Final = f".generation-sidecars-{0:016x}.tmp"
-_LEFTOVER: Final = f".generation-sidecars-{1:016x}.tmp"
 _GET_FLAGS: Final = 0x80086601
 _APPEND_ONLY: Final = 0x20
 """``FS_IOC_GETFLAGS`` and ``FS_APPEND_FL`` of linux/fs.h."""
 
 
-def temporary_name() -> str:
-    """Return a new hidden name that sweeps know: nothing of that name is a source, and litter is removed."""
-    return f".generation-sidecars-{os.urandom(8).hex()}.tmp"
+def temporary_name(number: bytes = b"") -> str:
+    """Return the hidden name of a number of 8 bytes, or a new one.
+
+    Sweeps know such names: nothing of that name is a source, and litter is removed.
+    """
+    return f".generation-sidecars-{(number or os.urandom(8)).hex()}.tmp"
+
+
+_PROBE: Final = temporary_name(bytes([0] * 8))
+_LEFTOVER: Final = temporary_name(bytes([0] * 7 + [1]))
 
 
 def make_temporary(directory: int, name: str, mode: int) -> int:

@@ -182,14 +182,15 @@ class Conversion:
         sidecar = sidecar_name(self._name, plan.fmt)
         try:
             with ExitStack() as stack:
-                shown = [source]
+                shown, files = [source], [(sidecar, plan.seen)]
                 if plan.fmt == "md":
                     inputs = Inputs(stack, self.directory, self._name, source)
                     shown = inputs.open_all(pairs=self._options.extras.pairs)
-                    for part, seen in parts_of_page(self.directory, sidecar):
-                        if is_wider(seen, plan.inputs):
-                            narrow(self.directory, part, seen, shown)
-                narrow(self.directory, sidecar, plan.seen, shown)
+                    files = [*parts_of_page(self.directory, sidecar), *files]
+                for name, seen in files:
+                    if is_wider(seen, plan.inputs):
+                        with open_file(self.directory, name) as file:
+                            narrow(file, seen, shown)
         except SidecarError:
             return replace(plan, action="render")
         return replace(plan, action="fresh", reason="up to date; its permissions were narrowed")

@@ -208,7 +208,7 @@ class _Comparison:
         plan = self._plan
         if self._adopt and plan.is_wide:
             try:
-                narrow(self._directory, self._name, self._file.status, self._inputs)
+                narrow(self._file, self._file.status, self._inputs)
             except Storage:
                 return Verdict(plan.fmt, "failed", WIDE, "Delete it: a new one is made in its place.")
         if self._same and self._file.size == self._offset:
@@ -220,12 +220,15 @@ class _Comparison:
         """Set the time of a sidecar, which may be another user's or in a file system that keeps no times."""
         plan = self._plan
         try:
-            set_stamp(self._directory, self._name, self._file.status, plan.stamp_ns)
+            set_stamp(self._file, plan.stamp_ns)
         except Storage as error:
             if not isinstance(error.__cause__, OSError) or error.__cause__.errno not in _REFUSED:
                 raise
             return Verdict(plan.fmt, "fresh", f"{_SAME}; {error.reason}", unstamped=True)
-        if _is_fresh(plan, status_of(self._directory, self._name)):
+        now = status_of(self._directory, self._name)
+        if now is None:
+            raise Changed("somebody removed the sidecar meanwhile")
+        if _is_fresh(plan, now):
             return Verdict(plan.fmt, "adopted", _SAME)
         return Verdict(plan.fmt, "fresh", _UNSTAMPED, unstamped=True)
 

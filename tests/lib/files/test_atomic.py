@@ -295,11 +295,11 @@ def test_the_old_file_is_whole_until_the_new_one_is(directory: int, tmp_path: Pa
 def test_adopting_sets_the_time_of_the_file_that_was_compared(directory: int, tmp_path: Path) -> None:
     """A file that changed after it was compared keeps its time."""
     (tmp_path / NAME).write_text("same")
-    seen = os.stat(tmp_path / NAME)
-    set_stamp(directory, NAME, seen, LONG_AGO_NS)
-    assert os.stat(tmp_path / NAME).st_mtime_ns == LONG_AGO_NS
-    (tmp_path / NAME).write_text("other")
-    set_stamp(directory, NAME, seen, LONG_AGO_NS + 1)
+    with open_file(directory, NAME) as file:
+        set_stamp(file, LONG_AGO_NS)
+        assert os.stat(tmp_path / NAME).st_mtime_ns == LONG_AGO_NS
+        (tmp_path / NAME).write_text("other")
+        set_stamp(file, LONG_AGO_NS + 1)
     assert os.stat(tmp_path / NAME).st_mtime_ns > LONG_AGO_NS + 1
 
 
@@ -307,8 +307,8 @@ def test_adopting_follows_no_link(directory: int, tmp_path: Path) -> None:
     """The time of what a link leads to is not touched."""
     (tmp_path / "other").write_text("x")
     (tmp_path / NAME).symlink_to("other")
-    with pytest.raises(Unsafe, match="its time cannot be set"):
-        set_stamp(directory, NAME, os.stat(tmp_path / "other"), LONG_AGO_NS)
+    with pytest.raises(Unsafe, match="a symbolic link"), open_file(directory, NAME) as file:
+        set_stamp(file, LONG_AGO_NS)
     assert os.stat(tmp_path / "other").st_mtime_ns > LONG_AGO_NS
 
 
@@ -350,8 +350,8 @@ def test_a_read_only_disk_is_told(tmp_path: Path) -> None:
             with pytest.raises(Storage, match="Read-only") as caught:
                 AtomicFile(directory)
             assert "read-only" in caught.value.hint
-            with pytest.raises(Storage, match="its time cannot be set"):
-                set_stamp(directory, NAME, os.stat(disk / NAME), LONG_AGO_NS)
+            with open_file(directory, NAME) as file, pytest.raises(Storage, match="its time cannot be set"):
+                set_stamp(file, LONG_AGO_NS)
 
 
 @needs_root
