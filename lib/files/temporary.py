@@ -74,7 +74,9 @@ def check_renaming(directory: int) -> None:
         tried.
     """
     try:
-        os.close(make_temporary(directory, _PROBE, 0o600))
+        descriptor = make_temporary(directory, _PROBE, 0o600)
+        with contextlib.suppress(OSError):
+            os.close(descriptor)
     except Storage as error:
         if not isinstance(error.__cause__, FileExistsError):
             raise
