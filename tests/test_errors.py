@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 import shlex
-import warnings
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import pytest
@@ -19,10 +18,9 @@ from support import (
 )
 
 from daemon.cli import main as cli
-from lib.generation import load_generations_from_cache, save_generations_to_cache
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
 
@@ -160,54 +158,3 @@ def test_a_full_disk_says_so(tmp_path: Path) -> None:
     assert f"source=./{BAD}" in said
     assert "No space left on device" in said
     assert "make room on it" in said
-
-
-@pytest.fixture
-def cache(tmp_path: Path) -> Iterator[Path]:
-    """Save one run with the library."""
-    save_generations_to_cache(tmp_path / "n1", ["p a"], ["a"], {"model_name": "m"})
-    yield tmp_path / "n1"
-    assert not list(tmp_path.glob(".generation-sidecars-*"))
-
-
-@pytest.mark.parametrize(
-    ("given", "kind", "says"),
-    [
-        (("ab", ["a", "b"], {}), TypeError, "full_texts is one text, not a list of items"),
-        (
-            (["a"], [{1}], {}),
-            TypeError,
-            "completions[0] holds an object of type set, which is not plain data",
-        ),
-    ],
-)
-def test_the_library_refuses_before_it_writes(
-    given: tuple[Any, Any, Any], kind: type[Exception], says: str, tmp_path: Path
-) -> None:
-    """The sentence names the argument; nothing was written."""
-    with pytest.raises(kind) as caught:
-        save_generations_to_cache(tmp_path / "n1", *given)
-    assert says in str(caught.value)
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_the_library_names_the_path_that_it_cannot_write(tmp_path: Path) -> None:
-    """As the error that numpy would raise, with the reason."""
-    (tmp_path / "file").write_text("x")
-    with pytest.raises(FileExistsError, match="the directory cannot be made") as caught:
-        save_generations_to_cache(tmp_path / "file/n1", ["a"], ["a"], {})
-    assert caught.value.filename == str(tmp_path / "file")
-
-
-@pytest.mark.parametrize("suffix", ["_completions.npy", "_full_texts.npy", "_metadata.json"])
-def test_a_broken_cache_is_named_with_what_follows(cache: Path, suffix: str) -> None:
-    """A warning, and None: the caller generates anew."""
-    path = cache.with_name(cache.name + suffix)
-    path.write_bytes(b"broken")
-    with warnings.catch_warnings(record=True) as said:
-        warnings.simplefilter("always")
-        assert load_generations_from_cache(cache) is None
-    [warning] = said
-    assert warning.category is RuntimeWarning
-    assert str(warning.message).startswith(f"{path}: ")
-    assert str(warning.message).endswith("; the cache is not used")

@@ -305,7 +305,9 @@ def test_a_broken_cache_warns_and_is_none(saved: Path, case: str) -> None:
     damage(beside(saved, ending))
     with pytest.warns(RuntimeWarning, match=words) as caught:
         assert load_generations_from_cache(saved) is None
-    assert str(beside(saved, ending)) in str(caught[0].message)
+    said = str(caught[0].message)
+    assert said.startswith(f"{beside(saved, ending)}: ")
+    assert said.endswith("; the cache is not used")
     assert caught[0].filename == __file__
 
 
@@ -460,6 +462,14 @@ def test_a_disk_too_small_for_the_sidecars_still_holds_the_arrays(tmp_path: Path
         assert caught[0].filename == __file__
         assert load_generations_from_cache(disk / "n1") == (["x" * 80_000], ["y" * 80_000], {})
         assert not [name for name in os.listdir(disk) if name.startswith(".")]
+
+
+def test_a_path_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    """As the error that numpy would raise, with the reason."""
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(FileExistsError, match="the directory cannot be made") as caught:
+        save_generations_to_cache(tmp_path / "file/n1", ["a"], ["a"], {})
+    assert caught.value.filename == str(tmp_path / "file")
 
 
 @needs_root

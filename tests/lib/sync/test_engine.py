@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import stat
 import threading
 import time
 from typing import TYPE_CHECKING, Any
@@ -427,7 +426,7 @@ def nothing_published(source: Path) -> bool:
 
 
 def test_a_source_that_changes_while_it_is_read_is_not_published(source: Path) -> None:
-    """Rewritten, replaced, cut or deleted: it starts over."""
+    """Rewritten, replaced or cut: it starts over."""
     changes: list[Callable[[], object]] = [
         lambda: save(source, ["Other."]),
         lambda: save(source.with_name("new"), ["Other."]).rename(source),
@@ -439,8 +438,6 @@ def test_a_source_that_changes_while_it_is_read_is_not_published(source: Path) -
         outcome = sync(source, stop=rewriting(change))
         assert (outcome.result, outcome.error, outcome.passing) == ("failed", Changed, True)
         assert nothing_published(source)
-    outcome = sync(source, stop=rewriting(source.unlink))
-    assert outcome.passing
 
 
 def test_a_source_that_is_deleted_while_it_is_read_leaves_nothing(source: Path) -> None:
@@ -576,41 +573,6 @@ def test_more_items_than_the_limit_on_output_are_refused_before_any_work(tmp_pat
     assert sync(source, max_output_bytes=10_000, limit=10).result == "rendered"
 
 
-KINDS: dict[str, Callable[[Path], Any]] = {
-    "a symbolic link": lambda path: path.symlink_to("victim"),
-    "a directory": lambda path: path.mkdir(),
-    "a FIFO": os.mkfifo,
-}
-
-
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("force", [False, True])
-def test_what_stands_in_a_sidecars_place_is_never_written_through(
-    source: Path, kind: str, *, force: bool
-) -> None:
-    """The other sidecar is made; this one waits until somebody moves what is there."""
-    victim = source.with_name("victim")
-    victim.write_text("secret")
-    KINDS[kind](sidecar(source, "json"))
-    before = os.lstat(sidecar(source, "json"))
-    outcome = sync(source, force=force)
-    assert results(outcome) == {"json": "failed", "md": "rendered"}
-    assert outcome.reason == f"{kind} stands where the sidecar belongs"
-    assert victim.read_text() == "secret"
-    assert os.lstat(sidecar(source, "json")).st_ino == before.st_ino
-    assert stat.S_IFMT(os.lstat(sidecar(source, "json")).st_mode) == stat.S_IFMT(before.st_mode)
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_source_that_is_no_file_is_refused(tmp_path: Path, kind: str) -> None:
-    """Without following or blocking."""
-    save(tmp_path / "victim", TEXTS)
-    KINDS[kind](tmp_path / SOURCE)
-    outcome = sync(tmp_path / SOURCE)
-    assert (outcome.result, outcome.error) == ("failed", Unsafe)
-    assert sorted(os.listdir(tmp_path)) == sorted([SOURCE, "victim"])
-
-
 def test_a_source_that_is_gone_may_be_tried_again(tmp_path: Path) -> None:
     """A deleted source is no storm of errors."""
     outcome = sync(tmp_path / SOURCE)
@@ -672,16 +634,6 @@ def test_a_name_of_255_bytes_is_served_or_told(tmp_path: Path) -> None:
     assert "File name too long" in outcome.reason
     assert "shorten" in outcome.hint
     assert results(sync(full, formats=("md",))) == {"md": "rendered"}
-
-
-@pytest.mark.parametrize("stem", ["\udcff\udcfe", "new\nline", "\x1b[2J", "-rf", "quo'te\"s", " ", "日本語"])
-def test_any_name_is_served(tmp_path: Path, stem: str) -> None:
-    """Undecodable bytes, line breaks, escapes: the sidecars have the same name."""
-    source = save(tmp_path / f"{stem}_completions.npy", TEXTS)
-    assert sync(source).result == "rendered"
-    assert sorted(os.listdir(tmp_path)) == sorted(
-        f"{stem}_completions.{end}" for end in ("json", "md", "npy")
-    )
 
 
 def test_a_name_that_is_no_source_is_the_callers_mistake(tmp_path: Path) -> None:
