@@ -158,12 +158,9 @@ class Service:
     def _wait(self) -> None:
         """Sleep until something happens or is due."""
         now = time.monotonic()
-        due = [self._supervisor.next_due(), self._reporter.next_due()]
+        due = [self._supervisor.next_due(), self._reporter.next_due(), self._scheduler.next_due()]
         due += [self._sweeper.next_due()] if self._supervisor.is_settled else []
         due += [index.next_due() for index in self._scheduler.indexes]
-        pending = self._scheduler.queue.next_due()
-        if pending is not None and self._pool.has_room():
-            due.append(pending)
         timeout = min(max(0.0, min(due) - now), _LONGEST_WAIT_SECONDS)
         watches = [self._supervisor.watch] if self._supervisor.watch is not None else []
         self._signals.wait(timeout, self._pool, *watches)

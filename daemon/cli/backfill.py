@@ -101,25 +101,20 @@ def sweep(
     sweeper = Sweeper(list(paths), scheduler, ignore, log, is_only_one=True)
     scheduler.indexes = indexes
     scheduler.observers = [*observers, *indexes, sweeper]  # the sweeper logs the end, so it is told last
-    while not signals.stops and not (sweeper.last and not len(scheduler.queue)):
+    while not signals.stops:
         now = time.monotonic()
         until = now + _SLICE_SECONDS
         sweeper.step(now, until, math.inf)
         scheduler.work(now, until)
         scheduler.collect(now)
-        signals.wait(_seconds_to_wait(scheduler, sweeper), pool)
+        if sweeper.last and not len(scheduler.queue):
+            break
+        due = min(sweeper.next_due(), scheduler.next_due())
+        signals.wait(min(max(0.0, due - time.monotonic()), _LONGEST_WAIT_SECONDS), pool)
     if signals.stops:
         scheduler.stop(signals)
         sweeper.finish_early(time.monotonic())
     return sweeper.last or {}
-
-
-def _seconds_to_wait(scheduler: Scheduler, sweeper: Sweeper) -> float:
-    now = time.monotonic()
-    due = scheduler.queue.next_due() if scheduler.pool.has_room() else None
-    if sweeper.is_busy(now) or (due is None and not len(scheduler.pool)):
-        return 0.0
-    return _LONGEST_WAIT_SECONDS if due is None else min(max(0.0, due - now), _LONGEST_WAIT_SECONDS)
 
 
 def _sorted_out(paths: Sequence[str]) -> tuple[list[str], int]:

@@ -138,16 +138,15 @@ class Queue:
         """Put a source off."""
         self._move(task, "put off", due)
 
-    def next_due(self) -> float | None:
-        """Return when the next source is due; None when no source waits."""
+    def next_due(self) -> float:
+        """Return when the next source is due; infinity when no source waits."""
         while self._order and not self._is_current(self._order[0]):
             heapq.heappop(self._order)
-        return self._order[0][0] if self._order else None
+        return self._order[0][0] if self._order else inf
 
     def take_due(self, now: float) -> tuple[Task, Source] | None:
         """Return one source that is due, and which stays in the queue; None when there is none."""
-        due = self.next_due()
-        if due is None or due > now:
+        if self.next_due() > now:
             return None
         _, _, task = heapq.heappop(self._order)
         return task, self._sources[task]

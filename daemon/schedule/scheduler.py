@@ -6,6 +6,7 @@ time, or when it has not changed for a while.  What time can mend is retried; th
 
 from __future__ import annotations
 
+import math
 import time
 from typing import TYPE_CHECKING, Any, Final
 
@@ -110,6 +111,10 @@ class Scheduler:
         """Tell every observer."""
         for observer in self.observers:
             observer.notice(event, now)
+
+    def next_due(self) -> float:
+        """Return when a source is due for which the pool has room."""
+        return self.queue.next_due() if self.pool.has_room() else math.inf
 
     def work(self, now: float, until: float) -> None:
         """Hand sources that are due and ready to the pool, while it has room and time is left."""

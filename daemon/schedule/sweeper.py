@@ -128,10 +128,6 @@ class Sweeper:
         self._branches.setdefault((folder, False), now)
         self._branches[folder, True] = settled
 
-    def is_busy(self, now: float) -> bool:
-        """Tell whether there is something to walk now."""
-        return self.next_due() <= now
-
     def next_due(self) -> float:
         """Return when there is something to walk; never while too many sources wait."""
         if not self._has_room():

@@ -81,7 +81,7 @@ class House:
     def is_quiet(self) -> bool:
         """Whether there is nothing to do."""
         service = self.service
-        busy = service._sweeper.is_busy(time.monotonic() + 0.2)
+        busy = service._sweeper.next_due() <= time.monotonic() + 0.2
         return not len(service._pool) and not len(service._scheduler.queue) and not busy
 
     def put(self, name: str = "a", items: Any = ("text",)) -> Path:

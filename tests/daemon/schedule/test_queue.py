@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from daemon.schedule.queue import Queue
 from daemon.schedule.readiness import Version
 from lib.errors import Corrupt
@@ -24,7 +26,7 @@ def take_all(queue: Queue, now: float) -> list[Task]:
 def test_an_empty_table_has_nothing_due() -> None:
     """Nothing waits, nothing is given."""
     queue = Queue()
-    assert queue.next_due() is None
+    assert queue.next_due() == math.inf
     assert queue.take_due(10.0) is None
     assert len(queue) == 0
 
@@ -179,7 +181,7 @@ def test_a_settled_source_is_remembered_and_not_queued() -> None:
     queue = Queue(capacity=1, settled_limit=1)
     queue.add(A, 0.0)
     assert queue.settle(A)
-    assert (len(queue), queue.backlog, A in queue, queue.next_due()) == (0, 0, False, None)
+    assert (len(queue), queue.backlog, A in queue, queue.next_due()) == (0, 0, False, math.inf)
     assert list(queue.settled) == [A]
     assert queue.add(B, 1.0)
     assert not queue.settle(B)
