@@ -88,9 +88,7 @@ class Daemon:
 
     def wait_for(self, name: str, count: int = 1) -> None:
         """Wait until an event was logged so many times."""
-        poll(
-            lambda: len(self.named(name)) >= count or self.process.poll() is not None, f"{name} in {self.log}"
-        )
+        wait_for(lambda: len(self.named(name)) >= count or self.process.poll() is not None)
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
         """Send a signal and wait for the end."""
@@ -111,7 +109,7 @@ def start(wheel: Path, tmp_path: Path) -> Iterator[Starter]:
     yield starter
     for daemon in running:
         daemon.stop()
-    poll(lambda: not processes_with(str(tmp_path)), "every process to end")
+    wait_for(lambda: not processes_with(str(tmp_path)))
 
 
 @pytest.fixture
@@ -120,14 +118,6 @@ def daemon(start: Starter, root: Path) -> Daemon:
     running = start(root)
     running.wait_for("service.ready")
     return running
-
-
-def poll(condition: Callable[[], object], what: str, seconds: float = DEADLINE_SECONDS) -> None:
-    """Wait until a condition holds, looking often."""
-    try:
-        wait_for(condition, seconds)
-    except pytest.fail.Exception:
-        pytest.fail(f"waited {seconds} s for {what}")
 
 
 def sidecars(source: Path) -> tuple[Path, Path]:
@@ -173,7 +163,7 @@ def litter(root: Path) -> list[Path]:
 def test_a_saved_array_gets_both_sidecars(daemon: Daemon, root: Path) -> None:
     """np.save is all a person does."""
     source = save(root / "n2_completions.npy", "Hello", "world")
-    poll(lambda: is_fresh(source), "the sidecars")
+    wait_for(lambda: is_fresh(source))
     assert sidecars(source)[0].read_text() == '[\n  "Hello",\n  "world"\n]'
     assert "## Completion 2\n\nworld\n" in sidecars(source)[1].read_text()
     daemon.wait_for("sidecars.written")
@@ -186,38 +176,38 @@ def test_a_rename_into_place_is_seen(daemon: Daemon, root: Path) -> None:
     save(root / "draft.npy", "x")
     source = root / "n1_full_texts.npy"
     (root / "draft.npy").rename(source)
-    poll(lambda: holds(source, "x"), "the sidecars")
+    wait_for(lambda: holds(source, "x"))
 
 
 def test_a_hard_link_is_seen(daemon: Daemon, root: Path) -> None:
     """A link gives no closed event."""
     source = root / "n1_completions.npy"
     os.link(save(root / "kept.npy", "linked"), source)
-    poll(lambda: holds(source, "linked"), "the sidecars")
+    wait_for(lambda: holds(source, "linked"))
 
 
 def test_an_overwrite_follows(daemon: Daemon, root: Path) -> None:
     """The sidecar is of the last version."""
     source = save(root / "n1_completions.npy", "one")
-    poll(lambda: holds(source, "one"), "the first version")
+    wait_for(lambda: holds(source, "one"))
     save(source, "two")
-    poll(lambda: holds(source, "two") and is_fresh(source), "the second version")
+    wait_for(lambda: holds(source, "two") and is_fresh(source))
 
 
 def test_metadata_that_comes_late_reaches_the_page(daemon: Daemon, root: Path) -> None:
     """The page says unknown until the metadata is there."""
     source = save(root / "n1_completions.npy", "x")
     page = sidecars(source)[1]
-    poll(lambda: page.exists() and "**Model:** unknown" in page.read_text(), "the page")
+    wait_for(lambda: page.exists() and "**Model:** unknown" in page.read_text())
     (root / "n1_metadata.json").write_text(json.dumps({"model_name": "org/late"}))
-    poll(lambda: "**Model:** org/late" in page.read_text(), "the model's name")
+    wait_for(lambda: "**Model:** org/late" in page.read_text())
 
 
 def test_a_bad_file_is_told_once_and_others_go_on(daemon: Daemon, root: Path) -> None:
     """One bad file never stops the work on others."""
     (root / "bad_completions.npy").write_bytes(b"\x93NUMPY\x09\x09 not an array at all")
     source = save(root / "good_completions.npy", "x")
-    poll(lambda: holds(source, "x"), "the good file")
+    wait_for(lambda: holds(source, "x"))
     daemon.wait_for("source.failed")
     (event,) = daemon.named("source.failed")
     assert "version 9.9" in str(event["reason"])
@@ -227,7 +217,7 @@ def test_a_bad_file_is_told_once_and_others_go_on(daemon: Daemon, root: Path) ->
 def test_an_edited_page_is_kept(daemon: Daemon, root: Path) -> None:
     """What a person wrote after us is theirs."""
     source = save(root / "n1_completions.npy", "x")
-    poll(lambda: is_fresh(source), "the sidecars")
+    wait_for(lambda: is_fresh(source))
     page = sidecars(source)[1]
     page.write_text(page.read_text() + "my notes\n")
     edited = page.stat()
@@ -242,7 +232,7 @@ def test_what_was_there_before_is_done_at_start(start: Starter, root: Path, tmp_
     """Watch, then sweep."""
     source = save(root / "old" / "n1_completions.npy", "old")
     daemon = start(root)
-    poll(lambda: is_fresh(source), "the old file")
+    wait_for(lambda: is_fresh(source))
     assert daemon.stop() == 0
     assert daemon.named("service.stopped")
 
@@ -254,8 +244,8 @@ def test_killed_and_started_again_catches_up(daemon: Daemon, root: Path) -> None
     daemon.stop(signal.SIGKILL)
     daemon.start()
     sources = list(root.glob("*.npy"))
-    poll(lambda: all(is_fresh(source) for source in sources), "all files")
-    poll(lambda: not litter(root), "litter to go")
+    wait_for(lambda: all(is_fresh(source) for source in sources))
+    wait_for(lambda: not litter(root))
 
 
 def test_a_second_daemon_says_so_and_leaves(
@@ -269,7 +259,7 @@ def test_a_second_daemon_says_so_and_leaves(
     assert stopped["reason"] == f"another service watches {root} already"
     assert stopped["hint"] == "Stop one of the two services."
     source = save(root / "n_completions.npy", "x")
-    poll(lambda: is_fresh(source), "the first one to go on")
+    wait_for(lambda: is_fresh(source))
 
 
 def test_a_root_replaced_is_followed(daemon: Daemon, root: Path) -> None:
@@ -277,7 +267,7 @@ def test_a_root_replaced_is_followed(daemon: Daemon, root: Path) -> None:
     root.rename(root.with_name("old"))
     root.mkdir()
     source = save(root / "n_completions.npy", "new root")
-    poll(lambda: holds(source, "new root"), "the file in the new root")
+    wait_for(lambda: holds(source, "new root"))
 
 
 def test_a_root_that_is_missing_is_waited_for(start: Starter, tmp_path: Path) -> None:
@@ -286,7 +276,7 @@ def test_a_root_that_is_missing_is_waited_for(start: Starter, tmp_path: Path) ->
     daemon = start(root)
     daemon.wait_for("watch.degraded")
     source = save(root / "n_completions.npy", "there")
-    poll(lambda: is_fresh(source), "the file in the late root")
+    wait_for(lambda: is_fresh(source))
     assert daemon.stop() == 0
 
 
@@ -296,7 +286,7 @@ def test_a_watcher_that_dies_is_replaced(daemon: Daemon, root: Path) -> None:
     for child in children:
         os.kill(int(child), signal.SIGKILL)
     source = save(root / "n_completions.npy", "meanwhile")
-    poll(lambda: holds(source, "meanwhile"), "the file saved meanwhile")
+    wait_for(lambda: holds(source, "meanwhile"))
     daemon.wait_for("watch.degraded")
 
 
@@ -315,7 +305,7 @@ def test_reload_takes_a_valid_file_and_refuses_a_bad_one(start: Starter, root: P
     daemon.process.send_signal(signal.SIGHUP)
     daemon.wait_for("config.reloaded")
     source = save(root / "n_completions.npy", "x")
-    poll(lambda: holds(source, "x"), "the JSON")
+    wait_for(lambda: holds(source, "x"))
     assert not sidecars(source)[1].exists()
     assert daemon.stop(signal.SIGINT) == 0
 
@@ -325,7 +315,7 @@ def test_a_stop_in_the_middle_of_a_large_file_is_quick(daemon: Daemon, root: Pat
     large = root / "large_completions.npy"
     np.save(root / "large.npy", np.full(200_000, "x" * 500))
     (root / "large.npy").rename(large)
-    poll(lambda: litter(root), "the work to begin")
+    wait_for(lambda: litter(root))
     began = time.monotonic()
     assert daemon.stop() == 0
     assert time.monotonic() - began < 30
@@ -348,10 +338,10 @@ def test_backfill_writes_nothing_the_second_time(wheel: Path, root: Path, tmp_pa
 def test_a_long_source_has_a_worker_of_its_own(daemon: Daemon, root: Path) -> None:
     """So that no small one waits for it: beside the watcher there are two workers afterwards."""
     save(root / "small_completions.npy", "text")
-    poll((root / "small_completions.md").exists, "a page")
+    wait_for((root / "small_completions.md").exists)
     np.save(root / "draft.npy", np.zeros(70, dtype="<U250000"))
     (root / "draft.npy").rename(root / "long_completions.npy")
-    poll((root / "long_completions.md").exists, "the long one's page")
+    wait_for((root / "long_completions.md").exists)
     children = Path(f"/proc/{daemon.process.pid}/task/{daemon.process.pid}/children").read_text().split()
     commands = [Path(f"/proc/{pid}/cmdline").read_bytes() for pid in children]
     assert sum(b"daemon.watch.process" not in command for command in commands) == 2
@@ -366,10 +356,10 @@ def test_status_tells_of_the_running_service(daemon: Daemon, root: Path) -> None
             command, check=False, env=daemon.environment, cwd=daemon.directory, capture_output=True, text=True
         )
 
-    poll(lambda: status().returncode == 0, "a healthy status")
+    wait_for(lambda: status().returncode == 0)
     assert str(root) in status().stdout
     (root / "bad_completions.npy").write_bytes(b"not an array")
-    poll(lambda: status().returncode == 1, "the failure to show")
+    wait_for(lambda: status().returncode == 1)
     assert "bad_completions.npy" in status().stdout
     daemon.stop()
     assert status().returncode == 3
