@@ -336,12 +336,6 @@ def test_a_program_started_without_stderr_does_not_log_into_another_file(tmp_pat
     assert (tmp_path / "victim").read_bytes() == b""
 
 
-def test_importing_the_log_does_not_import_structlog() -> None:
-    """`--help` answers at once."""
-    script = "import sys, daemon.report.logging; sys.exit('structlog' in sys.modules)"
-    subprocess.run([sys.executable, "-c", script], check=True, cwd=ROOT)
-
-
 def test_logging_does_not_import_asyncio() -> None:
     """It would take a third of the time of a small sweep; loggers for coroutines work all the same."""
     script = (
