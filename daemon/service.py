@@ -18,7 +18,6 @@ from daemon.report.events import (
     SERVICE_STARTED,
     SERVICE_STOPPED,
     SERVICE_STOPPING,
-    WATCH_OVERFLOW,
 )
 from daemon.report.index import IndexWriter
 from daemon.report.metrics import Metrics
@@ -27,13 +26,14 @@ from daemon.report.status import Status
 from daemon.schedule.scheduler import Scheduler
 from daemon.schedule.sweeper import Sweeper
 from daemon.signals import Signals
-from daemon.watch.roots import Root
+from daemon.watch.roots import Roots
 from daemon.watch.supervisor import Supervisor
 from daemon.workers.pool import Pool, ProcessPool
 from lib.errors import SidecarError
+from lib.files.atomic import make_directories
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Sequence
 
     from daemon.config.model import Config
     from daemon.watch.client import Watch
@@ -71,6 +71,7 @@ class Service:
         self._make_default_root = make_default_root
         self._lock_seconds = lock_seconds
         self._rest_seconds = rest_seconds
+        self._roots = Roots()
         self._signals = Signals(reloads=True)
         self._reporter = Reporter(log)
         self._last_work = time.monotonic()
@@ -94,22 +95,21 @@ class Service:
 
     def _open_roots(self) -> bool:
         """Create the default root, and lock the roots that exist; False when the service cannot start."""
-        self._roots = [Root(path) for path in self._config.roots]
-        for root in self._roots:
-            if self._make_default_root:
-                try:
-                    root.make()
-                except SidecarError as error:
-                    self._log.error(SERVICE_STOPPED, root=root.path, reason=error.reason, hint=error.hint)
-                    return False
-        for root in self._roots:
-            reason = root.overlap(self._roots)
-            if reason or not _is_locked_within(self._lock_seconds, root):
-                hint = "Name only one of the two." if reason else "Stop one of the two services."
-                reason = reason or f"another service watches {root.path} already"
-                self._log.error(SERVICE_STOPPED, root=root.path, reason=reason, hint=hint)
-                return False
-        return True
+        root = ""
+        try:
+            for root in self._config.roots if self._make_default_root else ():
+                make_directories(root)
+        except SidecarError as error:
+            self._log.error(SERVICE_STOPPED, root=root, reason=error.reason, hint=error.hint)
+            return False
+        deadline = time.monotonic() + self._lock_seconds
+        refused = self._roots.use(self._config.roots)
+        while refused is not None and refused.is_taken and time.monotonic() < deadline:
+            time.sleep(0.05)  # workers of a service that was just killed may still hold the lock
+            refused = self._roots.use(self._config.roots)
+        if refused is not None:
+            self._log.error(SERVICE_STOPPED, root=refused.path, reason=refused.obstacle, hint=refused.hint)
+        return refused is None
 
     def _build(self) -> None:
         config = self._config
@@ -140,7 +140,7 @@ class Service:
         if self._scheduler.collect(now):
             self._last_work = now
         if self._supervisor.check(now):
-            self._sweeper.roots = self._supervisor.paths_to_sweep
+            self._sweeper.roots = self._roots.to_sweep
             self._sweeper.ask()
         for index in self._scheduler.indexes:
             index.write_if_due(now)
@@ -158,7 +158,7 @@ class Service:
     def _wait(self) -> None:
         """Sleep until something happens or is due."""
         now = time.monotonic()
-        due = [self._supervisor.next_due(), self._reporter.next_due(), self._scheduler.next_due()]
+        due = [self._supervisor.next_check, self._reporter.next_due(), self._scheduler.next_due()]
         due += [self._sweeper.next_due()] if self._supervisor.is_settled else []
         due += [index.next_due() for index in self._scheduler.indexes]
         timeout = min(max(0.0, min(due) - now), _LONGEST_WAIT_SECONDS)
@@ -167,21 +167,7 @@ class Service:
 
     def _take_hints(self, now: float) -> None:
         for hint in self._supervisor.read():
-            if hint.kind == "overflow":
-                self._log.warning(WATCH_OVERFLOW, hint="A sweep follows, so nothing is missed.")
-                self._sweeper.ask()
-                continue
-            root, parts = self._place(hint.path)
-            if root is not None:
-                for task in self._sweeper.take_hint(hint.kind, root.path, parts, now):
-                    self._supervisor.announced(task)
-
-    def _place(self, path: str) -> tuple[Root | None, tuple[str, ...]]:
-        for root in self._roots:
-            parts = root.parts_of(path)
-            if parts is not None:
-                return root, parts
-        return None, ()
+            self._sweeper.take_hint(hint.kind, hint.root, hint.parts, now)
 
     def _status(self) -> Status:
         """Return the state of the service, without the list of troubles."""
@@ -190,8 +176,8 @@ class Service:
             pid=os.getpid(),
             since=self._reporter.since,
             updated="",
-            roots=tuple(os.path.abspath(root.path) for root in self._roots),
-            unusable={os.path.abspath(path): why for path, why in self._supervisor.unusable.items()},
+            roots=tuple(os.path.abspath(root.path) for root in self._roots.found),
+            unusable={os.path.abspath(it.path): it.obstacle for it in self._roots.found if it.obstacle},
             mode=self._supervisor.mode,
             unheard=self._supervisor.unheard,
             rejected=self._reporter.rejected,
@@ -237,22 +223,10 @@ class Service:
 
         :raises RefusedError: a root is another service's, or overlaps another; nothing has changed.
         """
-        kept = {root.path: root for root in self._roots}
-        fresh = {path: Root(path) for path in config.roots if path not in kept}
-        dropped = [root for path, root in kept.items() if path not in config.roots]
-        roots = [kept.get(path) or fresh[path] for path in config.roots]
-        for root in roots:
-            root.look(dropped)
-            reason = root.overlap(roots)
-            if reason or root.is_taken:
-                reason = reason or f"another service watches {root.path} already"
-                for old in dropped:
-                    old.look(fresh.values())
-                _unlock(fresh.values())
-                raise RefusedError(reason)
+        refused = self._roots.use(config.roots)
+        if refused is not None:
+            raise RefusedError(refused.obstacle)
         self._close_parts()
-        _unlock(dropped)
-        self._roots = roots
         self._config = config
         self._build()
 
@@ -269,18 +243,3 @@ class Service:
         self._pool.close()
         self._supervisor.close()
         self._reporter.close()
-
-
-def _is_locked_within(seconds: float, root: Root) -> bool:
-    """Lock a root, waiting a moment: workers of a service that was just killed may still hold it."""
-    deadline = time.monotonic() + seconds
-    root.look()
-    while root.is_taken and time.monotonic() < deadline:
-        time.sleep(0.05)
-        root.look()
-    return not root.is_taken
-
-
-def _unlock(roots: Iterable[Root]) -> None:
-    for root in roots:
-        root.unlock()

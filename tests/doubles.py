@@ -176,6 +176,7 @@ class FakeWatch:
         self.roots = roots
         self.ready = True
         self.ended = False
+        self.has_overflowed = False
         self.reason: str | None = None
         self.looks = 0
         self.closed = False

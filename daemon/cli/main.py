@@ -149,7 +149,7 @@ def _watch(config: Config, given: argparse.Namespace) -> int:
         configured(config),
         version=version(),
         log=get_logger(),
-        make_watch=Watch.open,
+        make_watch=Watch,
         reload=lambda: configured(_config(given)),
         make_default_root=config.roots == Config().roots and not given.paths,
     )

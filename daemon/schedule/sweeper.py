@@ -94,21 +94,18 @@ class Sweeper:
         """The number of directories known now."""
         return len(self._directories)
 
-    def take_hint(self, kind: str, root: str, parts: tuple[str, ...], now: float) -> Sequence[Task]:
-        """Queue the sources that a hint concerns, and return them, or ask for a walk of its directory."""
+    def take_hint(self, kind: str, root: str, parts: tuple[str, ...], now: float) -> None:
+        """Queue the sources that a hint concerns, or ask for a walk of its directory."""
+        if self._ignores(parts):
+            return
         if kind == "directory":
-            if not self._ignores(parts):
-                self.ask_branch(root, parts, now)
-            return ()
-        *folders, name = parts or ("",)
-        if self._ignores(folders) or name.startswith("."):
-            return ()
-        names = sources_concerned(name, pairs=self._scheduler.options.extras.pairs)
-        tasks = [Task(root, tuple(folders), source) for source in names]
-        for task in tasks:
+            self.ask_branch(root, parts, now)
+            return
+        *folders, name = parts
+        for source in sources_concerned(name, pairs=self._scheduler.options.extras.pairs):
+            task = Task(root, tuple(folders), source)
             if not self._scheduler.hint(task, now, closed=kind != "seen"):
                 self.ask()
-        return tasks
 
     def ask(self) -> None:
         """Ask for a sweep as soon as possible; a running one is followed by another."""
@@ -171,9 +168,9 @@ class Sweeper:
                 self._add(outcome)
             self._finish_if_done(now)
 
-    def _ignores(self, folders: Iterable[str]) -> bool:
-        """Tell whether one of these directories is never entered: it is ignored or hidden."""
-        return any(name in self._ignore or name.startswith(".") for name in folders)
+    def _ignores(self, parts: Iterable[str]) -> bool:
+        """Tell whether one of these names is ignored or hidden: neither a source nor entered."""
+        return any(name in self._ignore or name.startswith(".") for name in parts)
 
     def _add(self, outcome: Outcome) -> None:
         self._sums.update(verdict.result for verdict in outcome.verdicts)

@@ -12,9 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Sequence
 
-MOUNTINFO: Final = Path("/proc/self/mountinfo")
 UNKNOWN: Final = "an unknown file system"
 _LOCAL: Final = frozenset(
     # disks of this machine, and of its virtual machine's host
@@ -27,7 +26,6 @@ _LOCAL: Final = frozenset(
     | {"autofs", "binfmt_misc", "bpf", "cgroup", "cgroup2", "configfs", "debugfs", "devpts", "efivarfs"}
     | {"fusectl", "fuse.lxcfs", "mqueue", "nsfs", "proc", "pstore", "securityfs", "sysfs", "tracefs"}
 )
-_ESCAPED: Final = re.compile(r"\\([0-7]{3})")
 
 
 class Mount(NamedTuple):
@@ -38,7 +36,7 @@ class Mount(NamedTuple):
     device: str
 
 
-def read_table(mountinfo: Path = MOUNTINFO) -> str:
+def read_table(mountinfo: Path = Path("/proc/self/mountinfo")) -> str:
     """Return the table of all mounts; "" where it is hidden."""
     try:
         return mountinfo.read_text(errors="surrogateescape")
@@ -46,18 +44,22 @@ def read_table(mountinfo: Path = MOUNTINFO) -> str:
         return ""
 
 
-def mounts_of(directory: str, table: str) -> tuple[Mount, ...]:
+def parse_table(text: str) -> list[Mount]:
+    """Return the mounts of a table, in its order."""
+    rows = (line.split(" ") for line in text.splitlines())
+    return [Mount(_unescaped(row[4]), row[row.index("-") + 1], row[2]) for row in rows]
+
+
+def mounts_of(directory: str, mounts: Sequence[Mount]) -> tuple[Mount, ...]:
     """Return the mount that a directory lies on, then those below it.
 
     Paths decide: the device that stat(2) reports is not the mount's on btrfs.
     """
     here = os.path.join(os.path.realpath(directory), "")
-    mounts = list(_parse(table))
     above = [mount for mount in mounts if here.startswith(os.path.join(mount.path, ""))]
     # of two at one place the later one covers the earlier
     own = max(reversed(above), key=lambda mount: len(mount.path), default=Mount(here, UNKNOWN, ""))
-    below = (mount for mount in mounts if mount.path.startswith(here) and mount not in above)
-    return (own, *below)
+    return (own, *(mount for mount in mounts if mount.path.startswith(here) and mount not in above))
 
 
 def shared_kind(mounts: Iterable[Mount]) -> str:
@@ -65,8 +67,5 @@ def shared_kind(mounts: Iterable[Mount]) -> str:
     return next((mount.kind for mount in mounts if mount.kind not in _LOCAL), "")
 
 
-def _parse(text: str) -> Iterator[Mount]:
-    for line in text.splitlines():
-        fields = line.split(" ")
-        path = _ESCAPED.sub(lambda match: chr(int(match[1], 8)), fields[4])
-        yield Mount(path, fields[fields.index("-") + 1], fields[2])
+def _unescaped(path: str) -> str:
+    return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), path)

@@ -4,8 +4,8 @@ watchdog's threads can die, spin or fall silent while its observer looks alive, 
 process leaks descriptors.  So this program repairs nothing: an exception in any thread, an overflow and a
 refused watch end it, with the reason as its last record.  It ends with its standard input, or its parent.
 
-A record is a line of JSON on standard output, a pair of strings.  The kinds "closed", "seen" and "directory"
-come with a path, "ended" with the reason, "ready", "alive" and "overflow" with nothing.
+A record is a line of JSON on standard output, a list of texts: "ready" or "alive" alone, "ended" or
+"overflow" with the reason, or the kind of a hint with its root and the names from there.
 """
 
 from __future__ import annotations
@@ -27,26 +27,22 @@ from watchdog.observers import inotify_c
 from watchdog.observers.api import BaseObserver
 from watchdog.observers.inotify import InotifyFullEmitter, InotifyObserver
 
-from lib.names import kind_of, sources_of_metadata
+from lib.names import sources_concerned
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
-EVENTS: Final[list[type[events.FileSystemEvent]]] = [
-    events.FileClosedEvent,
-    events.FileCreatedEvent,
-    events.FileMovedEvent,
-    events.DirCreatedEvent,
-    events.DirMovedEvent,
-    events.DirDeletedEvent,
-]
-"""Becomes the kernel's mask.  Without it, watchdog 7 drowns in the events of its own walk."""
-
-KINDS: Final = {
-    events.EVENT_TYPE_CLOSED: "closed",
-    events.EVENT_TYPE_MOVED: "closed",
-    events.EVENT_TYPE_CREATED: "seen",
+KINDS: Final[dict[type[events.FileSystemEvent], str]] = {
+    events.FileClosedEvent: "closed",
+    events.FileMovedEvent: "closed",
+    events.FileCreatedEvent: "seen",
+    events.DirCreatedEvent: "directory",
+    events.DirMovedEvent: "directory",
+    events.DirDeletedEvent: "directory",
 }
+"""The kind of each event's hint.  The keys become the kernel's mask, without which watchdog 7 drowns in the
+events of its own walk."""
+LIMITS: Final = {errno.ENOSPC: ("max_user_watches", 524288), errno.EMFILE: ("max_user_instances", 512)}
 IS_WATCHDOG_6: Final = hasattr(inotify_c, "Inotify")
 _ONLY_REAL_DIRECTORIES: Final = (
     inotify_c.InotifyConstants.IN_DONT_FOLLOW | inotify_c.InotifyConstants.IN_ONLYDIR
@@ -54,53 +50,34 @@ _ONLY_REAL_DIRECTORIES: Final = (
 _PR_SET_PDEATHSIG: Final = 1
 
 
-class Out:
-    """The pipe to the service; whole records, from any thread."""
-
-    def __init__(self, fd: int) -> None:
-        self._fd = fd
-        self._lock = threading.Lock()
-
-    def send(self, kind: str, text: str = "") -> None:
-        """Write one record, waiting while the pipe is full; end the process when its reader has gone."""
-        record = json.dumps([kind, text]).encode("ascii") + b"\n"
-        with self._lock:
-            try:
-                while record:
-                    record = record[os.write(self._fd, record) :]
-            except OSError:
-                os._exit(1)
-
-    def end(self, reason: str) -> NoReturn:
-        """Report the reason and end the process at once: joining watchdog's threads may never return."""
-        self.send("ended", reason)
+def send(kind: str, *texts: str) -> None:
+    """Write one record, from any thread, waiting while the pipe is full; end with the pipe's reader."""
+    try:
+        sys.stdout.buffer.write(json.dumps([kind, *texts]).encode("ascii") + b"\n")
+        sys.stdout.buffer.flush()
+    except OSError:
         os._exit(1)
+
+
+def end(reason: str, kind: str = "ended") -> NoReturn:
+    """Report the reason and end the process at once: joining watchdog's threads may never return."""
+    send(kind, reason)
+    os._exit(1)
 
 
 class Handler(events.FileSystemEventHandler):
     """Reports one root's events.  It never raises, and waits for nothing but the pipe."""
 
-    def __init__(self, out: Out, root: str) -> None:
-        self._out = out
-        self._base = len(root.rstrip("/"))
+    def __init__(self, root: str) -> None:
+        self._root = root
 
     def dispatch(self, event: events.FileSystemEvent) -> None:
-        """Report one event, if it is of interest."""
-        hint = hint_of(event)
-        if hint is not None and "/." not in hint[1][self._base :]:  # hidden: neither a source nor entered
-            self._out.send(*hint)
-
-
-def hint_of(event: events.FileSystemEvent) -> tuple[str, str] | None:
-    """Return the kind and path of an event's hint; None when the service does not need it."""
-    path = os.fsdecode(event.dest_path or event.src_path)
-    if event.is_directory:
-        return "directory", path.rstrip("/") or "/"
-    kind, name = KINDS.get(event.event_type), os.path.basename(path)
-    has_left = event.event_type == events.EVENT_TYPE_MOVED and not event.dest_path
-    if kind is None or has_left or (kind_of(name) is None and not sources_of_metadata(name)):
-        return None
-    return kind, path
+        """Report one event, if the service needs it."""
+        kind, path = KINDS.get(type(event)), os.fsdecode(event.dest_path or event.src_path)
+        parts = list(filter(None, path[len(self._root.rstrip("/")) :].split("/")))
+        has_left = isinstance(event, events.FileMovedEvent) and not event.dest_path
+        if kind == "directory" or (kind and not has_left and sources_concerned(parts[-1])):
+            send(kind, self._root, *parts)
 
 
 class Watchdog6Emitter(InotifyFullEmitter):
@@ -108,7 +85,7 @@ class Watchdog6Emitter(InotifyFullEmitter):
 
     def queue_event(self, event: events.FileSystemEvent) -> None:
         """Add watches for what came, then report it."""
-        if event.is_directory and event.event_type == events.EVENT_TYPE_MOVED and not event.src_path:
+        if isinstance(event, events.DirMovedEvent) and not event.src_path:
             inotify: Any = self._inotify._inotify  # type: ignore[union-attr]  # noqa: SLF001  # no other way
             for path, _, _ in os.walk(os.fsencode(event.dest_path)):
                 with suppress(OSError):  # it has gone meanwhile, or is a link
@@ -116,78 +93,60 @@ class Watchdog6Emitter(InotifyFullEmitter):
         super().queue_event(event)
 
 
-def end_at_watch_limit(out: Out) -> None:
-    """Have a refused watch end the process: watchdog ignores that.
+def end_when_incomplete() -> None:
+    """Have a refused watch and an overflow end the process.
 
-    The kernel refuses symbolic links too: watchdog 6 would report the target's events under the link's path.
+    watchdog ignores a refused watch.  After an overflow, watchdog 6 lacks the new directories among the lost
+    events; watchdog 7 makes all its watches anew, which overflows the queue of a large tree again, for ever.
     """
     inotify: Any = inotify_c
-    add_watch = inotify.inotify_add_watch
+    reader = inotify.Inotify if IS_WATCHDOG_6 else inotify.InotifyFD
+    add_watch, parse = inotify.inotify_add_watch, reader._parse_event_buffer  # noqa: SLF001  # see below
 
-    def add(fd: int, path: bytes, mask: int) -> int:
+    def add_or_end(fd: int, path: bytes, mask: int) -> int:
+        # no symbolic links: watchdog 6 would report the target's events under the link's path
         descriptor: int = add_watch(fd, path, mask | _ONLY_REAL_DIRECTORIES)
         if descriptor == -1 and ctypes.get_errno() == errno.ENOSPC:
-            out.end(in_words(OSError(errno.ENOSPC, "")))
+            end(in_words(OSError(errno.ENOSPC, "")))
         return descriptor
 
-    inotify.inotify_add_watch = add
+    def parse_or_end(buffer: bytes) -> Iterator[Any]:
+        for event in parse(buffer):
+            if event[1] & inotify_c.InotifyConstants.IN_Q_OVERFLOW:
+                end("events came faster than they could be read", "overflow")
+            yield event
+
+    inotify.inotify_add_watch = add_or_end
+    reader._parse_event_buffer = staticmethod(parse_or_end)  # noqa: SLF001  # only it sees overflows in both
 
 
-def end_at_overflow(out: Out) -> None:
-    """Have lost events end the process: the directories among them are not watched.
-
-    watchdog 6 goes on without those; watchdog 7 makes all its watches anew, which overflows the queue of a
-    large tree again, for ever.
-    """
-    reader: Any = vars(inotify_c)["Inotify" if IS_WATCHDOG_6 else "InotifyFD"]
-    parse = reader._parse_event_buffer  # noqa: SLF001  # no other place sees an overflow in both lines
-
-    def parse_or_end(buffer: bytes) -> list[Any]:
-        found = list(parse(buffer))
-        if any(mask & inotify_c.InotifyConstants.IN_Q_OVERFLOW for _, mask, _, _ in found):
-            out.send("overflow")
-            out.end("events came faster than they could be read")
-        return found
-
-    reader._parse_event_buffer = staticmethod(parse_or_end)  # noqa: SLF001  # as above
-
-
-def watch(roots: Sequence[str], out: Out) -> None:
-    """Watch the roots.  Raises OSError when the kernel refuses; it names the root.
+def watch(roots: Sequence[str]) -> None:
+    """Watch the roots; end the process when the kernel refuses.
 
     Events are "full": what is renamed from outside of the root is moved too, not created.
     """
-    end_at_watch_limit(out)
-    end_at_overflow(out)
-    observer = BaseObserver(Watchdog6Emitter) if IS_WATCHDOG_6 else InotifyObserver(generate_full_events=True)
-    observer.start()
-    for root in roots:
-        schedule(observer, Handler(out, root), root)
-    out.send("ready")
-
-
-def schedule(observer: BaseObserver, handler: Handler, root: str) -> None:
-    """Watch one root; a refusal names it."""
-    try:  # the slash lets a root be a symbolic link, which nothing below it may be
-        observer.schedule(handler, root.rstrip("/") + "/", recursive=True, event_filter=EVENTS)
+    end_when_incomplete()
+    root = ""
+    try:
+        observer = (
+            BaseObserver(Watchdog6Emitter) if IS_WATCHDOG_6 else InotifyObserver(generate_full_events=True)
+        )
+        observer.start()
+        for root in roots:  # the slash lets a root be a symbolic link, which nothing below it may be
+            observer.schedule(Handler(root), root.rstrip("/") + "/", recursive=True, event_filter=list(KINDS))
     except OSError as error:
-        raise OSError(error.errno, error.strerror, root) from error
+        error.filename = root
+        end(in_words(error))
+    send("ready")
 
 
-def limit(name: str) -> int:
-    """Return one of the limits in ``/proc/sys/fs/inotify``; 0 where a sandbox hides them."""
-    with suppress(OSError, ValueError):
-        return int(Path("/proc/sys/fs/inotify", name).read_text(encoding="ascii"))
-    return 0
-
-
-def in_words(error: OSError) -> str:
+def in_words(error: OSError, limits: Path = Path("/proc/sys/fs/inotify")) -> str:
     """Return what the kernel refused, and which limit to raise to what."""
-    limits = {errno.ENOSPC: ("max_user_watches", 524288), errno.EMFILE: ("max_user_instances", 512)}
-    if error.errno not in limits:
+    if error.errno not in LIMITS:
         return f"{error.filename} could not be watched: {error.strerror}"
-    name, floor = limits[error.errno]
-    now = limit(name)
+    (name, floor), now = LIMITS[error.errno], 0
+    with suppress(OSError, ValueError):  # a sandbox may hide the limits
+        now = int((limits / name).read_text(encoding="ascii"))
     raised = max(floor, 2 * now)
     return f"the limit fs.inotify.{name}={now} is reached; try sysctl -w fs.inotify.{name}={raised}"
 
@@ -204,14 +163,10 @@ def main(parent: int, roots: Sequence[str]) -> NoReturn:
     if os.getppid() != parent:
         os._exit(1)
     warnings.simplefilter("ignore")  # one of watchdog 7's prints its whole map of watches, megabytes of it
-    out = Out(sys.stdout.fileno())
-    threading.excepthook = lambda fault: out.end(
+    threading.excepthook = lambda fault: end(
         f"{type(fault.thread).__name__} died of {fault.exc_type.__name__}: {fault.exc_value}"
     )
-    try:
-        watch(roots, out)
-    except OSError as error:
-        out.end(in_words(error))
+    watch(roots)
     while os.read(sys.stdin.fileno(), 64):
-        out.send("alive")
+        send("alive")
     os._exit(0)

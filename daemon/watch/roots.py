@@ -1,126 +1,150 @@
-"""The directories that are watched: which one is at a root's path right now, and the lock on it."""
+"""The roots: which directory is at each path right now, what is mounted below it, and the lock on it."""
 
 from __future__ import annotations
 
 import fcntl
 import os
 import stat
-from typing import TYPE_CHECKING, NamedTuple
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from lib.files.atomic import make_directories
+from daemon.watch.mounts import mounts_of, parse_table, read_table, shared_kind
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Mapping, Sequence
+
+    from daemon.watch.mounts import Mount
+
+    Identity = tuple[int, int]
 
 
-class Lock(NamedTuple):
-    """A locked directory: its descriptor, and its device and inode."""
-
-    descriptor: int
-    identity: tuple[int, int]
-
-
+@dataclass(frozen=True, slots=True)
 class Root:
-    """One root.  :meth:`look` finds the directory at its path and locks it against a second service.
+    """What a look found at a root's path.
 
-    ``identity``: the directory's device and inode, or None.  ``is_taken``: another service holds its lock.
+    ``identity``: the directory's device and inode.  ``obstacle``: why it cannot be watched; "" when it can.
+    ``is_taken``: another service holds its lock.
     """
 
-    def __init__(self, path: str) -> None:
-        self.path = path
-        self.identity: tuple[int, int] | None = None
-        self.is_taken = False
-        self.lock: Lock | None = None
+    path: str
+    identity: Identity | None = None
+    mounts: tuple[Mount, ...] = ()
+    obstacle: str = ""
+    hint: str = ""
+    is_taken: bool = False
 
     @property
-    def is_usable(self) -> bool:
-        """Tell whether the last look found the root, and no other service on it."""
-        return self.identity is not None and not self.is_taken
+    def shared(self) -> str:
+        """Why changes below it may give no event; "" when every change does."""
+        kind = shared_kind(self.mounts)
+        return f"changes by other hosts give no events: {kind} is mounted in {self.path}" if kind else ""
 
-    def look(self, others: Iterable[Root] = ()) -> None:
-        """Look at the path.
 
-        A lock is kept while the directory is the same, taken over from one of ``others`` that holds it, and
-        tried again while another service does.  It (flock on the directory itself) leaves no file, and ends
-        with the process.
+class Roots:
+    """All roots, locked against a second service, as the last look ``found`` them.
+
+    A lock (flock on the directory itself) leaves no file, and ends with the process.  It is the directory's:
+    it stays when the directory is a root by another path.
+    """
+
+    def __init__(self, mount_table: Callable[[], str] = read_table) -> None:
+        self.found: tuple[Root, ...] = ()
+        self._mount_table = mount_table
+        self._locks: dict[Identity, int] = {}
+
+    @property
+    def usable(self) -> list[Root]:
+        """The roots that can be watched."""
+        return [root for root in self.found if not root.obstacle]
+
+    @property
+    def to_sweep(self) -> list[str]:
+        """The roots, except those that another one or another service covers; one may be missing."""
+        return [root.path for root in self.found if root.identity is None or not root.obstacle]
+
+    def use(self, paths: Sequence[str]) -> Root | None:
+        """Put these roots in the place of the present ones, whose locks the next look releases.
+
+        A root may be missing.  Returns the first one that overlaps another or that another service watches;
+        then the present roots stay.
         """
-        self.identity = _directory_at(self.path)
-        if self.identity is None:
-            self.unlock()
-        elif self.lock is None or self.identity != self.lock.identity:
-            for other in others:
-                if other.lock is not None and other.lock.identity == self.identity:
-                    self._hold(other.lock)
-                    other.lock = None
-                    return
-            self._take_lock()
+        found = self._look(paths)
+        refused = next((root for root in found if root.identity is not None and root.obstacle), None)
+        if refused is None:
+            self.found = found
+        else:
+            self._release()
+        return refused
 
-    def make(self) -> None:
-        """Create the directory.
+    def look(self) -> None:
+        """Look at the paths again, lock the directories that came, and release those that went."""
+        self.found = self._look([root.path for root in self.found])
+        self._release()
 
-        :raises Storage: the system refuses.
+    def close(self) -> None:
+        """Forget all roots and release their locks; may be called twice."""
+        self.found = ()
+        self._release()
+
+    def _look(self, paths: Sequence[str]) -> tuple[Root, ...]:
+        mounts = parse_table(self._mount_table())
+        there = {path: _directory_at(path) for path in paths}
+        return tuple(self._root(path, there, mounts) for path in paths)
+
+    def _root(self, path: str, there: Mapping[str, Identity | None], mounts: Sequence[Mount]) -> Root:
+        identity = there[path]
+        if identity is None:
+            hint = "It is watched as soon as it exists: create it, or correct the root."
+            return Root(path, obstacle="no such directory", hint=hint)
+        if overlap := self._overlap(path, there):
+            return Root(path, identity, obstacle=overlap, hint="Name only one of the two.")
+        if not self._lock(path, identity):
+            obstacle, hint = f"another service watches {path} already", "Stop one of the two services."
+            return Root(path, identity, obstacle=obstacle, hint=hint, is_taken=True)
+        return Root(path, identity, mounts_of(path, mounts))
+
+    def _overlap(self, path: str, there: Mapping[str, Identity | None]) -> str:
+        """Return which root is the same directory or contains it, through links too, else "".
+
+        Of two paths of one directory, the one that was used before stays in use.  The check of the
+        configuration compares names alone.
         """
-        make_directories(self.path)
-
-    def unlock(self) -> None:
-        """Release the lock; may be called twice."""
-        self._hold(None)
-
-    def overlap(self, others: Iterable[Root]) -> str:
-        """Return which of the other roots is the same directory or contains it, through links too, else "".
-
-        The check of the configuration compares names alone.
-        """
-        place, identity = os.path.realpath(self.path), _directory_at(self.path)
-        for other in others:
-            if other is self:
-                continue
-            if identity is not None and _directory_at(other.path) == identity:
-                return f"{self.path} is the same directory as {other.path}"
-            if place.startswith(os.path.join(os.path.realpath(other.path), "")):
-                return f"{self.path} lies inside {other.path}"
+        owners = {identity: path for path, identity in there.items()}
+        owners |= {root.identity: root.path for root in self.usable if there.get(root.path) == root.identity}
+        if (owner := owners[there[path]]) != path:
+            return f"{path} is the same directory as {owner}"
+        place = os.path.realpath(path)
+        for other in there:
+            if place.startswith(os.path.join(os.path.realpath(other), "")):
+                return f"{path} lies inside {other}"
         return ""
 
-    def parts_of(self, path: str) -> tuple[str, ...] | None:
-        """Split a path below this root into names; None when it is not below it.
-
-        By name alone: the working directory may have been deleted.
-        """
-        here, root = os.path.normpath(path), os.path.normpath(self.path)
-        if here == root:
-            return ()
-        base = "" if root == os.curdir else os.path.join(root, "")
-        parts = tuple(here[len(base) :].split(os.sep))
-        is_below = here.startswith(base) and parts[0] not in {"", os.pardir}
-        return parts if is_below else None
-
-    def _take_lock(self) -> None:
-        """Lock the directory at the path, then release the old lock."""
+    def _lock(self, path: str, identity: Identity) -> bool:
+        """Lock the directory at a path, unless it is; return whether no other service has locked it."""
+        if identity in self._locks:
+            return True
         try:
-            descriptor = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except OSError:  # not readable, or gone since: nothing to lock
-            self._hold(None)
-            return
+            return True
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             os.close(descriptor)
-            self._hold(None, is_taken=True)
-            return
+            return False
         except OSError:
             pass  # NFS has no locks on directories; two services are harmless: every sidecar is whole
         status = os.fstat(descriptor)
-        self.identity = status.st_dev, status.st_ino
-        self._hold(Lock(descriptor, self.identity))
+        self._locks[status.st_dev, status.st_ino] = descriptor
+        return True
 
-    def _hold(self, lock: Lock | None, *, is_taken: bool = False) -> None:
-        """Put a lock in the place of the one that is held, which is released."""
-        before, self.lock, self.is_taken = self.lock, lock, is_taken
-        if before is not None:
-            os.close(before.descriptor)
+    def _release(self) -> None:
+        """Release the locks of directories that are no root any more."""
+        for identity in self._locks.keys() - {root.identity for root in self.usable}:
+            os.close(self._locks.pop(identity))
 
 
-def _directory_at(path: str) -> tuple[int, int] | None:
+def _directory_at(path: str) -> Identity | None:
     try:
         status = os.stat(path)
     except OSError:

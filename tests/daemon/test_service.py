@@ -22,7 +22,7 @@ from daemon.report.status_file import own_directories, read
 from daemon.schedule.scheduler import Scheduler
 from daemon.service import Service
 from daemon.watch.client import Hint
-from daemon.watch.roots import Root
+from daemon.watch.roots import Roots
 from lib.options import Extras
 from lib.render.index import INDEX_NAME, parse
 
@@ -90,9 +90,10 @@ class House:
         path.parent.mkdir(parents=True, exist_ok=True)
         return save(path, items, time_ns=SECOND_NS)
 
-    def feed(self, kind: Any, path: Path | str) -> None:
+    def feed(self, kind: Any, path: Path, root: Path | None = None) -> None:
         """Have a hint arrive."""
-        self.watches[-1].feed(Hint(kind, str(path)))
+        root = root or self.root
+        self.watches[-1].feed(Hint(kind, str(root), path.relative_to(root).parts))
 
     def status(self) -> Status:
         """Read the status file."""
@@ -123,10 +124,9 @@ def is_made(source: Path) -> bool:
     return all(source.with_suffix(suffix).exists() for suffix in (".json", ".md"))
 
 
-def is_locked_by(root: Root) -> bool:
+def is_locked_by(roots: Roots, path: Path) -> bool:
     """Look at a root, and tell whether its lock was to be had."""
-    root.look()
-    return root.is_usable
+    return roots.use([str(path)]) is None
 
 
 def test_it_runs_from_start_to_stop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -216,14 +216,13 @@ def test_directories_and_sources_are_counted_as_they_come_and_go(house: House) -
 
 
 def test_hints_that_concern_nobody_are_no_work(house: House) -> None:
-    """Outside of the roots, in ignored directories, at the root itself, at other files."""
+    """In ignored and hidden directories, and at hidden and other files."""
     house.open()
     for kind, path in [
-        ("closed", "/elsewhere/a_completions.npy"),
+        ("closed", house.root / ".a_completions.npy"),
         ("closed", house.root / ".git" / "a_completions.npy"),
         ("directory", house.root / ".git"),
         ("directory", house.root / "x" / "wandb"),
-        ("closed", house.root),
         ("closed", house.root / "notes.txt"),
     ]:
         house.feed(kind, path)
@@ -235,9 +234,12 @@ def test_an_overflow_brings_a_sweep(house: House) -> None:
     """Said, and swept."""
     house.open()
     source = house.put()
-    house.feed("overflow", "")
+    [watch] = house.watches
+    watch.ended, watch.has_overflowed, watch.reason = True, True, "events came too fast"
+    os.write(watch._write, b".")
     house.turn_until(lambda: is_made(source))
     assert "watch.overflow" in house.log.names
+    assert "watch.degraded" not in house.log.names
 
 
 def test_a_hint_that_the_queue_has_no_room_for_brings_a_sweep(
@@ -343,26 +345,26 @@ def test_a_reload_may_change_the_roots(house: House, tmp_path: Path) -> None:
     os.kill(os.getpid(), signal.SIGHUP)
     house.turn_until(lambda: source and is_made(source))
     assert house.watches[-1].roots == [str(came), str(kept)]
-    other = Root(str(gone))
-    assert is_locked_by(other)
-    other.unlock()
-    assert not is_locked_by(Root(str(kept)))
+    other = Roots()
+    assert is_locked_by(other, gone)
+    other.close()
+    assert not is_locked_by(other, kept)
 
 
 def test_a_reload_onto_somebody_elses_root_is_rejected(house: House, tmp_path: Path) -> None:
     """The old roots stay, and nothing of the new ones is held."""
     (tmp_path / "theirs").mkdir()
     (tmp_path / "free").mkdir()
-    theirs, free = Root(str(tmp_path / "theirs")), Root(str(tmp_path / "free"))
-    assert is_locked_by(theirs)
+    theirs, other = Roots(), Roots()
+    assert is_locked_by(theirs, tmp_path / "theirs")
     house.open()
-    house.fresh = replace(house.config, roots=(free.path, theirs.path))
+    house.fresh = replace(house.config, roots=(str(tmp_path / "free"), str(tmp_path / "theirs")))
     os.kill(os.getpid(), signal.SIGHUP)
     house.turn_until(lambda: "config.rejected" in house.log.names)
     assert "config.reloaded" not in house.log.names
-    assert is_locked_by(free)
-    free.unlock()
-    theirs.unlock()
+    assert is_locked_by(other, tmp_path / "free")
+    other.close()
+    theirs.close()
     source = house.put()
     house.feed("closed", source)
     house.turn_until(lambda: is_made(source))
@@ -376,9 +378,9 @@ def test_a_reload_may_call_a_root_by_another_name(house: House, tmp_path: Path) 
     house.fresh = replace(house.config, roots=(str(link),))
     os.kill(os.getpid(), signal.SIGHUP)
     house.turn_until(lambda: "config.reloaded" in house.log.names)
-    assert not is_locked_by(Root(str(house.root)))
+    assert not is_locked_by(Roots(), house.root)
     source = house.put()
-    house.feed("closed", link / source.name)
+    house.feed("closed", link / source.name, link)
     house.turn_until(lambda: is_made(source))
 
 
@@ -402,7 +404,7 @@ def test_two_names_of_a_root_are_told_as_that(house: House, tmp_path: Path, inne
         house.log.of("service.stopped")[-1]["reason"],
     ]
     assert reasons == [f"{link} {relation} {house.root}"] * 2
-    assert not is_locked_by(Root(str(house.root)))
+    assert not is_locked_by(Roots(), house.root)
 
 
 def test_the_status_tells_how_it_is(house: House) -> None:
@@ -444,8 +446,7 @@ def test_a_default_root_is_made(house: House, tmp_path: Path) -> None:
     house.config = replace(house.config, roots=(str(tmp_path / "new" / "root"),))
     service = house.make(make_default_root=True)
     assert service._open_roots()
-    for root in service._roots:
-        root.unlock()
+    service._roots.close()
     assert (tmp_path / "new" / "root").is_dir()
     (tmp_path / "file").touch()
     house.config = replace(house.config, roots=(str(tmp_path / "file" / "root"),))
@@ -455,10 +456,10 @@ def test_a_default_root_is_made(house: House, tmp_path: Path) -> None:
 
 def test_a_second_service_says_so_and_ends(house: House) -> None:
     """One a root."""
-    first = Root(str(house.root))
-    assert is_locked_by(first)
+    first = Roots()
+    assert is_locked_by(first, house.root)
     assert house.make(lock_seconds=0.1).run() == 1
-    first.unlock()
+    first.close()
     [stopped] = house.log.of("service.stopped")
     assert str(house.root) in stopped["reason"]
 

@@ -35,7 +35,7 @@ class Court:
 
     def hears(self, name: str, now: float) -> None:
         """Have a hint arrive."""
-        self.announcements.announced(task(name), SINCE + now)
+        self.announcements.announced("/r", ("d", name), SINCE + now)
 
 
 def task(name: str) -> Task:

@@ -6,19 +6,19 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from daemon.watch.mounts import UNKNOWN, Mount, mounts_of, read_table, shared_kind
+from daemon.watch.mounts import UNKNOWN, Mount, mounts_of, parse_table, read_table, shared_kind
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
-def table_of(*mounts: tuple[str, str]) -> str:
-    """Write a table of mounts: where, and of which type; the devices are numbered."""
+def table_of(*mounts: tuple[str, str]) -> list[Mount]:
+    """Write and parse a table of mounts: where, and of which type; the devices are numbered."""
     rows = [
         f"{30 + number} 1 0:{number} / {where} rw,relatime shared:{number} - {kind} server:/export rw\n"
         for number, (where, kind) in enumerate(mounts)
     ]
-    return "".join(rows)
+    return parse_table("".join(rows))
 
 
 LOCAL = ["ext4", "xfs", "btrfs", "tmpfs", "zfs", "vfat", "overlay", "fuseblk", "fuse.fuse-overlayfs"]
@@ -58,11 +58,11 @@ def test_what_is_mounted_below_a_root_is_found(tmp_path: Path) -> None:
 
 def test_what_cannot_be_known_is_taken_for_shared(tmp_path: Path) -> None:
     """More sweeps than needed harm nobody."""
-    assert shared_kind(mounts_of(str(tmp_path), read_table(tmp_path / "absent"))) == UNKNOWN
+    assert shared_kind(mounts_of(str(tmp_path), parse_table(read_table(tmp_path / "absent")))) == UNKNOWN
 
 
 def test_the_table_of_this_machine_can_be_read() -> None:
     """Every line of it."""
-    own, *below = mounts_of("/", read_table())
+    own, *below = mounts_of("/", parse_table(read_table()))
     assert own.path == "/"
     assert all(mount.kind and mount.path.startswith("/") for mount in below)

@@ -9,137 +9,127 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from daemon.watch.roots import Root
-from lib.errors import Storage
+from daemon.watch.mounts import Mount
+from daemon.watch.roots import Root, Roots
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 
-@pytest.mark.parametrize(
-    ("root", "path", "parts"),
-    [
-        ("/data", "/data", ()),
-        ("/data", "/data/", ()),
-        ("/data/", "/data/a/b", ("a", "b")),
-        ("/data", "/data//a/./b", ("a", "b")),
-        ("/data", "/database/a", None),
-        ("/data", "/", None),
-        ("/data", "/data/../etc", None),
-        ("/", "/a", ("a",)),
-        ("exp", "exp/a", ("a",)),
-        ("./exp/", "exp/a", ("a",)),
-        ("exp", "experiments/a", None),
-        (".", "./a", ("a",)),
-        (".", "a/b", ("a", "b")),
-        (".", "../a", None),
-        (".", "/a", None),
-        ("..", "../a", ("a",)),
-        ("/r", "/r/\udcff\n", ("\udcff\n",)),
-    ],
-)
-def test_paths_are_split_below_their_root(root: str, path: str, parts: tuple[str, ...] | None) -> None:
-    """By name alone; what is not below is not ours."""
-    assert Root(root).parts_of(path) == parts
+@pytest.fixture
+def roots() -> Iterator[Roots]:
+    """Give roots that are closed, twice, at the end."""
+    roots = Roots(lambda: "1 0 8:1 / / rw - ext4 /dev/sda1 rw\n")
+    yield roots
+    roots.close()
+    roots.close()
 
 
-def test_paths_are_split_where_there_is_no_working_directory(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A service whose directory was deleted under it still reads its hints."""
-    gone = tmp_path / "gone"
-    gone.mkdir()
-    monkeypatch.chdir(gone)
-    gone.rmdir()
-    assert Root("exp").parts_of("exp/a") == ("a",)
+def look(roots: Roots) -> Root:
+    """Look again, and return the only root."""
+    roots.look()
+    [root] = roots.found
+    return root
 
 
-def looked_at(root: Root) -> tuple[bool, bool]:
-    """Look, and tell whether the root is usable, and taken."""
-    root.look()
-    return root.is_usable, root.is_taken
+def refusal(*paths: Path) -> str:
+    """Return why these roots are refused, "" if they are not; none stays locked."""
+    roots = Roots()
+    refused = roots.use([str(path) for path in paths])
+    roots.close()
+    assert refused is None or refused.hint
+    return refused.obstacle if refused else ""
 
 
-def test_a_look_finds_which_directory_stands_there(tmp_path: Path) -> None:
-    """None, one, another one, none, a file."""
+def taken(path: Path) -> str:
+    """Return the words for a root that another service watches."""
+    return f"another service watches {path} already"
+
+
+def test_a_look_finds_which_directory_stands_there(roots: Roots, tmp_path: Path) -> None:
+    """None, one, another one, none, a file; nothing changes between two looks at the same."""
     path = tmp_path / "root"
-    root = Root(str(path))
-    assert looked_at(root) == (False, False)
+    assert roots.use([str(path)]) is None
+    missing = look(roots)
+    assert (missing.identity, missing.obstacle) == (None, "no such directory")
     path.mkdir()
-    assert looked_at(root) == (True, False)
-    before = root.identity
+    first = look(roots)
+    assert first == Root(str(path), first.identity, (Mount("/", "ext4", "8:1"),))
+    assert roots.usable == [first]
+    assert look(roots) == first
     path.rename(tmp_path / "old")
     path.mkdir()
-    assert looked_at(root) == (True, False)
-    assert root.identity != before
+    second = look(roots)
+    assert second.identity not in {first.identity, None}
     path.rmdir()
-    assert looked_at(root) == (False, False)
+    assert look(roots) == missing
     path.touch()
-    assert looked_at(root) == (False, False)
-    root.unlock()
+    assert look(roots) == missing
+    assert roots.usable == []
 
 
-def test_a_root_may_be_a_link(tmp_path: Path) -> None:
+def test_a_root_may_be_a_link(roots: Roots, tmp_path: Path) -> None:
     """The way to a root is followed; pointing it elsewhere is a change."""
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
     link = tmp_path / "link"
     link.symlink_to("one")
-    root = Root(str(link))
-    root.look()
-    before = root.identity
+    roots.use([str(link)])
+    before = look(roots).identity
     link.unlink()
     link.symlink_to("two")
-    root.look()
-    assert root.identity not in {before, None}
-    root.unlock()
+    assert look(roots).identity not in {before, None}
 
 
-def test_a_root_is_made_with_its_parents(tmp_path: Path) -> None:
-    """Twice is fine; what cannot be made is an error with a hint."""
-    root = Root(str(tmp_path / "a" / "b"))
-    root.make()
-    root.make()
-    assert os.path.isdir(root.path)
-    (tmp_path / "file").touch()
-    with pytest.raises(Storage):
-        Root(str(tmp_path / "file")).make()
-
-
-def test_one_service_a_root(tmp_path: Path) -> None:
-    """The second one is refused until the first one lets go, and tries again; no file is left."""
-    first, second = Root(str(tmp_path)), Root(str(tmp_path))
-    assert looked_at(first) == (True, False)
-    assert looked_at(second) == (False, True)
-    first.unlock()
-    first.unlock()
-    assert looked_at(second) == (True, False)
-    second.unlock()
+def test_one_service_a_root(roots: Roots, tmp_path: Path) -> None:
+    """The second one is refused until the first one lets go; no file is left."""
+    assert roots.use([str(tmp_path)]) is None
+    second = Roots()
+    refused = second.use([str(tmp_path)])
+    assert refused is not None
+    assert refused.is_taken
+    assert refused.obstacle == taken(tmp_path)
+    roots.close()
+    assert second.use([str(tmp_path)]) is None
+    second.close()
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_root_that_another_service_has_is_not_swept(roots: Roots, tmp_path: Path) -> None:
+    """It came while nobody held it; a missing one is swept, which tells what is wrong with its path."""
+    gone, came = tmp_path / "gone", tmp_path / "came"
+    roots.use([str(gone), str(came)])
+    came.mkdir()
+    other = Roots()
+    other.use([str(came)])
+    roots.look()
+    assert [root.obstacle for root in roots.found] == ["no such directory", taken(came)]
+    assert roots.to_sweep == [str(gone)]
+    other.close()
+    roots.look()
+    assert roots.to_sweep == [str(gone), str(came)]
+
+
 def test_a_lock_is_never_let_go_while_its_directory_stands(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    roots: Roots, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """No system call of a second look is about the lock, so nobody can slip in."""
-    root = Root(str(tmp_path))
-    root.look()
+    roots.use([str(tmp_path)])
     monkeypatch.setattr(fcntl, "flock", None)
     monkeypatch.setattr(os, "close", None)
     for _ in range(3):
-        assert looked_at(root) == (True, False)
+        assert look(roots).obstacle == ""
     monkeypatch.undo()
-    root.unlock()
 
 
 def test_a_replaced_root_is_locked_before_the_old_one_is_let_go(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    roots: Roots, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """At every moment the service holds one of the two."""
     path = tmp_path / "root"
     path.mkdir()
-    root = Root(str(path))
-    root.look()
+    roots.use([str(path)])
     old = tmp_path / "old"
     path.rename(old)
     path.mkdir()
@@ -158,14 +148,15 @@ def test_a_replaced_root_is_locked_before_the_old_one_is_let_go(
         flock(descriptor, operation)
 
     monkeypatch.setattr(fcntl, "flock", observe)
-    assert looked_at(root) == (True, False)
+    assert look(roots).obstacle == ""
     assert free == [False]
-    assert looked_at(Root(str(path))) == (False, True)
-    root.unlock()
+    monkeypatch.undo()
+    assert refusal(path) == taken(path)
+    assert refusal(old) == ""
 
 
 def test_fault_53_where_directories_cannot_be_locked_it_does_without(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    roots: Roots, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """NFS wants a writable descriptor for an exclusive lock, which a directory never has."""
 
@@ -173,22 +164,47 @@ def test_fault_53_where_directories_cannot_be_locked_it_does_without(
         raise OSError(errno.EBADF, os.strerror(errno.EBADF))
 
     monkeypatch.setattr(fcntl, "flock", refuse)
-    root = Root(str(tmp_path))
-    assert looked_at(root) == (True, False)
-    root.unlock()
+    assert roots.use([str(tmp_path)]) is None
+    assert look(roots).obstacle == ""
 
 
-def test_another_name_of_a_root_takes_its_lock_over(tmp_path: Path) -> None:
+def test_other_roots_lock_what_comes_and_let_go_what_is_no_root_any_more(
+    roots: Roots, tmp_path: Path
+) -> None:
+    """Those that stay are locked all the while; those that go, until the next look."""
+    kept, gone, came = (tmp_path / name for name in ("kept", "gone", "came"))
+    for path in (kept, gone, came):
+        path.mkdir()
+    roots.use([str(kept), str(gone)])
+    assert roots.use([str(came), str(kept)]) is None
+    assert [refusal(path) for path in (kept, gone, came)] == [taken(kept), taken(gone), taken(came)]
+    roots.look()
+    assert [refusal(path) for path in (kept, gone, came)] == [taken(kept), "", taken(came)]
+
+
+def test_roots_that_are_refused_change_nothing(roots: Roots, tmp_path: Path) -> None:
+    """The present ones stay locked, and nothing of the others does."""
+    present, free, theirs = (tmp_path / name for name in ("present", "free", "theirs"))
+    for path in (present, free, theirs):
+        path.mkdir()
+    other = Roots()
+    other.use([str(theirs)])
+    roots.use([str(present)])
+    before = roots.found
+    assert roots.use([str(free), str(theirs)]) is not None
+    assert roots.found == before
+    assert [refusal(path) for path in (present, free)] == [taken(present), ""]
+    other.close()
+
+
+def test_another_name_of_a_root_takes_its_lock_over(roots: Roots, tmp_path: Path) -> None:
     """When the configuration calls the directory by another path from now on."""
     (tmp_path / "real").mkdir()
     (tmp_path / "link").symlink_to("real")
-    old, new = Root(str(tmp_path / "real")), Root(str(tmp_path / "link"))
-    old.look()
-    new.look([old])
-    assert (new.is_usable, new.is_taken) == (True, False)
-    old.unlock()
-    assert looked_at(Root(str(tmp_path / "real"))) == (False, True)
-    new.unlock()
+    roots.use([str(tmp_path / "real")])
+    assert roots.use([str(tmp_path / "link")]) is None
+    assert look(roots).obstacle == ""
+    assert refusal(tmp_path / "real") == taken(tmp_path / "real")
 
 
 def test_two_names_of_one_directory_and_nested_roots_are_told_as_that(tmp_path: Path) -> None:
@@ -198,9 +214,25 @@ def test_two_names_of_one_directory_and_nested_roots_are_told_as_that(tmp_path: 
     (tmp_path / "link").symlink_to("real")
     (tmp_path / "deep").symlink_to("real/inner")
     real, link, deep, apart, gone, gone_too = (
-        Root(str(tmp_path / name)) for name in ("real", "link", "deep", "real-2", "gone", "gone-2")
+        tmp_path / name for name in ("real", "link", "deep", "real-2", "gone", "gone-2")
     )
-    assert link.overlap([real, link]) == f"{link.path} is the same directory as {real.path}"
-    assert deep.overlap([real, deep]) == f"{deep.path} lies inside {real.path}"
-    for root in (real, apart, gone, gone_too):
-        assert root.overlap([real, deep, apart, gone, gone_too]) == ""
+    assert refusal(link, real) == f"{link} is the same directory as {real}"
+    assert refusal(real, deep) == refusal(deep, real) == f"{deep} lies inside {real}"
+    assert refusal(real, apart, gone, gone_too) == ""
+
+
+def test_of_two_names_that_come_at_once_one_is_watched(roots: Roots, tmp_path: Path) -> None:
+    """They were missing at the start; the one that was watched stays."""
+    (tmp_path / "link").symlink_to("real")
+    roots.use([str(tmp_path / "real"), str(tmp_path / "link")])
+    (tmp_path / "real").mkdir()
+    for _ in range(2):
+        roots.look()
+        assert len(roots.usable) == 1
+    (tmp_path / "real").rename(tmp_path / "was-real")
+    (tmp_path / "other").mkdir()
+    (tmp_path / "real").symlink_to("other")
+    (tmp_path / "link").unlink()
+    (tmp_path / "link").symlink_to("was-real")
+    roots.look()
+    assert len(roots.usable) == 2

@@ -12,7 +12,7 @@ import pytest
 from doubles import FakeWatch, Log
 
 from daemon.watch.client import Hint
-from daemon.watch.roots import Root
+from daemon.watch.roots import Roots
 from daemon.watch.supervisor import Supervisor
 from lib.sync.walk import Found, Task
 
@@ -32,13 +32,10 @@ class Post:
         self.refusal: OSError | None = None
         self.ready = True
         self.mounts = DISK
-        self.supervisor = Supervisor(
-            [Root(str(path)) for path in paths],
-            self._make,
-            self.log,
-            clock=lambda: self.epoch + self.now,
-            mount_table=lambda: self.mounts,
-        )
+        self.root = str(paths[0])
+        roots = Roots(lambda: self.mounts)
+        assert roots.use([str(path) for path in paths]) is None
+        self.supervisor = Supervisor(roots, self._make, self.log, clock=lambda: self.epoch + self.now)
 
     def _make(self, roots: list[str]) -> FakeWatch:
         if self.refusal:
@@ -68,9 +65,9 @@ def post(tmp_path: Path) -> Iterator[Post]:
 def test_the_first_check_makes_a_watch_and_asks_for_a_sweep(post: Post) -> None:
     """Watch first, then sweep; then all is quiet."""
     assert not post.supervisor.is_ready
-    assert post.supervisor.next_due() <= 0.0
+    assert post.supervisor.next_check <= 0.0
     assert post.check()
-    assert [watch.roots for watch in post.watches] == [[post.supervisor.roots[0].path]]
+    assert [watch.roots for watch in post.watches] == [[post.root]]
     assert post.supervisor.is_ready
     assert not post.check(0.1)
     assert not post.check()
@@ -120,7 +117,7 @@ def test_a_watch_that_ended_is_checked_at_once(post: Post) -> None:
     post.check(0.1)
     assert len(post.watches) == 1
     post.supervisor.read()
-    assert post.supervisor.next_due() <= post.now
+    assert post.supervisor.next_check <= post.now
     post.check(0.0)
     assert len(post.watches) == 2
 
@@ -197,17 +194,17 @@ def test_a_watch_is_replaced_once_a_day(post: Post) -> None:
 
 
 def test_an_overflow_replaces_the_watch_and_is_no_alarm(post: Post) -> None:
-    """The service logs it by its name; one after another are an alarm."""
+    """It has an event of its own; one after another are an alarm."""
     post.check()
     for number in range(2):
         watch = post.watches[-1]
-        watch.feed(Hint("overflow", ""))
-        watch.ended, watch.reason = True, "events came faster than they could be read"
+        watch.ended, watch.has_overflowed, watch.reason = True, True, "events came too fast"
         post.supervisor.read()
-        assert post.supervisor.next_due() <= post.now
+        assert post.supervisor.next_check <= post.now
         post.check(0.1)
         assert watch.closed
-        assert len(post.log.events) == number
+        assert len(post.log.of("watch.overflow")) == number + 1
+        assert len(post.log.of("watch.degraded")) == number
         post.check()
     assert len(post.watches) == 3
 
@@ -221,7 +218,8 @@ def test_a_change_that_no_hint_announced_replaces_the_watch(post: Post, tmp_path
         Path(task.path).touch()
         post.epoch = os.stat(task.path).st_ctime - post.now
         if name.startswith("a"):
-            post.supervisor.announced(task)
+            post.watches[0].feed(Hint("closed", task.root, (name,)))
+            post.supervisor.read()
         post.supervisor.found_changed(Found(task, os.stat(task.path), ()), post.now)
         post.check(0.0)
         assert len(post.watches) == 1
@@ -236,7 +234,7 @@ def test_a_mount_below_a_root_gives_a_new_watch_and_a_sweep(post: Post) -> None:
     post.check()
     post.check(0.1)
     assert not post.check()
-    post.mounts = DISK + f"2 1 7:0 / {post.supervisor.roots[0].path}/disk rw - ext4 /dev/loop0 rw\n"
+    post.mounts = DISK + f"2 1 7:0 / {post.root}/disk rw - ext4 /dev/loop0 rw\n"
     assert post.check()
     assert [watch.closed for watch in post.watches] == [True, False]
     post.check(0.1)
@@ -248,10 +246,10 @@ def test_a_mount_below_a_root_gives_a_new_watch_and_a_sweep(post: Post) -> None:
 
 def test_a_shared_file_system_is_not_relied_on_and_proves_nothing(post: Post) -> None:
     """Said once; changes without a hint are what it is known for; when it goes, that is said."""
-    post.mounts = DISK + f"2 1 0:50 / {post.supervisor.roots[0].path}/team rw - nfs4 server:/team rw\n"
+    post.mounts = DISK + f"2 1 0:50 / {post.root}/team rw - nfs4 server:/team rw\n"
     post.check()
     post.check(0.1)
-    root = post.supervisor.roots[0].path
+    root = post.root
     reason = f"changes by other hosts give no events: nfs4 is mounted in {root}"
     assert post.supervisor.unheard == reason
     assert post.supervisor.mode == "watching"
@@ -271,7 +269,7 @@ def test_hints_come_through(post: Post) -> None:
     """Oldest first."""
     assert post.supervisor.read() == []
     post.check()
-    hints = [Hint("closed", "a"), Hint("overflow", "")]
+    hints = [Hint("closed", "/r", ("a",)), Hint("directory", "/r", ())]
     post.watches[0].feed(*hints)
     assert post.supervisor.read() == hints
     assert post.supervisor.read() == []
@@ -302,9 +300,10 @@ def test_a_root_that_is_replaced_gets_a_new_watch(post: Post, tmp_path: Path) ->
     assert [watch.closed for watch in post.watches] == [True, False]
 
 
-def test_a_root_that_goes_leaves_the_others_watched(post: Post, tmp_path: Path) -> None:
+def test_a_root_that_goes_leaves_the_others_watched(tmp_path: Path) -> None:
     """The watch is made anew over those that are there."""
-    (tmp_path / "other").mkdir()
+    for name in ("root", "other"):
+        (tmp_path / name).mkdir()
     both = Post(tmp_path / "root", tmp_path / "other")
     both.check()
     (tmp_path / "other").rmdir()
@@ -324,19 +323,19 @@ def test_a_root_that_another_service_took_is_neither_watched_nor_swept_and_is_tr
     (tmp_path / "root").rmdir()
     post.check()
     (tmp_path / "root").mkdir()
-    other = Root(str(tmp_path / "root"))
-    other.look()
+    other = Roots()
+    assert other.use([post.root]) is None
     for _ in range(3):
         post.check()
     assert post.supervisor.watch is None
-    assert post.supervisor.paths_to_sweep == []
+    assert post.supervisor.roots.to_sweep == []
     assert post.supervisor.mode == "waiting for root"
     reasons = [fields["reason"] for fields in post.log.of("watch.degraded")]
-    assert reasons == ["no such directory", "another service watches it"]
-    other.unlock()
+    assert reasons == ["no such directory", f"another service watches {post.root} already"]
+    other.close()
     assert post.check()
     assert post.supervisor.watch is not None
-    assert post.supervisor.paths_to_sweep == [str(tmp_path / "root")]
+    assert post.supervisor.roots.to_sweep == [str(tmp_path / "root")]
     assert post.log.names[-1] == "watch.restored"
 
 
