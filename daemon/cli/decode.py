@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import os
 from typing import TYPE_CHECKING, Final
 
 from daemon.cli.flags import Parser, add_information_flags, add_sweep_flags, effective_config, guarded
 
 if TYPE_CHECKING:
-    import argparse
     from collections.abc import Sequence
 
 
@@ -26,28 +25,20 @@ exit status:
 """
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+@guarded
+def main(arguments: Sequence[str] | None) -> int:
     """Run ``decode-generations``; return the exit status."""
-    return guarded(lambda: _run(arguments))
-
-
-def _run(arguments: Sequence[str] | None) -> int:
     parser = _parser()
     given = parser.parse(arguments)
     if given.model is not None and given.paths:
         parser.error("--model already names a directory: leave PATH out")
-    if given.model is not None and (given.model in {"", ".."} or Path(given.model).name != given.model):
+    if given.model in {"", ".", ".."} or "/" in (given.model or ""):
         parser.error("--model is the name of one directory below the base directory")
     config = effective_config(given)
     from daemon.cli.backfill import backfill  # `--help` does not need it
 
-    return backfill(_paths(given), config, given)
-
-
-def _paths(given: argparse.Namespace) -> list[str]:
-    if given.model:
-        return [str(Path(given.base_dir, given.model, "generations"))]
-    return given.paths or [given.base_dir]
+    tree = os.path.join(given.base_dir, given.model, "generations") if given.model else given.base_dir
+    return backfill(given.paths or [tree], config, given)
 
 
 def _parser() -> Parser:

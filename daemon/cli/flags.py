@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import functools
 import io
 import os
 import sys
@@ -107,29 +108,34 @@ def effective_config(given: argparse.Namespace, roots: Sequence[str] | None = No
     return with_overrides(config, {key: getattr(given, key, None) for key in KEYS} | {"roots": roots})
 
 
-def guarded(command: Callable[[], int]) -> int:
-    """Run a command and return its exit status; an error becomes one line on stderr."""
-    try:
-        if isinstance(sys.stdout, io.TextIOWrapper):  # not when it is closed or replaced
-            sys.stdout.reconfigure(errors="backslashreplace")
+def guarded(command: Callable[[Sequence[str] | None], int]) -> Callable[[Sequence[str] | None], int]:
+    """Make a command return its exit status whatever happens; an error becomes one line on stderr."""
+
+    @functools.wraps(command)
+    def run(arguments: Sequence[str] | None) -> int:
         try:
-            return command()
-        finally:  # also when argparse ends the program, after --version and the like
-            if sys.stdout is not None:
-                sys.stdout.flush()
-    except RefusedError as error:
-        print(error, file=sys.stderr)
-        return error.status
-    except KeyboardInterrupt:
-        print("Stopped.", file=sys.stderr)
-        return INTERRUPTED
-    except BrokenPipeError:
-        _drop_output()  # its reader (head, less) has gone
-        return ALL_IS_WELL
-    except OSError as error:
-        _drop_output()
-        print(f"{PROGRAM}: {error.strerror or error}", file=sys.stderr)
-        return SOMETHING_FAILED
+            if isinstance(sys.stdout, io.TextIOWrapper):  # not when it is closed or replaced
+                sys.stdout.reconfigure(errors="backslashreplace")
+            try:
+                return command(arguments)
+            finally:  # also when argparse ends the program, after --help and the like
+                if sys.stdout is not None:
+                    sys.stdout.flush()
+        except RefusedError as error:
+            print(error, file=sys.stderr)
+            return error.status
+        except KeyboardInterrupt:
+            print("Stopped.", file=sys.stderr)
+            return INTERRUPTED
+        except BrokenPipeError:
+            _drop_output()  # its reader (head, less) has gone
+            return ALL_IS_WELL
+        except OSError as error:
+            _drop_output()
+            print(f"{PROGRAM}: {error.strerror or error}", file=sys.stderr)
+            return SOMETHING_FAILED
+
+    return run
 
 
 def _drop_output() -> None:

@@ -44,12 +44,9 @@ exit status:
 """
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+@guarded
+def main(arguments: Sequence[str] | None) -> int:
     """Run ``generation-sidecars``; return the exit status."""
-    return guarded(lambda: _run(arguments))
-
-
-def _run(arguments: Sequence[str] | None) -> int:
     parser = _parser()
     given = parser.parse(arguments)
     _check_combinations(parser, given)
