@@ -1,4 +1,4 @@
-"""The writing edge: the module that writes files and gives them their names.
+"""The writing edge: files are written here, and get their names here.
 
 Every file is written under a hidden temporary name in its own directory, flushed to disk and renamed into
 place, so that a reader sees the whole old file, the whole new one, or none: at every instant, after ``kill
@@ -41,8 +41,7 @@ ANY_NEW_FILE: Final = 0o666
 class AtomicFile:
     """A hidden file that gets its name when it is complete: write, :meth:`seal`, then :meth:`publish`.
 
-    :meth:`discard` removes it if it was not published.  ``mode`` is what the kernel is asked for: private,
-    unless the file is to have the permissions of any new file.
+    :meth:`discard` removes it if it was not published.  ``mode`` is the mode to create it with.
     """
 
     def __init__(self, directory: int, mode: int = _PRIVATE) -> None:
@@ -58,32 +57,28 @@ class AtomicFile:
         :raises Storage: the disk is full or faulty; the file can only be discarded.
         """
         view = memoryview(data).cast("B")
-        try:
+        with storage_errors("cannot be written"):
             while view:
                 view = view[os.write(self._descriptor, view) :]
-        except OSError as error:
-            raise storage_error(error, "cannot be written") from error
         self.size += len(data)
         self._unsent += len(data)
         if self._unsent >= _LARGE_BYTES:
             self._send()
 
     def _send(self) -> None:
-        """Start writing what is in memory to the disk, and drop what is there from the page cache."""
+        """Start writing to the disk, and drop what is on it already from the page cache."""
         advise(self._descriptor, os.POSIX_FADV_DONTNEED)
         self._unsent = 0
 
     def as_source(self) -> FileBytes:
-        """Return it as a file that can be read, and whose permissions others can copy."""
+        """Return it as an open file, to be read or to have its permissions copied."""
         return FileBytes(self._descriptor)
 
     def seal(self, like: FileBytes | None, stamp_ns: int | None, others: Sequence[FileBytes] = ()) -> None:
-        """Copy the permissions and owner of the file that it is ``like``; set its modification time.
+        """Copy the permissions and owner of the file ``like``, if any; set the modification time, if any.
 
-        Who cannot read each of the ``others`` cannot read it either.
-
-        Without ``like`` its permissions stay as the kernel made them.  A mount without permissions or times
-        keeps its own, if no more people can read the file than the one that it is like.
+        Only users who can read each of the ``others`` as well can read it.  A mount without permissions or
+        times keeps its own, unless that lets more people read the file than ``like``.
 
         :raises Storage: the system refuses.
         """
@@ -100,7 +95,7 @@ class AtomicFile:
         self._send()
 
     def _make_again(self, mode: int) -> None:
-        """Copy the file to a new one: some mounts give permissions only to files that are being made."""
+        """Copy the file to a new one: some mounts set permissions only when a file is created."""
         old = self.name, self._descriptor
         self.name, self._descriptor = _create(self._directory, mode)
         try:
@@ -123,13 +118,13 @@ class AtomicFile:
                 self._send()
 
     def publish(self, name: str, planned: os.stat_result | None) -> None:
-        """Rename the sealed file to ``name``, if that still is what it was when the work was planned.
+        """Rename the sealed file to ``name``, unless the file there has changed since the work was planned.
 
         :raises Changed: somebody wrote the file meanwhile; theirs stays.
         :raises Storage: the system refuses.
         """
         now = status_of(self._directory, name)
-        if (now is None) != (planned is None) or (now and planned and not same_version(now, planned)):
+        if now is not planned and (now is None or planned is None or not same_version(now, planned)):
             raise Changed("somebody wrote the sidecar meanwhile")
         self.replace(name)
 

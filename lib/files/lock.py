@@ -105,7 +105,7 @@ class SetLock:
         """Try once; False when it is worth trying again."""
         try:
             descriptor, is_new = self._open()
-        except FileNotFoundError:  # removed between two looks; for a loader: nobody saves
+        except FileNotFoundError:  # removed meanwhile; a loader needs no lock then
             return not self._exclusive
         except OSError:
             return True

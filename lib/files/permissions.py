@@ -32,9 +32,9 @@ def permission_bits(file: FileBytes) -> int:
 def copy_permissions(descriptor: int, source: FileBytes, others: Sequence[FileBytes] = ()) -> int:
     """Give a new file a source's owner, group, access list and permission bits, or narrower ones.
 
-    Nobody can read it who cannot read each of the ``others`` as well.  A mount that does not offer one of
-    them keeps its own, if nobody can read the file who cannot read the source.  Returns the permission bits
-    that the file should have; it may have fewer.
+    Only users who can read each of the ``others`` as well can read it.  A mount that does not offer one of
+    these keeps its own, unless that lets more people read the file than the source.  Returns the permission
+    bits that the file should have; it may have fewer.
 
     :raises Storage: more people could read it.
     :raises OSError: the disk is faulty.

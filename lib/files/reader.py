@@ -120,7 +120,7 @@ def where_offered() -> Iterator[None]:
 
 @contextmanager
 def storage_errors(what: str) -> Iterator[None]:
-    """Turn refusals of the operating system into errors of ours; ``what`` "cannot be written", say.
+    """Turn the operating system's errors into a :class:`SidecarError`; ``what`` is "cannot be written", say.
 
     :raises SidecarError: the system refuses.
     """

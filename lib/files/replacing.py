@@ -28,7 +28,7 @@ _IN_PLACE: Final = os.O_WRONLY | os.O_TRUNC | os.O_CLOEXEC
 
 @dataclass(frozen=True, slots=True)
 class Replacement:
-    """A sealed file and the name that it is to get; without a file, what has the name is removed.
+    """A sealed file and its name to be; without a file, an older one of that name is removed.
 
     ``needed``: the others may not be replaced without it.
     """
@@ -41,8 +41,8 @@ class Replacement:
 def replace_together(directory: int, replacements: Sequence[Replacement]) -> list[tuple[str, SidecarError]]:
     """Rename files into place in their order.  Between the first and the last, the last name has no file.
 
-    So nobody who opens the last one, and after it the others, sees files of two sets.  Returns the names of
-    those not needed that failed (the directory's flush as ""), with the reason.
+    So a reader who opens the last one first, then the others, never sees files of two sets.  Returns the
+    names of those not needed that failed (the directory's flush as ""), with the reason.
 
     :raises SidecarError: one that is needed cannot be replaced; all that are needed are as they were.
     """

@@ -9,7 +9,7 @@ import json
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
 from lib.markdown.header import header_value
@@ -22,11 +22,7 @@ INDEX_NAME: Final = "generations.md"
 MARK: Final = b"<!-- generation-sidecars index -->\n"
 """The first line of an index; a file without it was written by somebody else."""
 _DATA: Final = "<!-- what was counted, so that it need not be counted again"
-_COLUMNS: Final = ("Model", "Prompt / subject / set", "Items", "Blank", "Distinct", "Date")
-_ALIGNED: Final = ("---", "---", "---:", "---:", "---:", "---")
 _LABELS: Final[dict[Kind, str]] = {"completions": "completions", "full_texts": "full texts"}
-_NOT_COUNTED: Final = "–"
-_SEPARATOR: Final = " · "
 _NS: Final = 1_000_000_000
 _ENTRIES_LIMIT: Final = 1 << 17
 _LINE_LIMIT: Final = 1 << 20
@@ -65,20 +61,16 @@ def render(entries: Iterable[Entry], formats: tuple[Format, ...]) -> bytes:
     newest_first = sorted(sets.items(), key=lambda item: _moment(_main(item[1]))[0], reverse=True)
     rows = [_row(stem, of_kind, formats) for stem, of_kind in newest_first]
     main = [_main(of_kind) for of_kind in sets.values()]
-    counts = {
-        "Sets": len(sets),
-        "Items": sum(entry.records for entry in main),
-        "Blank": sum(entry.blank for entry in main),
-    }
+    items, blank = sum(entry.records for entry in main), sum(entry.blank for entry in main)
     lines = [
         "# Generations",
         "",
         "Kept by generation-sidecars; what is written here by hand is overwritten.",
         "",
-        _SEPARATOR.join(f"**{label}:** {count:,}" for label, count in counts.items()),
+        f"**Sets:** {len(sets):,} · **Items:** {items:,} · **Blank:** {blank:,}",
         "",
-        _line(_COLUMNS),
-        _line(_ALIGNED),
+        "| Model | Prompt / subject / set | Items | Blank | Distinct | Date |",
+        "| --- | --- | ---: | ---: | ---: | --- |",
         *rows,
         "",
         _DATA,
@@ -135,20 +127,14 @@ def _moment(entry: Entry) -> tuple[float, str]:
 
 def _row(stem: str, of_kind: dict[Kind, Entry], formats: tuple[Format, ...]) -> str:
     main = _main(of_kind)
-    model, prompt, subject = _place(stem.rpartition("/")[0])
+    directory, _, name = stem.rpartition("/")
+    model, prompt, subject = _place(directory)
     fmt: Format = "md" if "md" in formats else "json"
-    pages = _SEPARATOR.join(f"[{_LABELS[kind]}]({_link(entry.path, fmt)})" for kind, entry in of_kind.items())
-    names = (prompt, subject, stem.rpartition("/")[2])
-    place = " / ".join(_cell(name) for name in names if name)
-    counts = (main.records, main.blank, main.distinct)
-    return _line(
-        [
-            _cell(main.model or model),
-            f"{place}: {pages}",
-            *(_NOT_COUNTED if count is None else f"{count:,}" for count in counts),
-            _cell(_moment(main)[1]),
-        ]
-    )
+    pages = " · ".join(f"[{_LABELS[kind]}]({_link(entry.path, fmt)})" for kind, entry in of_kind.items())
+    place = " / ".join(_cell(part) for part in (prompt, subject, name) if part)
+    distinct = "–" if main.distinct is None else f"{main.distinct:,}"
+    figures = f"{main.records:,} | {main.blank:,} | {distinct}"
+    return f"| {_cell(main.model or model)} | {place}: {pages} | {figures} | {_cell(_moment(main)[1])} |"
 
 
 def _place(directory: str) -> tuple[str, str, str]:
@@ -170,7 +156,3 @@ def _link(path: str, fmt: Format) -> str:
 
 def _encoded(path: str) -> bytes:
     return path.encode("utf-8", "surrogateescape")
-
-
-def _line(cells: Iterable[Any]) -> str:
-    return f"| {' | '.join(cells)} |"

@@ -75,9 +75,9 @@ def read_metadata(directory: int, name: str) -> dict[str, Any]:
 class Inputs:
     """The files behind one source's sidecars, open until ``stack`` is closed.
 
-    A page does without a file beside its source that cannot be used, and ``warnings`` says why.  Only when
-    the disk or the system is at fault for now, every method raises: a page made without the file would pass
-    for fresh.
+    A page does without a file beside its source that cannot be used, and ``warnings`` says why.  When the
+    disk or the system fails for the moment, every method raises Storage: a page made without the file would
+    pass for fresh.
     """
 
     def __init__(self, stack: ExitStack, directory: int, name: str, source: FileBytes) -> None:
@@ -157,7 +157,7 @@ class Inputs:
         """
         file = self._stack.enter_context(open_file(self._directory, name))
         source, other = self.source.status, file.status
-        # an access list may keep out whom the bits let in
+        # an access list can exclude users whom the permission bits admit
         is_listed = source.st_uid != other.st_uid and access_list_of(file.descriptor) is not None
         if is_listed or not may_show(source, other):
             raise Unsafe("it belongs to another user, and not everybody may read it")

@@ -37,7 +37,7 @@ class Task:
 
     @property
     def path(self) -> str:
-        """The source's path, for people."""
+        """The source's path, to be shown."""
         return os.path.join(self.root, *self.parts, self.name)
 
 
