@@ -102,11 +102,11 @@ def load_generations_from_cache(
     directory, stem = os.path.split(os.fspath(cache_path))
     if not os.path.isdir(directory or "."):
         return None
-    from lib.cache.loading import Load
+    from lib.cache.loading import load
 
     try:
         with open_directory(directory or ".", is_listed=False) as descriptor:
-            return Load(descriptor, stem).run()
+            return load(descriptor, stem)
     except SidecarError as error:
         path = os.path.join(directory, error.path)
         warnings.warn(f"{path}: {error.reason}; the cache is not used", RuntimeWarning, stacklevel=2)

@@ -15,7 +15,6 @@ from lib.npy.header import read_header
 from lib.sync.inputs import parse_metadata
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Iterator
 
 Cache = tuple[Any, Any, dict[str, Any]]
@@ -25,69 +24,58 @@ _PAUSE_SECONDS: Final = 0.005
 _METADATA_LIMIT: Final = 512 << 20
 
 
-class Load:
-    """One load of one cache from an open directory."""
+def load(directory: int, stem: str) -> Cache | None:
+    """Load ``(full_texts, completions, metadata)`` from an open directory; None without completions.
 
-    def __init__(self, directory: int, stem: str) -> None:
-        self._directory = directory
-        self._stem = stem
-        # the completions first: a save removes them before it replaces the others
-        self._names = (
-            f"{stem}_completions{SOURCE_SUFFIX}",
-            f"{stem}_full_texts{SOURCE_SUFFIX}",
-            stem + METADATA_SUFFIX,
-        )
+    :raises SidecarError: a file is missing, broken or not plain data; its ``path`` is the file's name.
+    """
+    # the completions first: a save removes them before it replaces the others
+    completions = f"{stem}_completions{SOURCE_SUFFIX}"
+    names = (completions, f"{stem}_full_texts{SOURCE_SUFFIX}", stem + METADATA_SUFFIX)
+    for _ in range(_TRIES):
+        before = status_of(directory, completions)
+        try:
+            with ExitStack() as stack:
+                files = _open(directory, stem, names, stack)
+                if files is None:
+                    return None
+                cache = _read(files) if files else None
+                if cache is not None and not any(file.has_changed() for file in files.values()):
+                    return cache
+        except SidecarError:
+            now = status_of(directory, completions)
+            if before is not None and now is not None and same_version(before, now):
+                raise
+        time.sleep(_PAUSE_SECONDS)
+    if status_of(directory, completions) is None:  # a save was killed, or hangs
+        return None
+    raise Changed("it is being written all the time", path=completions)
 
-    def run(self) -> Cache | None:
-        """Return ``(full_texts, completions, metadata)``, or None when there are no completions.
 
-        :raises SidecarError: a file is missing, broken or not plain data; its ``path`` is the file's name.
-        """
-        for _ in range(_TRIES):
-            before = self._completions()
-            try:
-                with ExitStack() as stack:
-                    files = self._open(stack)
-                    if files is None:
-                        return None
-                    cache = _read(files) if files else None
-                    if cache is not None and not any(file.has_changed() for file in files.values()):
-                        return cache
-            except SidecarError:
-                now = self._completions()
-                if before is not None and now is not None and same_version(before, now):
-                    raise
-            time.sleep(_PAUSE_SECONDS)
-        if self._completions() is None:  # a save was killed, or hangs
-            return None
-        raise Changed("it is being written all the time", path=self._names[0])
+def _open(directory: int, stem: str, names: tuple[str, ...], stack: ExitStack) -> dict[str, FileBytes] | None:
+    """Open the three files of one save; {} while there is none to open, None when nothing is saved."""
+    with SetLock(directory, stem, exclusive=False) as lock:
+        if status_of(directory, names[0]) is None:
+            is_certain = lock.is_held or (not lock.exists() and status_of(directory, names[0]) is None)
+            return None if is_certain else {}
+        files = {}
+        for name in names:
+            with _named(name):
+                files[name] = stack.enter_context(open_file(directory, name, follow=True))
+        return files if lock.is_held or _belong_together(directory, files) else {}
 
-    def _open(self, stack: ExitStack) -> dict[str, FileBytes] | None:
-        """Open the three files of one save; {} while there is none to open, None when nothing is saved."""
-        with SetLock(self._directory, self._stem, exclusive=False) as lock:
-            if self._completions() is None:
-                is_certain = lock.is_held or (not lock.exists() and self._completions() is None)
-                return None if is_certain else {}
-            files = {}
-            for name in self._names:
-                with _named(name):
-                    files[name] = stack.enter_context(open_file(self._directory, name, follow=True))
-            return files if lock.is_held or self._belong_together(files) else {}
 
-    def _completions(self) -> os.stat_result | None:
-        return status_of(self._directory, self._names[0])
+def _belong_together(directory: int, files: dict[str, FileBytes]) -> bool:
+    """Tell whether files that were opened one after the other, without the lock, are of one save.
 
-    def _belong_together(self, files: dict[str, FileBytes]) -> bool:
-        """Tell whether files that were opened one after the other, without the lock, are of one save.
-
-        A saver removes the completions before it replaces the others: if the completions are still those
-        that were opened first, nothing was replaced.
-        """
-        for name, file in reversed(files.items()):
-            now = status_of(self._directory, name, follow=True)
-            if now is None or not same_version(now, file.status):
-                return False
-        return True
+    A saver removes the completions before it replaces the others: if the completions are still those that
+    were opened first, nothing was replaced.
+    """
+    for name, file in reversed(files.items()):
+        now = status_of(directory, name, follow=True)
+        if now is None or not same_version(now, file.status):
+            return False
+    return True
 
 
 @contextmanager

@@ -84,10 +84,9 @@ class SetLock:
         try:
             removed = not self._exclusive or self._removed()
         finally:
-            try:  # a child process may have inherited the descriptor
-                fcntl.flock(descriptor, fcntl.LOCK_UN)
-            except OSError:
-                pass
+            try:
+                with contextlib.suppress(OSError):  # a child process may have inherited the descriptor
+                    fcntl.flock(descriptor, fcntl.LOCK_UN)
             finally:
                 os.close(descriptor)
             if not removed:  # some mounts rename an open file that is removed, and others rename none
