@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from itertools import accumulate
 from typing import Any, Final
 
 import numpy as np
@@ -39,11 +40,9 @@ def _dumped(value: dict[Any, Any]) -> bytes:
 def _smallest(value: dict[Any, Any], limit: int) -> dict[Any, Any]:
     """Keep the plain values that fit into ``limit`` bytes together, in their order."""
     sizes = {key: len(_dumped({key: item})) for key, item in value.items() if isinstance(item, _PLAIN)}
-    kept, total = set(), 0
-    for key in sorted(sizes, key=sizes.__getitem__):
-        total += sizes[key]
-        if total <= limit:
-            kept.add(key)
+    by_size = sorted(sizes, key=sizes.__getitem__)
+    totals = accumulate(sizes[key] for key in by_size)
+    kept = {key for key, total in zip(by_size, totals, strict=True) if total <= limit}
     return {key: item for key, item in value.items() if key in kept}
 
 

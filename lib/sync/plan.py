@@ -63,9 +63,10 @@ def plan_source(directory: int, name: str, source: os.stat_result, options: Opti
 
     :raises Storage: the system refuses to look a file up.
     """
-    kind, pairs = source_kind(name), options.extras.pairs
+    kind = source_kind(name)
     partner = partner_name(name, kind)
-    names = (metadata_name(name, kind), partner if pairs else None) if "md" in options.formats else ()
+    shown, not_shown = (partner, None) if options.extras.pairs else (None, partner)
+    names = (metadata_name(name, kind), shown) if "md" in options.formats else ()
     others = [seen for other in names if other and (seen := status_of(directory, other))]
     plans = []
     for fmt in options.formats:
@@ -75,9 +76,7 @@ def plan_source(directory: int, name: str, source: os.stat_result, options: Opti
     for at, plan in enumerate(plans):
         if plan.fmt != "md" or plan.seen is None or plan.action in {"render", "blocked"}:
             continue
-        prompts = (
-            status_of(directory, partner) if partner and plan.action == "compare" and not pairs else None
-        )
+        prompts = status_of(directory, not_shown) if not_shown and plan.action == "compare" else None
         reason = _hidden_staleness(plan, plan.seen, others, prompts, is_source_newer=is_source_newer)
         if reason:
             plans[at] = replace(plan, action="render", reason=reason)
