@@ -39,12 +39,13 @@ def copy_permissions(descriptor: int, source: FileBytes, others: Sequence[FileBy
     :raises Storage: more people could read it.
     :raises OSError: the disk is faulty.
     """
-    like, access_list = source.status, access_list_of(source.descriptor)
-    is_alone = not others and _is_like(os.fstat(descriptor), like)
-    if is_alone and access_list_of(descriptor) == access_list:
-        return permission_bits(source)
-    gid = _set_owner(descriptor, like).st_gid
-    mode = common_mode(gid, [like, *(other.status for other in others)])
+    mine, like, access_list = os.fstat(descriptor), source.status, access_list_of(source.descriptor)
+    mode, is_owned = permission_bits(source), (mine.st_uid, mine.st_gid) == (like.st_uid, like.st_gid)
+    is_like = is_owned and not others and stat.S_IMODE(mine.st_mode) == mode
+    if is_like and access_list_of(descriptor) == access_list:
+        return mode
+    gid = mine.st_gid if is_owned else _set_owner(descriptor, like)
+    mode = _common_mode(gid, [like, *(other.status for other in others)])
     lists = {access_list, *(access_list_of(other.descriptor) for other in others)}
     if lists != {None} and (len(lists) > 1 or gid != like.st_gid):  # who is in both is not known
         mode, access_list = mode & stat.S_IRWXU, None
@@ -54,7 +55,7 @@ def copy_permissions(descriptor: int, source: FileBytes, others: Sequence[FileBy
     return mode
 
 
-def common_mode(gid: int, inputs: Iterable[os.stat_result]) -> int:
+def _common_mode(gid: int, inputs: Iterable[os.stat_result]) -> int:
     """Return the permission bits of a file of this group that shows these inputs, the source first.
 
     The source says who may write it, and every input who may read it.
@@ -87,20 +88,13 @@ def _bits_for(gid: int, status: os.stat_result) -> int:
     return bits if status.st_gid == gid else narrowed_to_any_group(bits)
 
 
-def _is_like(mine: os.stat_result, like: os.stat_result) -> bool:
-    same_owner = (mine.st_uid, mine.st_gid) == (like.st_uid, like.st_gid)
-    return same_owner and stat.S_IMODE(mine.st_mode) == stat.S_IMODE(like.st_mode) & _PERMISSION_BITS
-
-
-def _set_owner(descriptor: int, like: os.stat_result) -> os.stat_result:
-    mine = os.fstat(descriptor)
-    if (mine.st_uid, mine.st_gid) == (like.st_uid, like.st_gid):
-        return mine
+def _set_owner(descriptor: int, like: os.stat_result) -> int:
+    """Give a file another's owner and group, or its group alone; return the group that it has then."""
     for uid in (like.st_uid, -1):
         with contextlib.suppress(OSError):
             os.fchown(descriptor, uid, like.st_gid)
             break
-    return os.fstat(descriptor)
+    return os.fstat(descriptor).st_gid
 
 
 def narrowed_to_any_group(mode: int) -> int:

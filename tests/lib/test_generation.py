@@ -135,6 +135,15 @@ def test_the_sidecars_are_fresh_for_whoever_comes_next(saved: Path) -> None:
     assert "**Model:** google/gemma-2-27b-it" in beside(saved, "_completions.md").read_text()
 
 
+def test_metadata_that_is_too_large_for_a_page_is_shown_by_neither_save_nor_sweep(stem: Path) -> None:
+    """Both write the same page."""
+    save_generations_to_cache(stem, FULL, COMPLETIONS, {"model_name": "m", "steps": [{}] * 100_000})
+    page = beside(stem, "_completions.md").read_bytes()
+    assert b"**Model:** unknown" in page
+    sync(beside(stem, "_completions.npy"), force=True)
+    assert beside(stem, "_completions.md").read_bytes() == page
+
+
 def test_a_cache_is_replaced_whole(saved: Path) -> None:
     """Saving again leaves nothing of the old one."""
     save_generations_to_cache(saved, ["a"], ["b"], {"n": 1})
