@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import math
 import os
 import re
 import signal
+import struct
 import subprocess
 import sys
+import termios
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -154,6 +157,43 @@ def types(
         check=False,
         timeout=300,
     )
+
+
+class Terminal:
+    """A program on a pseudo-terminal, and all that it shows there."""
+
+    def __init__(
+        self, command: Sequence[Any], directory: Path, environment: Mapping[str, str], columns: int = 100
+    ) -> None:
+        self._controller, terminal = os.openpty()
+        fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+        attributes = termios.tcgetattr(terminal)
+        attributes[1] &= ~termios.OPOST
+        termios.tcsetattr(terminal, termios.TCSANOW, attributes)
+        self.process = subprocess.Popen(
+            command,
+            cwd=directory,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=terminal,
+            stderr=terminal,
+            start_new_session=True,
+        )
+        os.close(terminal)
+        self.raw = b""
+
+    def end(self) -> int:
+        """Read to the end; return the exit status."""
+        with suppress(OSError):  # Linux's way to say that nobody holds the terminal any more
+            while more := os.read(self._controller, 1 << 16):
+                self.raw += more
+        os.close(self._controller)
+        return self.process.wait(60)
+
+    @property
+    def screen(self) -> str:
+        """Return what is left: of each line, what was written over the rest of it last."""
+        return "\n".join(line.rpartition("\r")[2] for line in self.raw.decode().split("\n"))
 
 
 def events_of(log: str) -> list[dict[str, Any]]:

@@ -11,16 +11,12 @@ blocks are what would change this machine; they are looked at, not run.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
-import pty
 import re
 import shlex
 import signal
-import struct
 import subprocess
 import sys
-import termios
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -28,7 +24,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from markdown_it import MarkdownIt
-from support import wait_for
+from support import Terminal, wait_for
 
 from daemon.cli import decode
 from daemon.cli import main as cli
@@ -169,26 +165,9 @@ class Reader:
 
     def types(self, command: str) -> str:
         """Run a command on a terminal, and return what appears there."""
-        controller, terminal = pty.openpty()
-        fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
-        attributes = termios.tcgetattr(terminal)
-        attributes[1] &= ~termios.OPOST
-        termios.tcsetattr(terminal, termios.TCSANOW, attributes)
-        try:
-            process = subprocess.Popen(
-                ["bash", "-c", command],
-                cwd=self.directory,
-                env=self.environment,
-                stdin=subprocess.DEVNULL,
-                stdout=terminal,
-                stderr=terminal,
-            )
-        finally:
-            os.close(terminal)
-        shown = b"".join(iter(lambda: _read(controller), b""))
-        os.close(controller)
-        process.wait(PATIENCE_SECONDS)
-        return on_screen(shown.decode())
+        terminal = Terminal(["bash", "-c", command], self.directory, self.environment, columns=80)
+        terminal.end()
+        return terminal.screen
 
     def watches(self, command: str) -> None:
         """Start a service as in another terminal, and wait until it is ready."""
@@ -210,18 +189,6 @@ class Reader:
         for process in self.background:
             process.send_signal(signal.SIGINT)
         assert [process.wait(PATIENCE_SECONDS) for process in self.background] == [0] * len(self.background)
-
-
-def on_screen(shown: str) -> str:
-    """Leave of each line what was written over the rest of it last, as a bar that has gone does."""
-    return "\n".join(line.rpartition("\r")[2] for line in shown.split("\n"))
-
-
-def _read(controller: int) -> bytes:
-    try:
-        return os.read(controller, 1 << 16)
-    except OSError:  # Linux's way to say that nobody holds the terminal any more
-        return b""
 
 
 def is_watching(command: str) -> bool:

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import re
 import shutil
 import signal
-import struct
 import subprocess
-import termios
 from typing import TYPE_CHECKING, Final
 
 import pytest
-from support import BACKFILL, REPOSITORY, command_of, environment_of, save, unmeasured, wait_for
+from support import BACKFILL, REPOSITORY, Terminal, command_of, environment_of, save, unmeasured, wait_for
 
 from daemon.cli import decode
 from daemon.cli import main as cli
@@ -28,45 +25,16 @@ PARSERS: Final = {"generation-sidecars": cli._parser, "decode-generations": deco
 sweeping = pytest.mark.parametrize("sweep", [BACKFILL, DECODE], ids=["backfill", "decode-generations"])
 
 
-class Terminal:
-    """A program on a pseudo-terminal, and all that it shows there."""
+def on_terminal(words: Sequence[str | Path], directory: Path, **environment: str) -> Terminal:
+    """Start a command on a terminal."""
+    environment = {"TERM": "xterm", "NO_COLOR": "", **environment}
+    command = ["env", "--default-signal=INT", *command_of(words)]
+    return Terminal(command, directory, unmeasured(environment_of(directory, **environment)))
 
-    def __init__(self, words: Sequence[str | Path], directory: Path, **environment: str) -> None:
-        self._controller, terminal = os.openpty()
-        fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 100, 0, 0))
-        self.process = subprocess.Popen(
-            ["env", "--default-signal=INT", *command_of(words)],
-            cwd=directory,
-            env=unmeasured(environment_of(directory, **{"TERM": "xterm", "NO_COLOR": "", **environment})),
-            stdin=subprocess.DEVNULL,
-            stdout=terminal,
-            stderr=terminal,
-            start_new_session=True,
-        )
-        os.close(terminal)
-        self.raw = b""
 
-    def read_on(self) -> bool:
-        """Take in what it shows next; False at the end."""
-        try:
-            more = os.read(self._controller, 1 << 16)
-        except OSError:  # Linux's way to say that nobody holds the terminal any more
-            more = b""
-        self.raw += more
-        return bool(more)
-
-    def end(self) -> int:
-        """Read to the end; return the exit status."""
-        while self.read_on():
-            pass
-        os.close(self._controller)
-        return self.process.wait(30)
-
-    @property
-    def lines(self) -> list[str]:
-        """What is left on the screen: of each line, what was written last."""
-        rows = [row.rstrip("\r").rpartition("\r")[2] for row in self.raw.decode().split("\n")]
-        return [row.rstrip() for row in rows if row.strip()]
+def lines_of(terminal: Terminal) -> list[str]:
+    """Return the lines on its screen that are not empty."""
+    return [line.rstrip() for line in terminal.screen.split("\n") if line.strip()]
 
 
 @pytest.fixture
@@ -81,10 +49,10 @@ def tree(tmp_path: Path) -> Path:
 @sweeping
 def test_a_sweep_shows_a_bar_what_needs_attention_and_a_summary(sweep: tuple[str, ...], tree: Path) -> None:
     """The bar has rate and time left, and is gone at the end; nothing else is said of what went well."""
-    terminal = Terminal([*sweep, tree], tree.parent)
+    terminal = on_terminal([*sweep, tree], tree.parent)
     assert terminal.end() == 1
     assert re.search(rb"sweeping: .*\d/2 \[\d\d:\d\d<.*sources/s\]", terminal.raw)
-    lines = terminal.lines
+    lines = lines_of(terminal)
     assert "source.failed" in lines[0]
     assert not [line for line in lines if "sweeping" in line or "sidecars.written" in line]
     at = next(number for number, line in enumerate(lines) if line.startswith("sidecars "))
@@ -102,16 +70,16 @@ def test_a_sweep_shows_a_bar_what_needs_attention_and_a_summary(sweep: tuple[str
 @sweeping
 def test_no_progress_shows_lines_and_the_summary(sweep: tuple[str, ...], tree: Path) -> None:
     """For who wants to read along."""
-    terminal = Terminal([*sweep, "--no-progress", tree], tree.parent)
+    terminal = on_terminal([*sweep, "--no-progress", tree], tree.parent)
     assert terminal.end() == 1
     assert b"sweeping" not in terminal.raw
-    assert [line for line in terminal.lines if "sidecars.written" in line]
-    assert [line for line in terminal.lines if line.startswith("sidecars ")]
+    assert [line for line in lines_of(terminal) if "sidecars.written" in line]
+    assert [line for line in lines_of(terminal) if line.startswith("sidecars ")]
 
 
 def test_a_terminal_that_cannot_draw_has_no_bar(tree: Path) -> None:
     """An editor's window, or a log of a continuous integration."""
-    terminal = Terminal([*BACKFILL, tree], tree.parent, TERM="dumb")
+    terminal = on_terminal([*BACKFILL, tree], tree.parent, TERM="dumb")
     assert terminal.end() == 1
     assert b"sweeping" not in terminal.raw
     assert b"\x1b" not in terminal.raw
@@ -119,7 +87,9 @@ def test_a_terminal_that_cannot_draw_has_no_bar(tree: Path) -> None:
 
 def test_no_color_is_heeded(tree: Path) -> None:
     """No colour in the bar, the lines or the summary."""
-    coloured, plain = (Terminal([*BACKFILL, tree], tree.parent, **given) for given in ({}, {"NO_COLOR": "1"}))
+    coloured, plain = (
+        on_terminal([*BACKFILL, tree], tree.parent, **given) for given in ({}, {"NO_COLOR": "1"})
+    )
     assert coloured.end() == plain.end() == 1
     assert b"\x1b[31m" in coloured.raw
     assert not re.search(rb"\x1b\[[\d;]*m", plain.raw)
@@ -127,25 +97,25 @@ def test_no_color_is_heeded(tree: Path) -> None:
 
 def test_machines_get_one_event_a_line_even_on_a_terminal(tree: Path) -> None:
     """``--log-format json`` is for them."""
-    terminal = Terminal([*BACKFILL, "--log-format", "json", tree], tree.parent)
+    terminal = on_terminal([*BACKFILL, "--log-format", "json", tree], tree.parent)
     assert terminal.end() == 1
-    assert all(line.startswith("{") for line in terminal.lines)
-    assert "sweep.finished" in terminal.lines[-1]
+    assert all(line.startswith("{") for line in lines_of(terminal))
+    assert "sweep.finished" in lines_of(terminal)[-1]
 
 
 def test_ctrl_c_says_what_was_done(tmp_path: Path) -> None:
     """The summary so far, and that the rest can be done later; nothing half stays."""
     small = save(tmp_path / "a_completions.npy", ["x"])
     save(tmp_path / "z_completions.npy", ["text " * 200] * 400_000)
-    terminal = Terminal([*BACKFILL, tmp_path], tmp_path)
+    terminal = on_terminal([*BACKFILL, tmp_path], tmp_path)
     wait_for(lambda: small.with_suffix(".md").exists() and list(tmp_path.glob(".generation-sidecars-*")))
     os.killpg(terminal.process.pid, signal.SIGINT)
     assert terminal.end() == 130
     assert (
-        terminal.lines[-1]
+        lines_of(terminal)[-1]
         == "Stopped. Finished sidecars are complete; run the same command again for the rest."
     )
-    [row] = [line for line in terminal.lines if line.startswith("completions")]
+    [row] = [line for line in lines_of(terminal) if line.startswith("completions")]
     assert row.split()[1] == "2"
     assert not list(tmp_path.glob(".generation-sidecars-*"))
 
