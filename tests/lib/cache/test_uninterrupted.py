@@ -1,0 +1,54 @@
+"""Work that no signal's handler interrupts."""
+
+from __future__ import annotations
+
+import _thread
+import signal
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+from support import wait_for
+
+from lib.cache.uninterrupted import Stopped, run_uninterrupted
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def test_work_is_done_outside_the_main_thread() -> None:
+    """Its result is returned, and its error raised."""
+    assert run_uninterrupted(lambda _: threading.get_ident()) != threading.get_ident()
+    with pytest.raises(ZeroDivisionError):
+        run_uninterrupted(lambda _: 1 // 0)
+
+
+def test_fault_63_work_is_done_here_where_no_thread_can_be_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A limit on processes does not lose a run."""
+
+    def refuse(*_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(_thread, "start_new_thread", refuse)
+    assert run_uninterrupted(lambda _: threading.get_ident()) == threading.get_ident()
+
+
+def test_a_handler_that_raises_stops_the_work_and_is_heard_once_it_has_ended() -> None:
+    """The work cleans up first."""
+    steps = []
+
+    def work(check_stop: Callable[[], None]) -> None:
+        def is_over() -> bool:
+            check_stop()  # it raises
+            return False
+
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+        try:
+            wait_for(is_over)
+        except Stopped:
+            steps.append("cleaned up")
+            raise
+
+    with pytest.raises(KeyboardInterrupt):
+        run_uninterrupted(work)
+    assert steps == ["cleaned up"]
