@@ -6,7 +6,7 @@ import errno
 import stat
 from contextlib import ExitStack, suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -28,19 +28,14 @@ from lib.sync.plan import inputs_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from _typeshed import SupportsWrite
+
     from lib.cache.items import Array
 
 _FULL_OR_FAULTY: Final = frozenset({errno.EIO, errno.ENOSPC, errno.EDQUOT})
 _ORDER: Final[tuple[Kind, ...]] = ("full_texts", "completions")
 _NO_SIDECARS: Final = "its sidecars were"
 _BLOCK_TEXTS: Final = 256
-
-
-class _Writable(Protocol):
-    """What an array can be written to."""
-
-    def write(self, data: Any, /) -> Any:
-        """Append bytes."""
 
 
 class _StoppableFile(AtomicFile):
@@ -122,7 +117,9 @@ class Save:
             replacements.append(Replacement(self._array_names[kind], array, needed=True))
         return replacements
 
-    def _staged_file(self, stack: ExitStack, name: str, write: Callable[[_Writable], object]) -> AtomicFile:
+    def _staged_file(
+        self, stack: ExitStack, name: str, write: Callable[[SupportsWrite[bytes]], object]
+    ) -> AtomicFile:
         """Make the file that is to replace ``name``, with its permissions, as writing in place keeps them."""
         with ExitStack() as opened:
             old = None
@@ -202,7 +199,7 @@ class Save:
                 write_in_place(self._directory, name, partial(_write_array, self._arrays[kind]))
                 self._warn(name, Storage("the directory does not let files be renamed"), _NO_SIDECARS)
 
-    def _write_metadata(self, file: _Writable) -> None:
+    def _write_metadata(self, file: SupportsWrite[bytes]) -> None:
         file.write(self._metadata)
 
     def _warn(self, name: str, error: SidecarError, what: str = "it was") -> None:
@@ -213,7 +210,7 @@ class Save:
         )
 
 
-def _write_array(array: Array, file: _Writable) -> None:
+def _write_array(array: Array, file: SupportsWrite[bytes]) -> None:
     np.save(file, array, allow_pickle=True)
 
 

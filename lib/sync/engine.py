@@ -73,28 +73,22 @@ def sync_sources(
         for phase in (Conversion.write, Conversion.flush, Conversion.publish):
             for conversion in conversions:
                 conversion.attempt(phase)
-        _flush_directories([conversion for conversion in conversions if conversion.has_published])
+        published = [conversion for conversion in conversions if conversion.has_published]
+        for directory in {conversion.directory for conversion in published}:
+            _flush_directory([each for each in published if each.directory == directory])
     finally:  # temporary files are removed while their directories are open
         for conversion in conversions:
             conversion.close()
     return [conversion.outcome for conversion in conversions]
 
 
-def _flush_directories(published: Sequence[Conversion]) -> None:
-    """Flush each directory once for all that appeared in it: the system reports a lost write only once."""
-    errors = {directory: _flush(directory) for directory in {each.directory for each in published}}
-    for conversion in published:
-        error = errors[conversion.directory]
-        if error is not None:
-            conversion.fail(error)
-
-
-def _flush(directory: int) -> SidecarError | None:
+def _flush_directory(published: Sequence[Conversion]) -> None:
+    """Flush the directory in which these appeared, once: the system reports a lost write only once."""
     try:
-        flush_directory(directory)
+        flush_directory(published[0].directory)
     except SidecarError as error:
-        return error
-    return None
+        for conversion in published:
+            conversion.fail(error)
 
 
 class Conversion:
