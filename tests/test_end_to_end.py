@@ -14,15 +14,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from support import processes_with, wait_for
+from faults.service import DEADLINE_SECONDS, Daemon, holds, is_fresh, litter, save, sidecars
+from support import REPOSITORY, processes_with, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     Starter = Callable[..., "Daemon"]
-
-REPOSITORY = Path(__file__).resolve().parent.parent
-DEADLINE_SECONDS = 60.0
 
 
 @pytest.fixture(scope="session")
@@ -43,58 +41,6 @@ def root(tmp_path: Path) -> Path:
     root = tmp_path / "experiments"
     root.mkdir()
     return root
-
-
-class Daemon:
-    """The service as a process of its own, with its log; ``before`` are words in front of its command."""
-
-    before: tuple[str, ...] = ()
-
-    def __init__(self, wheel: Path, *arguments: str | Path, directory: Path) -> None:
-        self.directory = directory
-        self.log = directory / "daemon.log"
-        self.environment = {
-            **os.environ,
-            "PYTHONPATH": str(wheel),
-            "RUNTIME_DIRECTORY": str(directory / "run"),
-        }
-        self.arguments = [str(argument) for argument in arguments]
-        self.start()
-
-    def start(self) -> None:
-        """Start it and wait until it is ready."""
-        with self.log.open("ab") as log:
-            log.write(b"\n")
-            self.process = subprocess.Popen(
-                [*self.before, sys.executable, "-m", "daemon", *self.arguments],
-                stdin=subprocess.DEVNULL,
-                stderr=log,
-                env=self.environment,
-                cwd=self.directory,
-            )
-
-    def events(self) -> list[dict[str, object]]:
-        """Return what it logged so far; a line whose end is not there yet does not count."""
-        whole = self.log.read_bytes().split(b"\n")[:-1]
-        return [json.loads(line) for line in whole if line.startswith(b"{")]
-
-    def named(self, name: str) -> list[dict[str, object]]:
-        """Return the events of one name."""
-        return [event for event in self.events() if event["event"] == name]
-
-    def failures(self) -> list[dict[str, object]]:
-        """Return those that stay: a file may be seen half-saved, and is told of as tried again."""
-        return [event for event in self.named("source.failed") if event["retry_seconds"] is None]
-
-    def wait_for(self, name: str, count: int = 1) -> None:
-        """Wait until an event was logged so many times."""
-        wait_for(lambda: len(self.named(name)) >= count or self.process.poll() is not None)
-
-    def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
-        """Send a signal and wait for the end."""
-        if self.process.poll() is None:
-            self.process.send_signal(number)
-        return self.process.wait(DEADLINE_SECONDS)
 
 
 @pytest.fixture
@@ -120,44 +66,10 @@ def daemon(start: Starter, root: Path) -> Daemon:
     return running
 
 
-def sidecars(source: Path) -> tuple[Path, Path]:
-    """Name the sidecars of a source."""
-    return source.with_suffix(".json"), source.with_suffix(".md")
-
-
-def is_fresh(source: Path) -> bool:
-    """Tell whether both sidecars carry the source's time."""
-    try:
-        stamp = source.stat().st_mtime_ns
-        return all(path.stat().st_mtime_ns == stamp for path in sidecars(source))
-    except FileNotFoundError:
-        return False
-
-
-def save(path: Path, *texts: str) -> Path:
-    """Save texts as a generation script does."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    np.save(path, np.array(texts, dtype=object), allow_pickle=True)
-    return path
-
-
-def holds(source: Path, *texts: str) -> bool:
-    """Tell whether the JSON beside a source holds these texts."""
-    try:
-        return json.loads(sidecars(source)[0].read_text()) == list(texts)
-    except FileNotFoundError:
-        return False
-
-
 def inodes_and_times(root: Path) -> dict[Path, tuple[int, ...]]:
     """Return what any write to a file of the tree would change."""
     files = {path: path.stat() for path in root.rglob("*.*")}
     return {path: (it.st_ino, it.st_mtime_ns, it.st_ctime_ns) for path, it in files.items()}
-
-
-def litter(root: Path) -> list[Path]:
-    """Find temporary files of ours."""
-    return list(root.rglob(".generation-sidecars-*"))
 
 
 def test_a_saved_array_gets_both_sidecars(daemon: Daemon, root: Path) -> None:

@@ -1,9 +1,12 @@
-"""What the fault suites share: the service over a root of its own, counts that grow overnight, and judges."""
+"""What tests of a running service share: the service as a process, counts that grow overnight, and judges."""
 
 from __future__ import annotations
 
+import json
 import os
 import signal
+import subprocess
+import sys
 import time
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,15 +15,13 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import pytest
 from support import REPOSITORY, processes_with, types, wait_for
-from test_end_to_end import Daemon, holds, is_fresh, litter, save, sidecars
 
 from lib.names import is_temporary
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-__all__ = ["Service", "holds", "is_fresh", "litter", "save", "serving", "sidecars"]
-
+DEADLINE_SECONDS: Final = 60.0
 PATIENCE_SECONDS: Final = 240.0
 """What a machine with two busy cores may take for anything that is not counted in thousands."""
 _ROUNDS: Final = float(os.environ.get("FAULT_ROUNDS", "1"))
@@ -42,6 +43,58 @@ def need(there: object, reason: str) -> None:
         pytest.fail(f"this must not be skipped in CI: {reason}")
     if not there:
         pytest.skip(reason)
+
+
+class Daemon:
+    """The service as a process of its own, with its log; ``before`` are words in front of its command."""
+
+    before: tuple[str, ...] = ()
+
+    def __init__(self, wheel: Path, *arguments: str | Path, directory: Path) -> None:
+        self.directory = directory
+        self.log = directory / "daemon.log"
+        self.environment = {
+            **os.environ,
+            "PYTHONPATH": str(wheel),
+            "RUNTIME_DIRECTORY": str(directory / "run"),
+        }
+        self.arguments = [str(argument) for argument in arguments]
+        self.start()
+
+    def start(self) -> None:
+        """Start it and wait until it is ready."""
+        with self.log.open("ab") as log:
+            log.write(b"\n")
+            self.process = subprocess.Popen(
+                [*self.before, sys.executable, "-m", "daemon", *self.arguments],
+                stdin=subprocess.DEVNULL,
+                stderr=log,
+                env=self.environment,
+                cwd=self.directory,
+            )
+
+    def events(self) -> list[dict[str, object]]:
+        """Return what it logged so far; a line whose end is not there yet does not count."""
+        whole = self.log.read_bytes().split(b"\n")[:-1]
+        return [json.loads(line) for line in whole if line.startswith(b"{")]
+
+    def named(self, name: str) -> list[dict[str, object]]:
+        """Return the events of one name."""
+        return [event for event in self.events() if event["event"] == name]
+
+    def failures(self) -> list[dict[str, object]]:
+        """Return those that stay: a file may be seen half-saved, and is told of as tried again."""
+        return [event for event in self.named("source.failed") if event["retry_seconds"] is None]
+
+    def wait_for(self, name: str, count: int = 1) -> None:
+        """Wait until an event was logged so many times."""
+        wait_for(lambda: len(self.named(name)) >= count or self.process.poll() is not None)
+
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
+        """Send a signal and wait for the end."""
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        return self.process.wait(DEADLINE_SECONDS)
 
 
 class Service(Daemon):
@@ -113,6 +166,40 @@ def _content(path: Path) -> bytes:
         return path.read_bytes()
     except OSError:  # it has just ended
         return b""
+
+
+def sidecars(source: Path) -> tuple[Path, Path]:
+    """Name the sidecars of a source."""
+    return source.with_suffix(".json"), source.with_suffix(".md")
+
+
+def is_fresh(source: Path) -> bool:
+    """Tell whether both sidecars carry the source's time."""
+    try:
+        stamp = source.stat().st_mtime_ns
+        return all(path.stat().st_mtime_ns == stamp for path in sidecars(source))
+    except FileNotFoundError:
+        return False
+
+
+def save(path: Path, *texts: str) -> Path:
+    """Save texts as a generation script does."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    np.save(path, np.array(texts, dtype=object), allow_pickle=True)
+    return path
+
+
+def holds(source: Path, *texts: str) -> bool:
+    """Tell whether the JSON beside a source holds these texts."""
+    try:
+        return json.loads(sidecars(source)[0].read_text()) == list(texts)
+    except FileNotFoundError:
+        return False
+
+
+def litter(root: Path) -> list[Path]:
+    """Find temporary files of ours."""
+    return list(root.rglob(".generation-sidecars-*"))
 
 
 @contextmanager
