@@ -147,13 +147,10 @@ class Service:
         if self._supervisor.is_settled:  # one sweep covers what appears until the watch is ready
             self._sweeper.step(now, until, self._sweep_seconds())
         self._rest(now)
-        self._reporter.update(
-            now,
-            self._status,
-            self._scheduler.troubles,
-            is_settled=self._supervisor.is_settled,
-            tell=self._scheduler.tell,
-        )
+        is_settled, troubles = self._supervisor.is_settled, self._scheduler.troubles
+        status = self._reporter.update(now, self._status, troubles, is_settled=is_settled)
+        if status is not None:
+            self._scheduler.tell(status, now)
 
     def _wait(self) -> None:
         """Sleep until something happens or is due."""

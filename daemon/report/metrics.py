@@ -98,7 +98,7 @@ class Metrics:
         if status.last_sweep is not None and status.last_sweep_ended:
             self._sweep_seconds.set(status.last_sweep["seconds"])
             self._sweep_time.set(moment(status.last_sweep_ended).timestamp())
-        self._updated.set(moment(status.updated).timestamp())
+        self._updated.set_to_current_time()
         try:
             self._write(self._path, self._registry)
         except OSError as error:

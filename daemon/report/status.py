@@ -42,9 +42,9 @@ class Trouble:
 class Status:
     """The state of one service.
 
-    Roots are absolute, times ISO with a zone; ``updated`` is renewed every ``interval_seconds``.  ``totals``:
-    sidecars rendered, adopted and kept, sources failed and skipped, since the start; ``counts``: the troubles
-    now, by state.
+    Roots are absolute, times ISO with a zone; ``updated`` is the time of the status file, which is renewed
+    every ``interval_seconds``.  ``totals``: sidecars rendered, adopted and kept, sources failed and skipped,
+    since the start; ``counts``: the troubles now, by state.
     """
 
     version: str

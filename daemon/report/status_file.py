@@ -13,14 +13,13 @@ import os
 import stat
 from contextlib import suppress
 from dataclasses import replace
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from daemon.report.status import NAME, Reading, Status, Trouble, moment
+from daemon.report.status import NAME, Reading, Status, Trouble, iso, moment
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping
 
 _RUN: Final = Path("/run")
 _TMP: Final = Path("/tmp")  # noqa: S108  # another user's directory in it is refused
@@ -30,7 +29,7 @@ _CREATE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLO
 _OTHERS_WRITE: Final = stat.S_IWGRP | stat.S_IWOTH
 _LIMIT_BYTES: Final = 1 << 28
 _READS: Final = 10
-_STEP_ENTRIES: Final = 4000
+_BUFFER_BYTES: Final = 1 << 20
 
 
 def own_directories(
@@ -89,16 +88,8 @@ class StatusFile:
             failure = directory
         raise failure
 
-    def write(self, status: Status, troubles: Sequence[str] = ()) -> None:
-        """Replace the file: a reader sees the old one or the new one.
-
-        :raises OSError: it cannot be written.
-        """
-        for _ in self.steps(status, troubles):
-            pass
-
-    def steps(self, status: Status, troubles: Sequence[str] = ()) -> Iterator[None]:
-        """Replace the file in steps of a few milliseconds; ``troubles``: the JSON of each.
+    def write(self, status: Status, troubles: Iterable[str] = ()) -> None:
+        """Replace the file: a reader sees the old one or the new one.  ``troubles``: the JSON of each.
 
         :raises OSError: it cannot be written.
         """
@@ -107,11 +98,8 @@ class StatusFile:
         file = os.open(self._temporary, _CREATE, 0o644, dir_fd=self._directory)
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            for piece in _pieces(status, troubles):
-                content = memoryview(piece.encode("ascii"))
-                while content:
-                    content = content[os.write(file, content) :]
-                yield
+            with open(file, "w", _BUFFER_BYTES, encoding="ascii", closefd=False) as stream:
+                stream.writelines(_pieces(status, troubles))
             os.replace(self._temporary, self._name, src_dir_fd=self._directory, dst_dir_fd=self._directory)
         except BaseException:
             os.close(file)
@@ -143,12 +131,12 @@ class StatusFile:
             self._file = -1
 
 
-def _pieces(status: Status, troubles: Sequence[str]) -> Iterator[str]:
-    """Yield the status as JSON, a few thousand troubles at a time."""
+def _pieces(status: Status, troubles: Iterable[str]) -> Iterator[str]:
+    """Yield the status as JSON."""
     fields = {name: getattr(status, name) for name in Status.__slots__ if name != "troubles"}
     yield f'{json.dumps(fields)[:-1]}, "troubles": ['
-    for start in range(0, len(troubles), _STEP_ENTRIES):
-        yield ("," if start else "") + ",".join(troubles[start : start + _STEP_ENTRIES])
+    for number, trouble in enumerate(troubles):
+        yield f",{trouble}" if number else trouble
     yield "]}"
 
 
@@ -266,7 +254,7 @@ def _is_same(descriptor: int, directory: int, name: str) -> bool:
 
 
 def _parsed(content: bytes, found: os.stat_result) -> Status | None:
-    """Return a service's status, updated at the file's time if that is later; None if it is none."""
+    """Return a service's status, updated at the file's time; None if it is none."""
     try:
         raw = json.loads(content)
         known = {name: raw[name] for name in Status.__slots__ if name in raw}
@@ -274,11 +262,10 @@ def _parsed(content: bytes, found: os.stat_result) -> Status | None:
         status = Status(**{**known, "troubles": tuple(Trouble(**entry) for entry in troubles)})
         for time in filter(None, (status.since, status.last_sweep_ended)):
             moment(time)
-        updated = max(moment(status.updated), datetime.fromtimestamp(found.st_mtime, timezone.utc))
         return replace(
             status,
             pid=int(status.pid),
-            updated=updated.isoformat(timespec="seconds"),
+            updated=iso(found.st_mtime),
             roots=tuple(map(os.fspath, status.roots)),
             rejected=tuple(status.rejected),
         )

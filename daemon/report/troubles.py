@@ -8,7 +8,7 @@ from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable
+    from collections.abc import Hashable, Iterator
 
     from daemon.report.status import Trouble
 
@@ -59,6 +59,6 @@ class TroubleTable:
             self.counts[entry.state] -= 1
             self.version += 1
 
-    def entries(self) -> list[str]:
-        """Return the JSON of every trouble."""
-        return [entry.text for entry in self._entries.values()]
+    def entries(self) -> Iterator[str]:
+        """Yield the JSON of every trouble."""
+        return (entry.text for entry in self._entries.values())

@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import operator
 import os
 import signal
 import stat
-import statistics
 import subprocess
 import sys
 import threading
-import time
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from reports import FAILED, HOSTILE, KEPT, status
-from support import SLOWDOWN, needs_root, promptly, wait_for
+from support import needs_root, promptly, wait_for
 
 from daemon.report.status import NAME
 from daemon.report.status_file import StatusFile, own_directories, read, read_all
@@ -141,17 +138,13 @@ def test_what_is_written_is_read_back(directory: Path) -> None:
     assert reading.status == dataclasses.replace(written, updated=reading.status.updated, troubles=troubles)
 
 
-def test_a_hundred_thousand_sources_are_written_in_short_steps(directory: Path) -> None:
-    """Each is named, and the main loop takes one step a turn; all at once took 800 ms."""
+def test_a_hundred_thousand_sources_are_written_quickly(directory: Path) -> None:
+    """Each is named, and the main loop waits for it; it once took 800 ms."""
     table = TroubleTable()
     for number in range(100_000):
         table.put(number, dataclasses.replace(FAILED, path=f"/experiments/model/{number}_completions.npy"))
     with closing(StatusFile.open([directory], os.getpid())) as file:
-        steps = file.steps(status(), table.entries())
-        promptly(0.02, lambda: next(steps))
-        ends = [time.process_time() for _ in iter(lambda: next(steps, "end"), "end")]
-        assert len(ends) > 20
-        assert statistics.median(map(operator.sub, ends[1:], ends)) < 0.02 * SLOWDOWN
+        promptly(0.1, lambda: file.write(status(), table.entries()))
         [reading] = read(directory)
     assert len({trouble.path for trouble in reading.status.troubles}) == 100_000
 
