@@ -64,11 +64,11 @@ class DaskPool:
         self._running: dict[Future[list[Outcome]], list[Job]] = {}
         self._results: list[Done] = []
         self._stopping = False
-        self._read, self._write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._event = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
 
     def fileno(self) -> int:
         """Return a descriptor for ``select``."""
-        return self._read
+        return self._event
 
     def __len__(self) -> int:
         """Count the tasks that were submitted and not yet returned by :meth:`done`."""
@@ -86,10 +86,9 @@ class DaskPool:
     def done(self) -> list[Done]:
         """Return what was finished, and send what waits."""
         with suppress(BlockingIOError):
-            while os.read(self._read, 4096):
-                pass
+            os.eventfd_read(self._event)
         for future in [future for future in self._running if future.done()]:
-            self._finish(future, self._running.pop(future))
+            self._results += self._outcomes(future, self._running.pop(future))
         if self._client.status not in _ALIVE:
             self._abandon(STOPPED if self._stopping else _GONE)
         while self._waiting and len(self._running) < 2 * self._width:
@@ -104,7 +103,7 @@ class DaskPool:
         """Drop what waits, and what no worker has begun."""
         self._stopping = True
         self._waiting.clear()
-        self._apart(_cancel, list(self._running))
+        _apart(lambda futures: [future.cancel() for future in futures], list(self._running))
 
     def kill(self) -> None:
         """Wait for nothing any more; what workers have begun they finish."""
@@ -113,21 +112,10 @@ class DaskPool:
 
     def close(self, patience_seconds: float = _GOODBYE_SECONDS) -> None:
         """Say goodbye to the scheduler, for this long; may be called twice."""
-        if self._read < 0:
-            return
-        self._apart(self._say_goodbye, patience_seconds).join(patience_seconds + 1.0)
-        os.close(self._read)
-        os.close(self._write)
-        self._read = self._write = -1
-
-    def _say_goodbye(self, seconds: float) -> None:
-        with suppress(Exception):  # whatever became of the scheduler, the work here is over
-            self._client.close(timeout=seconds)
-
-    def _apart(self, act: Callable[..., object], *words: object) -> threading.Thread:
-        thread = threading.Thread(target=act, args=words, daemon=True)
-        thread.start()
-        return thread
+        if self._event >= 0:
+            _apart(self._client.close, patience_seconds).join(patience_seconds + 1.0)
+            os.close(self._event)
+            self._event = -1
 
     def _send(self, batch: list[Job]) -> None:
         try:
@@ -138,15 +126,12 @@ class DaskPool:
         self._running[future] = batch
         future.add_done_callback(self._wake)
 
-    def _finish(self, future: Future[list[Outcome]], jobs: list[Job]) -> None:
+    def _outcomes(self, future: Future[list[Outcome]], jobs: list[Job]) -> list[Done]:
         try:
             outcomes = future.result(0)
         except (Exception, CancelledError) as error:  # noqa: BLE001 (a cluster has errors of its own)
-            self._results += all_failed(jobs, STOPPED if self._stopping else _lost(error))
-            return
-        self._results += [
-            (job.task, _checked(job, outcome)) for job, outcome in zip(jobs, outcomes, strict=True)
-        ]
+            return all_failed(jobs, STOPPED if self._stopping else _lost(error))
+        return [(job.task, _checked(job, outcome)) for job, outcome in zip(jobs, outcomes, strict=True)]
 
     def _abandon(self, error: SidecarError) -> None:
         """Report everything as failed: those who were to do it will not answer."""
@@ -156,13 +141,20 @@ class DaskPool:
         self._results += all_failed(jobs, error)
 
     def _wake(self, _future: Future[list[Outcome]]) -> None:
-        with suppress(OSError):  # full: it will be read anyway; closed: nobody waits
-            os.write(self._write, b"\0")
+        with suppress(OSError):  # closed: nobody waits
+            os.eventfd_write(self._event, 1)
 
 
-def _cancel(futures: list[Future[list[Outcome]]]) -> None:
-    for future in futures:
-        future.cancel()  # Dask's own waits for the scheduler
+def _apart(act: Callable[..., object], *words: object) -> threading.Thread:
+    """Call what waits for the scheduler, whose fate does not matter, in a thread that may be left behind."""
+
+    def run() -> None:
+        with suppress(Exception):
+            act(*words)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    return thread
 
 
 def _checked(job: Job, outcome: Outcome) -> Outcome:

@@ -19,7 +19,7 @@ from lib.errors import Interrupted, Passing
 from lib.outcome import Outcome, failure
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from multiprocessing.connection import Connection
 
     from daemon.workers.process import WorkerProcess
@@ -40,7 +40,7 @@ _GAP_SECONDS: Final = 5.0
 _GRACE_SECONDS: Final = 1.0
 _WAIT_SECONDS: Final = 0.002
 _SLOWEST_BYTES: Final = 1 << 20
-"""A worker has a second more for each of these that its batch has, or that it has read or written."""
+"""A worker has a second more for each of these that it has read or written."""
 
 _DIED: Final = Passing(
     "the worker died while it was handled, or did not answer in time, twice",
@@ -90,23 +90,12 @@ class Pool(Protocol):
         """Stop, wait this long for running conversions, then kill them; may be called twice."""
 
 
-class _Lane:
-    """The workers for one length of source, and the jobs that wait for them."""
-
-    def __init__(self) -> None:
-        self.workers: list[WorkerProcess] = []
-        self.waiting: deque[Job] = deque()
-
-    def __len__(self) -> int:
-        return len(self.waiting) + sum(len(batch) for worker in self.workers for batch in worker.batches)
-
-
 class ProcessPool:
     """A :class:`Pool` of processes on this machine: at most ``jobs`` for long sources, ``jobs`` for others.
 
     ``inline_bytes``: a source up to this size that is alone is converted in this process, which is quicker.
     ``patience_seconds``: how long a worker may neither answer nor read or write anything, besides a second
-    for each MiB of its batch.
+    for each MiB that it has read or written before.
     ``start_seconds``: how long the system may refuse to start any worker before tasks fail for that.
     """
 
@@ -126,12 +115,13 @@ class ProcessPool:
         self._patience = patience_seconds
         self._start_seconds = start_seconds
         self._clock = clock
-        self._lanes = (_Lane(), _Lane())
+        self._waiting: tuple[deque[Job], deque[Job]] = (deque(), deque())
+        self._workers: list[WorkerProcess] = []
         self._ready = select.epoll()
-        self._ending: list[WorkerProcess] = []
         self._results: list[Done] = []
         self._stopping = False
         self._looked = clock()
+        self._now = 0.0
         self._start_due = 0.0
         self._refused_since: float | None = None
 
@@ -141,104 +131,107 @@ class ProcessPool:
 
     def __len__(self) -> int:
         """Count the tasks that were submitted and not yet returned by :meth:`done`."""
-        return sum(map(len, self._lanes)) + len(self._results)
+        return self._backlog(is_long=False) + self._backlog(is_long=True) + len(self._results)
 
     @property
     def pids(self) -> list[int]:
         """The process ids of the workers."""
-        return [worker.pid for worker in self._workers()]
+        return [worker.pid for worker in self._workers if worker.is_open]
 
     def has_room(self) -> bool:
         """Tell whether another short task would start soon."""
-        return len(self._lanes[0]) < _ROOM * self._jobs
+        return self._backlog(is_long=False) < _ROOM * self._jobs
 
     def submit(self, task: Task, options: Options, size: int = 0) -> None:
         """Take a task on; it starts with the next :meth:`done`."""
         if not self._stopping:
-            self._lanes[size >= LONG_BYTES].waiting.append(Job(task, options, size))
+            self._waiting[size >= LONG_BYTES].append(Job(task, options, size))
 
     def done(self) -> list[Done]:
         """Return what was finished, start what waits, and end what does not answer."""
         now = self._clock()
-        self._reap()
-        for lane in self._lanes:
-            for worker in list(lane.workers):
-                self._collect(lane, worker, now)
-            self._check_deadlines(lane, now)
-            self._fill(lane, now)
+        # a while in which nobody looked does not count: the whole program may have been stopped
+        self._now += min(now - self._looked, _GAP_SECONDS)
         self._looked = now
+        for worker in self._workers:
+            self._collect(worker)
+        self._workers = [worker for worker in self._workers if worker.is_open or not worker.has_ended()]
+        for is_long in (False, True):
+            self._fill(is_long=is_long)
         results, self._results = self._results, []
         return results
 
     def rest(self) -> None:
         """Let idle workers go; the next task starts new ones."""
-        for lane in self._lanes:
-            for worker in [worker for worker in lane.workers if not worker.batches]:
+        for worker in self._workers:
+            if worker.is_open and not worker.batches:
                 worker.stop()
-                self._drop(lane, worker)
+                self._drop(worker)
 
     def stop(self) -> None:
         """Drop what waits, and ask the workers to stop."""
         self._stopping = True
-        for lane in self._lanes:
-            lane.waiting.clear()
-            for worker in lane.workers:
-                worker.stop()
+        self._waiting = (deque(), deque())
+        for worker in self._workers:
+            worker.stop()
 
     def kill(self) -> None:
         """Drop what waits, and end the workers."""
-        self._stopping = True
-        for worker in self._workers():
+        self.stop()
+        for worker in self._workers:
             worker.kill()
-        for lane in self._lanes:
-            lane.waiting.clear()
 
     def close(self, patience_seconds: float = 5.0) -> None:
         """Stop, wait, kill; a process that the kernel cannot end is left to it."""
         if self._ready.closed:
             return
-        self.stop()
-        self._wait(lambda: not any(map(len, self._lanes)), patience_seconds)
-        self.rest()
-        self._wait(lambda: not self._ending, _GRACE_SECONDS)
-        for worker in [*self._workers(), *self._ending]:
-            worker.kill()
-        self._wait(lambda: not self._ending and not any(lane.workers for lane in self._lanes), _GRACE_SECONDS)
-        for lane in self._lanes:
-            for worker in list(lane.workers):
-                self._drop(lane, worker)
+        for end, seconds in ((self.stop, patience_seconds), (self.kill, _GRACE_SECONDS)):
+            end()
+            deadline = self._clock() + seconds
+            while self._workers and self._clock() < deadline:
+                self._ready.poll(_WAIT_SECONDS)
+                self._results += self.done()
+        for worker in self._workers:
+            worker.close()
         self._ready.close()
 
-    def _wait(self, condition: Callable[[], bool], seconds: float) -> None:
-        deadline = self._clock() + seconds
-        while not condition() and self._clock() < deadline:
-            self._ready.poll(_WAIT_SECONDS)
-            self._results += self.done()
+    def _backlog(self, *, is_long: bool) -> int:
+        """Count the jobs of one length that wait or are in work."""
+        given = [batch for worker in self._workers if worker.is_long == is_long for batch in worker.batches]
+        return len(self._waiting[is_long]) + sum(map(len, given))
 
-    def _workers(self) -> Iterator[WorkerProcess]:
-        return (worker for lane in self._lanes for worker in lane.workers)
-
-    def _collect(self, lane: _Lane, worker: WorkerProcess, now: float) -> None:
-        """Take every answer of a worker; one that has ended leaves its batches."""
+    def _collect(self, worker: WorkerProcess) -> None:
+        """Take every answer of a worker, and end one that is late; one that has ended leaves its batches."""
         try:
-            while (outcomes := worker.answer()) is not None:
+            while worker.is_open and (outcomes := worker.answer()) is not None:
                 jobs = worker.batches.popleft()
-                self._set_deadline(worker, now)
+                self._set_deadline(worker, is_new=True)
                 for job, outcome in zip(jobs, outcomes, strict=True):
-                    self._finish(lane, job, outcome)
+                    self._finish(worker, job, outcome)
         except (EOFError, OSError):
-            self._lose(lane, worker)
+            self._lose(worker)
+        if worker.batches and self._now > worker.deadline and not self._set_deadline(worker, is_new=False):
+            worker.kill()  # its place is free once it is gone
 
-    def _finish(self, lane: _Lane, job: Job, outcome: Outcome) -> None:
+    def _finish(self, worker: WorkerProcess, job: Job, outcome: Outcome) -> None:
         if outcome.error is Interrupted and not self._stopping:
-            lane.waiting.appendleft(job)  # somebody else ended that worker
+            self._waiting[worker.is_long].appendleft(job)  # somebody else ended that worker
         else:
             self._results.append((job.task, outcome))
 
-    def _lose(self, lane: _Lane, worker: WorkerProcess) -> None:
+    def _set_deadline(self, worker: WorkerProcess, *, is_new: bool) -> int:
+        """Set when a worker must answer; return what it has read and written since the last time.
+
+        What it read and wrote for a batch that ``is_new`` no more also takes its time to reach the disk.
+        """
+        size = worker.transferred_bytes()
+        worker.deadline = self._now + self._patience + (0.0 if is_new else size / _SLOWEST_BYTES)
+        return size
+
+    def _lose(self, worker: WorkerProcess) -> None:
         """Take back what a lost worker had; its first batch is what it was lost with."""
         worker.kill()
-        self._drop(lane, worker)
+        self._drop(worker)
         for number, batch in reversed(list(enumerate(worker.batches))):
             jobs = [replace(job, losses=job.losses + 1) for job in batch] if number == 0 else batch
             if self._stopping:
@@ -246,93 +239,67 @@ class ProcessPool:
             elif len(jobs) == 1 and jobs[0].losses > 1:
                 self._results += all_failed(jobs, _DIED)
             else:
-                lane.waiting.extendleft(reversed(jobs))
+                self._waiting[worker.is_long].extendleft(reversed(jobs))
+        worker.batches.clear()
 
-    def _drop(self, lane: _Lane, worker: WorkerProcess) -> None:
+    def _drop(self, worker: WorkerProcess) -> None:
+        """Expect no answer of a worker any more; it is forgotten once it has ended."""
         with suppress(OSError):
             self._ready.unregister(worker)
         worker.close()
-        lane.workers.remove(worker)
-        self._ending.append(worker)
 
-    def _reap(self) -> None:
-        self._ending = [worker for worker in self._ending if not worker.has_ended()]
-
-    def _check_deadlines(self, lane: _Lane, now: float) -> None:
-        """Kill workers that do not answer in time; a while in which nobody looked does not count."""
-        gap = now - self._looked
-        for worker in lane.workers:
-            worker.deadline += gap if gap > _GAP_SECONDS else 0.0
-            if (
-                worker.batches
-                and worker.is_usable
-                and now > worker.deadline
-                and not self._goes_on(worker, now)
-            ):
-                worker.kill()  # its place is free once it is gone
-
-    def _set_deadline(self, worker: WorkerProcess, now: float) -> None:
-        size = sum(job.size for job in worker.batches[0]) if worker.batches else 0
-        worker.deadline = now + self._patience + size / _SLOWEST_BYTES
-        worker.seen_bytes = worker.transferred_bytes()
-
-    def _goes_on(self, worker: WorkerProcess, now: float) -> bool:
-        """Give a worker that has read or written something since its deadline was set another one.
-
-        A small source may have large sidecars, which also take their time to reach the disk.
-        """
-        before, worker.seen_bytes = worker.seen_bytes, worker.transferred_bytes()
-        worker.deadline = now + self._patience + (worker.seen_bytes - before) / _SLOWEST_BYTES
-        return worker.seen_bytes > before
-
-    def _fill(self, lane: _Lane, now: float) -> None:
+    def _fill(self, *, is_long: bool) -> None:
         """Hand out what waits, as long as there is a worker for it."""
-        if self._is_for_this_process(lane):
-            job = lane.waiting.popleft()
+        waiting = self._waiting[is_long]
+        is_alone = len(waiting) == 1 and not self._open_workers(is_long=is_long)
+        if is_alone and waiting[0].size <= self._inline_bytes:
+            job = waiting.popleft()
             self._results += zip([job.task], convert([job.task], job.options), strict=True)
-        while lane.waiting and (worker := self._free_worker(lane, now)) is not None:
-            batch = next_batch(lane.waiting, self._jobs)
+        while waiting and (worker := self._free_worker(is_long=is_long)) is not None:
+            batch = next_batch(waiting, self._jobs)
             try:
                 worker.give(batch)
             except OSError:  # it has ended, or is stopped, and nobody saw it yet
-                lane.waiting.extendleft(reversed(batch))
-                self._lose(lane, worker)
+                waiting.extendleft(reversed(batch))
+                self._lose(worker)
                 continue
             if len(worker.batches) == 1:
-                self._set_deadline(worker, now)
+                self._set_deadline(worker, is_new=True)
 
-    def _is_for_this_process(self, lane: _Lane) -> bool:
-        return len(lane.waiting) == 1 and not lane.workers and lane.waiting[0].size <= self._inline_bytes
+    def _open_workers(self, *, is_long: bool) -> list[WorkerProcess]:
+        return [worker for worker in self._workers if worker.is_long == is_long and worker.is_open]
 
-    def _free_worker(self, lane: _Lane, now: float) -> WorkerProcess | None:
+    def _free_worker(self, *, is_long: bool) -> WorkerProcess | None:
         """Return an idle worker, a new one, or one that is nearly done; None when all have enough."""
-        usable = [worker for worker in lane.workers if worker.is_usable]
+        workers = self._open_workers(is_long=is_long)
+        usable = [worker for worker in workers if worker.is_usable]
         best = min(usable, key=lambda worker: len(worker.batches), default=None)
         if best is not None and not best.batches:
             return best
-        if len(lane.workers) < self._jobs and now >= self._start_due:
-            started = self._start(lane, now)
-            if started is not None:
-                return started
+        if len(workers) < self._jobs and (started := self._start(is_long=is_long)) is not None:
+            return started
         return best if best is not None and len(best.batches) < _AHEAD else None
 
-    def _start(self, lane: _Lane, now: float) -> WorkerProcess | None:
+    def _start(self, *, is_long: bool) -> WorkerProcess | None:
         """Start a worker; None when the system refuses, which it may do for a while."""
+        if self._now < self._start_due:
+            return None
         from daemon.workers.process import WorkerProcess  # a sweep with nothing to do needs none
         from daemon.workers.worker import serve
 
         try:
-            worker = WorkerProcess(self._serve or serve)
+            worker = WorkerProcess(self._serve or serve, is_long=is_long)
         except (OSError, MemoryError) as error:
-            self._start_due = now + _FORK_AGAIN_SECONDS
-            self._refused_since = now if self._refused_since is None else self._refused_since
-            if now - self._refused_since >= self._start_seconds and not lane.workers:
-                self._results += all_failed(list(lane.waiting), _not_started(error))
-                lane.waiting.clear()
+            self._start_due = self._now + _FORK_AGAIN_SECONDS
+            self._refused_since = self._now if self._refused_since is None else self._refused_since
+            is_over = self._now - self._refused_since >= self._start_seconds
+            if is_over and not self._open_workers(is_long=is_long):
+                self._results += all_failed(list(self._waiting[is_long]), _not_started(error))
+                self._waiting[is_long].clear()
             return None
         self._refused_since = None
         self._ready.register(worker, select.EPOLLIN)
-        lane.workers.append(worker)
+        self._workers.append(worker)
         return worker
 
 

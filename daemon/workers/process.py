@@ -31,20 +31,21 @@ _TRANSFER_SECONDS: Final = 5
 class WorkerProcess:
     """Starts with the object.
 
-    ``deadline``: when its first batch must be done, in seconds of the pool's clock; ``seen_bytes``: what it
-    had read and written when that was set.
+    ``is_long``: it is for long sources.  ``deadline``: when its first batch must be done, in seconds of the
+    pool's clock.  ``is_usable``: it may be given work, as it was not killed.
 
     :raises OSError: the system has no process to give; or, as MemoryError, no memory.
     """
 
-    def __init__(self, serve: Callable[[Connection], None]) -> None:
+    def __init__(self, serve: Callable[[Connection], None], *, is_long: bool = False) -> None:
         ours, theirs = socket.socketpair()
         for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
             ours.setsockopt(socket.SOL_SOCKET, option, struct.pack("ll", _TRANSFER_SECONDS, 0))
+        self.is_long = is_long
+        self.is_usable = True
         self.batches: deque[list[Job]] = deque()
         self.deadline = 0.0
-        self.seen_bytes = 0
-        self._killed = False
+        self._transferred = 0
         self._connection = Connection(ours.detach())
         with Connection(theirs.detach()) as connection:
             try:
@@ -54,9 +55,9 @@ class WorkerProcess:
                 raise
 
     @property
-    def is_usable(self) -> bool:
-        """Tell whether it may be given work: it was not killed."""
-        return not self._killed
+    def is_open(self) -> bool:
+        """Tell whether it may still answer: :meth:`close` was not called."""
+        return not self._connection.closed
 
     def fileno(self) -> int:
         """Return a descriptor for ``select``: readable when there is an answer, or the process has ended."""
@@ -76,28 +77,27 @@ class WorkerProcess:
         :raises EOFError: the process has ended.
         :raises OSError: it is beyond help.
         """
-        if not self._connection.poll():
-            return None
-        outcomes: list[Outcome] = self._connection.recv()
+        outcomes: list[Outcome] | None = self._connection.recv() if self._connection.poll() else None
         return outcomes
 
     def transferred_bytes(self) -> int:
-        """Return how many bytes it has read and written (proc_pid_io(5)); 0 where that is not known."""
-        try:
-            with open(f"/proc/{self.pid}/io", "rb") as file:
-                figures = dict(line.split(b":") for line in file)
-            return int(figures[b"rchar"]) + int(figures[b"wchar"])
-        except (OSError, KeyError, ValueError):
-            return 0
+        """Return what it has read and written since the last call (proc_pid_io(5)); 0 if nobody can tell."""
+        before = self._transferred
+        with suppress(OSError, KeyError, ValueError), open(f"/proc/{self.pid}/io", "rb") as file:
+            figures = dict(line.split(b":") for line in file)
+            self._transferred = int(figures[b"rchar"]) + int(figures[b"wchar"])
+        return self._transferred - before
 
     def stop(self) -> None:
         """Ask it to end: at once when it is idle, else at the end of the current block."""
-        self._signal(signal.SIGTERM)
+        with suppress(ProcessLookupError):  # not collected yet, so the number is its own
+            os.kill(self.pid, signal.SIGTERM)
 
     def kill(self) -> None:
         """End it, also when it is stopped."""
-        self._killed = True
-        self._signal(signal.SIGKILL)
+        self.is_usable = False
+        with suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGKILL)
 
     def close(self) -> None:
         """Let go of the connection; :meth:`has_ended` must still be asked until it says so."""
@@ -109,10 +109,6 @@ class WorkerProcess:
             return os.waitpid(self.pid, os.WNOHANG)[0] != 0
         return True
 
-    def _signal(self, number: signal.Signals) -> None:
-        with suppress(ProcessLookupError):  # not collected yet, so the number is its own
-            os.kill(self.pid, number)
-
 
 def _fork(serve: Callable[[Connection], None], connection: Connection) -> int:
     """Start the process; signals wait until it has its own handlers for them."""
@@ -121,24 +117,14 @@ def _fork(serve: Callable[[Connection], None], connection: Connection) -> int:
     try:
         pid = os.fork()
         if pid == 0:
-            _run(serve, connection, parent, before)
+            try:
+                prepare(parent)
+                signal.pthread_sigmask(signal.SIG_SETMASK, before - _SIGNALS)
+                serve(connection)
+                os._exit(0)
+            finally:  # whatever happens, the parent's code is not for this process
+                signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+                os._exit(1)
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
     return pid
-
-
-def _run(
-    serve: Callable[[Connection], None],
-    connection: Connection,
-    parent: int,
-    mask: set[int],
-) -> None:
-    status = 1
-    try:
-        prepare(parent)
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask - _SIGNALS)
-        serve(connection)
-        status = 0
-    finally:  # whatever happens, the parent's code is not for this process
-        signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
-        os._exit(status)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import signal
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from types import ModuleType
 from typing import TYPE_CHECKING, Final
@@ -141,15 +141,11 @@ def _opened(root: str, parts: tuple[str, ...], stack: ExitStack) -> int | Sideca
 
 def _wait_for_tick(sources: Sequence[tuple[int, str]]) -> None:
     """Wait until a later write of any of them would get another time."""
-    times = [status.st_mtime for source in sources if (status := _status(*source)) is not None]
-    now = time.time()
-    ages = [now - moment for moment in times if 0 <= now - moment < TICK_SECONDS]
-    if ages:
-        time.sleep(TICK_SECONDS - min(ages))
-
-
-def _status(directory: int, name: str) -> os.stat_result | None:
-    try:
-        return status_of(directory, name)
-    except SidecarError:  # the engine meets it again, and tells
-        return None
+    ages = []
+    for source in sources:
+        with suppress(SidecarError):  # the engine meets it again, and reports it
+            status = status_of(*source)
+            ages += [time.time() - status.st_mtime] if status is not None else []
+    youngest = min((age for age in ages if age >= 0), default=TICK_SECONDS)
+    if youngest < TICK_SECONDS:
+        time.sleep(TICK_SECONDS - youngest)
