@@ -1,24 +1,22 @@
 """Showing many texts at once: as they are, in quotes, or in fences.
 
-What the table of their lines cannot tell at a glance is looked at line by line; both give the same.
+What the table of their lines cannot tell at a glance is looked at line by line, one part of a text at a time.
 """
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from lib.markdown.blocks import MAY_BE_DEEP, is_nested_too_deep
-from lib.markdown.escapes import ADDRESS_BEFORE, MAY_BE_IN_LINK, ODD_BLANK
+from lib.markdown.blocks import MAY_BE_DEEP, blocks_of, is_nested_too_deep
+from lib.markdown.escapes import ADDRESS_BEFORE, MAY_BE_IN_LINK, ODD_BLANK, may_hide_code, places_to_escape
 from lib.markdown.fences import fenced_text
 from lib.markdown.inert import DEFINITION, LINE
-from lib.markdown.line_table import EMPTY, FENCE, HEADING, OTHER, WORD, LineTable
-from lib.markdown.quoted import lines_kept, quoted
+from lib.markdown.line_table import EMPTY, FENCE, HEADING, JOINT, NONE, OTHER, QUOTE, WORD, LineTable
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     import numpy.typing as npt
 
@@ -26,23 +24,25 @@ if TYPE_CHECKING:
     Flags = npt.NDArray[np.bool_]
 
 _TAB, _NEWLINE, _RETURN, _SPACE, _BACKSLASH = b"\t\n\r \\"
-_NOT_BESIDE_CODE: Final = re.compile(rb"[|~@]|\]\(|://|www\.", re.IGNORECASE)
-"""What some readers look for before code."""
+_MANY_TICKS: Final = b"`" * 80
+"""More than cmark counts."""
 
 # control characters, which these texts do not hold, stand for a while where something is added
-_TEXT, _BREAK, _QUOTE, _QUOTE_BREAK, _QUOTE_EMPTY, _TEXT_QUOTE, _TEXT_EMPTY, _TAG, _IMAGE = range(9)
-_DOLLARS: Final = 0x0B
+_TEXT, _BREAK, _QUOTE, _QUOTE_BREAK, _QUOTE_EMPTY, _TEXT_QUOTE, _TEXT_EMPTY = range(7)
+_RETURN_BREAK: Final = 0x0E
+_ESCAPED: Final = dict(enumerate(b"<$[!", 0x10))
 _ADDED: Final = {
     _BREAK: b"  \n",
+    _RETURN_BREAK: b"  \r",
     _QUOTE: b"\n> ",
     _QUOTE_BREAK: b"  \n> ",
     _QUOTE_EMPTY: b"\n>",
     _TEXT_QUOTE: b"\0> ",
     _TEXT_EMPTY: b"\0>",
-    _TAG: b"\\<",
-    _IMAGE: b"!\\",
-    _DOLLARS: b"\\$",
+    **{mark: b"\\%c" % sign for mark, sign in _ESCAPED.items()},
 }
+_MARK_OF: Final = np.zeros(256, np.uint8)
+_MARK_OF[list(_ESCAPED.values())] = list(_ESCAPED)
 
 
 def _flags(characters: str) -> Flags:
@@ -63,25 +63,32 @@ def shown_safely(texts: Sequence[bytes], *, in_quotes: bool = False) -> list[byt
 
 
 class _Batch:
-    """Some texts, and which of them are ``active`` beyond themselves, and which ones no quote contains."""
+    """Some texts, and which of them are ``active`` beyond themselves, and which ones no quote contains.
+
+    ``joined``: lines that go on with a paragraph, outside code spans.
+    """
 
     def __init__(self, texts: Sequence[bytes]) -> None:
         self._texts = texts
         self._table = table = LineTable(texts)
         codes = table.codes
         tags, images, dollars = table.places(b"<"), table.places(b"!"), table.places(b"$")
-        self._dangers = {
-            _TAG: tags[_BEGINS_TAG[codes[tags + 1]]],
-            _IMAGE: images[codes[images + 1 + (codes[images + 1] == _BACKSLASH)] == 0x5B],
-            _DOLLARS: dollars[(codes[dollars + 1] == 0x24) | (codes[dollars - 1] == 0x24)],
-        }
+        tags = tags[_BEGINS_TAG[codes[tags + 1]]]
+        images = images[codes[images + 1 + (codes[images + 1] == _BACKSLASH)] == 0x5B]
+        dollars = dollars[(codes[dollars + 1] == 0x24) | (codes[dollars - 1] == 0x24)]
+        brackets = table.places(b"]")
+        self._dangers: Numbers = np.concatenate((tags, images, dollars))
+        self._definitions: Numbers = brackets[codes[brackets + 1] == 0x3A]
+        self._joined: Flags = table.after & (table.forms == WORD)
+        self._joined[1:] &= table.forms[:-1] != HEADING
+        self._joined[1:] |= table.after[1:] & (table.forms[1:] == QUOTE) & (table.forms[:-1] == QUOTE)
         others = table.breaks[table.prose & (table.forms == OTHER)]
         others = others[_BEGINS_BLOCK[codes[others + 1]]].tolist()
-        dangers = [place for place in others if LINE.pattern.match(table.data, place)]
+        blocks = [place for place in others if LINE.pattern.match(table.data, place)]
         deep = [place for place in others if MAY_BE_DEEP.match(table.data, place)]
         is_block = (table.forms == HEADING) | (table.forms == FENCE)
-        self._active = self._with(table.breaks[is_block], dangers, *self._dangers.values())
-        for index in np.flatnonzero(self._with(self._definitions())).tolist():
+        self._active = self._with(table.breaks[is_block], blocks, self._dangers)
+        for index in np.flatnonzero(self._with(self._definitions)).tolist():
             self._active[index] |= DEFINITION.found_in(texts[index])
         self._unquotable = self._with(*self._controls())
         for index in np.flatnonzero(self._with(deep)).tolist():
@@ -91,75 +98,118 @@ class _Batch:
         """Return what is shown of each text."""
         self._active |= in_quotes
         table, shown = self._table, list(self._texts)
-        joined = table.after & (table.forms == WORD)
-        joined[1:] &= table.forms[:-1] != HEADING
-        quoted_ones = self._active & ~self._unquotable
-        is_hard, escapes = self._escapes(quoted_ones) if quoted_ones.any() else (table.hard, {})
+        escapes = self._resolved(self._active & ~self._unquotable)
         for index in np.flatnonzero(self._unquotable).tolist():
             shown[index] = fenced_text(shown[index])
-        for index in np.flatnonzero(quoted_ones & is_hard).tolist():
-            shown[index] = quoted(shown[index]) or fenced_text(shown[index])
-        kept = ~(self._active | self._unquotable)
-        for index in np.flatnonzero(kept & table.hard & self._with(table.breaks[table.after])).tolist():
-            shown[index] = lines_kept(shown[index])
-        easy_quotes = quoted_ones & ~is_hard
-        changed = easy_quotes | (kept & ~table.hard & self._with(table.breaks[joined]))
+        changed = (self._active | self._with(table.breaks[self._joined])) & ~self._unquotable
         if changed.any():
-            indexes = np.flatnonzero(changed).tolist()
-            rewritten = self._rewritten(changed, easy_quotes, joined, escapes)
-            for index, text in zip(indexes, rewritten, strict=True):
+            rewritten = self._rewritten(changed, escapes)
+            for index, text in zip(np.flatnonzero(changed).tolist(), rewritten, strict=True):
                 shown[index] = text
         return shown
 
-    def _rewritten(
-        self, changed: Flags, is_quoted: Flags, joined: Flags, escapes: dict[int, Numbers]
-    ) -> list[bytes]:
+    def _rewritten(self, changed: Flags, escapes: Numbers) -> list[bytes]:
         """Return the changed texts, in quotes or not, with their line breaks and escapes."""
-        table = self._table
+        table, is_quoted = self._table, changed & self._active
         begins, breaks, codes = table.begins, table.breaks, table.codes.copy()
-        joined = joined & ~((codes[breaks - 1] == _SPACE) & (codes[breaks - 2] == _SPACE))
-        codes[breaks[joined]] = _BREAK
-        for mark, places in escapes.items():
-            codes[places] = mark
+        ends = breaks[self._joined]
+        ends -= codes[ends - 1] == _RETURN
+        ends = self._unescaped(ends[(codes[ends - 1] != _SPACE) | (codes[ends - 2] != _SPACE)])
+        codes[ends] = np.where(codes[ends] == _RETURN, _RETURN_BREAK, _BREAK)
+        codes[escapes] = _MARK_OF[codes[escapes]]
         first_lines = np.searchsorted(breaks, begins)
+        empty = (table.forms == EMPTY) | (table.codes[breaks + 1] == _RETURN)
         lines = np.flatnonzero(np.repeat(is_quoted, np.diff(first_lines))) + first_lines[0]
-        marks = np.where(joined[lines], _QUOTE_BREAK, _QUOTE)
-        codes[breaks[lines]] = np.where(table.forms[lines] == EMPTY, _QUOTE_EMPTY, marks)
+        marks = np.where(codes[breaks[lines]] == _BREAK, _QUOTE_BREAK, _QUOTE)
+        codes[breaks[lines]] = np.where(empty[lines], _QUOTE_EMPTY, marks)
         codes[begins[1:] - 1] = _NEWLINE
-        first_marks = np.where(table.forms[first_lines[:-1]] == EMPTY, _TEXT_EMPTY, _TEXT_QUOTE)
+        first_marks = np.where(empty[first_lines[:-1]], _TEXT_EMPTY, _TEXT_QUOTE)
         codes[begins[:-1]] = np.where(is_quoted, first_marks, _TEXT)
         data = codes.tobytes()
         starts, stops = begins[:-1][changed].tolist(), begins[1:][changed].tolist()
         data = b"".join([data[start:stop] for start, stop in zip(starts, stops, strict=True)])
-        for mark, added in _ADDED.items():
-            data = data.replace(b"%c" % mark, added)
+        used = np.bincount(codes[np.concatenate((breaks, ends, escapes))])
+        for mark in np.flatnonzero(used).tolist():
+            if mark in _ADDED:
+                data = data.replace(b"%c" % mark, _ADDED[mark])
         return data[1:-2].split(b" \n\0")
 
-    def _escapes(self, is_quoted: Flags) -> tuple[Flags, dict[int, Numbers]]:
-        """Return for which texts it is hard to tell what to escape, and for the others where."""
+    def _resolved(self, is_quoted: Flags) -> Numbers:
+        """Look at the hard parts line by line, and return what to escape in texts to be quoted."""
+        table = self._table
+        is_hard, escapes = self._escapes(is_quoted) if is_quoted.any() else (table.hard, NONE)
+        if not is_hard.any():
+            return escapes
+        texts = table.texts_at(table.parts[:-1])
+        has_folded = self._parts_with(table.breaks[table.after])
+        looked_at = is_hard & (is_quoted[texts] | (has_folded & ~self._unquotable[texts]))
+        found: list[int] = []
+        done = 0
+        for part in np.flatnonzero(looked_at).tolist():
+            text, start = int(texts[part]), int(table.parts[part])
+            if start < done or self._unquotable[text]:
+                continue
+            done, places = self._look_at(start, int(table.parts[part + 1]), text)
+            if is_quoted[text] and places is None:
+                self._unquotable[text] = True
+            is_hard[part : np.searchsorted(table.parts, done)] = True
+            found += places or ()
+        return np.concatenate((escapes[~is_hard[table.parts_at(escapes)]], np.array(found, np.int64)))
+
+    def _look_at(self, start: int, stop: int, text: int) -> tuple[int, list[int] | None]:
+        """Look at a part line by line; return where it ends, and what to escape if a quote contains it.
+
+        A part that leaves a fence open goes on to the end of its text.
+        """
+        table = self._table
+        end = int(table.begins[text + 1]) - len(JOINT) + 1
+        part = table.data[start + 1 : min(stop, end)]
+        blocks = blocks_of(part)
+        if blocks.open_fence and stop < end:
+            return self._look_at(start, end, text)
+        first = int(np.searchsorted(table.breaks, start))
+        self._joined[first : first + len(blocks.lines)] = False
+        self._joined[[first + 1 + number for number in blocks.joined]] = True
+        if not (self._active[text] and blocks.is_quotable) or _MANY_TICKS in part:
+            return stop, None
+        places = places_to_escape(part, blocks)
+        return stop, None if places is None else [start + 1 + place for place in places]
+
+    def _escapes(self, is_quoted: Flags) -> tuple[Flags, Numbers]:
+        """Return of which parts it is hard to tell what to escape, and for the others where."""
         table = self._table
         codes, breaks = table.codes, table.breaks
-        dangers = {mark: table.in_prose(places) for mark, places in self._dangers.items()}
-        places = np.concatenate(list(dangers.values()))
+        dangers = table.in_prose(self._dangers)
         may_be_code = table.prose & ~table.after & (codes[breaks + 1] == _SPACE)
-        is_hard = table.hard | (self._with(breaks[may_be_code]) & self._with(places))
-        is_hard |= self._with(table.in_prose(self._definitions()), self._addresses(places))
+        is_hard = table.hard | (self._parts_with(breaks[may_be_code]) & self._parts_with(dangers))
+        is_hard |= self._parts_with(table.in_prose(self._definitions), self._addresses(dangers))
         if not table.data.isascii():
-            lines = breaks[_MAY_BEGIN_BLANK[codes[breaks + 1]]]
-            lines = lines[is_quoted[table.texts_at(lines)]].tolist()
-            is_hard |= self._with([place for place in lines if ODD_BLANK.match(table.data, place)])
+            self._unquotable |= self._with(self._odd_blanks(is_quoted)) & self._with(
+                self._dangers, self._definitions
+            )
+        is_image = codes[dangers] == 0x21
+        self._set_hard_where(lambda text: MAY_BE_IN_LINK.search(text) is not None, dangers[is_image], is_hard)
         ticks = table.in_prose(table.ticks)
-        ticks = ticks[~table.hard[table.texts_at(ticks)]]
-        for index in np.flatnonzero(self._with(dangers[_IMAGE])).tolist():
-            is_hard[index] |= MAY_BE_IN_LINK.search(self._texts[index]) is not None
-        for mark, places in dangers.items():
-            before = np.searchsorted(ticks, places)
-            in_span = before % 2 == 1
-            openers = ticks[before[in_span] - 1]
-            for index in np.flatnonzero(self._with(openers)).tolist():
-                is_hard[index] |= _NOT_BESIDE_CODE.search(self._texts[index]) is not None
-            dangers[mark] = self._unescaped(places[~in_span]) if mark != _IMAGE else places[~in_span]
-        return is_hard, dangers
+        ticks = ticks[~table.hard[table.parts_at(ticks)]]
+        before = np.searchsorted(ticks, dangers)
+        in_span = before % 2 == 1
+        self._set_hard_where(may_hide_code, ticks[before[in_span] - 1], is_hard)
+        others = self._unescaped(dangers[~in_span & ~is_image])
+        return is_hard, np.concatenate((others, dangers[~in_span & is_image] + 1))
+
+    def _set_hard_where(self, is_so: Callable[[bytes], bool], places: Numbers, is_hard: Flags) -> None:
+        """Take for hard the parts with something at these places of which this holds."""
+        table = self._table
+        for part in np.flatnonzero(self._parts_with(places)).tolist():
+            start, stop = int(table.parts[part]), int(table.parts[part + 1])
+            is_hard[part] |= is_so(table.data[start:stop])
+
+    def _odd_blanks(self, is_quoted: Flags) -> list[int]:
+        """Return where lines of texts to be quoted begin that are blank to some readers only."""
+        table = self._table
+        lines = table.breaks[_MAY_BEGIN_BLANK[table.codes[table.breaks + 1]]]
+        lines = lines[is_quoted[table.texts_at(lines)]]
+        return [place for place in lines.tolist() if ODD_BLANK.match(table.data, place)]
 
     def _addresses(self, places: Numbers) -> list[int]:
         """Return where the lines begin in which a bare address may end at one of these places."""
@@ -182,12 +232,6 @@ class _Batch:
         unescaped: Numbers = places[~is_suspect]
         return unescaped
 
-    def _definitions(self) -> Numbers:
-        """Return where a definition may be: a closing bracket and a colon."""
-        brackets = self._table.places(b"]")
-        definitions: Numbers = brackets[self._table.codes[brackets + 1] == 0x3A]
-        return definitions
-
     def _controls(self) -> tuple[Numbers, ...]:
         """Return where control characters stand that are not layout, and line separators."""
         table = self._table
@@ -198,6 +242,14 @@ class _Batch:
         separators = [ends[(codes[ends - 1] == 0x80) & (codes[ends - 2] == 0xE2)] for ends in separators]
         is_layout = (codes[controls] == _TAB) | (codes[controls] == _RETURN)
         return (controls[lone | ~is_layout], table.places(b"\x7f"), c1[codes[c1 + 1] < 0xA0], *separators)
+
+    def _parts_with(self, *places: Any) -> Flags:
+        """Tell which parts have something at one of these places."""
+        flags = np.zeros_like(self._table.hard)
+        for some in places:
+            if len(some):
+                flags[self._table.parts_at(some)] = True
+        return flags
 
     def _with(self, *places: Any) -> Flags:
         """Tell which texts have something at one of these places."""

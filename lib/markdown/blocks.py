@@ -17,9 +17,6 @@ from lib.markdown.code_spans import code_spans
 DEPTH_LIMIT: Final = 4
 """How many quotes and list items may stand in one another: readers drop what is nested much deeper."""
 
-LENGTH_LIMIT: Final = 1 << 20
-"""Looking at a text line by line takes up to forty times its memory: longer ones are not looked at so."""
-
 _QUOTE: Final = 0
 """A quote on the stack of containers; a list item stands there as the columns its content is indented by."""
 _NOTHING, _PARAGRAPH, _FENCE, _INDENTED, _TABLE, _DASH = range(6)
@@ -46,6 +43,7 @@ _MARKERS: Final = re.compile(rb"(?:[ >]+|(?:[-+*]|[0-9]{1,9}[.)]) ){0,20}")
 _INFO: Final = re.compile(rb"[ ]*[!-_a-{}]*[ ]*$")
 # what closes a fence for some readers: mixed characters, a tab or another white space behind
 _LIKE_AN_END: Final = re.compile(rb" {0,3}(`{3,}|~{3,})[`~]*(?:[^!-~]*)$")
+_NEEDS_CARE: Final = re.compile(rb"[\t`~](?:(?<=\t)|``|~~)")
 # with a tab, which is narrower in a quote than at the beginning of a line, it may end a fence or not
 _LIKE_A_FENCE: Final = re.compile(rb"[ \t]*(?:```|~~~)")
 _STRUCTURE_WITH_TAB: Final = re.compile(rb"[ >]*(?:(?:[-+*]|[0-9]{1,9}[.)])[ >]*){0,20}\t")
@@ -68,6 +66,11 @@ class Blocks:
     depth: int = 0
     certain: bool = True
     open_fence: bool = False
+
+    @property
+    def is_quotable(self) -> bool:
+        """Whether a quote contains the text for every reader, once its dangers are escaped."""
+        return self.certain and self.depth <= DEPTH_LIMIT
 
 
 def blocks_of(text: bytes) -> Blocks:
@@ -92,9 +95,7 @@ def is_table(lines: list[bytes]) -> bool:
 
 def is_nested_too_deep(text: bytes) -> bool:
     """Tell whether more containers stand in one another than readers can be trusted with."""
-    if not MAY_BE_DEEP.search(b"\n" + text):
-        return False
-    return len(text) > LENGTH_LIMIT or blocks_of(text).depth > DEPTH_LIMIT
+    return bool(MAY_BE_DEEP.search(b"\n" + text)) and blocks_of(text).depth > DEPTH_LIMIT
 
 
 def leaves_fence_open(text: bytes) -> bool:
@@ -148,6 +149,9 @@ class _Scanner:
 
     def _line(self, number: int, line: bytes) -> None:
         """Take any line."""
+        if self._leaf == _FENCE and not _NEEDS_CARE.search(line) and self._goes_on_with_items(line):
+            self._found.code.add(number)
+            return
         if line[-1:] == b"\r":
             line = line[:-1]
         if b"\t" in line:
@@ -166,6 +170,10 @@ class _Scanner:
             self._blank_line(number, matched)
         else:
             self._block(number, line, position, matched)
+
+    def _goes_on_with_items(self, line: bytes) -> bool:
+        """Tell at a glance whether a line goes on with all open containers, none of which is a quote."""
+        return _QUOTE not in self._stack and (not line or line.startswith(b" " * sum(self._stack)))
 
     def _is_tab_odd(self, line: bytes) -> bool:
         """Tell whether a tab may count for another structure in a quote, where it is narrower."""

@@ -6,6 +6,7 @@ Specification: CommonMark 0.31; GitHub Flavored Markdown 0.29.
 from __future__ import annotations
 
 import re
+from itertools import accumulate, chain
 from typing import TYPE_CHECKING, Final
 
 from lib.markdown.code_spans import RUN, code_spans
@@ -17,10 +18,11 @@ if TYPE_CHECKING:
     from lib.markdown.blocks import Blocks
 
 DANGER: Final = re.compile(rb"[<!$](?:(?<=<)[A-Za-z/!?]|(?<=!)\\?\[|(?<=\$)\$)")
-_ESCAPED: Final = re.compile(rb"[<!$](?:(?<=<)(?=[A-Za-z/!?])|(?<=!)(?=\[)|(?<=\$)\$+)")
+_ACTIVE: Final = rb"(?<=<)(?=[A-Za-z/!?])|(?<=!\[)|(?<=\$\$)|(?<=\$)(?=\$)"
+_ESCAPED: Final = re.compile(rb"\\.|([<$\[](?:%b))" % _ACTIVE, re.DOTALL)
 # in the text of a link, marked takes the backslashes before brackets away and looks for images once more
 MAY_BE_IN_LINK: Final = re.compile(rb"(?<!!)\[|\\!\[")
-_IMAGE_IN_LINK: Final = re.compile(rb"(?<!\\)((?:\\\\)*)(?=!\\\[)")
+_ESCAPED_IN_LINK: Final = re.compile(rb"\\.|([<$\[!](?:%b|(?<=!)(?=\\?\[)))" % _ACTIVE, re.DOTALL)
 _DEFINITION_BEGINS: Final = re.compile(
     rb"(?:[ \t>]|(?:[-+*]|[0-9]{1,9}[.)])[ \t]){0,99}(?:\[[ xX]\][ \t]+)?\*?(?=\[)"
 )
@@ -32,6 +34,7 @@ ODD_BLANK: Final = re.compile(
 # the second line of a table, in any container
 _DELIMITERS: Final = re.compile(rb"^(?=[^\n]*-)[ \t\r>|:*+0-9.)-]*$", re.MULTILINE)
 _LINK: Final = re.compile(rb"\]\((?![^()\s`<>\\]*\))")
+_MAY_HIDE_CODE: Final = re.compile(rb"[|~]|\]\(")
 _REACHES_FURTHER: Final = re.compile(rb"://|www\.|@", re.IGNORECASE)
 # a bare address takes a backslash in, and ends before what that was to escape
 ADDRESS_BEFORE: Final = re.compile(
@@ -39,74 +42,86 @@ ADDRESS_BEFORE: Final = re.compile(
 )
 
 
-def backslash_all(text: bytes) -> bytes:
-    r"""Escape each tag, image and block of mathematics, in code as well.
+def places_to_escape(text: bytes, blocks: Blocks) -> list[int] | None:
+    r"""Return before which bytes a backslash must stand; None where it is not certain what is code.
 
-    >>> backslash_all(rb"<b> \<i> !\[c] $$")
-    b'\\<b> \\<i> !\\[c] \\$\\$'
+    >>> from lib.markdown.blocks import blocks_of
+    >>> text = b"<b> `<i>` !["
+    >>> places_to_escape(text, blocks_of(text))
+    [0, 11]
     """
-    return _ESCAPED.sub(_backslashed, text)
-
-
-def has_odd_blank(text: bytes) -> bool:
-    """Tell whether a line is blank to some readers only: of white space, and some of it beyond ASCII."""
-    return not text.isascii() and ODD_BLANK.search(b"\n" + text) is not None
-
-
-def escape(text: bytes, blocks: Blocks) -> bool:
-    """Escape what would act beyond a quote; False when it is not certain where that is code."""
     defines = b"]:" in text
-    dangerous = DANGER.search(text) is not None
-    if not (defines or dangerous):
+    if not (defines or DANGER.search(text)):
+        return []
+    begins = list(accumulate(map(len, blocks.lines), lambda begin, length: begin + length + 1, initial=0))
+    places: list[int] = []
+    for chunk in _chunks(blocks):
+        in_chunk = _escapes_of_chunk(blocks.lines, chunk)
+        if in_chunk is None:
+            return None
+        places += [begins[number] + place for number, place in in_chunk]
+        if defines:
+            last = max((number for number in chunk if b"]:" in blocks.lines[number]), default=-1)
+            for number in range(chunk.start, last + 1):
+                if begin := _DEFINITION_BEGINS.match(blocks.lines[number]):
+                    places.append(begins[number] + begin.end())
+    return places
+
+
+def may_hide_code(text: bytes) -> bool:
+    """Tell whether some readers may find in a text what hides a code span of one line, or a part of it."""
+    if _MAY_HIDE_CODE.search(text):
         return True
-    if has_odd_blank(text):
+    if not _REACHES_FURTHER.search(text):
         return False
-    return all(_escape_chunk(blocks.lines, chunk, defines=defines) for chunk in _chunks(blocks))
+    return any(
+        len(word) >= _WORD_LIMIT or _REACHES_FURTHER.search(word) for word in text.split() if b"`" in word
+    )
 
 
 def _chunks(blocks: Blocks) -> Iterator[range]:
     """Yield runs of lines without an empty line, outside code blocks: no paragraph is longer."""
     start = 0
-    for number, line in enumerate(blocks.lines):
+    for number, line in enumerate((*blocks.lines, b"")):
         if number in blocks.code or not line.strip(b" \t\r"):
             if start < number:
                 yield range(start, number)
             start = number + 1
-    if start < len(blocks.lines):
-        yield range(start, len(blocks.lines))
 
 
-def _escape_chunk(lines: list[bytes], chunk: range, *, defines: bool) -> bool:
+def _escapes_of_chunk(lines: list[bytes], chunk: range) -> list[tuple[int, int]] | None:
+    """Return what is dangerous outside code spans, each of which stands on one line: lines and columns."""
     dangerous = [number for number in chunk if DANGER.search(lines[number])]
-    if dangerous and not _escape_lines(lines, chunk, dangerous):
-        return False
-    if defines:
-        last = max((number for number in chunk if b"]:" in lines[number]), default=-1)
-        for number in range(chunk.start, last + 1):
-            if begin := _DEFINITION_BEGINS.match(lines[number]):
-                lines[number] = lines[number][: begin.end()] + b"\\" + lines[number][begin.end() :]
-    return True
-
-
-def _escape_lines(lines: list[bytes], chunk: range, dangerous: list[int]) -> bool:
-    """Escape the dangers of some lines outside code spans, each of which stands on one line."""
+    if not dangerous:
+        return []
     spans = {number: code_spans(lines[number]) for number in chunk}
     if not _stand_on_one_line(lines, spans):
-        return False
-    text = b"\n".join([_outside(lines[number], spans[number][0]) for number in chunk])
+        return None
+    outside = {number: _outside(lines[number], spans[number][0]) for number in chunk}
+    text = b"\n".join([b"\0".join([lines[n][start:stop] for start, stop in outside[n]]) for n in chunk])
     codes = [b"\n".join([lines[number][start:end] for start, end in spans[number][0]]) for number in chunk]
     if any(map(DANGER.search, codes)) and (
         any(lone for _, lone in spans.values())  # behind them, cmark does not see every code span
         or not _is_certain(text, codes)
         or any(_may_be_swallowed(lines[number], start) for number in chunk for start, _ in spans[number][0])
     ):
-        return False
-    in_link = MAY_BE_IN_LINK.search(text) is not None
-    for number in dangerous:
-        if ADDRESS_BEFORE.search(lines[number]):
-            return False
-        lines[number] = _escape_outside(lines[number], spans[number][0], in_link=in_link)
-    return True
+        return None
+    if any(ADDRESS_BEFORE.search(lines[number]) for number in dangerous):
+        return None
+    escaped = _ESCAPED_IN_LINK if MAY_BE_IN_LINK.search(text) else _ESCAPED
+    return [
+        (number, found.start())
+        for number in dangerous
+        for start, stop in outside[number]
+        for found in escaped.finditer(lines[number], start, stop)
+        if found.lastindex
+    ]
+
+
+def _outside(line: bytes, spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Return where what stands outside code spans begins and ends."""
+    edges = [0, *chain.from_iterable(spans), len(line)]
+    return list(zip(edges[::2], edges[1::2], strict=True))
 
 
 def _stand_on_one_line(lines: list[bytes], spans: dict[int, tuple[list[tuple[int, int]], set[int]]]) -> bool:
@@ -120,36 +135,6 @@ def _stand_on_one_line(lines: list[bytes], spans: dict[int, tuple[list[tuple[int
             return False
         seen.update(map(len, RUN.findall(lines[number])))
     return True
-
-
-def _outside(line: bytes, spans: list[tuple[int, int]]) -> bytes:
-    """Return what stands outside code spans; a control character stands for each of them."""
-    pieces, position = [], 0
-    for start, end in spans:
-        pieces.append(line[position:start])
-        position = end
-    return b"\0".join([*pieces, line[position:]])
-
-
-def _escape_outside(line: bytes, spans: list[tuple[int, int]], *, in_link: bool) -> bytes:
-    pieces, position = [], 0
-    for start, end in (*spans, (len(line), len(line))):
-        prose = backslash_all(line[position:start])
-        pieces += [_IMAGE_IN_LINK.sub(rb"\1\\", prose) if in_link else prose, line[start:end]]
-        position = end
-    return b"".join(pieces)
-
-
-def _backslashed(found: re.Match[bytes]) -> bytes:
-    sign = found[0]
-    if sign == b"!":
-        return b"!\\"
-    begin = found.start()
-    while begin and found.string[begin - 1] == 0x5C:
-        begin -= 1
-    is_escaped = (found.start() - begin) % 2 == 1
-    escaped = b"\\" + b"\\".join([sign[place : place + 1] for place in range(len(sign))])
-    return escaped[1:] if is_escaped else escaped
 
 
 def _is_certain(text: bytes, codes: list[bytes]) -> bool:

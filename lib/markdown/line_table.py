@@ -23,17 +23,17 @@ if TYPE_CHECKING:
     Numbers = npt.NDArray[np.int64]
     Flags = npt.NDArray[np.bool_]
 
-_JOINT: Final = b" \n\n"
+JOINT: Final = b" \n\n"
 """What stands around each text.
 
 No danger spans it, it hides none, and joins no lines: a mere line break would make a CRLF of a text's last
 carriage return.
 """
-_END: Final = b"\n\n"
+_END: Final = b"\n\n    "
 """After the last text, so that a few bytes can be looked at behind the beginning of every line."""
 
-EMPTY, WORD, ITEM, _NUMBER, HEADING, FENCE, TABLE, OTHER, _UNKNOWN = range(9)
-"""The forms of a line; from word to fence, the groups of the pattern.
+EMPTY, WORD, ITEM, _NUMBER, HEADING, FENCE, QUOTE, TABLE, OTHER, _UNKNOWN = range(10)
+"""The forms of a line; from word to quote, the groups of the pattern.
 
 A number is an item that cannot stand directly below the lines of a paragraph, unlike one that begins with 1.
 """
@@ -43,7 +43,7 @@ _LETTERS: Final = rb"A-Za-z\"'(\[\\$<&%.,;@/{}?\x80-\xff"
 _WORDS: Final = rb"(?:(?:\*\*?|`)?(?!%b)[%b]|[0-9]+(?:\.[0-9]|(?=[^0-9.)\n])))" % (WIDE_SPACES, _LETTERS)
 _FORM: Final = re.compile(
     rb"\n(?:( *%b)|( {0,3}(?:[-*+]|1[.)]) %b)|( {0,3}[0-9]{1,9}[.)] %b)|(\#{1,6} )"
-    rb"|(```[A-Za-z0-9_+#.-]* ?\n))" % ((_WORDS,) * 3)
+    rb"|(```[A-Za-z0-9_+#.-]* ?\n)|(> ?%b))" % ((_WORDS,) * 4)
 )
 _DEEPER_BULLET: Final = re.compile(rb"\n( {4,7})[-*+] %b" % _WORDS)
 _MARK: Final = re.compile(rb"\n *(?:[-*+]|[0-9]+[.)]) ")
@@ -62,10 +62,12 @@ _IS_DIGIT: Final = _table(b"[0-9]")
 _IS_BULLET: Final = _table(b"[-*+]")
 _FORM_OF: Final = np.full(256, OTHER, np.uint8)
 _FORM_OF[_IS_LETTER] = WORD
-_FORM_OF[_table(b"[-*+0-9`# ]")] = _UNKNOWN
+_FORM_OF[_table(b"[-*+0-9`# >]")] = _UNKNOWN
 _FORM_OF[0x0A] = EMPTY
 _FORM_OF[0x7C] = TABLE
 _SPACE, _NEWLINE, _RETURN = b" \n\r"
+_BEGINS_PART: Final = np.isin(np.arange(256), (WORD, ITEM, HEADING, FENCE, QUOTE, TABLE))
+"""Not a number: below indented code, readers disagree whether it begins an item."""
 
 
 class LineTable:
@@ -74,22 +76,28 @@ class LineTable:
     ``data``: the texts with what stands around them; ``codes``: the same as numbers; ``begins``: where the
     line break before each text is, and the one after the last; ``breaks``: where the one before each line
     is.  Of each line, ``forms`` has the form, ``prose`` whether it is neither empty nor code, ``after``
-    whether that holds for the line before it as well.  ``ticks``: where back-ticks are; ``hard``: which texts
-    may not be ordinary.
+    whether that holds for the line before it as well.  ``ticks``: where back-ticks are.
+
+    ``parts``: where the line break before each part of a text is, and the one after the last.  A part begins
+    below an empty line, where all blocks are closed unless the part before leaves a fence open.  ``hard``:
+    which parts may not be ordinary.
     """
 
     def __init__(self, texts: Sequence[bytes]) -> None:
-        self.data = _JOINT.join([b"", *texts, _END])
+        self.data = JOINT.join([b"", *texts, _END])
         self.codes = np.frombuffer(self.data, np.uint8)
         self.begins = np.full(len(texts) + 1, 2)
-        self.begins[1:] += np.cumsum(np.fromiter(map(len, texts), np.int64, len(texts)) + len(_JOINT))
+        self.begins[1:] += np.cumsum(np.fromiter(map(len, texts), np.int64, len(texts)) + len(JOINT))
         low = np.flatnonzero(self.codes < 0x20)
         is_break = self.codes[low] == _NEWLINE
         self.breaks: Numbers = low[is_break][:-1]
         self.controls: Numbers = low[~is_break]
-        self.hard: Flags = np.zeros(len(texts), bool)
         self.forms = self._forms()
-        self.prose: Flags = (self.forms != EMPTY) & ~self._in_code()
+        in_code, odd_ends = self._in_code()
+        self.parts = self._parts(in_code)
+        self.hard: Flags = np.zeros(self.parts.size - 1, bool)
+        self.set_hard(odd_ends)
+        self.prose: Flags = (self.forms != EMPTY) & ~in_code
         self.after: Flags = np.zeros_like(self.prose)
         np.logical_and(self.prose[:-1], self.prose[1:], out=self.after[1:])
         self.ticks = self.places(b"`")
@@ -99,17 +107,22 @@ class LineTable:
 
     def places(self, sign: bytes) -> Numbers:
         """Return where a byte stands."""
-        return np.flatnonzero(self.codes == sign[0]) if sign in self.data else _NONE
+        return np.flatnonzero(self.codes == sign[0]) if sign in self.data else NONE
 
     def matches(self, sign: bytes, pattern: re.Pattern[bytes]) -> Numbers:
         """Return where a pattern matches that holds this byte."""
         if sign not in self.data:
-            return _NONE
+            return NONE
         return np.array([found.start() for found in pattern.finditer(self.data)], np.int64)
 
     def texts_at(self, places: Numbers) -> Numbers:
         """Return the numbers of the texts in which these bytes stand."""
         numbers: Numbers = np.searchsorted(self.begins, places, "right") - 1
+        return numbers
+
+    def parts_at(self, places: Numbers) -> Numbers:
+        """Return the numbers of the parts in which these bytes stand."""
+        numbers: Numbers = np.searchsorted(self.parts, places, "right") - 1
         return numbers
 
     def lines_at(self, places: Numbers) -> Numbers:
@@ -122,13 +135,13 @@ class LineTable:
         return places[self.prose[self.lines_at(places)]] if places.size else places
 
     def set_hard(self, places: Numbers) -> None:
-        """Take the texts in which these bytes stand for hard."""
+        """Take the parts in which these bytes stand for hard."""
         if places.size:
-            self.hard[self.texts_at(places)] = True
+            self.hard[self.parts_at(places)] = True
 
     def _forms(self) -> npt.NDArray[np.uint8]:
         forms = _FORM_OF[self.codes[self.breaks + 1]]
-        ends = self.begins[1:] - len(_JOINT)
+        ends = self.begins[1:] - len(JOINT)
         ends = ends[self.codes[ends] == _NEWLINE]  # a last line that is empty but for what stands behind it
         forms[np.searchsorted(self.breaks, ends)] = EMPTY
         unknown = np.flatnonzero(forms == _UNKNOWN)
@@ -136,14 +149,16 @@ class LineTable:
             return forms
         places = self.breaks[unknown]
         first, second, third = (self.codes[places + offset] for offset in (1, 2, 3))
-        letter = _IS_ASCII_LETTER[third] & (second == _SPACE)
+        letter = self._is_word_at(places + 3) & (second == _SPACE)
         numbered = _IS_DIGIT[first] & ((second == 0x2E) | (second == 0x29)) & (third == _SPACE)
-        numbered &= _IS_ASCII_LETTER[self.codes[places + 4]]
+        numbered &= self._is_word_at(places + 4)
         items = (_IS_BULLET[first] & letter) | numbered
         forms[unknown[items]] = ITEM
         forms[unknown[numbered & (first != 0x31)]] = _NUMBER
-        left = unknown[~items]
-        found = [_FORM.match(self.data, place) for place in places[~items].tolist()]
+        quotes = (first == 0x3E) & letter
+        forms[unknown[quotes]] = QUOTE
+        left = unknown[~(items | quotes)]
+        found = [_FORM.match(self.data, place) for place in (self.breaks[left]).tolist()]
         forms[left] = [(match and match.lastindex) or OTHER for match in found]
         return forms
 
@@ -167,22 +182,37 @@ class LineTable:
                 continue
             self.forms[line], last = ITEM, line
 
-    def _in_code(self) -> Flags:
-        """Tell which lines are code blocks, with those that open and close them."""
+    def _is_word_at(self, places: Numbers) -> Flags:
+        """Tell at a glance where a word begins, in bold or not."""
+        is_bold = (self.codes[places] == 0x2A) & (self.codes[places + 1] == 0x2A)
+        flags: Flags = _IS_ASCII_LETTER[self.codes[places + 2 * is_bold]]
+        return flags
+
+    def _parts(self, in_code: Flags) -> Numbers:
+        """Return where parts begin: texts, and what begins at the margin below an empty line."""
+        first = self.codes[self.breaks + 1]
+        begins = _BEGINS_PART[self.forms[1:]] & (first[1:] != _SPACE)
+        begins &= (first[:-1] == _NEWLINE) & ~in_code[:-1]
+        begins = np.concatenate(([False], begins))
+        begins[np.searchsorted(self.breaks, self.begins)] = True
+        return self.breaks[begins]
+
+    def _in_code(self) -> tuple[Flags, Numbers]:
+        """Tell which lines are code blocks, with those that open and close them; and which may close none."""
         fences = np.flatnonzero(self.forms == FENCE)
         if not fences.size:
-            return np.zeros(self.breaks.size, bool)
+            return np.zeros(self.breaks.size, bool), NONE
         texts = self.texts_at(self.breaks[fences])
         opens = (np.arange(fences.size) - np.searchsorted(texts, texts)) % 2 == 0
         closing = fences[~opens]
         behind = self.codes[self.breaks[closing] + 4]
-        self.set_hard(self.breaks[closing[(behind != _NEWLINE) & (behind != _SPACE)]])
+        odd_ends = self.breaks[closing[(behind != _NEWLINE) & (behind != _SPACE)]]
         stays_open = texts[opens & np.append(texts[1:] != texts[:-1], True)]
         steps = np.zeros(self.breaks.size, np.int64)
         steps[fences[opens]] += 1
         steps[closing + 1] -= 1
         steps[np.searchsorted(self.breaks, self.begins[stays_open + 1])] -= 1
-        return np.cumsum(steps) > 0
+        return np.cumsum(steps) > 0, odd_ends
 
     def _find_hard_lines(self) -> None:
         """Find lines next to another, of which the beginning does not tell what they are."""
@@ -190,6 +220,8 @@ class LineTable:
         beside = after.copy()
         beside[:-1] |= after[1:]
         hard = beside & (forms == OTHER)
+        # a quote whose mark is missing before a line
+        hard[1:] |= after[1:] & (forms[1:] == QUOTE) & (forms[:-1] == WORD)
         spaced = np.flatnonzero(self.prose & (self.codes[breaks + 1] == _SPACE))
         for offset in (2, 3, 4):
             spaced = spaced[self.codes[breaks[spaced] + offset] == _SPACE]
@@ -238,4 +270,4 @@ class LineTable:
         self.set_hard(self.in_prose(self.controls))
 
 
-_NONE: Final[Numbers] = np.zeros(0, np.int64)
+NONE: Final[Numbers] = np.zeros(0, np.int64)

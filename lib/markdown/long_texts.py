@@ -15,7 +15,7 @@ from lib.markdown.batch import shown_safely
 from lib.markdown.blocks import leaves_fence_open
 from lib.markdown.fences import fenced_pieces, pictured
 from lib.markdown.inert import is_inert
-from lib.markdown.quoted import quote_pieces
+from lib.markdown.quotes import quote_pieces
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -15,7 +15,7 @@ from lib.markdown.chat import is_chat, rest_of, texts_of
 from lib.markdown.fences import fenced, fenced_pieces, fenced_text, pictured
 from lib.markdown.header import header_value
 from lib.markdown.long_texts import PART_CHARACTERS, long_text_pieces
-from lib.markdown.quoted import in_quote, quote_pieces
+from lib.markdown.quotes import in_quote, quote_pieces
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
