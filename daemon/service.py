@@ -6,9 +6,9 @@ slice of a sweep and reports the state.  Conversions run in worker processes, th
 
 from __future__ import annotations
 
-import contextlib
 import os
 import time
+from contextlib import ExitStack, closing
 from typing import TYPE_CHECKING, Any, Final
 
 from daemon.config.validation import RefusedError
@@ -46,6 +46,7 @@ _DEGRADED_SWEEP_SECONDS: Final = 30.0
 class Service:
     """Watches until a signal stops it.
 
+    ``pool``, ``scheduler`` and ``sweeper`` exist once it is open, and are replaced by a reload.
     ``lock_seconds``: how long the start waits for a locked root; ``rest_seconds``: how long workers may idle.
     """
 
@@ -72,29 +73,40 @@ class Service:
         self._lock_seconds = lock_seconds
         self._rest_seconds = rest_seconds
         self._roots = Roots()
-        self._signals = Signals(reloads=True)
+        self.signals = Signals(reloads=True)
         self._reporter = Reporter(log)
         self._last_work = time.monotonic()
+        self._stack = ExitStack()
 
     def run(self) -> int:
         """Watch and sweep until SIGTERM or SIGINT; return the exit status."""
-        if not self._open_roots():
+        if not self.open():
             return 1
-        self._build()
-        with contextlib.ExitStack() as stack:
-            stack.callback(self._close)
-            stack.enter_context(self._signals)
+        with closing(self):
             self._log.info(
                 SERVICE_STARTED, version=self._version, pid=os.getpid(), roots=list(self._config.roots)
             )
-            while not self._signals.stops:
-                self._turn()
-            self._stop()
+            while not self.signals.stops:
+                self.turn()
+            self.stop()
         self._log.info(SERVICE_STOPPED)
         return 0
 
-    def _open_roots(self) -> bool:
-        """Create the default root, and lock the roots that exist; False when the service cannot start."""
+    def open(self) -> bool:
+        """Lock the roots, and get everything ready for :meth:`turn`; False when the service cannot start."""
+        if not self._use_roots():
+            return False
+        self._build()
+        self._stack.callback(self._close_parts)
+        self._stack.enter_context(self.signals)
+        return True
+
+    def close(self) -> None:
+        """Release everything; may be called twice."""
+        self._stack.close()
+
+    def _use_roots(self) -> bool:
+        """Create the default root, and lock the roots that exist; False when that cannot be."""
         root = ""
         try:
             for root in self._config.roots if self._make_default_root else ():
@@ -114,57 +126,52 @@ class Service:
     def _build(self) -> None:
         config = self._config
         options = config.options()
-        self._pool = self._make_pool(config.work.jobs or 1)
-        self._scheduler = Scheduler(self._pool, options, config.watch.settle_seconds, self._log)
-        self._sweeper = Sweeper(
-            list(config.roots), self._scheduler, frozenset(config.watch.ignore), self._log
-        )
+        self.pool = self._make_pool(config.work.jobs or 1)
+        self.scheduler = Scheduler(self.pool, options, config.watch.settle_seconds, self._log)
+        self.sweeper = Sweeper(list(config.roots), self.scheduler, frozenset(config.watch.ignore), self._log)
         self._supervisor = Supervisor(self._roots, self._make_watch, self._log)
-        troubles, textfile = self._scheduler.troubles, config.metrics.textfile
+        troubles, textfile = self.scheduler.troubles, config.metrics.textfile
         indexes = [IndexWriter(config.roots, options, self._log, troubles)] if config.index.enabled else []
         metrics = [Metrics(textfile, self._version, self._log)] if textfile is not None else []
-        self._scheduler.indexes = indexes
-        self._scheduler.observers = [self._reporter, *indexes, *metrics, self._sweeper]
-        self._sweeper.on_changed = self._supervisor.found_changed
+        self.scheduler.indexes = indexes
+        self.scheduler.observers = [self._reporter, *indexes, *metrics, self.sweeper]
+        self.sweeper.on_changed = self._supervisor.found_changed
 
-    def _turn(self) -> None:
+    def turn(self) -> None:
         """Take one turn of the loop."""
         self._wait()
         now = time.monotonic()
-        if self._signals.reloads:
-            self._signals.reloads = 0
+        if self.signals.reloads:
+            self.signals.reloads = 0
             self._reload_config()
-        self._take_hints(now)
+        for hint in self._supervisor.read():
+            self.sweeper.take_hint(hint, now)
         until = time.monotonic() + _SLICE_SECONDS
-        self._scheduler.work(now, until)
-        if self._scheduler.collect(now):
+        self.scheduler.work(now, until)
+        if self.scheduler.collect(now):
             self._last_work = now
         if self._supervisor.check(now):
-            self._sweeper.roots = self._roots.to_sweep
-            self._sweeper.ask()
-        for index in self._scheduler.indexes:
+            self.sweeper.roots = self._roots.to_sweep
+            self.sweeper.ask()
+        for index in self.scheduler.indexes:
             index.write_if_due(now)
         if self._supervisor.is_settled:  # one sweep covers what appears until the watch is ready
-            self._sweeper.step(now, until, self._sweep_seconds())
+            self.sweeper.step(now, until, self._sweep_seconds())
         self._rest(now)
-        is_settled, troubles = self._supervisor.is_settled, self._scheduler.troubles
+        troubles, is_settled = self.scheduler.troubles, self._supervisor.is_settled
         status = self._reporter.update(now, self._status, troubles, is_settled=is_settled)
         if status is not None:
-            self._scheduler.tell(status, now)
+            self.scheduler.tell(status, now)
 
     def _wait(self) -> None:
         """Sleep until something happens or is due."""
         now = time.monotonic()
-        due = [self._supervisor.next_check, self._reporter.next_due(), self._scheduler.next_due()]
-        due += [self._sweeper.next_due()] if self._supervisor.is_settled else []
-        due += [index.next_due() for index in self._scheduler.indexes]
+        due = [self._supervisor.next_check, self._reporter.next_due(), self.scheduler.next_due()]
+        due += [self.sweeper.next_due()] if self._supervisor.is_settled else []
+        due += [index.next_due() for index in self.scheduler.indexes]
         timeout = min(max(0.0, min(due) - now), _LONGEST_WAIT_SECONDS)
         watches = [self._supervisor.watch] if self._supervisor.watch is not None else []
-        self._signals.wait(timeout, self._pool, *watches)
-
-    def _take_hints(self, now: float) -> None:
-        for hint in self._supervisor.read():
-            self._sweeper.take_hint(hint.kind, hint.root, hint.parts, now)
+        self.signals.wait(timeout, self.pool, *watches)
 
     def _status(self) -> Status:
         """Return the state of the service, without the list of troubles."""
@@ -178,13 +185,13 @@ class Service:
             mode=self._supervisor.mode,
             unheard=self._supervisor.unheard,
             rejected=self._reporter.rejected,
-            directories=self._sweeper.directories,
-            sources=self._sweeper.sources,
-            pending=len(self._scheduler.queue),
-            last_sweep=self._sweeper.last,
-            last_sweep_ended=self._sweeper.last_ended,
+            directories=self.sweeper.directories,
+            sources=self.sweeper.sources,
+            pending=len(self.scheduler.queue),
+            last_sweep=self.sweeper.last,
+            last_sweep_ended=self.sweeper.last_ended,
             totals=dict(self._reporter.totals),
-            counts=dict(+self._scheduler.troubles.counts),
+            counts=dict(+self.scheduler.troubles.counts),
             interval_seconds=WRITE_SECONDS,
         )
 
@@ -196,8 +203,8 @@ class Service:
 
     def _rest(self, now: float) -> None:
         """End idle workers: they hold numpy's memory."""
-        if not len(self._pool) and now - self._last_work > self._rest_seconds:
-            self._pool.rest()
+        if not len(self.pool) and now - self._last_work > self._rest_seconds:
+            self.pool.rest()
             self._last_work = now
 
     def _reload_config(self) -> None:
@@ -223,20 +230,18 @@ class Service:
         refused = self._roots.use(config.roots)
         if refused is not None:
             raise RefusedError(refused.obstacle)
-        self._close_parts()
+        self.pool.close()
+        self._supervisor.close_watch()
         self._config = config
         self._build()
 
-    def _stop(self) -> None:
+    def stop(self) -> None:
+        """End the work in progress, and report it."""
         self._log.info(SERVICE_STOPPING)
         self._reporter.stopping()
-        self._scheduler.stop(self._signals)
+        self.scheduler.stop(self.signals)
 
     def _close_parts(self) -> None:
-        self._pool.close()
-        self._supervisor.close_watch()
-
-    def _close(self) -> None:
-        self._pool.close()
+        self.pool.close()
         self._supervisor.close()
         self._reporter.close()

@@ -182,11 +182,15 @@ class FakeWatch:
         self.closed = False
         self._hints: list[Hint] = []
         self._read, self._write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        os.write(self._write, b".")  # that it is ready is no hint, and wakes the service
+        self.wake()  # that it is ready is no hint, and wakes the service
 
     def feed(self, *hints: Hint) -> None:
         """Have these hints arrive."""
         self._hints += hints
+        self.wake()
+
+    def wake(self) -> None:
+        """Be readable, as by an answer that is no hint."""
         os.write(self._write, b".")
 
     def fileno(self) -> int:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from daemon.report.observers import Event
     from daemon.schedule.scheduler import Scheduler
+    from daemon.watch.client import Hint
     from lib.options import Options
     from lib.outcome import Outcome, Result
 
@@ -94,17 +95,17 @@ class Sweeper:
         """The number of directories known now."""
         return len(self._directories)
 
-    def take_hint(self, kind: str, root: str, parts: tuple[str, ...], now: float) -> None:
+    def take_hint(self, hint: Hint, now: float) -> None:
         """Queue the sources that a hint concerns, or ask for a walk of its directory."""
-        if self._ignores(parts):
+        if self._ignores(hint.parts):
             return
-        if kind == "directory":
-            self.ask_branch(root, parts, now)
+        if hint.kind == "directory":
+            self.ask_branch(hint.root, hint.parts, now)
             return
-        *folders, name = parts
+        *folders, name = hint.parts
         for source in sources_concerned(name, pairs=self._scheduler.options.extras.pairs):
-            task = Task(root, tuple(folders), source)
-            if not self._scheduler.hint(task, now, closed=kind != "seen"):
+            task = Task(hint.root, tuple(folders), source)
+            if not self._scheduler.hint(task, now, closed=hint.kind == "closed"):
                 self.ask()
 
     def ask(self) -> None:

@@ -66,8 +66,7 @@ class House:
 
     def open(self) -> None:
         """Open it without running it, and let it settle down."""
-        assert self.service._open_roots()
-        self.service._build()
+        assert self.service.open()
         self.turn_until(lambda: "sweep.finished" in self.log.names and self.is_quiet)
 
     def turn_until(self, condition: Callable[[], object], seconds: float = 60.0) -> None:
@@ -75,14 +74,14 @@ class House:
         deadline = time.monotonic() + seconds
         while not condition():
             assert time.monotonic() < deadline, self.log.events
-            self.service._turn()
+            self.service.turn()
 
     @property
     def is_quiet(self) -> bool:
         """Whether there is nothing to do."""
         service = self.service
-        busy = service._sweeper.next_due() <= time.monotonic() + 0.2
-        return not len(service._pool) and not len(service._scheduler.queue) and not busy
+        busy = service.sweeper.next_due() <= time.monotonic() + 0.2
+        return not len(service.pool) and not len(service.scheduler.queue) and not busy
 
     def put(self, name: str = "a", items: Any = ("text",)) -> Path:
         """Save a source."""
@@ -111,11 +110,10 @@ def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[House]:
     monkeypatch.setenv("RUNTIME_DIRECTORY", str(tmp_path / "run"))
     (tmp_path / "root").mkdir()
     house = House(tmp_path / "root")
-    with house.service._signals:
-        yield house
-    if hasattr(house.service, "_pool"):
-        house.service._pool.kill()
-        house.service._close()
+    yield house
+    if hasattr(house.service, "pool"):
+        house.service.pool.kill()
+    house.service.close()
     assert all(watch.closed for watch in house.watches)
 
 
@@ -189,10 +187,9 @@ def test_the_start_sweeps_once_and_after_the_watch_stands(house: House) -> None:
     """What comes while the watch is made is found by the sweep, and nothing is looked at twice."""
     house.is_ready = False
     source = house.put()
-    assert house.service._open_roots()
-    house.service._build()
+    assert house.service.open()
     for _ in range(2):
-        house.service._turn()
+        house.service.turn()
     assert house.log.names == []
     house.watches[-1].ready = True
     house.turn_until(lambda: is_made(source) and "sweep.finished" in house.log.names and house.is_quiet)
@@ -226,7 +223,7 @@ def test_hints_that_concern_nobody_are_no_work(house: House) -> None:
         ("closed", house.root / "notes.txt"),
     ]:
         house.feed(kind, path)
-    house.service._turn()
+    house.service.turn()
     assert house.is_quiet
 
 
@@ -236,7 +233,7 @@ def test_an_overflow_brings_a_sweep(house: House) -> None:
     source = house.put()
     [watch] = house.watches
     watch.ended, watch.has_overflowed, watch.reason = True, True, "events came too fast"
-    os.write(watch._write, b".")
+    watch.wake()
     house.turn_until(lambda: is_made(source))
     assert "watch.overflow" in house.log.names
     assert "watch.degraded" not in house.log.names
@@ -259,11 +256,12 @@ def test_a_watch_that_ended_is_replaced_and_a_sweep_follows(house: House) -> Non
     house.open()
     source = house.put()
     house.watches[0].ended, house.watches[0].reason = True, "it ended"
-    os.write(house.watches[0]._write, b".")
+    house.watches[0].wake()
     house.turn_until(lambda: is_made(source))
     assert len(house.watches) == 2
     assert house.log.of("watch.degraded")[0]["reason"] == "it ended"
-    assert house.service._sweep_seconds() == 30.0
+    house.turn_until(lambda: house.is_quiet)
+    assert house.service.sweeper.next_due() <= time.monotonic() + 33
     assert "mode='watching'" in repr(house.status())
 
 
@@ -274,8 +272,8 @@ def test_an_answer_of_the_watch_asks_for_no_other(house: House) -> None:
     [watch] = house.watches
     before = watch.looks
     for _ in range(20):
-        os.write(watch._write, b".")
-        house.service._turn()
+        watch.wake()
+        house.service.turn()
     assert watch.looks <= before + 3
 
 
@@ -299,7 +297,7 @@ def test_a_rejected_reload_changes_nothing(house: House) -> None:
     """The old configuration and the old watch stay."""
     house.open()
     os.kill(os.getpid(), signal.SIGHUP)
-    house.service._turn()
+    house.service.turn()
     assert "config.reloaded" not in house.log.names
     assert len(house.watches) == 1
 
@@ -324,13 +322,13 @@ def test_totals_count_from_the_start_over_every_sweep(house: House) -> None:
     os.utime(broken, (1.0, 1.0))
     house.open()
     source.with_suffix(".json").write_text("edited")
-    house.service._sweeper.ask()
+    house.service.sweeper.ask()
     wanted = {"rendered": 2, "adopted": 0, "kept": 1, "failed": 1, "skipped": 1}
     house.turn_until(lambda: house.status().totals == wanted)
     house.fresh = house.config
     os.kill(os.getpid(), signal.SIGHUP)
     house.turn_until(lambda: "config.reloaded" in house.log.names and house.is_quiet)
-    assert house.service._reporter.totals["rendered"] == 2
+    assert house.status().totals["rendered"] == 2
 
 
 def test_a_reload_may_change_the_roots(house: House, tmp_path: Path) -> None:
@@ -339,7 +337,7 @@ def test_a_reload_may_change_the_roots(house: House, tmp_path: Path) -> None:
     gone.mkdir()
     source = save(came / "a_completions.npy", ["text"]) if came.mkdir() is None else None
     house.config = replace(house.config, roots=(str(kept), str(gone)))
-    house.service._config = house.config
+    house.service = house.make()
     house.open()
     house.fresh = replace(house.config, roots=(str(came), str(kept)))
     os.kill(os.getpid(), signal.SIGHUP)
@@ -417,7 +415,7 @@ def test_the_status_tells_how_it_is(house: House) -> None:
     unnamed = unnamed.rename(house.root / ("y" * 240 + "_full_texts.npy"))
     house.open()
     house.turn_until(lambda: house.status().last_sweep and house.status().sources == 3)
-    house.turn_until(lambda: house.status().last_sweep == house.service._sweeper.last)
+    house.turn_until(lambda: house.status().last_sweep == house.service.sweeper.last)
     told = house.status()
     assert (told.mode, told.directories, told.pending, told.pid) == ("watching", 1, 0, os.getpid())
     assert told.roots == (str(house.root),)
@@ -433,8 +431,7 @@ def test_the_status_tells_how_it_is(house: House) -> None:
 def test_a_missing_root_is_waited_for(house: House) -> None:
     """The service is ready all the same, says so, and sweeps it when it comes."""
     house.root.rmdir()
-    assert house.service._open_roots()
-    house.service._build()
+    assert house.service.open()
     house.turn_until(lambda: "service.ready" in house.log.names)
     assert house.log.of("service.ready") == [{"mode": "waiting for root"}]
     source = house.put()
@@ -445,8 +442,8 @@ def test_a_default_root_is_made(house: House, tmp_path: Path) -> None:
     """With a default configuration the directory need not be there; one that cannot be made is the end."""
     house.config = replace(house.config, roots=(str(tmp_path / "new" / "root"),))
     service = house.make(make_default_root=True)
-    assert service._open_roots()
-    service._roots.close()
+    assert service.open()
+    service.close()
     assert (tmp_path / "new" / "root").is_dir()
     (tmp_path / "file").touch()
     house.config = replace(house.config, roots=(str(tmp_path / "file" / "root"),))
@@ -468,27 +465,24 @@ def test_idle_workers_are_let_go(house: House) -> None:
     """They hold memory; the next source brings them back."""
     house.service = house.make(rest_seconds=0.05)
     house.put()
-    with house.service._signals:
-        house.open()
-        house.turn_until(lambda: not house.service._pool.pids)
-        source = house.put("b")
-        house.feed("closed", source)
-        house.turn_until(lambda: is_made(source))
+    house.open()
+    house.turn_until(lambda: not house.service.pool.pids)
+    source = house.put("b")
+    house.feed("closed", source)
+    house.turn_until(lambda: is_made(source))
 
 
 def test_a_second_signal_is_impatient(house: House) -> None:
     """A worker that does not heed the first one is killed, and nothing is started again."""
     house.service = house.make(make_pool=moody_pool)
     mark = Path(str(house.put("endless")) + ".pid")
-    assert house.service._open_roots()
-    house.service._build()
-    with house.service._signals:
-        house.turn_until(lambda: mark.exists() and mark.read_text("ascii"))
-        for _ in range(2):
-            os.kill(os.getpid(), signal.SIGTERM)
-        began = time.monotonic()
-        house.service._stop()
-    house.service._pool.close()
+    assert house.service.open()
+    house.turn_until(lambda: mark.exists() and mark.read_text("ascii"))
+    for _ in range(2):
+        os.kill(os.getpid(), signal.SIGTERM)
+    began = time.monotonic()
+    house.service.stop()
+    house.service.pool.close()
     assert time.monotonic() - began < 8
     assert not Path("/proc", mark.read_text("ascii")).exists()
     assert "source.failed" not in house.log.names
@@ -498,19 +492,17 @@ def test_a_worker_that_hangs_delays_no_new_configuration(house: House) -> None:
     """SIGHUP while it hangs: it is killed after a few seconds, and its source is taken up again."""
     house.service = house.make(make_pool=moody_pool)
     mark = Path(str(house.put("endless")) + ".pid")
-    with house.service._signals:
-        assert house.service._open_roots()
-        house.service._build()
-        house.turn_until(lambda: mark.exists() and mark.read_text("ascii"))
-        hung = int(mark.read_text("ascii"))
-        freeze(hung)
-        house.fresh = house.config
-        house.service._signals.reloads = 1
-        began = time.monotonic()
-        house.turn_until(lambda: "config.reloaded" in house.log.names)
-        assert time.monotonic() - began < 12
-        assert not Path(f"/proc/{hung}").exists()
-        house.turn_until(lambda: mark.read_text("ascii") not in {"", str(hung)})
+    assert house.service.open()
+    house.turn_until(lambda: mark.exists() and mark.read_text("ascii"))
+    hung = int(mark.read_text("ascii"))
+    freeze(hung)
+    house.fresh = house.config
+    os.kill(os.getpid(), signal.SIGHUP)
+    began = time.monotonic()
+    house.turn_until(lambda: "config.reloaded" in house.log.names)
+    assert time.monotonic() - began < 12
+    assert not Path(f"/proc/{hung}").exists()
+    house.turn_until(lambda: mark.read_text("ascii") not in {"", str(hung)})
 
 
 def test_options_follow_the_configuration() -> None:
@@ -528,7 +520,7 @@ def test_options_follow_the_configuration() -> None:
 def reconfigure(house: House, **more: Any) -> None:
     """Put another configuration into force, and let it settle down."""
     house.fresh = replace(house.config, **more)
-    house.service._signals.reloads = 1
+    os.kill(os.getpid(), signal.SIGHUP)
     house.turn_until(lambda: "config.reloaded" in house.log.names)
     house.turn_until(lambda: house.is_quiet)
 
@@ -546,7 +538,7 @@ def test_the_index_follows_what_happens(house: House) -> None:
     house.turn_until(lambda: len(parse(index.read_bytes())) == 2)
     assert parse(index.read_bytes())["second_completions.npy"].blank == 1
     first.unlink()
-    house.service._sweeper.ask()
+    house.service.sweeper.ask()
     house.turn_until(lambda: set(parse(index.read_bytes())) == {"second_completions.npy"}, 30)
 
 
@@ -558,12 +550,11 @@ def test_an_index_that_cannot_be_written_is_in_the_status(house: House) -> None:
     missing = str(house.root.with_name("missing"))
     house.config = replace(house.config, roots=(str(house.root), missing), index=Index(enabled=True))
     house.service = house.make()
-    with house.service._signals:
-        house.open()
-        house.turn_until(lambda: [trouble.path for trouble in house.status().troubles] == [str(index)])
-        assert [event["path"] for event in house.log.of("index.failed")] == [str(index)]
-        index.unlink()
-        house.turn_until(lambda: house.status().troubles == () and index.exists())
+    house.open()
+    house.turn_until(lambda: [trouble.path for trouble in house.status().troubles] == [str(index)])
+    assert [event["path"] for event in house.log.of("index.failed")] == [str(index)]
+    index.unlink()
+    house.turn_until(lambda: house.status().troubles == () and index.exists())
 
 
 def test_pages_with_prompts_follow_the_full_texts(house: House) -> None:
@@ -571,13 +562,12 @@ def test_pages_with_prompts_follow_the_full_texts(house: House) -> None:
     house.config = replace(house.config, sidecars=Sidecars(pairs=True))
     house.service = house.make()
     source = house.put("a", ["One."])
-    with house.service._signals:
-        house.open()
-        full_texts = source.with_name("a_full_texts.npy")
-        save(full_texts, ["Say: One."], time_ns=5 * SECOND_NS)
-        house.feed("closed", full_texts)
-        house.turn_until(lambda: "Say: " in source.with_suffix(".md").read_text())
-        house.turn_until(lambda: house.is_quiet)
+    house.open()
+    full_texts = source.with_name("a_full_texts.npy")
+    save(full_texts, ["Say: One."], time_ns=5 * SECOND_NS)
+    house.feed("closed", full_texts)
+    house.turn_until(lambda: "Say: " in source.with_suffix(".md").read_text())
+    house.turn_until(lambda: house.is_quiet)
 
 
 def test_a_status_that_cannot_be_written_is_reported_once(
