@@ -65,22 +65,14 @@ def save_generations_to_cache(
     # numpy is slow to import, and a script that only asks for a path does not need it
     from lib.cache.items import object_array
     from lib.cache.metadata import metadata_json
-    from lib.cache.saving import Save
-    from lib.cache.uninterrupted import run_uninterrupted
 
     full = object_array(full_texts, "full_texts")
     short = object_array(completions, "completions")
     metadata_bytes, conversions = metadata_json(metadata)
     directory, stem = os.path.split(os.fspath(cache_path))
-
-    def work(check_stop: Callable[[], None]) -> list[str]:
-        _make_directory(directory or ".")
-        with open_directory(directory or ".", is_listed=False) as descriptor:
-            arrays: dict[Kind, Array] = {"full_texts": full, "completions": short}
-            return Save(descriptor, stem, arrays, metadata_bytes, check_stop).run()
-
     try:
-        failures = run_uninterrupted(work)
+        arrays: dict[Kind, Array] = {"full_texts": full, "completions": short}
+        failures = _save(directory or ".", stem, arrays, metadata_bytes)
     except SidecarError as error:
         raise _os_error(error, cache_path) from error
     if len(full) != len(short):
@@ -88,6 +80,19 @@ def save_generations_to_cache(
     failures += [f"{stem}_metadata.json: {reason}" for reason in conversions]
     for failure in failures:
         warnings.warn(os.path.join(directory, failure), RuntimeWarning, stacklevel=2)
+
+
+def _save(directory: str, stem: str, arrays: dict[Kind, Array], metadata: bytes) -> list[str]:
+    """Save in a thread that no signal interrupts; return what failed beside the arrays."""
+    from lib.cache.saving import Save  # as above
+    from lib.cache.uninterrupted import run_uninterrupted
+
+    def work(check_stop: Callable[[], None]) -> list[str]:
+        _make_directory(directory)
+        with open_directory(directory, is_listed=False) as descriptor:
+            return Save(descriptor, stem, arrays, metadata, check_stop).run()
+
+    return run_uninterrupted(work)
 
 
 def load_generations_from_cache(

@@ -49,7 +49,8 @@ def run_uninterrupted(work: Callable[[Callable[[], None]], Result]) -> Result:
             _thread.start_new_thread(run, ())
         except RuntimeError:
             return work(check_stop)
-        ended.acquire()
+        while not ended.acquire(timeout=0.1):
+            pass  # a handler whose signal came just before the wait began runs here
     except BaseException:
         is_stopped = True
         while not begun.acquire(blocking=False) and not (results or errors):
