@@ -23,10 +23,10 @@ _PIECE_CHARACTERS: Final = 1 << 18
 def read_items(source: Bytes, header: Header | None = None, limit: int | None = None) -> Iterator[list[Any]]:
     """Yield the items along the first axis in blocks, the first ``limit`` of them if given.
 
-    An item is a ``str``, ``bytes``, number, None, list, tuple, dict or
-    :class:`lib.npy.pickle_globals.Array`; in an array of more dimensions a (nested) list of these.  A 0-d
-    array gives its one value as one item.  Inside an item, a :class:`lib.npy.pickle_memo.Reference` stands
-    for what is read again when it is needed: :func:`lib.npy.values.plain` does that.
+    An item is a ``str``, ``bytes``, number, None, list, tuple or dict; in an array of more dimensions a
+    (nested) list of these.  A 0-d array gives its one value as one item.  Inside an item, a
+    :class:`lib.npy.pickle_memo.Reference` stands for what is read again when it is needed:
+    :func:`lib.npy.values.plain` does that.
 
     :raises SourceFault: NotText, Corrupt or Unsafe say what is wrong with the file.
     :raises Unfinished: it ends too early.
@@ -55,9 +55,9 @@ def read_whole(source: Bytes, header: Header | None = None) -> Any:
     if header.letter != "O":
         rows = [row for block in fixed_blocks(source, header) for row in block]
         return rows if header.shape else rows[0]
-    from lib.npy.whole import read_flat, settled
+    from lib.npy.whole import read_flat
 
-    return nest(settled(read_flat(source, header.data_offset, header.shape)), header.shape)
+    return nest(read_flat(source, header.data_offset, header.shape), header.shape)
 
 
 def _object_rows(source: Bytes, header: Header, limit: int | None) -> Iterator[list[Any]]:

@@ -1,4 +1,4 @@
-"""What stands around the items of an object array's pickle, and the quick way to read items that are texts.
+"""What stands around the items of an object array's pickle.
 
 The shape of every file that ``numpy.save`` writes is
 
@@ -9,18 +9,17 @@ and the items stand in LIST, which is filled in batches of up to 1,000.
 
 from __future__ import annotations
 
-import math
-import struct
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from lib.errors import Corrupt
 from lib.npy.buffer import Cursor
-from lib.npy.pickle_globals import Array, DType, check_shape
+from lib.npy.pickle_globals import DType, check_shape
 from lib.npy.pickle_memo import CYCLE, Memo
 from lib.npy.pickle_opcodes import (
+    APPEND,
+    APPENDS,
     BUILD,
     FRAME,
-    GETS,
     LIST,
     PUTS,
     STOP,
@@ -31,116 +30,88 @@ from lib.npy.pickle_opcodes import (
 if TYPE_CHECKING:
     from lib.npy.buffer import Bytes
 
+ITEM_MARKS: Final = 2
+"""As many marks are open among the items: that of the array's state, and that of a batch."""
 _START_LIMIT: Final = 64 << 10
-_U32: Final = struct.Struct("<I").unpack_from
+_STATE_VALUES: Final = 5
+_ENDS_OF_BATCHES: Final = frozenset({APPEND, APPENDS})
 
 
 class Envelope:
-    """What stands around the items: read up to their list, and from its end."""
+    """Reads what stands around the items, and tells where the machine is among them."""
 
     def __init__(self, source: Bytes, start: int, shape: tuple[int, ...], limits: Limits) -> None:
-        self.count = math.prod(shape)
+        self.machine = Machine(Cursor(source, start, source.size, limits.text_bytes), Memo(), limits)
+        self.items: list[Any] = []
+        """The array's items, as far as they were read and not handed on."""
         self._shape = shape
-        cursor = Cursor(source, start, source.size, limits.text_bytes)
-        self.machine = Machine(cursor, Memo(), limits)
 
     def read_start(self) -> None:
-        """Read up to the list of items; the machine's stack is then that of the items, and empty."""
+        """Read up to the empty list of items.
+
+        :raises Corrupt: this is not the pickle of one array of the given shape.
+        """
         machine, cursor = self.machine, self.machine.cursor
         start = cursor.position
         if cursor.take(1) != b"\x80" or not 2 <= cursor.byte() <= 4:
             raise Corrupt("its data is not a pickle that numpy writes")
-        opcode = cursor.byte()
-        while opcode != LIST or not self._is_before_items():
+        while (opcode := cursor.byte()) != LIST or not self._is_before_items():
             if opcode == STOP or cursor.position > start + _START_LIMIT:
                 raise Corrupt("its pickle is not that of one array")
             machine.step(opcode)
-            opcode = cursor.byte()
-        outer = machine.marks[0][0]
-        machine.memo.near = [CYCLE if value is outer else value for value in machine.memo.near]
-        machine.stack, machine.marks = [], []
+        machine.step(LIST)
+        self.items = machine.stack[-1]
         window, at = cursor.window()
         if window[at : at + 1] and window[at] in PUTS:  # Python 2 numbers only what something refers to
-            machine.stack.append(CYCLE)
             machine.step(cursor.byte())
-            machine.stack = []
+        whole = (machine.marks[0][0], self.items)
+        machine.memo.near = [
+            CYCLE if any(value is part for part in whole) else value for value in machine.memo.near
+        ]
         machine.release()
 
-    def read_end(self) -> None:
-        """Read what follows the items, from the TUPLE on that holds them."""
-        machine, cursor = self.machine, self.machine.cursor
-        opcode = self.next_opcode()
-        if opcode in PUTS:
-            machine.stack.append(CYCLE)
-            machine.step(opcode)
-            opcode = self.next_opcode()
-        if opcode != BUILD or self.next_opcode() != STOP:
+    def read(self) -> int | None:
+        """Read on, at least to where the array's items stand one beside another; return the last opcode.
+
+        After the last item it is None: then the end was read as well.
+
+        :raises SourceFault: the pickle is not one of plain data (Corrupt, Unsafe or NotText say how).
+        :raises Unfinished: it ends too early.
+        """
+        opcode = self.machine.run(ITEM_MARKS)
+        if not self.machine.marks:
+            self._read_end()
+            return None
+        is_end_of_batch = opcode in _ENDS_OF_BATCHES and self.machine.stack[-1] is self.items
+        if is_end_of_batch and len(self.machine.unfilled) > 1:  # the array itself is one
+            raise Corrupt("its pickle holds a part of an array where an item should be")
+        return opcode
+
+    @property
+    def is_in_batch(self) -> bool:
+        """Whether the stack is that of a batch of items."""
+        marks = self.machine.marks
+        return len(marks) == ITEM_MARKS and marks[-1][-1] is self.items
+
+    def _read_end(self) -> None:
+        cursor, stack = self.machine.cursor, self.machine.stack
+        if len(stack) != 2 or len(stack[1]) != _STATE_VALUES or stack[1][-1] is not self.items:
+            raise Corrupt("its pickle is not that of one array")
+        opcode = cursor.byte()
+        while opcode in PUTS or opcode == FRAME:
+            self.machine.step(opcode)
+            opcode = cursor.byte()
+        if opcode != BUILD or cursor.byte() != STOP:
             raise Corrupt("its pickle is not that of one array")
         if cursor.position != cursor.end:
             raise Corrupt("it has bytes after its end")
 
-    def next_opcode(self) -> int:
-        """Return the next opcode that is not the beginning of a frame."""
-        cursor = self.machine.cursor
-        opcode = cursor.byte()
-        while opcode == FRAME:
-            self.machine.step(opcode)
-            opcode = cursor.byte()
-        return opcode
-
     def _is_before_items(self) -> bool:
         """Recognise the list of items by where it stands."""
         match self.machine.marks, self.machine.stack:
-            case [[Array(shape=None)]], [1, tuple() as shape, DType(letter="O" | "T"), (bool() | 0 | 1)]:
+            case [[list()]], [1, tuple() as shape, DType(letter="O" | "T"), (bool() | 0 | 1)]:
                 check_shape(shape)
                 if shape != self._shape:
                     raise Corrupt("its pickle holds an array of another shape than its header says")
                 return True
         return False
-
-
-def read_texts(machine: Machine) -> None:
-    """Read texts and references, one after another, straight from the window: the bulk of every real file."""
-    window, at = machine.cursor.window()
-    at = _texts(machine, window, at)
-    while at < len(window) - 10 and (width := GETS.get(window[at])):
-        number = int.from_bytes(window[at + 1 : at + 1 + width], "little")
-        machine.stack.append(machine.memo.get(number))
-        at += 1 + width
-        if window[at] not in GETS:
-            at = _texts(machine, window, at)
-    machine.cursor.advance(at)
-
-
-def _texts(machine: Machine, window: bytes, at: int) -> int:
-    """Read texts, each with its number; return where they end."""
-    raws: list[bytes] = []
-    number = machine.memo.next_number
-    end = len(window) - 10
-    while at < end:
-        opcode = window[at]
-        if opcode == 0x58:
-            start = at + 5
-            stop = start + _U32(window, at + 1)[0]
-        elif opcode == 0x8C:
-            start = at + 2
-            stop = start + window[at + 1]
-        else:
-            break
-        if stop >= end:
-            break
-        put = window[stop]
-        if put == 0x94:
-            at = stop + 1
-        elif put == 0x72 and _U32(window, stop + 1)[0] == number:
-            at = stop + 5
-        elif put == 0x71 and window[stop + 1] == number:
-            at = stop + 2
-        else:  # not how texts usually stand: the opcodes are taken one by one
-            break
-        raws.append(window[start:stop])
-        number += 1
-    texts = machine.texts(raws)
-    machine.stack += texts
-    machine.memo.near += texts
-    return at

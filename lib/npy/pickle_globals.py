@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final
 
@@ -70,14 +70,6 @@ class DType:
     order: str = "|"
 
 
-@dataclass(slots=True, eq=False)
-class Array:
-    """An array under construction; ``items`` (flat, C order) stands once its state was read."""
-
-    shape: tuple[int, ...] | None = None
-    items: list[Any] = field(default_factory=list)
-
-
 def recognise(module: object, name: object) -> Name:
     """Recognise a global by its two names, or refuse it.
 
@@ -91,12 +83,17 @@ def recognise(module: object, name: object) -> Name:
 
 
 def reduced(callee: object, arguments: object) -> Any:
-    """Return what REDUCE stands for, from the token and its arguments, without calling anything."""
+    """Return what REDUCE stands for, from the token and its arguments, without calling anything.
+
+    A new list stands for an array: :func:`array_contents` tells what it holds, once its state was read.
+
+    :raises SourceFault: numpy never writes this.
+    """
     if not isinstance(callee, Name) or type(arguments) is not tuple:
         raise Unsafe("its pickle calls something that is not a name")
     match callee.role, arguments:
         case (Role.RECONSTRUCT, (Name(role=Role.NDARRAY), (0,), b"b")):
-            return Array()
+            return []
         case (Role.DTYPE, (str() | bytes() as code, (0 | False), (1 | True))):
             return _dtype(code if isinstance(code, str) else code.decode("latin-1"))
         case (Role.STRING_DTYPE, (bool() | int(), *rest)) if len(rest) <= 1:
@@ -133,18 +130,19 @@ def build_dtype(dtype: DType, state: object) -> None:
     raise Unsafe("its pickle holds a structured or decorated dtype")
 
 
-def build_array(array: Array, state: object, elements_limit: int = ARRAY_ELEMENTS_LIMIT) -> None:
-    """Take a nested array's state: version, shape, dtype, order flag, and its bytes or its list of items."""
-    if array.shape is not None:
-        raise Corrupt("its pickle fills one array twice")
+def array_contents(state: object, elements_limit: int) -> tuple[tuple[int, ...], list[Any]]:
+    """Return shape and items (flat, C order) of a nested array from its state.
+
+    The state is a version, shape, dtype, order flag, and the array's bytes or its list of items.
+
+    :raises SourceFault: numpy never writes this, or there are more elements than allowed.
+    """
     match state if type(state) is tuple else None:
         case (1, tuple() as shape, DType() as dtype, (bool() | 0 | 1) as fortran, (bytes() | list()) as data):
             check_shape(shape)
             if empty_lists(shape) > elements_limit:
                 raise Unsafe(f"an array inside it has more than {elements_limit:,} elements")
-            array.items = _array_items(dtype, data, shape, fortran_order=bool(fortran))
-            array.shape = shape
-            return
+            return shape, _array_items(dtype, data, shape, fortran_order=bool(fortran))
     raise Corrupt("its pickle holds an array in a form that numpy never writes")
 
 

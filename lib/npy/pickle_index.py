@@ -15,6 +15,7 @@ from lib.errors import Corrupt, Unfinished
 from lib.npy.pickle_opcodes import (
     APPEND,
     APPENDS,
+    BATCH,
     BUILD,
     DICT,
     FRAME,
@@ -30,8 +31,6 @@ from lib.npy.pickle_opcodes import (
 if TYPE_CHECKING:
     from lib.npy.buffer import Cursor
 
-BATCH: Final = 1000
-"""Pickle fills lists and dictionaries in batches of this many."""
 _STARTS_KEPT: Final = 2048
 """More values than nesting of 100 levels can leave unfinished on the stack."""
 _LONGEST_OPCODE: Final = 512

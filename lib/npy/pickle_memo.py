@@ -66,6 +66,12 @@ class Memo:
             _refuse()
         self.near.append(value)
 
+    def replace(self, number: int, value: Any, other: Any) -> None:
+        """Remember another object under a number, if it is that of ``value``."""
+        place = number - self.base
+        if 0 <= place < len(self.near) and self.near[place] is value:
+            self.near[place] = other
+
     def forget(self, number: int) -> None:
         """Forget the objects before a number."""
         if number > self.base:

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any, Final
 from lib.encoded_text import SHORT_TEXT
 from lib.errors import Corrupt, Unfinished
 from lib.npy.buffer import Cursor
-from lib.npy.pickle_globals import Array, DType
-from lib.npy.pickle_index import BATCH, FIXED, Index, Walk
+from lib.npy.pickle_globals import DType
+from lib.npy.pickle_index import FIXED, Index, Walk
 from lib.npy.pickle_memo import Memo, Reference
 from lib.npy.pickle_opcodes import (
     APPENDS,
+    BATCH,
     BUILD,
     FILLS,
     FRAME,
@@ -32,51 +33,37 @@ from lib.npy.pickle_opcodes import (
 
 if TYPE_CHECKING:
     from lib.encoded_text import Text
-    from lib.npy.buffer import Bytes
 
 _WINDOW_BYTES: Final = 1 << 12
-_LENT_BYTES: Final = 4 << 20
 _UNNUMBERED: Final = {**FIXED, MARK: 0, APPENDS: 0, FRAME: 8}
 """Opcodes that may stand between texts and give no object a number, with the bytes of their argument."""
 _U32: Final = struct.Struct("<I").unpack_from
 
 
 class Past:
-    """Objects before a certain offset, in a pickle whose items begin at ``start``.
+    """Objects before the offset ``end``, in a pickle whose items begin where the cursor stands.
 
     ``envelope`` holds the objects that come before the items, which share its names.
     """
 
-    def __init__(self, source: Bytes, start: int, envelope: Memo, index: Index, cache_bytes: int) -> None:
-        self._source = source
+    def __init__(self, cursor: Cursor, envelope: Memo, index: Index, cache_bytes: int) -> None:
+        self.end = cursor.position
+        self._source = cursor.source
         self._envelope = envelope
         self._first = number = envelope.next_number
-        self._end = start
         self._index = index
-        index.enter(number, start)
-        self._walk = Walk(Cursor(source, start, source.size), number, index)
-        self._walked = start
+        index.enter(number, cursor.position)
+        self._walk = Walk(Cursor(cursor.source, cursor.position, cursor.end), number, index)
         self._cache: dict[int, Any] = {}
         self._cached_bytes = 0
         self._cache_limit = cache_bytes
-        self._lent = 0
-
-    def settle(self, end: int) -> None:
-        """Record that all objects which the memo has forgotten end before this offset."""
-        self._end = end
-        self._lent = 0
 
     def recall(self, number: int) -> Any:
-        """Return a text that is small, or a reference to what else has this number."""
+        """Return a text that is at hand, or a reference to what else has this number."""
         if number < self._first:
             return self._envelope.get(number)
         value = self._cache.get(number)
-        if value is None and self._lent < _LENT_BYTES:
-            value = self._small_text(number)
-        if type(value) is str or type(value) is bytes:
-            self._lent += len(value)
-            return value
-        return Reference(self, number)
+        return value if type(value) is str else Reference(self, number)
 
     def load(self, number: int, *, keep_encoded: bool) -> Any:
         """Read an object again, whatever it is; a text may stay encoded.
@@ -90,8 +77,7 @@ class Past:
 
     def _small_text(self, number: int, *, keep_encoded: bool = False) -> Text | None:
         """Return an object if it is a small text among texts, else None: it takes one short read."""
-        self._look_through()
-        offset, passed = self._index.before(number)
+        offset, passed = self._place(number)
         data = self._source.read_at(offset, _WINDOW_BYTES)
         at = 0
         while at + 9 < len(data):
@@ -119,23 +105,21 @@ class Past:
             at = stop + 1 + PUTS[data[stop]]
         return None
 
-    def _look_through(self) -> None:
-        if self._walked < self._end:
-            self._walk.run(self._end)
-            self._walked = self._end
+    def _place(self, number: int) -> tuple[int, int]:
+        """Return an offset from which an object is found, and the memo's next number there."""
+        self._walk.run(self.end)
+        return self._index.before(number)
 
     def _read_again(self, number: int) -> Any:
-        self._look_through()
-        offset, passed = self._index.before(number)
-        walk = Walk(Cursor(self._source, offset, self._end, window_bytes=_WINDOW_BYTES), passed)
-        walk.run(self._end, number)
+        end = self._source.size
+        offset, passed = self._place(number)
+        walk = Walk(Cursor(self._source, offset, end, window_bytes=_WINDOW_BYTES), passed)
+        walk.run(end, number)
         start, first, _ = walk.starts[-1] if walk.starts else (0, -1, False)
         if first < 0 or walk.number != number + 1:
             raise Corrupt("its pickle refers to something that it does not hold")
         machine = Machine(
-            Cursor(self._source, start, self._source.size, window_bytes=_WINDOW_BYTES),
-            Memo(first, self),
-            Limits(),
+            Cursor(self._source, start, end, window_bytes=_WINDOW_BYTES), Memo(first, self), Limits()
         )
         try:
             value = self._whole(machine, number)
@@ -150,11 +134,12 @@ class Past:
         while machine.memo.next_number <= number:
             machine.step(machine.cursor.byte())
         value = machine.stack[-1]
-        if type(value) is list or type(value) is dict:
-            self._fill(machine, self._index.batches(number))
-        elif type(value) is Array:
-            while value.shape is None:
+        if id(value) in machine.unfilled:
+            while machine.unfilled:
                 machine.step(machine.cursor.byte())
+            value = machine.stack[-1]  # an array without dimensions is its value
+        elif type(value) is list or type(value) is dict:
+            self._fill(machine, self._index.batches(number))
         elif type(value) is DType:
             opcode = 0
             while opcode != BUILD or machine.marks or len(machine.stack) > 1:

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from lib.encoded_text import GREAT_BYTES, LONG_TEXT, SHORT_TEXT, compact, decoded, is_text, pieces_of, utf8
 from lib.errors import Corrupt, Unsafe
-from lib.npy.header import ITEM_BYTES_LIMIT, TEXT_BYTES_LIMIT, nest
-from lib.npy.pickle_globals import Array
+from lib.npy.header import ITEM_BYTES_LIMIT, TEXT_BYTES_LIMIT
 from lib.npy.pickle_memo import Reference
 from lib.npy.pickle_opcodes import VALUE_BYTES
 
@@ -95,8 +94,6 @@ class _Plain:
             return self._list(value, depth)
         if kind is dict:
             return self._dict(value, depth)
-        if kind is Array and value.shape is not None:
-            return nest(self.convert(value.items, depth), value.shape)
         raise Corrupt("its pickle holds a part of an array where an item should be")
 
     def _text(self, text: Text, depth: int) -> Text:
