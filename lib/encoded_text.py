@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
+from lib.errors import Corrupt
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -27,6 +29,24 @@ class EncodedText(bytes):
     """A text as pickle writes it: UTF-8, in which lone surrogates may stand."""
 
     __slots__ = ()
+
+
+def text_from_pickle(raw: bytes, *, is_great: bool) -> Text:
+    """Return a text as pickle writes it: UTF-8, lone surrogates included.
+
+    In a great item it stays encoded unless it is short: a ``str`` may take four times its bytes.
+
+    :raises Corrupt: it is not UTF-8.
+    """
+    try:
+        if not is_great or len(raw) <= SHORT_TEXT or (len(raw) <= LONG_TEXT and raw.isascii()):
+            return raw.decode("utf-8", "surrogatepass")
+        text = EncodedText(raw)
+        for _ in pieces_of(text):
+            pass
+    except UnicodeDecodeError:
+        raise Corrupt("its pickle holds a text that is not UTF-8") from None
+    return text
 
 
 def is_text(value: object) -> bool:

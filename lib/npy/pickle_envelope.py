@@ -14,21 +14,13 @@ from typing import TYPE_CHECKING, Any, Final
 from lib.errors import Corrupt
 from lib.npy.buffer import Cursor
 from lib.npy.pickle_globals import DType, check_shape
+from lib.npy.pickle_interpreter import Interpreter
 from lib.npy.pickle_memo import CYCLE, Memo
-from lib.npy.pickle_opcodes import (
-    APPEND,
-    APPENDS,
-    BUILD,
-    FRAME,
-    LIST,
-    PUTS,
-    STOP,
-    Limits,
-    Machine,
-)
+from lib.npy.pickle_opcodes import APPEND, APPENDS, BUILD, FRAME, LIST, PUTS, STOP
 
 if TYPE_CHECKING:
     from lib.npy.buffer import Bytes
+    from lib.npy.pickle_limits import Limits
 
 ITEM_MARKS: Final = 2
 """As many marks are open among the items: that of the array's state, and that of a batch."""
@@ -41,7 +33,7 @@ class Envelope:
     """Reads what stands around the items, and tells where the machine is among them."""
 
     def __init__(self, source: Bytes, start: int, shape: tuple[int, ...], limits: Limits) -> None:
-        self.machine = Machine(Cursor(source, start, source.size, limits.text_bytes), Memo(), limits)
+        self.machine = Interpreter(Cursor(source, start, source.size, limits.text_bytes), Memo(), limits)
         self.items: list[Any] = []
         """The array's items, as far as they were read and not handed on."""
         self._shape = shape

@@ -16,15 +16,18 @@ from lib.npy.pickle_opcodes import (
     APPEND,
     APPENDS,
     BATCH,
-    BUILD,
     DICT,
+    FIXED,
     FRAME,
     GETS,
+    LINES,
     LIST,
     MARK,
+    MERGES,
     PUTS,
     SETITEM,
     SETITEMS,
+    SIZED,
     TUPLE,
 )
 
@@ -36,38 +39,6 @@ _STARTS_KEPT: Final = 2048
 _LONGEST_OPCODE: Final = 512
 _NESTING_LIMIT: Final = 1000
 _U32: Final = struct.Struct("<I").unpack_from
-_SIZED: Final = {
-    ord("X"): 4,
-    0x8C: 1,
-    0x8D: 8,
-    ord("C"): 1,
-    ord("B"): 4,
-    0x8E: 8,
-    ord("U"): 1,
-    ord("T"): 4,
-    0x8A: 1,
-    0x8B: 4,
-}
-"""Opcodes that push what follows them, with the bytes of its length."""
-FIXED: Final = {
-    ord("J"): 4,
-    ord("K"): 1,
-    ord("M"): 2,
-    ord("G"): 8,
-    ord("N"): 0,
-    0x88: 0,
-    0x89: 0,
-    ord(")"): 0,
-    LIST: 0,
-    DICT: 0,
-    ord("h"): 1,
-    ord("j"): 4,
-}
-"""Opcodes that push a value, with the bytes of their argument."""
-_LINES: Final = {ord("I"): 1, ord("c"): 2}
-"""Opcodes that push a value, with the lines of their argument."""
-_MERGES: Final = {0x93: 1, ord("R"): 1, BUILD: 1, 0x85: 0, 0x86: 1, 0x87: 2, APPEND: 1, SETITEM: 2}
-"""Opcodes that put values into the one below them, or make one of all, with the number of those above."""
 Start = tuple[int, int, bool]
 """Offset of a value's first opcode, the memo's next number there, and whether a list or dictionary has it."""
 _UNKNOWN: Final[Start] = (0, -1, False)
@@ -181,12 +152,12 @@ class Walk:
                 self._index.enter_early(self.number, self.starts[-1][0])
             self.number += 1
             return at + 1 + width
-        if (width := _SIZED.get(opcode)) is not None:
+        if (width := SIZED.get(opcode)) is not None:
             self._push(base + at)
             return at + 1 + width + int.from_bytes(window[at + 1 : at + 1 + width], "little")
-        if opcode in _LINES:
+        if opcode in LINES:
             self._push(base + at)
-            for _ in range(_LINES[opcode]):
+            for _ in range(LINES[opcode]):
                 at = window.index(b"\n", at + 1)
             return at + 1
         if opcode == FRAME:
@@ -201,8 +172,8 @@ class Walk:
                 raise Corrupt("its pickle nests without end")
             self._marks.append(((offset, self.number, False), self.starts))
             self.starts = []
-        elif opcode in _MERGES:
-            self._merge(opcode, _MERGES[opcode])
+        elif opcode in MERGES:
+            self._merge(opcode, MERGES[opcode])
         elif opcode in {TUPLE, APPENDS, SETITEMS}:
             self._close(opcode)
         else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final, NoReturn, Protocol
 
+from lib.encoded_text import EncodedText, decoded
 from lib.errors import Corrupt
 
 CYCLE: Final = object()
@@ -37,6 +38,14 @@ class Reference:
 def loaded(value: Any) -> Any:
     """Return a value itself, read again if it is a reference."""
     return value.load() if type(value) is Reference else value
+
+
+def parts_loaded(values: Any) -> Any:
+    """Return arguments or a state with nothing in it that has to be read again or decoded."""
+    if type(values) is not tuple:
+        return values
+    parts = map(loaded, values)
+    return tuple(decoded(part) if type(part) is EncodedText else part for part in parts)
 
 
 class Memo:

@@ -10,26 +10,15 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING, Any, Final
 
-from lib.encoded_text import SHORT_TEXT
+from lib.encoded_text import text_from_pickle
 from lib.errors import Corrupt, Unfinished
 from lib.npy.buffer import Cursor
 from lib.npy.pickle_globals import DType
-from lib.npy.pickle_index import FIXED, Index, Walk
+from lib.npy.pickle_index import Index, Walk
+from lib.npy.pickle_interpreter import Interpreter
+from lib.npy.pickle_limits import Limits
 from lib.npy.pickle_memo import Memo, Reference
-from lib.npy.pickle_opcodes import (
-    APPENDS,
-    BATCH,
-    BUILD,
-    FILLS,
-    FRAME,
-    MARK,
-    PUTS,
-    SETITEMS,
-    Limits,
-    Machine,
-    decoded,
-    encoded,
-)
+from lib.npy.pickle_opcodes import APPENDS, BATCH, BUILD, FILLS, FIXED, FRAME, MARK, PUTS, SETITEMS
 
 if TYPE_CHECKING:
     from lib.encoded_text import Text
@@ -96,9 +85,7 @@ class Past:
             if stop >= len(data) or data[stop] not in PUTS:
                 return None
             if passed == number:
-                if keep_encoded and stop - start > SHORT_TEXT and not data[start:stop].isascii():
-                    return encoded(data[start:stop])  # a great item may have many
-                text = decoded(data[start:stop])
+                text = text_from_pickle(data[start:stop], is_great=keep_encoded)
                 self._keep(number, text, stop - start)
                 return text
             passed += 1
@@ -118,7 +105,7 @@ class Past:
         start, first, _ = walk.starts[-1] if walk.starts else (0, -1, False)
         if first < 0 or walk.number != number + 1:
             raise Corrupt("its pickle refers to something that it does not hold")
-        machine = Machine(
+        machine = Interpreter(
             Cursor(self._source, start, end, window_bytes=_WINDOW_BYTES), Memo(first, self), Limits()
         )
         try:
@@ -129,7 +116,7 @@ class Past:
         self._keep(number, value, size)
         return value
 
-    def _whole(self, machine: Machine, number: int) -> Any:
+    def _whole(self, machine: Interpreter, number: int) -> Any:
         """Read on until the object is complete: its number alone does not make a list whole."""
         while machine.memo.next_number <= number:
             machine.step(machine.cursor.byte())
@@ -147,7 +134,7 @@ class Past:
                 machine.step(opcode)
         return value
 
-    def _fill(self, machine: Machine, batches: int | None) -> None:
+    def _fill(self, machine: Interpreter, batches: int | None) -> None:
         filled = 0
         while batches is None or filled < batches:
             opcode, waiting = machine.cursor.byte(), len(machine.stack)

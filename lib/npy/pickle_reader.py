@@ -17,8 +17,9 @@ from lib.errors import Corrupt, SidecarError, Unsafe
 from lib.npy.buffer import WINDOW_BYTES, Cursor
 from lib.npy.pickle_envelope import ITEM_MARKS, Envelope
 from lib.npy.pickle_index import Index, Walk
+from lib.npy.pickle_limits import Limits
 from lib.npy.pickle_memo import Memo, Reference
-from lib.npy.pickle_opcodes import APPEND, MARK, Limits
+from lib.npy.pickle_opcodes import APPEND, MARK
 from lib.npy.pickle_past import Past
 
 if TYPE_CHECKING:

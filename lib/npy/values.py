@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 from lib.encoded_text import GREAT_BYTES, LONG_TEXT, SHORT_TEXT, compact, decoded, is_text, pieces_of, utf8
 from lib.errors import Corrupt, Unsafe
 from lib.npy.header import ITEM_BYTES_LIMIT, TEXT_BYTES_LIMIT
+from lib.npy.pickle_limits import VALUE_BYTES
 from lib.npy.pickle_memo import Reference
-from lib.npy.pickle_opcodes import VALUE_BYTES
 
 if TYPE_CHECKING:
     from lib.encoded_text import Text

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from lib.errors import Corrupt, Unsafe
 from lib.npy.pickle_envelope import Envelope
-from lib.npy.pickle_opcodes import UNLIMITED
+from lib.npy.pickle_limits import UNLIMITED
 
 if TYPE_CHECKING:
     from lib.npy.buffer import Bytes

@@ -1,0 +1,366 @@
+"""A stack machine that interprets pickles of plain data, and can run nothing.
+
+Any opcode but those of :mod:`lib.npy.pickle_opcodes` is refused by name.
+"""
+
+from __future__ import annotations
+
+import struct
+from sys import getsizeof
+from typing import TYPE_CHECKING, Any, ClassVar, Final
+
+from lib.encoded_text import text_from_pickle
+from lib.errors import Corrupt, Unfinished, Unsafe
+from lib.npy.header import ITEM_BYTES_LIMIT, nest
+from lib.npy.pickle_globals import DType, array_contents, build_dtype, recognise, reduced
+from lib.npy.pickle_limits import VALUE_BYTES
+from lib.npy.pickle_memo import loaded, parts_loaded
+from lib.npy.pickle_opcodes import (
+    APPEND,
+    APPENDS,
+    BATCH,
+    BUILD,
+    DICT,
+    FRAME,
+    GET,
+    GETS,
+    LIST,
+    LONG_GET,
+    MARK,
+    SETITEM,
+    SETITEMS,
+    TUPLE,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from lib.encoded_text import Text
+    from lib.npy.buffer import Cursor
+    from lib.npy.pickle_limits import Limits
+    from lib.npy.pickle_memo import Memo
+
+_QUICK: Final = frozenset({ord("X"), 0x8C, *GETS})
+_LONGEST_REFERENCE: Final = 10
+_NUMBER_BYTES: Final = 8
+_ASCII_BYTES: Final = 40
+"""What a text takes in memory beside its characters, as far as its opcodes do not."""
+_CONTAINER_BYTES: Final = 96
+_TUPLE_BYTES: Final = 128  # with the list that it becomes
+_PAIR_BYTES: Final = 32
+"""What a value takes in memory besides, with its place in the memo."""
+_U32: Final = struct.Struct("<I").unpack_from
+
+
+class Interpreter:
+    """Takes one opcode after another from a cursor.
+
+    ``held`` counts the bytes of texts, and of the values inside lists, tuples, dictionaries and below marks;
+    :meth:`release` sets it back once they are handed on.
+    """
+
+    def __init__(self, cursor: Cursor, memo: Memo, limits: Limits) -> None:
+        self.cursor = cursor
+        self.memo = memo
+        self.limits = limits
+        self.stack: list[Any] = []
+        self.marks: list[list[Any]] = []
+        self.held = 0
+        self.is_great = False
+        """The item is, whatever was held of it since it began: it is a row of an array."""
+        self.unfilled: dict[int, int] = {}
+        """Arrays whose state was not read yet: their lists by identity, with the memo's next number then."""
+        self._wrapped: tuple[Any, ...] = ()
+        self._wraps = 0
+
+    def run(self, depth: int) -> int:
+        """Read on until at most ``depth`` marks are open; return the last opcode.
+
+        :raises SourceFault: plain data does not have it.
+        :raises Unfinished: the file ends before.
+        """
+        cursor, marks = self.cursor, self.marks
+        while True:
+            window, at = cursor.window()
+            if at < len(window) and window[at] in _QUICK and self._read_texts(window, at):
+                continue
+            opcode = cursor.byte()
+            self.step(opcode)
+            if len(marks) <= depth:
+                return opcode
+
+    def step(self, opcode: int) -> None:
+        """Do what one opcode says, with the argument that follows it.
+
+        :raises SourceFault: plain data does not have it.
+        :raises Unfinished: the file ends inside it.
+        """
+        known = self._HANDLERS.get(opcode)
+        if known is None:
+            raise Unsafe(f"its pickle has the opcode {bytes([opcode])!r}, which plain text never needs")
+        handler, argument = known
+        handler(self, argument)
+        if VALUE_BYTES * len(self.stack) + self.held > self.limits.item_bytes:
+            raise Unsafe(f"an item takes more than {ITEM_BYTES_LIMIT >> 20} MiB", is_size=True)
+
+    def release(self, left: int = 0) -> None:
+        """Count no longer what was handed on, but the bytes that are ``left``."""
+        self.held = min(self.held, left)
+        self._wrapped = ()
+
+    # The quick way: texts and references, one after another, are the bulk of every real file.
+
+    def _read_texts(self, window: bytes, at: int) -> bool:
+        """Read the texts and references from ``at`` on, straight from the window; tell whether it did."""
+        first, end = at, len(window) - _LONGEST_REFERENCE
+        while at < end and (opcode := window[at]) in _QUICK:
+            if opcode == GET:
+                self.stack.append(self.memo.get(window[at + 1]))
+                after = at + 2
+            elif opcode == LONG_GET:
+                self.stack.append(self.memo.get(_U32(window, at + 1)[0]))
+                after = at + 5
+            else:
+                after = self._texts(window, at, end)
+                if after == at:
+                    break
+            at = after
+        self.cursor.advance(at)
+        return at > first
+
+    def _texts(self, window: bytes, at: int, end: int) -> int:
+        """Read texts, each with its number; return where they end."""
+        raws: list[bytes] = []
+        first, number = at, self.memo.next_number
+        while at < end:
+            opcode = window[at]
+            if opcode == 0x58:
+                start = at + 5
+                stop = start + _U32(window, at + 1)[0]
+            elif opcode == 0x8C:
+                start = at + 2
+                stop = start + window[at + 1]
+            else:
+                break
+            if stop >= end:
+                break
+            put = window[stop]
+            if put == 0x94:
+                at = stop + 1
+            elif put == 0x72 and _U32(window, stop + 1)[0] == number:
+                at = stop + 5
+            elif put == 0x71 and window[stop + 1] == number:
+                at = stop + 2
+            else:  # not how texts usually stand: the opcodes are taken one by one
+                break
+            raws.append(window[start:stop])
+            number += 1
+        if raws:
+            texts = self._decoded(raws)
+            self.stack += texts
+            self.memo.near += texts
+            is_ascii = b"".join(raws).isascii()
+            self.held += at - first + _ASCII_BYTES * len(texts) if is_ascii else sum(map(getsizeof, texts))
+        return at
+
+    def _decoded(self, raws: list[bytes]) -> list[Text]:
+        may_stay_encoded = self.is_great or self.held > self.limits.decoded_bytes
+        try:
+            return list(map(self._text if may_stay_encoded else bytes.decode, raws))
+        except UnicodeDecodeError:
+            return list(map(self._text, raws))
+
+    # The opcodes.  Each method gets what distinguishes those that share it: the bytes of an argument or of a
+    # length, what is pushed, or how many values are taken from the stack; 0 takes those down to the mark.
+
+    def _push(self, value: Any) -> None:
+        self.stack.append(value)
+
+    def _unsigned(self, width: int) -> None:
+        self._push(int.from_bytes(self.cursor.take(width), "little"))
+
+    def _number(self, form: struct.Struct) -> None:
+        self.held += _NUMBER_BYTES
+        self._push(form.unpack(self.cursor.take(form.size))[0])
+
+    def _decimal(self, longest: int) -> None:
+        # Python 2 wrote integers of more than 32 bits as decimal digits
+        digits = self.cursor.line(longest)
+        if not digits.removeprefix(b"-").isdigit():
+            raise Corrupt("its pickle holds a number that is not one")
+        self._push(int(digits))
+
+    def _long(self, width: int) -> None:
+        length = self._length(width)
+        if length > self.limits.integer_bytes:
+            raise Unsafe(f"its pickle holds an integer of {length:,} bytes")
+        self._push(int.from_bytes(self.cursor.take(length), "little", signed=True))
+
+    def _bytes(self, width: int) -> None:
+        raw = self.cursor.take(self._length(width))
+        self.held += len(raw) + _NUMBER_BYTES
+        self._push(raw)
+
+    def _unicode(self, width: int) -> None:
+        text = self._text(self.cursor.take(self._length(width)))
+        self.held += getsizeof(text)
+        self._push(text)
+
+    def _text(self, raw: bytes) -> Text:
+        return text_from_pickle(
+            raw, is_great=self.is_great or self.held + len(raw) > self.limits.decoded_bytes
+        )
+
+    def _length(self, width: int) -> int:
+        return int.from_bytes(self.cursor.take(width), "little")
+
+    def _container(self, kind: type[list[Any] | dict[Any, Any]]) -> None:
+        self.held += _CONTAINER_BYTES
+        self._push(kind())
+
+    def _mark(self, _: None) -> None:
+        if len(self.marks) >= self.limits.nesting:
+            raise Unsafe(f"its pickle nests deeper than {self.limits.nesting}")
+        self.held += VALUE_BYTES * len(self.stack)
+        self.marks.append(self.stack)
+        self.stack = []
+
+    def _taken(self, count: int) -> list[Any]:
+        """Take values from the stack: ``count``, or those down to the mark."""
+        if count:
+            if len(self.stack) < count:
+                raise Corrupt("its pickle takes more than it holds")
+            values = self.stack[-count:]
+            del self.stack[-count:]
+            return values
+        if not self.marks:
+            raise Corrupt("its pickle closes what it never opened")
+        values = self.stack
+        self.stack = self.marks.pop()
+        self.held -= VALUE_BYTES * len(self.stack)
+        return values
+
+    def _tuple(self, count: int) -> None:
+        values = tuple(self._taken(count))
+        if count:
+            # each wraps the one before: a million levels are a million bytes, and crash what follows them
+            self._wraps = self._wraps + 1 if any(value is self._wrapped for value in values) else 0
+            if self._wraps > self.limits.nesting:
+                raise Unsafe(f"its pickle nests deeper than {self.limits.nesting}")
+            self._wrapped = values
+        self.held += VALUE_BYTES * len(values) + _TUPLE_BYTES
+        self._push(values)
+
+    def _extend(self, count: int) -> None:
+        values = self._taken(count)
+        target = self.stack[-1] if self.stack else None
+        if type(target) is not list or id(target) in self.unfilled or len(target) % BATCH:
+            raise Corrupt("its pickle appends to something that is not a list, or is complete")
+        target.extend(values)
+        self.held += VALUE_BYTES * len(values)
+
+    def _set_items(self, count: int) -> None:
+        pairs = self._taken(count)
+        target = self.stack[-1] if self.stack else None
+        if type(target) is not dict or len(pairs) % 2:
+            raise Corrupt("its pickle fills something that is not a dictionary")
+        self.held += (VALUE_BYTES + _PAIR_BYTES // 2) * len(pairs)
+        for key, value in zip(pairs[::2], pairs[1::2], strict=True):
+            name = loaded(key)
+            if not self.limits.allow_key(name):
+                raise Corrupt("it holds a dictionary whose key is neither text nor a number")
+            target[name] = value
+
+    def _global(self, longest: int) -> None:
+        module = self.cursor.line(longest).decode("latin-1")
+        self._push(recognise(module, self.cursor.line(longest).decode("latin-1")))
+
+    def _stack_global(self, count: int) -> None:
+        self._push(recognise(*map(loaded, self._taken(count))))
+
+    def _reduce(self, count: int) -> None:
+        callee, arguments = map(loaded, self._taken(count))
+        value = reduced(callee, parts_loaded(arguments))
+        if type(value) is list:
+            self.unfilled[id(value)] = self.memo.next_number
+        self._push(value)
+
+    def _build(self, count: int) -> None:
+        target, state = map(loaded, self._taken(count))
+        state = parts_loaded(state)
+        if type(target) is DType:
+            build_dtype(target, state)
+        elif id(target) in self.unfilled:
+            target = self._filled(target, state)
+        else:
+            raise Unsafe("its pickle sets the state of something that is not an array")
+        self._push(target)
+
+    def _filled(self, target: list[Any], state: Any) -> Any:
+        """Fill an array's list; an array without dimensions is its value, in the memo too."""
+        number = self.unfilled.pop(id(target))
+        shape, items = array_contents(state, self.limits.array_elements)
+        self.held += VALUE_BYTES * len(items)
+        value = nest(items, shape)
+        if shape:
+            target += value
+            return target
+        self.memo.replace(number, target, value)
+        return value
+
+    def _memoize(self, width: int) -> None:
+        number = self._length(width) if width else None
+        if not self.stack:
+            raise Corrupt("its pickle remembers what it does not hold")
+        self.memo.add(number, self.stack[-1])
+
+    def _recall(self, width: int) -> None:
+        self._push(self.memo.get(self._length(width)))
+
+    def _frame(self, width: int) -> None:
+        if self._length(width) > self.cursor.end - self.cursor.position:
+            raise Unfinished("it ends inside its data")
+
+    _HANDLERS: ClassVar[dict[int, tuple[Callable[[Interpreter, Any], None], Any]]] = {
+        ord("I"): (_decimal, 24),
+        ord("J"): (_number, struct.Struct("<i")),
+        ord("K"): (_unsigned, 1),
+        ord("M"): (_unsigned, 2),
+        0x8A: (_long, 1),
+        0x8B: (_long, 4),
+        ord("G"): (_number, struct.Struct(">d")),
+        ord("N"): (_push, None),
+        0x88: (_push, True),
+        0x89: (_push, False),
+        ord("U"): (_bytes, 1),
+        ord("T"): (_bytes, 4),
+        ord("C"): (_bytes, 1),
+        ord("B"): (_bytes, 4),
+        0x8E: (_bytes, 8),
+        0x8C: (_unicode, 1),
+        ord("X"): (_unicode, 4),
+        0x8D: (_unicode, 8),
+        LIST: (_container, list),
+        APPEND: (_extend, 1),
+        APPENDS: (_extend, 0),
+        ord(")"): (_push, ()),
+        0x85: (_tuple, 1),
+        0x86: (_tuple, 2),
+        0x87: (_tuple, 3),
+        TUPLE: (_tuple, 0),
+        DICT: (_container, dict),
+        SETITEM: (_set_items, 2),
+        SETITEMS: (_set_items, 0),
+        MARK: (_mark, None),
+        ord("q"): (_memoize, 1),
+        ord("r"): (_memoize, 4),
+        0x94: (_memoize, 0),
+        GET: (_recall, 1),
+        LONG_GET: (_recall, 4),
+        ord("c"): (_global, 200),
+        0x93: (_stack_global, 2),
+        ord("R"): (_reduce, 2),
+        BUILD: (_build, 2),
+        FRAME: (_frame, 8),
+    }
+    """Each opcode's method, and the argument that makes it this opcode's."""
