@@ -179,7 +179,7 @@ def _indexes(paths: Sequence[str], options: Options, config: Config, log: Any) -
     if not config.index.enabled:
         return []
     from daemon.report.index import IndexWriter
-    from daemon.report.troubles import TroubleTable
+    from daemon.report.status import TroubleTable
 
     roots = [os.path.realpath(root) + os.sep for root in config.roots]
     trees = [path for path in paths if os.path.isdir(path)]

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
     from daemon.report.observers import Event
-    from daemon.report.troubles import TroubleTable
+    from daemon.report.status import TroubleTable
     from lib.names import Format
     from lib.options import Options
     from lib.outcome import Outcome

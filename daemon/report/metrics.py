@@ -46,7 +46,7 @@ class Metrics:
         prometheus.disable_created_metrics()  # type: ignore[no-untyped-call]
         self._path = path
         self._log = log
-        self._trouble = ""
+        self._reason = ""
         self._write = prometheus.write_to_textfile
         self._registry = registry = prometheus.CollectorRegistry()
         counter = partial(prometheus.Counter, namespace=_NAMESPACE, registry=registry)
@@ -102,12 +102,9 @@ class Metrics:
         try:
             self._write(self._path, self._registry)
         except OSError as error:
-            self._tell(error.strerror or str(error))
+            before, self._reason = self._reason, error.strerror or str(error)
+            if self._reason != before:
+                hint = "Make its directory writable for this user; with systemd, also add it to BindPaths=."
+                self._log.error(METRICS_FAILED, path=self._path, reason=self._reason, hint=hint)
         else:
-            self._trouble = ""
-
-    def _tell(self, trouble: str) -> None:
-        if trouble != self._trouble:
-            hint = "Make its directory writable for this user; with systemd, also add it to BindPaths=."
-            self._log.error(METRICS_FAILED, path=self._path, reason=trouble, hint=hint)
-        self._trouble = trouble
+            self._reason = ""

@@ -17,8 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from daemon.report.observers import Event
-    from daemon.report.status import Status
-    from daemon.report.troubles import TroubleTable
+    from daemon.report.status import Status, TroubleTable
 
 _LOOK_SECONDS: Final = 2.0
 _LEAST_PAUSE_SECONDS: Final = 0.3

@@ -75,18 +75,15 @@ class StatusFile:
 
     @classmethod
     def open(cls, places: Iterable[Path], pid: int) -> StatusFile:
-        """Use the first directory that is private or can be created; clear what killed services left there.
+        """Use the first directory that is private or can be created.
 
         :raises OSError: none of the directories can be used.
         """
-        failure = OSError(errno.ENOENT, os.strerror(errno.ENOENT))
-        for place in places:
-            directory = _made_private(place)
-            if isinstance(directory, int):
-                _clear_dead(directory)
-                return cls(directory, pid)
-            failure = directory
-        raise failure
+        *first, last = places
+        for place in first:
+            with suppress(OSError):
+                return cls(_prepared(place), pid)
+        return cls(_prepared(last), pid)
 
     def write(self, status: Status, troubles: Iterable[str] = ()) -> None:
         """Replace the file: a reader sees the old one or the new one.  ``troubles``: the JSON of each.
@@ -140,14 +137,13 @@ def _pieces(status: Status, troubles: Iterable[str]) -> Iterator[str]:
     yield "]}"
 
 
-def _made_private(path: Path) -> int | OSError:
-    """Open a private directory, which is created if it is missing, or return the error."""
-    try:
-        with suppress(FileExistsError):
-            os.mkdir(path, 0o700)
-        return _open_private(path)
-    except OSError as error:
-        return error
+def _prepared(path: Path) -> int:
+    """Open a private directory, which is created if it is missing; clear what killed services left there."""
+    with suppress(FileExistsError):
+        os.mkdir(path, 0o700)
+    directory = _open_private(path)
+    _clear_dead(directory)
+    return directory
 
 
 def _open_private(path: Path) -> int:

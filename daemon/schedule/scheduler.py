@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from daemon.report.events import SOURCE_RECOVERED
 from daemon.report.observers import Done
 from daemon.report.outcomes import log_outcome, log_unstamped
-from daemon.report.status import Trouble, iso
-from daemon.report.troubles import TroubleTable
+from daemon.report.status import Trouble, TroubleTable, iso
 from daemon.schedule.queue import Queue
 from daemon.schedule.readiness import seconds_to_wait, version_of
 from daemon.workers.worker import TICK_SECONDS

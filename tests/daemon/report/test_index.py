@@ -14,7 +14,7 @@ from support import save
 
 from daemon.report.index import IndexWriter
 from daemon.report.observers import Walk
-from daemon.report.troubles import TroubleTable
+from daemon.report.status import TroubleTable
 from lib.options import Options
 from lib.render.index import INDEX_NAME, Entry, parse, render
 

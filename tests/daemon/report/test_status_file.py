@@ -18,9 +18,8 @@ import pytest
 from reports import FAILED, HOSTILE, KEPT, status
 from support import needs_root, promptly, wait_for
 
-from daemon.report.status import NAME
+from daemon.report.status import NAME, TroubleTable
 from daemon.report.status_file import StatusFile, own_directories, read, read_all
-from daemon.report.troubles import TroubleTable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
