@@ -231,7 +231,7 @@ class Service:
         if refused is not None:
             raise RefusedError(refused.obstacle)
         self.pool.close()
-        self._supervisor.close_watch()
+        self._supervisor.close()
         self._config = config
         self._build()
 
@@ -244,4 +244,5 @@ class Service:
     def _close_parts(self) -> None:
         self.pool.close()
         self._supervisor.close()
+        self._roots.close()
         self._reporter.close()

@@ -1,21 +1,45 @@
-"""The roots: which directory is at each path right now, what is mounted below it, and the lock on it."""
+"""The roots: which directory is at each path right now, what is mounted below it, and the lock on it.
+
+inotify(7) reports what goes through this machine's own kernel: not what another host writes to a network file
+system, nor what the program behind a FUSE file system changes, nor that something was mounted.
+"""
 
 from __future__ import annotations
 
 import fcntl
 import os
+import re
 import stat
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
-from daemon.watch.mounts import mounts_of, parse_table, read_table, shared_kind
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from daemon.watch.mounts import Mount
-
     Identity = tuple[int, int]
+
+UNKNOWN: Final = "an unknown file system"
+_LOCAL: Final = frozenset(
+    # disks of this machine, and of its virtual machine's host
+    {"bcachefs", "btrfs", "ecryptfs", "erofs", "exfat", "ext2", "ext3", "ext4", "f2fs", "fuseblk", "hfs"}
+    | {"hfsplus", "iso9660", "jfs", "msdos", "nilfs2", "ntfs", "ntfs3", "reiserfs", "squashfs", "udf", "ufs"}
+    | {"vfat", "xfs", "zfs"}
+    # memory, and layers over those
+    | {"aufs", "devtmpfs", "fuse.fuse-overlayfs", "hugetlbfs", "overlay", "ramfs", "rootfs", "tmpfs"}
+    # the kernel's own, which no experiment lies on, but which are below the root "/"
+    | {"autofs", "binfmt_misc", "bpf", "cgroup", "cgroup2", "configfs", "debugfs", "devpts", "efivarfs"}
+    | {"fusectl", "fuse.lxcfs", "mqueue", "nsfs", "proc", "pstore", "securityfs", "sysfs", "tracefs"}
+)
+
+
+class Mount(NamedTuple):
+    """A line of ``/proc/self/mountinfo``, proc_pid_mountinfo(5): path, type and device."""
+
+    path: str
+    kind: str
+    device: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +60,7 @@ class Root:
     @property
     def shared(self) -> str:
         """Why changes below it may give no event; "" when every change does."""
-        kind = shared_kind(self.mounts)
+        kind = next((mount.kind for mount in self.mounts if mount.kind not in _LOCAL), "")
         return f"changes by other hosts give no events: {kind} is mounted in {self.path}" if kind else ""
 
 
@@ -47,9 +71,9 @@ class Roots:
     it stays when the directory is a root by another path.
     """
 
-    def __init__(self, mount_table: Callable[[], str] = read_table) -> None:
+    def __init__(self, mounts: Callable[[], list[Mount]] | None = None) -> None:
         self.found: tuple[Root, ...] = ()
-        self._mount_table = mount_table
+        self._mounts = mounts or read_mounts
         self._locks: dict[Identity, int] = {}
 
     @property
@@ -87,7 +111,7 @@ class Roots:
         self._release()
 
     def _look(self, paths: Sequence[str]) -> tuple[Root, ...]:
-        mounts = parse_table(self._mount_table())
+        mounts = self._mounts()
         there = {path: _directory_at(path) for path in paths}
         return tuple(self._root(path, there, mounts) for path in paths)
 
@@ -152,3 +176,28 @@ def _directory_at(path: str) -> Identity | None:
     # a bind mount, as in the service's sandbox, holds on to a directory that was removed
     is_there = stat.S_ISDIR(status.st_mode) and status.st_nlink > 0
     return (status.st_dev, status.st_ino) if is_there else None
+
+
+def read_mounts(mountinfo: Path = Path("/proc/self/mountinfo")) -> list[Mount]:
+    """Return all mounts in the order of their table; none where it is hidden."""
+    text = ""
+    with suppress(OSError):
+        text = mountinfo.read_text("utf-8", errors="surrogateescape")
+    rows = (line.split(" ") for line in text.split("\n") if line)
+    return [Mount(_unescaped(row[4]), row[row.index("-") + 1], row[2]) for row in rows]
+
+
+def mounts_of(directory: str, mounts: Sequence[Mount]) -> tuple[Mount, ...]:
+    """Return the mount that a directory lies on, then those below it.
+
+    Paths decide: the device that stat(2) reports is not the mount's on btrfs.
+    """
+    here = os.path.join(os.path.realpath(directory), "")
+    above = [mount for mount in mounts if here.startswith(os.path.join(mount.path, ""))]
+    # of two at one place the later one covers the earlier
+    own = max(reversed(above), key=lambda mount: len(mount.path), default=Mount(here, UNKNOWN, ""))
+    return (own, *(mount for mount in mounts if mount.path.startswith(here) and mount not in above))
+
+
+def _unescaped(path: str) -> str:
+    return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), path)

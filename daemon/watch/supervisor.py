@@ -6,11 +6,12 @@ A new watch and a sweep are the only remedy, because what the old watch missed c
 from __future__ import annotations
 
 import math
+import os
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from daemon.report.events import WATCH_DEGRADED, WATCH_OVERFLOW, WATCH_RESTORED
-from daemon.watch.health import Announcements
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,6 +28,9 @@ _WATCH: Final = ""
 """Stands for the watch itself where a root's path may stand."""
 _LIFE_SECONDS: Final = 86_400.0
 """watchdog 6 keeps something of every rename for ever."""
+GRACE_SECONDS: Final = 2.0
+VERDICT_SECONDS: Final = 600.0
+REMEMBERED: Final = 10_000
 
 
 class Supervisor:
@@ -91,7 +95,7 @@ class Supervisor:
             self.next_check = now + CHECK_SECONDS
             must_sweep = self._roots_changed()
             if must_sweep or now - self._ready_since > _LIFE_SECONDS:
-                self.close_watch()
+                self.close()
             reason = (
                 None if self.watch is None else self.watch.trouble(now) or self._announcements.verdict(now)
             )
@@ -100,7 +104,7 @@ class Supervisor:
             elif now - self._ready_since > _SOUND_AFTER_SECONDS:
                 self._report(_WATCH)
                 self._replace_after = 0.0
-            if self.watch is None and now >= self._replace_at:
+            if self.watch is None and self.roots.usable and now >= self._replace_at:
                 self._open(now)
         if self.is_ready or self.watch is None or not self.watch.ready:
             return must_sweep
@@ -125,28 +129,22 @@ class Supervisor:
             self._announcements.found(found, now, self._clock())
 
     def close(self) -> None:
-        """Close the watch and release the roots; may be called twice."""
-        self.close_watch()
-        self.roots.close()
-
-    def close_watch(self) -> None:
-        """Close the watch; the next check makes another."""
+        """Close the watch; the next check makes another.  May be called twice."""
         if self.watch is not None:
             self.watch.close()
         self.watch, self._ready_since = None, math.inf
         self._announcements.begin(math.inf)
 
     def _open(self, now: float) -> None:
-        paths = [root.path for root in self.roots.usable]
         try:
-            self.watch = self._make(paths) if paths else None
+            self.watch = self._make([root.path for root in self.roots.usable])
         except OSError as error:
             self._fail(f"it could not be started: {error.strerror or error}", now)
 
     def _fail(self, reason: str, now: float) -> None:
         """Close the watch; it is replaced at once the first time, then after 1 s, doubling, up to 2 min."""
         is_overflow = self.watch is not None and self.watch.has_overflowed
-        self.close_watch()
+        self.close()
         if is_overflow:
             self._log.warning(WATCH_OVERFLOW, hint="A sweep follows, so nothing is missed.")
         if self._replace_after or not is_overflow:
@@ -174,3 +172,61 @@ class Supervisor:
             self._log.warning(WATCH_DEGRADED, **where, reason=reason, hint=hint)
         elif not reason and self._reasons.pop(root, ""):
             self._log.info(WATCH_RESTORED, **where)
+
+
+class Announcements:
+    """Remembers the last hints, which must have announced what sweeps find changed.
+
+    watchdog can lose a directory in more ways than can be looked for.  A source that has changed since the
+    watch was ready, that is at rest, and that no hint announced, proves that it did.
+
+    ``now``: monotonic seconds; ``clock``: seconds since the epoch, as files have them; ``changed_at`` returns
+    a path's change time.
+    """
+
+    def __init__(self, changed_at: Callable[[str], float] = lambda path: os.lstat(path).st_ctime) -> None:
+        self._changed_at = changed_at
+        self._announced: dict[tuple[str, ...], float] = {}
+        self._since = math.inf
+        self._suspect: tuple[Found, float] | None = None
+        self._next_verdict = -math.inf
+
+    def begin(self, clock: float) -> None:
+        """Begin anew: a new watch reports all changes from now on."""
+        self._announced.clear()
+        self._since, self._suspect = clock, None
+
+    def announced(self, root: str, parts: tuple[str, ...], clock: float) -> None:
+        """Record a hint; the oldest one is forgotten when there are too many."""
+        place = root, *parts
+        self._announced.pop(place, None)
+        self._announced[place] = clock
+        if len(self._announced) > REMEMBERED:
+            self._since = max(self._since, self._announced.pop(next(iter(self._announced))))
+
+    def found(self, found: Found, now: float, clock: float) -> None:
+        """Record a source that a sweep found out of date, and that was not in the queue."""
+        is_new = self._since < found.status.st_ctime <= clock
+        if self._suspect is None and is_new and not self._is_announced(found):
+            self._suspect = found, now + GRACE_SECONDS
+
+    def verdict(self, now: float) -> str | None:
+        """Return why the watch is incomplete; at most once in ten minutes.
+
+        While its writer goes on, a source's event is still to come.  A memory-mapped writer changes its file
+        without one, so the proof is not certain.
+        """
+        if self._suspect is None or now < self._suspect[1]:
+            return None
+        (found, _), self._suspect = self._suspect, None
+        path = found.task.path
+        with suppress(OSError):  # it has gone
+            is_at_rest = self._changed_at(path) == found.status.st_ctime
+            if is_at_rest and now >= self._next_verdict and not self._is_announced(found):
+                self._next_verdict = now + VERDICT_SECONDS
+                return f"no event announced {path}"
+        return None
+
+    def _is_announced(self, found: Found) -> bool:
+        key = found.task.root, *found.task.parts, found.task.name
+        return self._announced.get(key, -math.inf) >= found.status.st_ctime

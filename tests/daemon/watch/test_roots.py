@@ -5,12 +5,12 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import re
 from typing import TYPE_CHECKING
 
 import pytest
 
-from daemon.watch.mounts import Mount
-from daemon.watch.roots import Root, Roots
+from daemon.watch.roots import UNKNOWN, Mount, Root, Roots, mounts_of, read_mounts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 @pytest.fixture
 def roots() -> Iterator[Roots]:
     """Give roots that are closed, twice, at the end."""
-    roots = Roots(lambda: "1 0 8:1 / / rw - ext4 /dev/sda1 rw\n")
+    roots = Roots(lambda: [Mount("/", "ext4", "8:1")])
     yield roots
     roots.close()
     roots.close()
@@ -236,3 +236,67 @@ def test_of_two_names_that_come_at_once_one_is_watched(roots: Roots, tmp_path: P
     (tmp_path / "link").symlink_to("was-real")
     roots.look()
     assert len(roots.usable) == 2
+
+
+def table_of(*mounts: tuple[str, str]) -> list[Mount]:
+    """List mounts: where, and of which type; the devices are numbered."""
+    return [Mount(where, kind, f"0:{number}") for number, (where, kind) in enumerate(mounts)]
+
+
+def shared(path: Path, mounts: list[Mount]) -> str:
+    """Return why changes below a path may give no event."""
+    return Root(str(path), mounts=mounts_of(str(path), mounts)).shared
+
+
+LOCAL = ["ext4", "xfs", "btrfs", "tmpfs", "zfs", "vfat", "overlay", "fuseblk", "fuse.fuse-overlayfs"]
+SHARED = ["nfs", "nfs4", "cifs", "smb3", "9p", "ceph", "lustre", "fuse", "fuse.sshfs", "fuse.glusterfs"]
+LITTLE_KNOWN = ["wekafs", "fuse.grpcfuse", "fakeowner", "pvfs2", "beegfs", "next-years-fs"]
+
+
+@pytest.mark.parametrize("kind", LOCAL)
+def test_a_disk_of_this_machine_is_relied_on(tmp_path: Path, kind: str) -> None:
+    """All that goes into it goes through this kernel."""
+    assert shared(tmp_path, table_of(("/", kind))) == ""
+
+
+@pytest.mark.parametrize("kind", SHARED + LITTLE_KNOWN)
+def test_fault_52_a_type_that_is_not_known_to_be_local_is_shared(tmp_path: Path, kind: str) -> None:
+    """Network file systems, FUSE, and what nobody has heard of."""
+    words = shared(tmp_path, table_of(("/", "ext4"), (str(tmp_path), kind)))
+    assert f": {kind} is mounted in {tmp_path}" in words
+
+
+def test_the_mount_of_a_directory_is_the_deepest_above_it_and_the_last_at_its_place(tmp_path: Path) -> None:
+    """What is mounted beside it, or on the way and covered, does not count."""
+    path = str(tmp_path)
+    rows = [("/", "nfs"), (path, "ext4"), (path, "xfs"), (f"{path}-2", "nfs4")]
+    assert mounts_of(path, table_of(*rows)) == (Mount(path, "xfs", "0:2"),)
+
+
+@pytest.mark.parametrize("odd", ["a b", "a\\", "a\n\tb", "a\x0b\x85\u2028b", "\udcff"])
+def test_what_is_mounted_below_a_root_is_found(tmp_path: Path, odd: str) -> None:
+    """Its path has octal escapes; the root may be a link; a sibling with the same start is not below."""
+    root, table = tmp_path / odd, tmp_path / "mountinfo"
+    root.mkdir()
+    (tmp_path / "link").symlink_to(odd)
+    escaped = re.sub(r"[ \t\n\\]", lambda match: f"\\{ord(match[0]):03o}", str(root))
+    rows = [("/", "ext4"), (f"{escaped}/team\\134a", "nfs4"), (f"{escaped}-2", "cifs")]
+    text = "".join(
+        f"{30 + number} 1 0:{number} / {where} rw,relatime shared:{number} - {kind} server:/export rw\n"
+        for number, (where, kind) in enumerate(rows)
+    )
+    table.write_text(text, "utf-8", "surrogateescape")
+    found = mounts_of(str(tmp_path / "link"), read_mounts(table))
+    assert found == (Mount("/", "ext4", "0:0"), Mount(f"{root}/team\\a", "nfs4", "0:1"))
+
+
+def test_what_cannot_be_known_is_taken_for_shared(tmp_path: Path) -> None:
+    """More sweeps than needed harm nobody."""
+    assert f": {UNKNOWN} is mounted in {tmp_path}" in shared(tmp_path, read_mounts(tmp_path / "absent"))
+
+
+def test_the_table_of_this_machine_can_be_read() -> None:
+    """Every line of it."""
+    own, *below = mounts_of("/", read_mounts())
+    assert own.path == "/"
+    assert all(mount.kind and mount.path.startswith("/") for mount in below)

@@ -12,7 +12,7 @@ import pytest
 from doubles import FakeWatch, Log
 
 from daemon.watch.client import Hint
-from daemon.watch.roots import Roots
+from daemon.watch.roots import Mount, Roots
 from daemon.watch.supervisor import Supervisor
 from lib.sync.walk import Found, Task
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-DISK = "1 0 8:1 / / rw - ext4 /dev/sda1 rw\n"
+DISK = [Mount("/", "ext4", "8:1")]
 
 
 class Post:
@@ -45,6 +45,11 @@ class Post:
         self.watches.append(watch)
         return watch
 
+    def close(self) -> None:
+        """Close the watch, and release the roots."""
+        self.supervisor.close()
+        self.supervisor.roots.close()
+
     def check(self, seconds: float = 2.0) -> bool:
         """Let time pass and check."""
         self.now += seconds
@@ -57,8 +62,8 @@ def post(tmp_path: Path) -> Iterator[Post]:
     (tmp_path / "root").mkdir()
     post = Post(tmp_path / "root")
     yield post
-    post.supervisor.close()
-    post.supervisor.close()
+    post.close()
+    post.close()
     assert all(watch.closed for watch in post.watches)
 
 
@@ -234,7 +239,7 @@ def test_a_mount_below_a_root_gives_a_new_watch_and_a_sweep(post: Post) -> None:
     post.check()
     post.check(0.1)
     assert not post.check()
-    post.mounts = DISK + f"2 1 7:0 / {post.root}/disk rw - ext4 /dev/loop0 rw\n"
+    post.mounts = [*DISK, Mount(f"{post.root}/disk", "ext4", "7:0")]
     assert post.check()
     assert [watch.closed for watch in post.watches] == [True, False]
     post.check(0.1)
@@ -246,7 +251,7 @@ def test_a_mount_below_a_root_gives_a_new_watch_and_a_sweep(post: Post) -> None:
 
 def test_a_shared_file_system_is_not_relied_on_and_proves_nothing(post: Post) -> None:
     """Said once; changes without a hint are what it is known for; when it goes, that is said."""
-    post.mounts = DISK + f"2 1 0:50 / {post.root}/team rw - nfs4 server:/team rw\n"
+    post.mounts = [*DISK, Mount(f"{post.root}/team", "nfs4", "0:50")]
     post.check()
     post.check(0.1)
     root = post.root
@@ -288,7 +293,7 @@ def test_a_root_that_is_missing_is_waited_for(tmp_path: Path) -> None:
     assert post.check()
     assert len(post.watches) == 1
     assert post.log.names == ["watch.degraded", "watch.restored"]
-    post.supervisor.close()
+    post.close()
 
 
 def test_a_root_that_is_replaced_gets_a_new_watch(post: Post, tmp_path: Path) -> None:
@@ -313,7 +318,7 @@ def test_a_root_that_goes_leaves_the_others_watched(tmp_path: Path) -> None:
         [str(tmp_path / "root")],
     ]
     assert both.supervisor.mode == "watching"
-    both.supervisor.close()
+    both.close()
 
 
 def test_a_root_that_another_service_took_is_neither_watched_nor_swept_and_is_tried_again(
@@ -352,4 +357,4 @@ def test_a_link_that_comes_to_lead_to_another_root_is_told_as_that(tmp_path: Pat
     [degraded] = post.log.of("watch.degraded")
     assert degraded["reason"] == f"{tmp_path / 'link'} is the same directory as {tmp_path / 'one'}"
     assert post.watches[-1].roots == [str(tmp_path / "one")]
-    post.supervisor.close()
+    post.close()

@@ -6,8 +6,7 @@ import os
 
 import pytest
 
-from daemon.watch import health
-from daemon.watch.health import Announcements
+from daemon.watch.supervisor import REMEMBERED, Announcements
 from lib.sync.walk import Found, Task
 
 SINCE = 1_000_000.0
@@ -114,9 +113,9 @@ def test_a_watch_that_was_replaced_begins_anew(court: Court) -> None:
 
 def test_what_was_forgotten_proves_nothing(court: Court) -> None:
     """Of more hints than are remembered the oldest go, and with them what happened before."""
-    for number in range(health.REMEMBERED + 1):
+    for number in range(REMEMBERED + 1):
         court.hears(str(number), 1.0 + number)
-    now = 10.0 + health.REMEMBERED
+    now = 10.0 + REMEMBERED
     court.finds("0", changed=0.5, now=now)
     assert court.announcements.verdict(now + 5.0) is None
     court.finds("unheard", changed=now - 5.0, now=now)
