@@ -100,10 +100,11 @@ class Roots:
             self._release()
         return refused
 
-    def look(self) -> None:
-        """Look at the paths again, lock the directories that came, and release those that went."""
-        self.found = self._look([root.path for root in self.found])
+    def look(self) -> bool:
+        """Look again, lock what came, and release what went; return whether anything has changed."""
+        before, self.found = self.found, self._look([root.path for root in self.found])
         self._release()
+        return self.found != before
 
     def close(self) -> None:
         """Forget all roots and release their locks; may be called twice."""
@@ -138,10 +139,8 @@ class Roots:
         if (owner := owners[there[path]]) != path:
             return f"{path} is the same directory as {owner}"
         place = os.path.realpath(path)
-        for other in there:
-            if place.startswith(os.path.join(os.path.realpath(other), "")):
-                return f"{path} lies inside {other}"
-        return ""
+        outer = [other for other in there if place.startswith(os.path.join(os.path.realpath(other), ""))]
+        return f"{path} lies inside {outer[0]}" if outer else ""
 
     def _lock(self, path: str, identity: Identity) -> bool:
         """Lock the directory at a path, unless it is; return whether no other service has locked it."""
@@ -169,20 +168,19 @@ class Roots:
 
 
 def _directory_at(path: str) -> Identity | None:
-    try:
+    with suppress(OSError):
         status = os.stat(path)
-    except OSError:
-        return None
-    # a bind mount, as in the service's sandbox, holds on to a directory that was removed
-    is_there = stat.S_ISDIR(status.st_mode) and status.st_nlink > 0
-    return (status.st_dev, status.st_ino) if is_there else None
+        # a bind mount, as in the service's sandbox, holds on to a directory that was removed
+        if stat.S_ISDIR(status.st_mode) and status.st_nlink > 0:
+            return status.st_dev, status.st_ino
+    return None
 
 
 def read_mounts(mountinfo: Path = Path("/proc/self/mountinfo")) -> list[Mount]:
     """Return all mounts in the order of their table; none where it is hidden."""
     text = ""
     with suppress(OSError):
-        text = mountinfo.read_text("utf-8", errors="surrogateescape")
+        text = os.fsdecode(mountinfo.read_bytes())
     rows = (line.split(" ") for line in text.split("\n") if line)
     return [Mount(_unescaped(row[4]), row[row.index("-") + 1], row[2]) for row in rows]
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from daemon.watch.client import Hint, Watch
-    from daemon.watch.roots import Root, Roots
+    from daemon.watch.roots import Roots
     from lib.sync.walk import Found
 
 CHECK_SECONDS: Final = 2.0
@@ -58,7 +58,6 @@ class Supervisor:
         self._ready_since = math.inf
         self._replace_at = 0.0
         self._replace_after = 0.0
-        self._seen: tuple[Root, ...] | None = None
         self._reasons: dict[str, str] = {}
 
     @property
@@ -93,17 +92,11 @@ class Supervisor:
         must_sweep = False
         if now >= self.next_check:
             self.next_check = now + CHECK_SECONDS
-            must_sweep = self._roots_changed()
+            must_sweep = self._look()
             if must_sweep or now - self._ready_since > _LIFE_SECONDS:
                 self.close()
-            reason = (
-                None if self.watch is None else self.watch.trouble(now) or self._announcements.verdict(now)
-            )
-            if reason:
-                self._fail(reason, now)
-            elif now - self._ready_since > _SOUND_AFTER_SECONDS:
-                self._report(_WATCH)
-                self._replace_after = 0.0
+            if self.watch is not None:
+                self._judge(self.watch, now)
             if self.watch is None and self.roots.usable and now >= self._replace_at:
                 self._open(now)
         if self.is_ready or self.watch is None or not self.watch.ready:
@@ -135,6 +128,13 @@ class Supervisor:
         self.watch, self._ready_since = None, math.inf
         self._announcements.begin(math.inf)
 
+    def _judge(self, watch: Watch, now: float) -> None:
+        if reason := watch.trouble(now) or self._announcements.verdict(now):
+            self._fail(reason, now)
+        elif now - self._ready_since > _SOUND_AFTER_SECONDS:
+            self._report(_WATCH)
+            self._replace_after = 0.0
+
     def _open(self, now: float) -> None:
         try:
             self.watch = self._make([root.path for root in self.roots.usable])
@@ -153,16 +153,13 @@ class Supervisor:
         longer = max(_REPLACE_FIRST_SECONDS, 2 * self._replace_after)
         self._replace_after = min(_REPLACE_LAST_SECONDS, longer)
 
-    def _roots_changed(self) -> bool:
-        """Look at the roots; report those that have changed, and have no reliable events."""
-        self.roots.look()
-        if self.roots.found == self._seen:
-            return False
-        self._seen = self.roots.found
-        for root in self._seen:
+    def _look(self) -> bool:
+        """Look at the roots, and report those without reliable events; return whether any has changed."""
+        has_changed = self.roots.look()
+        for root in self.roots.found:
             hint = root.hint or "Sweeps run more often instead: sidecars are made, only later."
             self._report(root.path, root.obstacle or root.shared, hint)
-        return True
+        return has_changed
 
     def _report(self, root: str, reason: str = "", hint: str = "") -> None:
         """Log once why events of a root, or of all, are unreliable, and once that they are reliable again."""
