@@ -12,13 +12,7 @@ from contextlib import ExitStack, closing
 from typing import TYPE_CHECKING, Any, Final
 
 from daemon.config.validation import RefusedError
-from daemon.report.events import (
-    CONFIG_REJECTED,
-    CONFIG_RELOADED,
-    SERVICE_STARTED,
-    SERVICE_STOPPED,
-    SERVICE_STOPPING,
-)
+from daemon.report import events
 from daemon.report.index import IndexWriter
 from daemon.report.metrics import Metrics
 from daemon.report.reporter import WRITE_SECONDS, Reporter
@@ -84,12 +78,12 @@ class Service:
             return 1
         with closing(self):
             self._log.info(
-                SERVICE_STARTED, version=self._version, pid=os.getpid(), roots=list(self._config.roots)
+                events.SERVICE_STARTED, version=self._version, pid=os.getpid(), roots=list(self._config.roots)
             )
             while not self.signals.stops:
                 self.turn()
             self.stop()
-        self._log.info(SERVICE_STOPPED)
+        self._log.info(events.SERVICE_STOPPED)
         return 0
 
     def open(self) -> bool:
@@ -112,7 +106,7 @@ class Service:
             for root in self._config.roots if self._make_default_root else ():
                 make_directories(root)
         except SidecarError as error:
-            self._log.error(SERVICE_STOPPED, root=root, reason=error.reason, hint=error.hint)
+            self._log.error(events.SERVICE_STOPPED, root=root, reason=error.reason, hint=error.hint)
             return False
         deadline = time.monotonic() + self._lock_seconds
         refused = self._roots.use(self._config.roots)
@@ -120,7 +114,9 @@ class Service:
             time.sleep(0.05)  # workers of a service that was just killed may still hold the lock
             refused = self._roots.use(self._config.roots)
         if refused is not None:
-            self._log.error(SERVICE_STOPPED, root=refused.path, reason=refused.obstacle, hint=refused.hint)
+            self._log.error(
+                events.SERVICE_STOPPED, root=refused.path, reason=refused.obstacle, hint=refused.hint
+            )
         return refused is None
 
     def _build(self) -> None:
@@ -216,10 +212,10 @@ class Service:
         except RefusedError as error:
             problems = str(error).splitlines()
             self._log.error(
-                CONFIG_REJECTED, problems=problems, hint="The previous configuration stays in force."
+                events.CONFIG_REJECTED, problems=problems, hint="The previous configuration stays in force."
             )
         else:
-            self._log.info(CONFIG_RELOADED)
+            self._log.info(events.CONFIG_RELOADED)
         self._reporter.reloaded(problems)
 
     def _apply(self, config: Config) -> None:
@@ -237,7 +233,7 @@ class Service:
 
     def stop(self) -> None:
         """End the work in progress, and report it."""
-        self._log.info(SERVICE_STOPPING)
+        self._log.info(events.SERVICE_STOPPING)
         self._reporter.stopping()
         self.scheduler.stop(self.signals)
 

@@ -65,7 +65,7 @@ def configure(
         prefixed=is_journal(fd, os.environ),
         tracebacks=level == "debug",
     )
-    lines = Lines(fd, lambda count: renderer.render(_dropped_event(count)), aside)
+    lines = Lines(fd, lambda count: renderer(None, "", _dropped_event(count)), aside)
     processors: list[Processor] = [structlog.processors.add_log_level, _add_timestamp, renderer]
     structlog.configure(
         processors=processors,
@@ -135,10 +135,6 @@ class Renderer:
     tracebacks: bool
 
     def __call__(self, _logger: Any, _method: str, event: MutableMapping[str, Any]) -> str:
-        """Render an event as a processor."""
-        return self.render(dict(event))
-
-    def render(self, event: dict[str, Any]) -> str:
         """Return the line of an event, with a newline; ``exc_info`` becomes a sentence or a traceback."""
         level = str(event.get("level", "info"))
         ordered: dict[str, Any] = {key: event.pop(key) for key in _LEADING if key in event}

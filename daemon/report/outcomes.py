@@ -4,14 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from daemon.report.events import (
-    METADATA_UNREADABLE,
-    SIDECAR_ADOPTED,
-    SIDECAR_KEPT,
-    SIDECARS_WRITTEN,
-    SOURCE_FAILED,
-    SOURCE_SKIPPED,
-)
+from daemon.report import events
 
 if TYPE_CHECKING:
     from lib.outcome import Outcome, Result
@@ -32,35 +25,37 @@ def log_outcome(
     """
     where = {"source": task.path, "kind": outcome.kind}
     for warning in outcome.warnings:
-        log.warning(METADATA_UNREADABLE, source=task.path, reason=warning)
+        log.warning(events.METADATA_UNREADABLE, source=task.path, reason=warning)
     formats = [verdict.fmt for verdict in outcome.verdicts if verdict.result == "rendered"]
     if formats and outcome.figures is not None:
         figures = {name: getattr(outcome.figures, name) for name in _FIGURES}
         more = {"bytes": outcome.bytes, "seconds": round(outcome.seconds, 4)}
-        log.info(SIDECARS_WRITTEN, **where, formats=formats, **figures, **more)
+        log.info(events.SIDECARS_WRITTEN, **where, formats=formats, **figures, **more)
     for verdict in outcome.verdicts:
         which = {"source": task.path, "format": verdict.fmt}
         if verdict.result == "adopted":
-            log.info(SIDECAR_ADOPTED, **which)
+            log.info(events.SIDECAR_ADOPTED, **which)
         elif verdict.result == "kept":
-            log.warning(SIDECAR_KEPT, **which, reason=verdict.reason, hint=verdict.hint)
+            log.warning(events.SIDECAR_KEPT, **which, reason=verdict.reason, hint=verdict.hint)
     why = {"reason": outcome.reason, "hint": outcome.hint}
     if outcome.result == "skipped":
-        log.info(SOURCE_SKIPPED, **where, **why)
+        log.info(events.SOURCE_SKIPPED, **where, **why)
     elif outcome.result == "failed":
         if retry_seconds is not None:
             why["hint"] = f"{outcome.hint} It is retried automatically.".lstrip()
-        log.error(SOURCE_FAILED, **where, **why, attempt=attempt, retry_seconds=retry_seconds)
+        log.error(events.SOURCE_FAILED, **where, **why, attempt=attempt, retry_seconds=retry_seconds)
 
 
 def log_unstamped(log: Any, task: Task, outcome: Outcome) -> None:
     """Log that sidecars are up to date but do not keep their stamps here."""
     verdict = next(verdict for verdict in outcome.verdicts if verdict.unstamped)
     hint = "Such sidecars are compared instead: once by the service, each time by --backfill."
-    log.warning(SIDECAR_ADOPTED, source=task.path, format=verdict.fmt, reason=verdict.reason, hint=hint)
+    log.warning(
+        events.SIDECAR_ADOPTED, source=task.path, format=verdict.fmt, reason=verdict.reason, hint=hint
+    )
 
 
 def log_failure(log: Any, failure: PathFailure) -> None:
     """Log a path that could not be looked at."""
     why = {"reason": failure.error.reason, "hint": failure.error.hint}
-    log.error(SOURCE_FAILED, source=failure.path, **why, attempt=1, retry_seconds=None)
+    log.error(events.SOURCE_FAILED, source=failure.path, **why, attempt=1, retry_seconds=None)
