@@ -85,9 +85,9 @@ class Reporter:
             self._look_due = now
         if now < self._look_due:
             return None
-        status = make_status()
+        began, status = time.monotonic(), make_status()
         is_reported = self._report(now, status, table)
-        self._pause_ends = now + max(_LEAST_PAUSE_SECONDS, (time.monotonic() - now) / _WRITING_SHARE)
+        self._pause_ends = now + max(_LEAST_PAUSE_SECONDS, (time.monotonic() - began) / _WRITING_SHARE)
         self._look_due = max(now + _LOOK_SECONDS, self._pause_ends)
         return status if is_reported else None
 
