@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from daemon.report.status import Condition, Reading, Status, Trouble
     from daemon.report.systemd import FailedUnit
 
+_REJECTED: Final = "the last change was rejected, the previous configuration is in force:"
 _WIDTH: Final = 80
 _LEAD: Final = " " * 11
 _SKIPPED_SHOWN: Final = 10
@@ -50,7 +51,8 @@ def _service(status: Status, now: datetime, condition: Condition) -> str:
     }[condition]
     rows = [
         ("state", state),
-        *(("config", problem) for problem in _rejected(status)),
+        *([("config", _REJECTED)] if status.rejected else []),
+        *(("config", problem) for problem in status.rejected),
         *([("watch", f"unreliable, so sweeps run more often: {status.unheard}")] if status.unheard else []),
         ("since", f"{_clock(since)} ({duration((updated - since).total_seconds())})"),
         ("updated", _ago(status.updated, now)),
@@ -64,12 +66,6 @@ def _service(status: Status, now: datetime, condition: Condition) -> str:
     for name, text in rows:
         lines += _wrapped(escaped(text), f"  {name:<13}")
     return "\n".join([*lines, *_troubles(status.troubles), ""])
-
-
-def _rejected(status: Status) -> list[str]:
-    if not status.rejected:
-        return []
-    return ["the last change was rejected, the previous configuration is in force:", *status.rejected]
 
 
 def _sweep(status: Status, now: datetime) -> str:
