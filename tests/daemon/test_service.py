@@ -18,6 +18,7 @@ from support import SECOND_NS, freeze, save
 
 from daemon.config.model import Config, Index, Metrics, Sidecars, Watch, Work
 from daemon.config.validation import RefusedError
+from daemon.report.status import moment
 from daemon.report.status_file import own_directories, read
 from daemon.schedule.scheduler import Scheduler
 from daemon.service import Service
@@ -421,6 +422,7 @@ def test_the_status_tells_how_it_is(house: House) -> None:
     assert told.roots == (str(house.root),)
     assert told.last_sweep is not None
     assert (told.last_sweep["rendered"], told.last_sweep["failed"]) == (2, 3)
+    assert moment(told.since) <= moment(told.last_sweep_ended) <= moment(told.updated)
     assert {trouble.path: trouble.state for trouble in told.troubles} == {
         str(broken): "failed",
         str(unnamed): "failed",
