@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from _typeshed import FileDescriptorLike
     from typing_extensions import Self
 
+_PR_SET_PDEATHSIG: Final = 1
 _STOPS: Final = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -61,3 +62,12 @@ class Signals:
         else:
             self.stops += 1
             self.last_stop = number
+
+
+def end_with(parent: int) -> None:
+    """Have this process killed when its parent ends, and end it if that has happened already."""
+    import ctypes  # only child processes need it
+
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)

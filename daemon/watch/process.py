@@ -27,6 +27,7 @@ from watchdog.observers import inotify_c
 from watchdog.observers.api import BaseObserver
 from watchdog.observers.inotify import InotifyFullEmitter, InotifyObserver
 
+from daemon.signals import end_with
 from lib.names import sources_concerned
 
 if TYPE_CHECKING:
@@ -47,7 +48,6 @@ IS_WATCHDOG_6: Final = hasattr(inotify_c, "Inotify")
 _ONLY_REAL_DIRECTORIES: Final = (
     inotify_c.InotifyConstants.IN_DONT_FOLLOW | inotify_c.InotifyConstants.IN_ONLYDIR
 )
-_PR_SET_PDEATHSIG: Final = 1
 
 
 def send(kind: str, *texts: str) -> None:
@@ -158,10 +158,7 @@ def main(parent: int, roots: Sequence[str]) -> NoReturn:
     """
     # a terminal and systemd send these to all processes; the service decides
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
-    # a worker that the parent forked may hold the pipe open after the parent was killed
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
-        os._exit(1)
+    end_with(parent)  # a worker that the parent forked may hold the pipe open after the parent was killed
     warnings.simplefilter("ignore")  # one of watchdog 7's prints its whole map of watches, megabytes of it
     threading.excepthook = lambda fault: end(
         f"{type(fault.thread).__name__} died of {fault.exc_type.__name__}: {fault.exc_value}"

@@ -19,13 +19,8 @@ _WHO_PROCESS: Final = 1
 
 def default_jobs(cgroups: Path = _CGROUPS, membership: Path = Path("/proc/self/cgroup")) -> int:
     """Return the number of jobs for the processors and the memory that this process may use, 1 to 8."""
-    jobs = min(len(os.sched_getaffinity(0)), JOBS_LIMIT)
-    for folder in _folders(cgroups, membership):
-        if (processors := _quota(folder)) is not None:
-            jobs = min(jobs, int(processors))
-        if (memory := _memory(folder)) is not None:
-            jobs = min(jobs, memory // JOB_BYTES)
-    return max(1, jobs)
+    limits = [limit for folder in _folders(cgroups, membership) for limit in _limits(folder)]
+    return max(1, min(len(os.sched_getaffinity(0)), JOBS_LIMIT, *limits))
 
 
 def lower_priority() -> None:
@@ -55,21 +50,19 @@ def _folders(cgroups: Path, membership: Path) -> list[Path]:
     return folders
 
 
-def _quota(folder: Path) -> float | None:
-    """Return how many processors a cgroup may use; None: no limit."""
-    words = _text(folder / "cpu.max").split() or [
-        _text(folder / "cpu.cfs_quota_us").strip(),
-        _text(folder / "cpu.cfs_period_us").strip(),
-    ]
-    if len(words) != 2 or not all(word.isdigit() for word in words) or words[1] == "0":
-        return None  # "max" in v2, -1 in v1
-    return int(words[0]) / int(words[1])
-
-
-def _memory(folder: Path) -> int | None:
-    """Return how many bytes a cgroup may use; None: no limit."""
-    word = (_text(folder / "memory.max") or _text(folder / "memory.limit_in_bytes")).strip()
-    return int(word) if word.isdigit() else None
+def _limits(folder: Path) -> list[int]:
+    """Return the number of jobs for each limit that a cgroup sets; "max" in v2 and -1 in v1 are none."""
+    limits = []
+    cpu = _text(folder / "cpu.max") or _text(folder / "cpu.cfs_quota_us") + _text(
+        folder / "cpu.cfs_period_us"
+    )
+    quota = [int(word) for word in cpu.split() if word.isdigit()]
+    if len(quota) == 2 and quota[1]:
+        limits.append(quota[0] // quota[1])
+    memory = _text(folder / "memory.max") or _text(folder / "memory.limit_in_bytes")
+    if memory.strip().isdigit():
+        limits.append(int(memory) // JOB_BYTES)
+    return limits
 
 
 def _text(path: Path) -> str:

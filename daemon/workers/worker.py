@@ -13,6 +13,7 @@ from dataclasses import replace
 from types import ModuleType
 from typing import TYPE_CHECKING, Final
 
+from daemon.signals import end_with
 from daemon.workers.capacity import lower_disk_priority
 from lib.errors import Corrupt, Passing, ProgramFault, SidecarError
 from lib.files.reader import open_directory, status_of, storage_error
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from lib.options import Options
     from lib.sync.walk import Task
 
-_PR_SET_PDEATHSIG: Final = 1
 _ONE_THREAD: Final = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 TICK_SECONDS: Final = 0.02
 """Clocks of file systems tick every 1 to 4 ms, and a write within a tick leaves no trace in the time."""
@@ -65,11 +65,7 @@ def prepare(parent: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _STOP.ask)
-    import ctypes  # only workers need it
-
-    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
-        os._exit(1)  # the parent died before the line above
+    end_with(parent)
 
 
 def serve(connection: Connection) -> None:
