@@ -255,19 +255,12 @@ class Index:
         self._empty[byte] |= 1 << (number & 7)
 
     def filled(self, number: int, count: int) -> None:
-        """Take a batch of ``count`` that was put into a list or dictionary.
-
-        :raises Corrupt: another one came before that was not whole.
-        """
-        batches = 0
-        if self._is_empty(number):
-            self._empty[number >> 3] ^= 1 << (number & 7)
-        else:
-            batches = self._whole_batches.pop(number, 0)
-            if not batches:
-                raise Corrupt("its pickle fills a list in a way that numpy never does")
+        """Take a batch of ``count`` that was put into a list or dictionary."""
+        self._empty[number >> 3] &= ~(1 << (number & 7))
         if count == BATCH:
-            self._whole_batches[number] = batches + 1
+            self._whole_batches[number] = self._whole_batches.get(number, 0) + 1
+        else:
+            self._whole_batches.pop(number, None)
 
     def batches(self, number: int) -> int | None:
         """Return how often a list or dictionary is filled; None: up to the first batch that is not whole."""

@@ -5,13 +5,14 @@ from __future__ import annotations
 import random
 from typing import TYPE_CHECKING, Any
 
+import hostile
 import numpy as np
 import pytest
 from faults.service import rounds
 from fuzz.shared_objects import check_all, file_of
 from support import flat_items, objects
 
-from lib.errors import Unsafe
+from lib.errors import Corrupt, Unsafe
 from lib.npy.array_reader import read_whole
 from lib.npy.buffer import MemoryBytes
 from lib.npy.values import plain
@@ -56,6 +57,34 @@ def test_what_is_one_object_in_the_file_is_one_object_in_memory() -> None:
     got = read_whole(MemoryBytes(data))
     assert all(text is got[0] for text in got[:10_000])
     assert got[10_000] is got[10_001][0]
+
+
+@pytest.mark.parametrize("protocol", [2, 3, 4])
+@pytest.mark.parametrize("count", [1, 1500])
+def test_arrays_that_several_items_share_are_their_values(count: int, protocol: int) -> None:
+    """One without dimensions is a number wherever it is referred to, near or far; load shares the others."""
+    number, numbers = np.array(1.5), np.arange(3)
+    items = [{"a": number, "b": [number, numbers]}, *([number, numbers, "t" * 2000] for _ in range(count))]
+    data = file_of(objects(items), protocol, in_python=False)
+    expected = [{"a": 1.5, "b": [1.5, [0, 1, 2]]}, *([1.5, [0, 1, 2], "t" * 2000] for _ in range(count))]
+    assert [plain(item) for item in flat_items(data)] == expected
+    got = read_whole(MemoryBytes(data))
+    assert got == expected
+    assert got[0]["b"][1] is got[-1][1]
+
+
+@pytest.mark.parametrize("around", [b"%b", b"]%ba"], ids=["an item", "part of an item"])
+def test_an_array_that_is_never_filled_is_no_item(around: bytes) -> None:
+    """What would make an array stands there, and nothing that it holds."""
+    ndarray = hostile.name("numpy", "ndarray")
+    made = hostile.call(
+        hostile.name("numpy.core.multiarray", "_reconstruct"), ndarray, b"K\x00\x85", b"C\x01b"
+    )
+    data = hostile.inside(around % made)
+    with pytest.raises(Corrupt, match="a part of an array"):
+        flat_items(data)
+    with pytest.raises(Corrupt, match="a part of an array"):
+        read_whole(MemoryBytes(data))
 
 
 def test_a_cycle_is_refused_by_load() -> None:
