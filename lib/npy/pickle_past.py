@@ -30,19 +30,20 @@ _U32: Final = struct.Struct("<I").unpack_from
 
 
 class Past:
-    """Objects before the offset ``end``, in a pickle whose items begin where the cursor stands.
+    """Objects before a cursor, which now stands where the items of an array begin.
 
     ``envelope`` holds the objects that come before the items, which share its names.
     """
 
     def __init__(self, cursor: Cursor, envelope: Memo, index: Index, cache_bytes: int) -> None:
-        self.end = cursor.position
+        self._cursor = cursor
         self._source = cursor.source
         self._envelope = envelope
         self._first = number = envelope.next_number
         self._index = index
         index.enter(number, cursor.position)
         self._walk = Walk(Cursor(cursor.source, cursor.position, cursor.end), number, index)
+        self._end = cursor.position
         self._cache: dict[int, Any] = {}
         self._cached_bytes = 0
         self._cache_limit = cache_bytes
@@ -51,6 +52,7 @@ class Past:
         """Return a text that is at hand, or a reference to what else has this number."""
         if number < self._first:
             return self._envelope.get(number)
+        self._end = self._cursor.position  # what is referred to is complete here
         value = self._cache.get(number)
         return value if type(value) is str else Reference(self, number)
 
@@ -94,7 +96,7 @@ class Past:
 
     def _place(self, number: int) -> tuple[int, int]:
         """Return an offset from which an object is found, and the memo's next number there."""
-        self._walk.run(self.end)
+        self._walk.run(self._end)
         return self._index.before(number)
 
     def _read_again(self, number: int) -> Any:

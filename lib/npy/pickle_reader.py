@@ -114,8 +114,8 @@ class ItemStream:
         # later items share the names of the envelope, which stays
         memo, sizes, position = self._machine.memo, self._sizes, self._cursor.position
         index = Index(sizes.index_step, limit_bytes=sizes.index_bytes)
-        self._past = Past(self._cursor, memo, index, sizes.cache_bytes)
-        self._machine.memo = Memo(memo.next_number, self._past)
+        past = Past(self._cursor, memo, index, sizes.cache_bytes)
+        self._machine.memo = Memo(memo.next_number, past)
         self._cut_at = self._kept_from = position
         self._kept_number = memo.next_number
 
@@ -193,7 +193,6 @@ class ItemStream:
             is_great = size > 2 * sizes.kept_bytes or count > 2 * sizes.kept_objects
             memo.forget(memo.next_number if is_great else self._kept_number)
             self._kept_from, self._kept_number = self._cursor.position, memo.next_number
-            self._past.end = self._cursor.position
 
     def _read_of_next(self) -> int:
         """Return how many bytes of the first item that is not complete were read."""
