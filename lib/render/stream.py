@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from lib.render.page import Page
     from lib.render.statistics import Statistics
 
-_ENOUGH_CHARACTERS: Final = 1 << 17
+_ENOUGH_CHARACTERS: Final = 3 << 16
 _PIECE_CHARACTERS: Final = 1 << 18
 _TEXT_CHARACTERS: Final = 32
 """Added for each text, so that millions of empty ones do not become one block."""
