@@ -66,8 +66,7 @@ _FORM_OF[_table(b"[-*+0-9`# >]")] = _UNKNOWN
 _FORM_OF[0x0A] = EMPTY
 _FORM_OF[0x7C] = TABLE
 _SPACE, _NEWLINE, _RETURN = b" \n\r"
-_BEGINS_PART: Final = np.isin(np.arange(256), (WORD, ITEM, HEADING, FENCE, QUOTE, TABLE))
-"""Not a number: below indented code, readers disagree whether it begins an item."""
+_BEGINS_PART: Final = np.isin(np.arange(256), (WORD, ITEM, _NUMBER, HEADING, FENCE, QUOTE, TABLE))
 
 
 class LineTable:
@@ -194,6 +193,11 @@ class LineTable:
         begins = _BEGINS_PART[self.forms[1:]] & (first[1:] != _SPACE)
         begins &= (first[:-1] == _NEWLINE) & ~in_code[:-1]
         begins = np.concatenate(([False], begins))
+        # below indented code, readers disagree whether a number begins an item
+        numbers = np.flatnonzero(begins & (self.forms == _NUMBER))
+        above = [self.codes[self.breaks[numbers - 2] + offset] for offset in (1, 2, 3, 4)]
+        is_indented_by_three = (above[0] == above[1]) & (above[1] == above[2]) & (above[3] > _SPACE)
+        begins[numbers] = (above[0] > _SPACE) | ((above[0] == _SPACE) & is_indented_by_three)
         begins[np.searchsorted(self.breaks, self.begins)] = True
         return self.breaks[begins]
 
