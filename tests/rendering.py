@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from lib.markdown.sections import bodies, sections
 from lib.render.page import Page
 from lib.render.pagination import find_shared_prompt, paginate
 from lib.render.statistics import Statistics
@@ -13,9 +14,17 @@ from lib.render.stream import NEXT_PART, rendered
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from lib.options import Extras
+    from lib.names import Kind
+    from lib.options import Extras, Style
 
 PAGE = "n3_completions.md"
+
+
+def items(
+    kind: Kind, values: Sequence[Any], first_number: int, *, style: Style = "auto", all_text: bool
+) -> bytes:
+    """Return the sections of some items."""
+    return sections(kind, bodies(values, style, all_text=all_text), first_number)
 
 
 def render_parts(

@@ -5,7 +5,7 @@ What the table of their lines cannot tell at a glance is looked at line by line,
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -13,7 +13,19 @@ from lib.markdown.blocks import MAY_BE_DEEP, blocks_of, is_nested_too_deep
 from lib.markdown.escapes import ADDRESS_BEFORE, MAY_BE_IN_LINK, ODD_BLANK, may_hide_code, places_to_escape
 from lib.markdown.fences import fenced_text
 from lib.markdown.inert import DEFINITION, LINE
-from lib.markdown.line_table import EMPTY, FENCE, HEADING, JOINT, NONE, OTHER, QUOTE, WORD, LineTable
+from lib.markdown.line_table import (
+    EMPTY,
+    FENCE,
+    HEADING,
+    JOINT,
+    NONE,
+    OTHER,
+    QUOTE,
+    WORD,
+    LineTable,
+    numbers_at,
+    which_hold,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -87,11 +99,11 @@ class _Batch:
         blocks = [place for place in others if LINE.pattern.match(table.data, place)]
         deep = [place for place in others if MAY_BE_DEEP.match(table.data, place)]
         is_block = (table.forms == HEADING) | (table.forms == FENCE)
-        self._active = self._with(table.breaks[is_block], blocks, self._dangers)
-        for index in np.flatnonzero(self._with(self._definitions)).tolist():
+        self._active = which_hold(table.begins, table.breaks[is_block], blocks, self._dangers)
+        for index in np.flatnonzero(which_hold(table.begins, self._definitions)).tolist():
             self._active[index] |= DEFINITION.found_in(texts[index])
-        self._unquotable = self._with(*self._controls())
-        for index in np.flatnonzero(self._with(deep)).tolist():
+        self._unquotable = which_hold(table.begins, *self._controls())
+        for index in np.flatnonzero(which_hold(table.begins, deep)).tolist():
             self._unquotable[index] |= is_nested_too_deep(texts[index])
 
     def shown(self, *, in_quotes: bool) -> list[bytes]:
@@ -101,7 +113,7 @@ class _Batch:
         escapes = self._resolved(self._active & ~self._unquotable)
         for index in np.flatnonzero(self._unquotable).tolist():
             shown[index] = fenced_text(shown[index])
-        changed = (self._active | self._with(table.breaks[self._joined])) & ~self._unquotable
+        changed = (self._active | which_hold(table.begins, table.breaks[self._joined])) & ~self._unquotable
         if changed.any():
             rewritten = self._rewritten(changed, escapes)
             for index, text in zip(np.flatnonzero(changed).tolist(), rewritten, strict=True):
@@ -140,8 +152,8 @@ class _Batch:
         is_hard, escapes = self._escapes(is_quoted) if is_quoted.any() else (table.hard, NONE)
         if not is_hard.any():
             return escapes
-        texts = table.texts_at(table.parts[:-1])
-        has_folded = self._parts_with(table.breaks[table.after])
+        texts = numbers_at(table.begins, table.parts[:-1])
+        has_folded = which_hold(table.parts, table.breaks[table.after])
         looked_at = is_hard & (is_quoted[texts] | (has_folded & ~self._unquotable[texts]))
         found: list[int] = []
         done = 0
@@ -154,7 +166,9 @@ class _Batch:
                 self._unquotable[text] = True
             is_hard[part : np.searchsorted(table.parts, done)] = True
             found += places or ()
-        return np.concatenate((escapes[~is_hard[table.parts_at(escapes)]], np.array(found, np.int64)))
+        return np.concatenate(
+            (escapes[~is_hard[numbers_at(table.parts, escapes)]], np.array(found, np.int64))
+        )
 
     def _look_at(self, start: int, stop: int, text: int) -> tuple[int, list[int] | None]:
         """Look at a part line by line; return where it ends, and what to escape if a quote contains it.
@@ -181,16 +195,18 @@ class _Batch:
         codes, breaks = table.codes, table.breaks
         dangers = table.in_prose(self._dangers)
         may_be_code = table.prose & ~table.after & (codes[breaks + 1] == _SPACE)
-        is_hard = table.hard | (self._parts_with(breaks[may_be_code]) & self._parts_with(dangers))
-        is_hard |= self._parts_with(table.in_prose(self._definitions), self._addresses(dangers))
+        is_hard = table.hard | (
+            which_hold(table.parts, breaks[may_be_code]) & which_hold(table.parts, dangers)
+        )
+        is_hard |= which_hold(table.parts, table.in_prose(self._definitions), self._addresses(dangers))
         if not table.data.isascii():
-            self._unquotable |= self._with(self._odd_blanks(is_quoted)) & self._with(
-                self._dangers, self._definitions
+            self._unquotable |= which_hold(table.begins, self._odd_blanks(is_quoted)) & which_hold(
+                table.begins, self._dangers, self._definitions
             )
         is_image = codes[dangers] == 0x21
         self._set_hard_where(lambda text: MAY_BE_IN_LINK.search(text) is not None, dangers[is_image], is_hard)
         ticks = table.in_prose(table.ticks)
-        ticks = ticks[~table.hard[table.parts_at(ticks)]]
+        ticks = ticks[~table.hard[numbers_at(table.parts, ticks)]]
         before = np.searchsorted(ticks, dangers)
         in_span = before % 2 == 1
         self._set_hard_where(may_hide_code, ticks[before[in_span] - 1], is_hard)
@@ -200,7 +216,7 @@ class _Batch:
     def _set_hard_where(self, is_so: Callable[[bytes], bool], places: Numbers, is_hard: Flags) -> None:
         """Take for hard the parts with something at these places of which this holds."""
         table = self._table
-        for part in np.flatnonzero(self._parts_with(places)).tolist():
+        for part in np.flatnonzero(which_hold(table.parts, places)).tolist():
             start, stop = int(table.parts[part]), int(table.parts[part + 1])
             is_hard[part] |= is_so(table.data[start:stop])
 
@@ -208,7 +224,7 @@ class _Batch:
         """Return where lines of texts to be quoted begin that are blank to some readers only."""
         table = self._table
         lines = table.breaks[_MAY_BEGIN_BLANK[table.codes[table.breaks + 1]]]
-        lines = lines[is_quoted[table.texts_at(lines)]]
+        lines = lines[is_quoted[numbers_at(table.begins, lines)]]
         return [place for place in lines.tolist() if ODD_BLANK.match(table.data, place)]
 
     def _addresses(self, places: Numbers) -> list[int]:
@@ -242,19 +258,3 @@ class _Batch:
         separators = [ends[(codes[ends - 1] == 0x80) & (codes[ends - 2] == 0xE2)] for ends in separators]
         is_layout = (codes[controls] == _TAB) | (codes[controls] == _RETURN)
         return (controls[lone | ~is_layout], table.places(b"\x7f"), c1[codes[c1 + 1] < 0xA0], *separators)
-
-    def _parts_with(self, *places: Any) -> Flags:
-        """Tell which parts have something at one of these places."""
-        flags = np.zeros_like(self._table.hard)
-        for some in places:
-            if len(some):
-                flags[self._table.parts_at(some)] = True
-        return flags
-
-    def _with(self, *places: Any) -> Flags:
-        """Tell which texts have something at one of these places."""
-        flags = np.zeros(len(self._texts), bool)
-        for some in places:
-            if len(some):
-                flags[self._table.texts_at(some)] = True
-        return flags

@@ -69,6 +69,20 @@ _SPACE, _NEWLINE, _RETURN = b" \n\r"
 _BEGINS_PART: Final = np.isin(np.arange(256), (WORD, ITEM, _NUMBER, HEADING, FENCE, QUOTE, TABLE))
 
 
+def numbers_at(begins: Numbers, places: Numbers | list[int]) -> Numbers:
+    """Return the numbers of the texts, or parts, that begin there and in which these bytes stand."""
+    numbers: Numbers = np.searchsorted(begins, places, "right") - 1
+    return numbers
+
+
+def which_hold(begins: Numbers, *places: Numbers | list[int]) -> Flags:
+    """Tell which of the texts, or parts, that begin there hold one of these bytes."""
+    flags = np.zeros(begins.size - 1, bool)
+    for some in places:
+        flags[numbers_at(begins, some)] = True
+    return flags
+
+
 class LineTable:
     """The lines of some texts (UTF-8); lines and texts are numbered from 0.
 
@@ -114,16 +128,6 @@ class LineTable:
             return NONE
         return np.array([found.start() for found in pattern.finditer(self.data)], np.int64)
 
-    def texts_at(self, places: Numbers) -> Numbers:
-        """Return the numbers of the texts in which these bytes stand."""
-        numbers: Numbers = np.searchsorted(self.begins, places, "right") - 1
-        return numbers
-
-    def parts_at(self, places: Numbers) -> Numbers:
-        """Return the numbers of the parts in which these bytes stand."""
-        numbers: Numbers = np.searchsorted(self.parts, places, "right") - 1
-        return numbers
-
     def lines_at(self, places: Numbers) -> Numbers:
         """Return the numbers of the lines in which these bytes stand."""
         numbers: Numbers = np.searchsorted(self.breaks, places) - 1
@@ -135,8 +139,7 @@ class LineTable:
 
     def set_hard(self, places: Numbers) -> None:
         """Take the parts in which these bytes stand for hard."""
-        if places.size:
-            self.hard[self.parts_at(places)] = True
+        self.hard[numbers_at(self.parts, places)] = True
 
     def _forms(self) -> npt.NDArray[np.uint8]:
         forms = _FORM_OF[self.codes[self.breaks + 1]]
@@ -206,7 +209,7 @@ class LineTable:
         fences = np.flatnonzero(self.forms == FENCE)
         if not fences.size:
             return np.zeros(self.breaks.size, bool), NONE
-        texts = self.texts_at(self.breaks[fences])
+        texts = numbers_at(self.begins, self.breaks[fences])
         opens = (np.arange(fences.size) - np.searchsorted(texts, texts)) % 2 == 0
         closing = fences[~opens]
         behind = self.codes[self.breaks[closing] + 4]

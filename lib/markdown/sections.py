@@ -34,25 +34,11 @@ _SHORT_TEXT: Final = 4096
 _WORDS: Final = re.compile(r"\w(?:.*\w)?")
 
 
-def items(
-    kind: Kind,
-    values: Sequence[Any],
-    first_number: int,
-    *,
-    style: Style = "auto",
-    all_text: bool,
-) -> bytes:
-    """Return the sections of some items; the page is the same however its items are cut into blocks.
-
-    ``all_text`` promises that each is a ``str``.
+def bodies(values: Sequence[Any], style: Style, *, all_text: bool) -> Sequence[bytes]:
+    """Return what is shown of each item; ``all_text`` promises that each is a ``str``.
 
     :raises Corrupt: an item cannot be said in JSON.
     """
-    return sections(kind, bodies(values, style, all_text=all_text), first_number)
-
-
-def bodies(values: Sequence[Any], style: Style, *, all_text: bool) -> Sequence[bytes]:
-    """Return what is shown of each item; see :func:`items`."""
     if all_text:
         return _texts(values, style)
     kinds = list(map(type, values))

@@ -19,11 +19,10 @@ HERE: Final = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent), str(HERE.parent.parent)]
 
 from nasty import ALL, PIECES, PROBE  # noqa: E402 (the folder is put in the path above)
-from rendering import render_parts  # noqa: E402 (the same)
+from rendering import items, render_parts  # noqa: E402 (the same)
 from structures import texts as structures  # noqa: E402 (the same)
 
 from lib.markdown.header import header  # noqa: E402 (the same)
-from lib.markdown.sections import items  # noqa: E402 (the same)
 from lib.options import Extras  # noqa: E402 (the same)
 
 if TYPE_CHECKING:

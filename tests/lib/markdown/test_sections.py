@@ -25,6 +25,7 @@ from outline import (
     seen_by_markdown_it,
     seen_in_html,
 )
+from rendering import items
 from structures import texts as structures
 from support import promptly
 
@@ -32,7 +33,7 @@ from lib.encoded_text import EncodedText, utf8
 from lib.markdown.fences import fenced, pictured
 from lib.markdown.header import header, header_value
 from lib.markdown.inert import is_inert
-from lib.markdown.sections import bodies, item_pieces, items
+from lib.markdown.sections import bodies, item_pieces
 from lib.render.page import Page
 from lib.render.page_writer import PageWriter
 
