@@ -129,7 +129,7 @@ class _Batch:
         ends = self._unescaped(ends[(codes[ends - 1] != _SPACE) | (codes[ends - 2] != _SPACE)])
         codes[ends] = np.where(codes[ends] == _RETURN, _RETURN_BREAK, _BREAK)
         codes[escapes] = _MARK_OF[codes[escapes]]
-        first_lines = np.searchsorted(breaks, begins)
+        first_lines = table.first_lines
         empty = (table.forms == EMPTY) | (table.codes[breaks + 1] == _RETURN)
         lines = np.flatnonzero(np.repeat(is_quoted, np.diff(first_lines))) + first_lines[0]
         marks = np.where(codes[breaks[lines]] == _BREAK, _QUOTE_BREAK, _QUOTE)

@@ -79,7 +79,8 @@ def which_hold(begins: Numbers, *places: Numbers | list[int]) -> Flags:
     """Tell which of the texts, or parts, that begin there hold one of these bytes."""
     flags = np.zeros(begins.size - 1, bool)
     for some in places:
-        flags[numbers_at(begins, some)] = True
+        if len(some):
+            flags[numbers_at(begins, some)] = True
     return flags
 
 
@@ -89,7 +90,8 @@ class LineTable:
     ``data``: the texts with what stands around them; ``codes``: the same as numbers; ``begins``: where the
     line break before each text is, and the one after the last; ``breaks``: where the one before each line
     is.  Of each line, ``forms`` has the form, ``prose`` whether it is neither empty nor code, ``after``
-    whether that holds for the line before it as well.  ``ticks``: where back-ticks are.
+    whether that holds for the line before it as well.  ``first_lines`` are those of each text, and the one
+    after the last; ``ticks``: where back-ticks are.
 
     ``parts``: where the line break before each part of a text is, and the one after the last.  A part begins
     below an empty line, where all blocks are closed unless the part before leaves a fence open.  ``hard``:
@@ -105,6 +107,7 @@ class LineTable:
         is_break = self.codes[low] == _NEWLINE
         self.breaks: Numbers = low[is_break][:-1]
         self.controls: Numbers = low[~is_break]
+        self.first_lines = np.searchsorted(self.breaks, self.begins)
         self.forms = self._forms()
         in_code, odd_ends = self._in_code()
         self.parts = self._parts(in_code)
@@ -139,7 +142,8 @@ class LineTable:
 
     def set_hard(self, places: Numbers) -> None:
         """Take the parts in which these bytes stand for hard."""
-        self.hard[numbers_at(self.parts, places)] = True
+        if places.size:
+            self.hard[numbers_at(self.parts, places)] = True
 
     def _forms(self) -> npt.NDArray[np.uint8]:
         forms = _FORM_OF[self.codes[self.breaks + 1]]
@@ -195,14 +199,17 @@ class LineTable:
         first = self.codes[self.breaks + 1]
         begins = _BEGINS_PART[self.forms[1:]] & (first[1:] != _SPACE)
         begins &= (first[:-1] == _NEWLINE) & ~in_code[:-1]
-        begins = np.concatenate(([False], begins))
+        lines = np.flatnonzero(begins) + 1
         # below indented code, readers disagree whether a number begins an item
-        numbers = np.flatnonzero(begins & (self.forms == _NUMBER))
-        above = [self.codes[self.breaks[numbers - 2] + offset] for offset in (1, 2, 3, 4)]
-        is_indented_by_three = (above[0] == above[1]) & (above[1] == above[2]) & (above[3] > _SPACE)
-        begins[numbers] = (above[0] > _SPACE) | ((above[0] == _SPACE) & is_indented_by_three)
-        begins[np.searchsorted(self.breaks, self.begins)] = True
-        return self.breaks[begins]
+        numbers = lines[self.forms[lines] == _NUMBER]
+        if numbers.size:
+            above = [self.codes[self.breaks[numbers - 2] + offset] for offset in (1, 2, 3, 4)]
+            is_indented_by_three = (above[0] == above[1]) & (above[1] == above[2]) & (above[3] > _SPACE)
+            is_code = (above[0] <= _SPACE) & ~((above[0] == _SPACE) & is_indented_by_three)
+            lines = np.setdiff1d(lines, numbers[is_code], assume_unique=True)
+        flags = np.zeros(self.breaks.size, bool)
+        flags[lines] = flags[self.first_lines] = True
+        return self.breaks[flags]
 
     def _in_code(self) -> tuple[Flags, Numbers]:
         """Tell which lines are code blocks, with those that open and close them; and which may close none."""
