@@ -1,4 +1,4 @@
-"""Chat messages: what of an item is a role, what a text, and what is neither."""
+"""Chat messages: their roles, their texts, and whatever else they hold."""
 
 from __future__ import annotations
 
@@ -17,18 +17,12 @@ _PROMPT_BYTES: Final = 1 << 22
 
 def is_chat(value: Any) -> bool:
     """Tell whether an item is a list of chat messages: dicts with a content, and a role that is text."""
-    return (
-        isinstance(value, list)
-        and bool(value)
-        and all(
-            isinstance(message, dict) and _is_role(message.get("role")) and "content" in message
-            for message in value
-        )
-    )
+    return isinstance(value, list) and bool(value) and all(map(_is_message, value))
 
 
-def _is_role(role: Any) -> bool:
-    return isinstance(role, str) and len(role) <= _ROLE_CHARACTERS
+def _is_message(value: Any) -> bool:
+    role = value.get("role") if isinstance(value, dict) else None
+    return isinstance(role, str) and len(role) <= _ROLE_CHARACTERS and "content" in value
 
 
 def texts_of(content: Any) -> list[Text]:
@@ -45,13 +39,13 @@ def texts_of(content: Any) -> list[Text]:
 
 
 def rest_of(message: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a message has besides its role and its texts, as far as it is not None."""
+    """Return the fields of a message that are neither its role, nor its texts, nor None."""
     shown = {"role", "content"} if texts_of(message["content"]) else {"role"}
     return {key: value for key, value in message.items() if key not in shown and value is not None}
 
 
 def prompt_of(full_text: Any, completion: Any) -> Any:
-    """Return what of a full text stands before its completion: a text or messages; None if there is nothing.
+    """Return the prompt that a full text begins with: a text or messages; None if there is none.
 
     Either may be a text, chat messages, or a list of samples of one prompt.
 
@@ -59,8 +53,8 @@ def prompt_of(full_text: Any, completion: Any) -> Any:
     ('1 + 1 = ', None)
     """
     if is_text(full_text):
-        said = completion if is_text(completion) else _text_of(completion)
-        return None if said is None else _before(full_text, said)
+        answer = completion if is_text(completion) else _text_of(completion)
+        return None if answer is None else _before(full_text, answer)
     if not isinstance(full_text, list):
         return None
     if is_chat(full_text):
@@ -72,7 +66,7 @@ def prompt_of(full_text: Any, completion: Any) -> Any:
 
 
 def characters_of(prompt: Any) -> int:
-    """Return how long a prompt is: a text, or the texts of messages."""
+    """Count the characters of a prompt: of a text, or of the texts of messages."""
     if isinstance(prompt, str):
         return len(prompt)
     return sum(characters_in(text) for message in prompt for text in texts_of(message["content"]))
@@ -81,11 +75,11 @@ def characters_of(prompt: Any) -> int:
 def _messages_before(chat: list[Any], completion: Any) -> list[Any] | None:
     if is_text(completion):
         *earlier, last = chat
-        said = _text_of([last])
-        if said == completion:
+        text = _text_of([last])
+        if text == completion:
             return earlier or None
-        begun = _before(said or "", completion)  # the model went on with a message that the prompt began
-        return None if begun is None else [*earlier, {**last, "content": begun}]
+        begin = _before(text or "", completion)  # the model continued a message that the prompt began
+        return None if begin is None else [*earlier, {**last, "content": begin}]
     answer = [completion] if isinstance(completion, dict) else completion
     if not is_chat(answer) or chat[-len(answer) :] != answer:
         return None
@@ -102,6 +96,7 @@ def _text_of(answer: Any) -> Text | None:
 
 
 def _before(text: Text, tail: Text) -> str | None:
+    """Return what stands before the end of a text; None if it is empty, or ends otherwise."""
     if isinstance(text, bytes) or isinstance(tail, bytes):
         data, end = utf8(text), utf8(tail)
         if not data.endswith(end) or len(data) - len(end) > _PROMPT_BYTES:
