@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from lib.markdown.blocks import MAY_BE_DEEP, blocks_of, is_nested_too_deep
+from lib.markdown.blocks import blocks_of
 from lib.markdown.escapes import ADDRESS_BEFORE, MAY_BE_IN_LINK, ODD_BLANK, may_hide_code, places_to_escape
 from lib.markdown.fences import fenced_text
-from lib.markdown.inert import DEFINITION, LINE
+from lib.markdown.inert import DEFINITION, LINE, TOO_DEEP
 from lib.markdown.line_table import (
     EMPTY,
     FENCE,
@@ -97,14 +97,14 @@ class _Batch:
         others = table.breaks[table.prose & (table.forms == OTHER)]
         others = others[_BEGINS_BLOCK[codes[others + 1]]].tolist()
         blocks = [place for place in others if LINE.pattern.match(table.data, place)]
-        deep = [place for place in others if MAY_BE_DEEP.match(table.data, place)]
+        deep = [place for place in others if TOO_DEEP.pattern.match(table.data, place)]
         is_block = (table.forms == HEADING) | (table.forms == FENCE)
         self._active = which_hold(table.begins, table.breaks[is_block], blocks, self._dangers)
         for index in np.flatnonzero(which_hold(table.begins, self._definitions)).tolist():
             self._active[index] |= DEFINITION.found_in(texts[index])
         self._unquotable = which_hold(table.begins, *self._controls())
         for index in np.flatnonzero(which_hold(table.begins, deep)).tolist():
-            self._unquotable[index] |= is_nested_too_deep(texts[index])
+            self._unquotable[index] |= TOO_DEEP.found_in(texts[index])
 
     def shown(self, *, in_quotes: bool) -> list[bytes]:
         """Return what is shown of each text."""

@@ -14,7 +14,7 @@ from typing import Final
 
 from lib.markdown.code_spans import code_spans
 
-DEPTH_LIMIT: Final = 4
+_DEPTH_LIMIT: Final = 4
 """How many quotes and list items may stand in one another: readers drop what is nested much deeper."""
 
 _QUOTE: Final = 0
@@ -28,11 +28,6 @@ _BLOCK: Final = re.compile(
     rb"|(?P<item>[-+*]|(?P<number>[0-9]{1,9})[.)])(?=[ \t]|$)"
 )
 _HEADING: Final = re.compile(rb"\#{1,6}(?:[ \t]|$)")
-_CONTAINER: Final = rb">|(?:[-+*]|[0-9]{1,9}[.)])[ \t](?![ \t]*\r?(?:\n|\Z))"
-# a quote or list item that may stand in four others, each of which takes a mark, a tab or two spaces
-MAY_BE_DEEP: Final = re.compile(
-    rb"\n(?=[ \t>0-9.)*+-]{5})(?:(?:[ ]|%b)?\t|  |[ ]?(?:%b)){4,100}[ ]?(?:%b)" % ((_CONTAINER,) * 3)
-)
 _RULE: Final = re.compile(rb"([-*_])[ \t]*\1[-*_ \t]*$")
 _UNDERLINE: Final = re.compile(rb"(?:=+|-+)[ \t]*$")
 _DELIMITERS: Final = re.compile(rb"(?=[- ]*[|:])[-|: ]+$")
@@ -70,7 +65,7 @@ class Blocks:
     @property
     def is_quotable(self) -> bool:
         """Whether a quote contains the text for every reader, once its dangers are escaped."""
-        return self.certain and self.depth <= DEPTH_LIMIT
+        return self.certain and self.depth <= _DEPTH_LIMIT
 
 
 def blocks_of(text: bytes) -> Blocks:
@@ -95,7 +90,7 @@ def is_table(lines: list[bytes]) -> bool:
 
 def is_nested_too_deep(text: bytes) -> bool:
     """Tell whether more containers stand in one another than readers can be trusted with."""
-    return bool(MAY_BE_DEEP.search(b"\n" + text)) and blocks_of(text).depth > DEPTH_LIMIT
+    return blocks_of(text).depth > _DEPTH_LIMIT
 
 
 def leaves_fence_open(text: bytes) -> bool:
@@ -118,7 +113,7 @@ class _Scanner:
     def scan(self) -> Blocks:
         found = self._found
         for number, line in enumerate(found.lines):
-            if found.depth > DEPTH_LIMIT:
+            if found.depth > _DEPTH_LIMIT:
                 return found
             if line[:1] not in _PLAIN:
                 self._line(number, line)
@@ -235,7 +230,7 @@ class _Scanner:
             matched = len(self._stack)
             if not line[position:].strip(b" "):
                 return
-            if matched > DEPTH_LIMIT:
+            if matched > _DEPTH_LIMIT:
                 break
         if self._leaf == _PARAGRAPH:
             self._go_on(number, content, matched)

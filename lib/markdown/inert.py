@@ -15,7 +15,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from lib.markdown.blocks import MAY_BE_DEEP, is_nested_too_deep
+from lib.markdown.blocks import is_nested_too_deep
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,6 +50,10 @@ _LINE: Final = re.compile(
     rb"\n(?=[ \t]*[>0-9`~#*+_=-])(?!%b)%b(?:%b)" % (_PLAIN_ITEM, _RUN, b"|".join(_BLOCKS))
 )
 _DEFINITION: Final = re.compile(rb"\n(?=[ \t]*[>0-9*+\[-])%b\*?\[" % _RUN)
+# a quote or list item that may stand in four others, each of which takes a mark, a tab or two spaces
+_MAY_BE_DEEP: Final = re.compile(
+    rb"\n(?=[ \t>0-9.)*+-]{5})(?:(?:[ ]|%b)?\t|  |[ ]?(?:%b)){4,100}[ ]?(?:%b)" % ((_CONTAINER,) * 3)
+)
 _CONTROLS: Final = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\xc2](?:(?<!\xc2)|(?<=\xc2)[\x80-\x9f])")
 
 
@@ -75,7 +79,7 @@ class Danger:
 
 LINE: Final = Danger("a line that opens or closes a block", b"", _LINE)
 DEFINITION: Final = Danger("a definition", b"]:", _DEFINITION)
-TOO_DEEP: Final = Danger("containers nested too deep", b"", MAY_BE_DEEP, is_nested_too_deep)
+TOO_DEEP: Final = Danger("containers nested too deep", b"", _MAY_BE_DEEP, is_nested_too_deep)
 CONTROLS: Final = (
     Danger("a control character", b"", _CONTROLS),
     Danger("a carriage return without a newline", b"\r", re.compile(rb"\r(?!\n)")),
