@@ -220,9 +220,9 @@ class ProcessPool:
             self._results.append((job.task, outcome))
 
     def _set_deadline(self, worker: WorkerProcess, *, is_new: bool) -> int:
-        """Set when a worker must answer; return what it has read and written since the last time.
+        """Set when a worker must answer; return how many bytes it has read and written since the last time.
 
-        What it read and wrote for a batch that ``is_new`` no more also takes its time to reach the disk.
+        Those of a batch that is not new also take their time to reach the disk.
         """
         size = worker.transferred_bytes()
         worker.deadline = self._now + self._patience + (0.0 if is_new else size / _SLOWEST_BYTES)
