@@ -306,6 +306,7 @@ class Interpreter:
             target += value
             return target
         self.memo.replace(number, target, value)
+        target.append(target)  # whatever refers to it stands in the value, which holds itself then
         return value
 
     def _memoize(self, width: int) -> None:

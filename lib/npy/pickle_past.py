@@ -48,6 +48,10 @@ class Past:
         self._cached_bytes = 0
         self._cache_limit = cache_bytes
 
+    def settle(self) -> None:
+        """Take all items before the cursor for complete: one that refers to itself did not seem so before."""
+        self._end = self._cursor.position
+
     def recall(self, number: int) -> Any:
         """Return a text that is at hand, or a reference to what else has this number."""
         if number < self._first:

@@ -114,8 +114,8 @@ class ItemStream:
         # later items share the names of the envelope, which stays
         memo, sizes, position = self._machine.memo, self._sizes, self._cursor.position
         index = Index(sizes.index_step, limit_bytes=sizes.index_bytes)
-        past = Past(self._cursor, memo, index, sizes.cache_bytes)
-        self._machine.memo = Memo(memo.next_number, past)
+        self._past = Past(self._cursor, memo, index, sizes.cache_bytes)
+        self._machine.memo = Memo(memo.next_number, self._past)
         self._cut_at = self._kept_from = position
         self._kept_number = memo.next_number
 
@@ -182,6 +182,7 @@ class ItemStream:
             raise Corrupt("its pickle holds more items than its header says")
         self._machine.release(self._read_of_next())
         self._forget()
+        self._past.settle()
         yield values
 
     def _forget(self) -> None:

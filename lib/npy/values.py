@@ -82,6 +82,8 @@ class _Plain:
     def convert(self, value: Any, depth: int) -> Any:
         if type(value) is Reference:
             value = value.load(keep_encoded=self.size > GREAT_BYTES)
+            if type(value) is Reference:  # of an array without dimensions, which is its value
+                return self.convert(value, depth + 1)
         kind = type(value)
         self._spend(VALUE_BYTES, depth)
         if value is None or kind is bool or kind is int:

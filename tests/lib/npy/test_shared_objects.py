@@ -15,6 +15,8 @@ from support import flat_items, objects
 from lib.errors import Corrupt, Unsafe
 from lib.npy.array_reader import read_whole
 from lib.npy.buffer import MemoryBytes
+from lib.npy.header import read_header
+from lib.npy.pickle_reader import ItemStream, Sizes
 from lib.npy.values import plain
 
 if TYPE_CHECKING:
@@ -87,12 +89,59 @@ def test_an_array_that_is_never_filled_is_no_item(around: bytes) -> None:
         read_whole(MemoryBytes(data))
 
 
-def test_a_cycle_is_refused_by_load() -> None:
-    """An item that holds itself is no plain data."""
+@pytest.mark.parametrize("protocol", [2, 3, 4])
+def test_an_array_without_dimensions_may_hold_what_was_read_long_before(protocol: int) -> None:
+    """It is its value, also where that is found again by its number."""
+    pair, filler = ("a", "b"), [f"{number} " + "t" * 30 for number in range(500)]
+    held = np.empty((), object)
+    held[()] = pair
+    data = file_of(objects([pair, *filler, [held], *filler, [held]]), protocol, in_python=False)
+    assert _plain_items(data) == [["a", "b"], *filler, [["a", "b"]], *filler, [["a", "b"]]]
+
+
+def _plain_items(data: bytes) -> list[Any]:
+    """Read all items by a stream that forgets objects soon."""
+    header = read_header(MemoryBytes(data))
+    sizes = Sizes(block_bytes=64, great_bytes=2000, kept_bytes=100, kept_objects=5)
+    stream = ItemStream(MemoryBytes(data), header.data_offset, header.shape, sizes=sizes)
+    return [plain(item) for block in stream.blocks() for item in block]
+
+
+def _list_in_itself() -> list[Any]:
     held: list[Any] = []
     held.append({"again": (held,)})
+    return held
+
+
+def _array_in_itself() -> list[Any]:
+    held = np.empty((), object)
+    held[()] = held
+    return [held]
+
+
+def _array_in_its_list() -> list[Any]:
+    held = np.empty((), object)
+    held[()] = ["a", held]
+    return [held]
+
+
+@pytest.mark.parametrize("make", [_list_in_itself, _array_in_itself, _array_in_its_list])
+def test_a_cycle_is_refused(make: Callable[[], list[Any]]) -> None:
+    """An item that holds itself is no plain data."""
+    data = file_of(objects(["x", make(), "y"]), 4, in_python=False)
     with pytest.raises(Unsafe, match="holds itself"):
-        read_whole(MemoryBytes(file_of(objects([held]), 4, in_python=False)))
+        read_whole(MemoryBytes(data))
+    with pytest.raises(Unsafe, match="nests deeper"):
+        [plain(item) for item in flat_items(data)]
+
+
+def test_a_cycle_is_refused_whose_beginning_was_forgotten() -> None:
+    """It is not taken for complete where it refers to itself."""
+    held: list[Any] = [f"{number} " + "t" * 30 for number in range(2300)]
+    held.append(held)
+    data = file_of(objects(["x" * 500, held, "y"]), 4, in_python=False)
+    with pytest.raises(Unsafe, match="nests deeper"):
+        _plain_items(data)
 
 
 def test_fault_45_a_dtype_of_objects_with_metadata_is_read() -> None:
