@@ -125,12 +125,16 @@ def test_fault_48_an_edit_is_kept_where_times_are_odd(tmp_path: Path, times: str
         assert sweep(root) == FRESH
 
 
+def save_in_an_earlier_second(source: Path) -> None:
+    """Save a source, and wait: a sidecar's change time may be cut to its second once its inode was put away."""
+    changed = save(source, TEXTS, time_ns=ODD_NS).stat().st_ctime_ns
+    wait_for(lambda: time.time_ns() // SECOND_NS > changed // SECOND_NS)
+
+
 def test_fault_48_a_layer_that_keeps_whole_seconds(tmp_path: Path) -> None:
     """The source on ext4, its sidecars on an upper layer of ext3 with small inodes."""
     with disk(tmp_path, "ext4") as lower, disk(tmp_path, "ext3", "-I", "128") as upper:
-        changed = save(lower / NAME, TEXTS, time_ns=ODD_NS).stat().st_ctime_ns
-        # change times are cut to seconds as well, once the kernel has put an inode away
-        wait_for(lambda: time.time_ns() // SECOND_NS > changed // SECOND_NS)
+        save_in_an_earlier_second(lower / NAME)
         for name in ("upper", "work"):
             (upper / name).mkdir()
         layers = f"lowerdir={lower},upperdir={upper / 'upper'},workdir={upper / 'work'}"
@@ -184,7 +188,7 @@ def test_mergerfs(tmp_path: Path) -> None:
     need(shutil.which("mergerfs"), "mergerfs is not installed")
     mount = tmp_path / "mount"
     with disk(tmp_path, "ext4") as fine, disk(tmp_path, "ext3", "-I", "128") as coarse:
-        save(fine / NAME, TEXTS, time_ns=ODD_NS)
+        save_in_an_earlier_second(fine / NAME)
         branches = f"{fine}=NC:{coarse}"
         with served(
             mount, "mergerfs", "-f", "-o", "category.create=mfs,minfreespace=0", branches, str(mount)
