@@ -126,7 +126,7 @@ def test_fault_48_an_edit_is_kept_where_times_are_odd(tmp_path: Path, times: str
 
 
 def save_in_an_earlier_second(source: Path) -> None:
-    """Save a source, and wait: a sidecar's change time may be cut to its second once its inode was put away."""
+    """Save a source, and wait: a change time is cut to its second once the kernel has put an inode away."""
     changed = save(source, TEXTS, time_ns=ODD_NS).stat().st_ctime_ns
     wait_for(lambda: time.time_ns() // SECOND_NS > changed // SECOND_NS)
 
