@@ -7,7 +7,7 @@ import re
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final
 
-from lib.errors import Corrupt, SidecarError, Storage, Unsafe, Vanished
+from lib.errors import Corrupt, SidecarError, SourceFault, Storage, Unfinished, Unsafe, Vanished
 from lib.files.permissions import access_list_of, may_show
 from lib.files.reader import FileBytes, check_same, open_file
 from lib.names import Format, metadata_name, partner_name
@@ -121,9 +121,11 @@ class Inputs:
         if self._full_texts is None:
             return
         name, file, header = self._full_texts
-        with self._optional(name, "the page lacks prompts"):
+        try:
             for block in read_items(file, header):
                 yield from block
+        except (SourceFault, Unfinished) as error:  # any other fault of an open file may pass
+            self._warnings[name] = f"{name}: {error.reason}; the page lacks prompts"
 
     def open_all(self, *, pairs: bool) -> list[FileBytes]:
         """Open what a page shows, the source first, to look at the permissions.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -710,3 +711,24 @@ def test_a_page_made_with_prompts_is_made_again_without(tmp_path: Path) -> None:
     assert results(sync(source, extras=Extras(pairs=True))) == {"json": "rendered", "md": "rendered"}
     assert results(sync(source)) == {"json": "fresh", "md": "rendered"}
     assert results(sync(source)) == {"json": "fresh", "md": "fresh"}
+
+
+def test_full_texts_that_can_no_longer_be_read_are_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A network file system may refuse a read for a moment: a page without prompts would pass for fresh."""
+    source = save(tmp_path / SOURCE, TEXTS)
+    partner = save(tmp_path / SOURCE.replace("completions", "full_texts"), [f"ask: {text}" for text in TEXTS])
+    reads, pread = [], os.pread
+
+    def refused(descriptor: int, length: int, offset: int) -> bytes:
+        if os.path.samestat(os.fstat(descriptor), partner.stat()):
+            reads.append(offset)
+            if len(reads) > 3:  # those of the header
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        return pread(descriptor, length, offset)
+
+    monkeypatch.setattr(os, "pread", refused)
+    outcome = sync(source, extras=Extras(pairs=True))
+    assert outcome.error is Storage
+    assert not source.with_suffix(".md").exists()
