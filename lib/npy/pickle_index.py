@@ -158,7 +158,9 @@ class Walk:
         if opcode in LINES:
             self._push(base + at)
             for _ in range(LINES[opcode]):
-                at = window.index(b"\n", at + 1)
+                at = window.find(b"\n", at + 1)
+                if at < 0:
+                    raise Corrupt("its pickle holds a name or a number that does not end")
             return at + 1
         if opcode == FRAME:
             return at + 9

@@ -144,6 +144,13 @@ def test_a_cycle_is_refused_whose_beginning_was_forgotten() -> None:
         _plain_items(data)
 
 
+def test_fault_18_a_name_that_does_not_end_is_refused_behind_a_great_item() -> None:
+    """There, opcodes are followed ahead of the items."""
+    data = file_of(objects(["x" * 3000, ["y" * 3000, 1], "z"]), 4, in_python=False)
+    with pytest.raises(Corrupt, match="does not end"):
+        _plain_items(data.replace(b"\x8c\x01z", b"caz"))
+
+
 def test_fault_45_a_dtype_of_objects_with_metadata_is_read() -> None:
     """The strings of h5py are objects whose dtype says what they are."""
     array = objects(["a", "b"]).astype(np.dtype("O", metadata={"vlen": str}))
