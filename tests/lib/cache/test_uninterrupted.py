@@ -49,6 +49,11 @@ def test_a_handler_that_raises_stops_the_work_and_is_heard_once_it_has_ended() -
             steps.append("cleaned up")
             raise
 
-    with pytest.raises(KeyboardInterrupt):
-        run_uninterrupted(work)
+    # a shell starts what runs in its background with SIGINT ignored
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            run_uninterrupted(work)
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert steps == ["cleaned up"]
