@@ -21,7 +21,10 @@ if TYPE_CHECKING:
     from lib.render.page import Page
     from lib.render.statistics import Statistics
 
-_ENOUGH_CHARACTERS: Final = 3 << 16
+_BLOCK_CHARACTERS: Final = 1 << 16
+"""Texts are written once they have as many: what is made of them stays in the processor's cache."""
+_LOOKED_AT_CHARACTERS: Final = 3 << 16
+"""The same where numpy looks for Markdown in all of them at once, which takes its time for each block."""
 _PIECE_CHARACTERS: Final = 1 << 18
 _TEXT_CHARACTERS: Final = 32
 """Added for each text, so that millions of empty ones do not become one block."""
@@ -61,7 +64,8 @@ def rendered(
     writers = tuple(page_writer if fmt == "md" else json_writer for fmt in formats)
     yield tuple(page_writer.start() if fmt == "md" else b"" for fmt in formats)
     number = 1
-    for values, all_text in pieces_of(blocks, page.at_once):
+    enough = _LOOKED_AT_CHARACTERS if page.style == "auto" else _BLOCK_CHARACTERS
+    for values, all_text in pieces_of(blocks, page.at_once, enough):
         statistics.add(values, all_text=all_text)
         for chunk in _cut(values, number, page.firsts):
             if number > 1 and page.range_of(page.part_of(number)).start == number:
@@ -80,8 +84,13 @@ def rendered(
     yield tuple(b"" if fmt == "md" else json_writer.end() for fmt in formats)
 
 
-def pieces_of(blocks: Iterable[list[Any]], most: int = sys.maxsize) -> Iterator[tuple[list[Any], bool]]:
-    """Yield at most ``most`` plain values at a time, with whether all of them are ``str``."""
+def pieces_of(
+    blocks: Iterable[list[Any]], most: int = sys.maxsize, enough: int = _BLOCK_CHARACTERS
+) -> Iterator[tuple[list[Any], bool]]:
+    """Yield at most ``most`` plain values at a time, with whether all of them are ``str``.
+
+    Texts are gathered until they have ``enough`` characters.
+    """
     texts: list[str] = []
     size = 0
     number = 1
@@ -90,7 +99,7 @@ def pieces_of(blocks: Iterable[list[Any]], most: int = sys.maxsize) -> Iterator[
         if is_text:
             texts = texts + block if texts else block
             size += sum(map(len, block)) + len(block) * _TEXT_CHARACTERS
-        if not is_text or size >= _ENOUGH_CHARACTERS:
+        if not is_text or size >= enough:
             yield from ((values, True) for values in _text_pieces(texts, size, most))
             texts, size = [], 0
         if not is_text:
