@@ -8,7 +8,6 @@ cannot be written is dropped, and a ``log.dropped`` with the number of lines pre
 from __future__ import annotations
 
 import contextlib
-import importlib
 import json
 import logging
 import os
@@ -17,7 +16,6 @@ import sys
 import threading
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final
 
 from daemon.report.events import LOG_DROPPED
@@ -54,7 +52,8 @@ def configure(
     a terminal and "json" elsewhere.  In the journal (``JOURNAL_STREAM``, systemd.exec(5)) a priority precedes
     each line, sd-daemon(3).  ``NO_COLOR`` turns colours off.
     """
-    structlog = _structlog()
+    import structlog  # `--help` and the library do not need it
+
     on_terminal = os.isatty(fd)
     console = format == "console" or (format == "auto" and on_terminal)
     dumb = bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") == "dumb"
@@ -78,30 +77,10 @@ def configure(
 
 def get_logger() -> FilteringBoundLogger:
     """Return a logger: ``log.info(SIDECARS_WRITTEN, source=…)``; every :func:`configure` applies to it."""
-    logger: FilteringBoundLogger = _structlog().get_logger()
+    import structlog  # see configure
+
+    logger: FilteringBoundLogger = structlog.get_logger()
     return logger
-
-
-def _structlog() -> Any:
-    """Import structlog, but asyncio only when it is used: by loggers for coroutines, which nothing here has.
-
-    Asyncio takes 40 ms and 7 MB.  What structlog imports in its place passes every name on to it.
-    """
-    name = "asyncio"
-    stand_in = ModuleType(name)
-
-    def passed_on(attribute: str) -> Any:
-        if sys.modules.get(name) is stand_in:
-            del sys.modules[name]
-        return getattr(importlib.import_module(name), attribute)
-
-    stand_in.__getattr__ = passed_on  # type: ignore[method-assign]
-    sys.modules.setdefault(name, stand_in)
-    try:
-        return importlib.import_module("structlog")  # `--help` and the library do not need it
-    finally:
-        if sys.modules.get(name) is stand_in:
-            del sys.modules[name]
 
 
 def is_journal(fd: int, environ: Mapping[str, str]) -> bool:

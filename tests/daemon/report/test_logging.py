@@ -334,16 +334,3 @@ def test_a_program_started_without_stderr_does_not_log_into_another_file(tmp_pat
     command = ["sh", "-c", 'exec "$0" -c "$1" 2>&-', sys.executable, script]
     subprocess.run(command, check=True, cwd=tmp_path, env=environ)
     assert (tmp_path / "victim").read_bytes() == b""
-
-
-def test_logging_does_not_import_asyncio() -> None:
-    """It would take a third of the time of a small sweep; loggers for coroutines work all the same."""
-    script = (
-        "import sys; from daemon.report.logging import configure, get_logger\n"
-        "configure('info', 'json', fd=1); get_logger().info('x')\n"
-        "assert 'asyncio' not in sys.modules\n"
-        "coroutine = get_logger().ainfo('y')\n"
-        "import asyncio; asyncio.run(coroutine)\n"
-    )
-    run = subprocess.run([sys.executable, "-c", script], check=True, cwd=ROOT, capture_output=True, text=True)
-    assert [json.loads(line)["event"] for line in run.stdout.splitlines()] == ["x", "y"]
