@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import select
 import shutil
 import signal
 import subprocess
 import sys
+import termios
 import threading
 import time
 from contextlib import contextmanager
@@ -16,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from support import freeze, processor_seconds
+from support import freeze, processor_seconds, wait_for
 
 from daemon.watch.client import Hint, Watch
 
@@ -288,12 +290,17 @@ def test_signals_that_go_to_everybody_are_left_to_the_service(
     assert ear.hears("closed", root / "n1_completions.npy")
 
 
+def unread_bytes(watch: Watch) -> int:
+    """Count the bytes that wait in the watcher's pipe."""
+    return int.from_bytes(fcntl.ioctl(watch.fileno(), termios.FIONREAD, bytes(4)), sys.byteorder)
+
+
 def test_hints_survive_the_watcher(ear: Ear, root: Path) -> None:
     """What was reported before the end is still read."""
     (root / "n1_completions.npy").write_bytes(b"x")
     assert ear.hears("closed", root / "n1_completions.npy")
     (root / "n2_completions.npy").write_bytes(b"x")
-    assert select.select([ear.watch], [], [], PATIENCE)[0]
+    wait_for(lambda: unread_bytes(ear.watch) > len(bytes(root)))  # a hint, as answers are shorter
     os.kill(ear.watch.pid, signal.SIGKILL)
     assert ear.until(lambda: ear.watch.trouble(0.0))
     assert [hint for hint in ear.hints + ear.watch.read() if "n2_completions.npy" in hint.parts]
