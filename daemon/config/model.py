@@ -57,7 +57,7 @@ def _key(default: Any, check: Check, *cli: str) -> Any:
 
 def _choice(default: str, literal: Any, flag: str, metavar: str) -> Any:
     words = get_args(literal)
-    help = f"{', '.join(words[:-1])} or {words[-1]} (default: {default})"  # noqa: A001 -- its name in argparse
+    help = f"{', '.join(words[:-1])} or {words[-1]} (default: {default})"  # noqa: A001 -- argparse names it
     return _key(default, one_of(*words), flag, metavar, help)
 
 

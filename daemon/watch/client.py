@@ -60,7 +60,7 @@ class Watch:
         path = [entry or _HOME for entry in sys.path]
         code = _BOOT.format(path=path if _HOME in path else [*path, _HOME])
         command = [sys.executable, "-c", code, str(os.getpid()), *roots]
-        self._child = subprocess.Popen(  # noqa: S603  # this interpreter; roots are arguments, never a shell's
+        self._child = subprocess.Popen(  # noqa: S603  # this interpreter; roots are arguments, no shell's
             command, bufsize=0, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
         )
         self._questions, self._answers = cast("_Pipes", (self._child.stdin, self._child.stdout))
