@@ -69,7 +69,7 @@ def save_generations_to_cache(
     full = object_array(full_texts, "full_texts")
     short = object_array(completions, "completions")
     metadata_bytes, conversions = metadata_json(metadata)
-    directory, stem = os.path.split(os.fspath(cache_path))
+    directory, stem = os.path.split(os.fsdecode(cache_path))
     try:
         arrays: dict[Kind, Array] = {"full_texts": full, "completions": short}
         failures = _save(directory or ".", stem, arrays, metadata_bytes)
@@ -104,7 +104,7 @@ def load_generations_from_cache(
     read its arrays, but no code in a file runs.  A cache that is broken, or holds other objects, gives a
     ``RuntimeWarning`` that names the file and the reason, and None, so that the caller generates anew.
     """
-    directory, stem = os.path.split(os.fspath(cache_path))
+    directory, stem = os.path.split(os.fsdecode(cache_path))
     if not os.path.isdir(directory or "."):
         return None
     from lib.cache.loading import load

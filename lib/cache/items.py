@@ -84,7 +84,8 @@ class _Converter:
             return {
                 self._key(key, place, depth): self.convert(item, place, depth) for key, item in value.items()
             }
-        if isinstance(value, (np.bool_, np.integer, np.floating)):
+        # a timedelta64 is an np.integer too
+        if isinstance(value, np.generic) and value.dtype.kind in "biuf":
             return float(value) if isinstance(value, np.longdouble) else value.item()
         if isinstance(value, np.ndarray):
             return self._array(value, place, depth)

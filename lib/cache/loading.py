@@ -32,21 +32,22 @@ def load(directory: int, stem: str) -> Cache | None:
     # the completions first: a save removes them before it replaces the others
     completions = f"{stem}_completions{SOURCE_SUFFIX}"
     names = (completions, f"{stem}_full_texts{SOURCE_SUFFIX}", stem + METADATA_SUFFIX)
-    for _ in range(_TRIES):
-        before = status_of(directory, completions)
-        try:
-            with ExitStack() as stack:
-                files = _open(directory, stem, names, stack)
-                if files is None:
-                    return None
-                cache = _read(files) if files else None
-                if cache is not None and not any(file.has_changed() for file in files.values()):
-                    return cache
-        except SidecarError:
-            now = status_of(directory, completions)
-            if before is not None and now is not None and same_version(before, now):
-                raise
-        time.sleep(_PAUSE_SECONDS)
+    with _named(completions):
+        for _ in range(_TRIES):
+            before = status_of(directory, completions)
+            try:
+                with ExitStack() as stack:
+                    files = _open(directory, stem, names, stack)
+                    if files is None:
+                        return None
+                    cache = _read(files) if files else None
+                    if cache is not None and not any(file.has_changed() for file in files.values()):
+                        return cache
+            except SidecarError:
+                now = status_of(directory, completions)
+                if before is not None and now is not None and same_version(before, now):
+                    raise
+            time.sleep(_PAUSE_SECONDS)
     if status_of(directory, completions) is None:  # a save was killed, or hangs
         return None
     raise Changed("it is being written all the time", path=completions)
@@ -80,11 +81,11 @@ def _belong_together(directory: int, files: dict[str, FileBytes]) -> bool:
 
 @contextmanager
 def _named(name: str) -> Iterator[None]:
-    """Give an error the name of the file that it is about."""
+    """Give an error the name of the file that it is about, unless it has one."""
     try:
         yield
     except SidecarError as error:
-        error.path = name
+        error.path = error.path or name
         raise
 
 

@@ -20,10 +20,10 @@ def metadata_json(metadata: Any, limit: int = LIMIT_BYTES) -> tuple[bytes, list[
     Of more than ``limit`` bytes only the plain values (texts, numbers) are kept, shortest first.
     """
     converter = _Converter()
-    if not isinstance(metadata, Mapping):
-        converter.note("metadata", metadata)
-        metadata = {} if metadata is None else {"metadata": metadata}
     value = converter.convert(metadata, "", 0)
+    if not isinstance(value, dict):
+        converter.note("", metadata)
+        value = {} if value is None else {"metadata": value}
     warnings = converter.warnings
     data = _dumped(value)
     if len(data) > limit:
@@ -63,9 +63,16 @@ class _Converter:
 
     def note(self, place: str, value: Any) -> None:
         """Remember that the value at a place was converted."""
-        self._noted.setdefault(place, type(value).__name__)
+        self._noted.setdefault(place or "metadata", type(value).__name__)
 
     def convert(self, value: Any, place: str, depth: int) -> Any:
+        try:
+            return self._converted(value, place, depth)
+        except Exception:  # noqa: BLE001 -- the caller's own class: whatever it raises, the run is saved
+            self.note(place, value)
+            return _text(value)
+
+    def _converted(self, value: Any, place: str, depth: int) -> Any:
         if isinstance(value, int) and not isinstance(value, bool):
             return self._integer(value, place)
         if isinstance(value, _PLAIN):
@@ -75,7 +82,8 @@ class _Converter:
         self.note(place, value)
         if isinstance(value, np.ndarray) and value.dtype.kind in "biufUSOT":
             return self.convert(value.tolist(), place, depth)
-        if isinstance(value, (np.bool_, np.integer, np.floating)):
+        # a timedelta64 is an np.integer too
+        if isinstance(value, np.generic) and value.dtype.kind in "biuf":
             return float(value) if isinstance(value, np.longdouble) else value.item()
         return _text(value)
 

@@ -132,13 +132,13 @@ def storage_errors(what: str) -> Iterator[None]:
 
 def storage_error(error: OSError, what: str) -> SidecarError:
     """Turn a refusal of the operating system into one of our errors, with its reason and a way out."""
-    if error.errno in _GONE:
-        return Vanished(f"{what}: it is no longer there")
     if error.errno in {errno.ELOOP, errno.ENOTDIR}:
         return Unsafe(
             f"{what}: a symbolic link or a file stands in the way", hint="Links are never followed."
         )
     words = os.strerror(error.errno) if error.errno else str(error)
+    if error.errno in _GONE:
+        return Vanished(f"{what}: {words}")
     return Storage(f"{what}: {words}", hint=_HINTS.get(error.errno or 0, _HINT))
 
 

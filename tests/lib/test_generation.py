@@ -99,9 +99,9 @@ def test_a_saved_cache_is_seven_files_and_loads_as_it_was(saved: Path) -> None:
 
 
 def test_a_relative_path_is_fine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With a directory, and without one."""
+    """With a directory, and without one; as bytes too."""
     monkeypatch.chdir(tmp_path)
-    for path in ("n2", "a/n2"):
+    for path in ("n2", "a/n2", b"b/n2"):
         save_generations_to_cache(path, FULL, COMPLETIONS, ABOUT)
         assert load_generations_from_cache(path) == (FULL, COMPLETIONS, ABOUT)
 
@@ -174,6 +174,7 @@ BAD: list[tuple[Any, Any, type[Exception], str]] = [
     ([{1, 2}], ["a"], TypeError, r"full_texts\[0\] holds an object of type set"),
     (FULL, [[Path("x")], "a"], TypeError, r"completions\[0\] holds an object of type \w*Path"),
     (FULL, [np.array([1j])], TypeError, "an array of complex128"),
+    (FULL, [np.timedelta64(90, "s")], TypeError, "an object of type timedelta64"),
     (FULL, [{frozenset(): 1}], TypeError, "frozenset"),
     ("ab", COMPLETIONS, TypeError, "full_texts is one text, not a list of items"),
     (FULL, b"ab", TypeError, "completions is one text, not a list of items"),
@@ -274,6 +275,14 @@ def test_what_is_not_cached_is_none_without_a_warning(stem: Path) -> None:
     assert load_generations_from_cache(stem) is None
 
 
+def test_a_name_that_the_system_refuses_is_named(stem: Path) -> None:
+    """As every cache that cannot be used."""
+    save_generations_to_cache(stem, FULL, COMPLETIONS, ABOUT)
+    long = stem.with_name("n" * 250)
+    with pytest.warns(RuntimeWarning, match=r"/n{250}_completions\.npy: .*File name too long"):
+        assert load_generations_from_cache(long) is None
+
+
 def cut(path: Path) -> None:
     """Cut a file in half."""
     os.truncate(path, path.stat().st_size // 2)
@@ -296,12 +305,12 @@ BROKEN: dict[str, tuple[str, Callable[[Path], Any], str]] = {
         lambda path: path.write_bytes(hostile.inside(b"cos\nsystem\n")),
         "os.system",
     ),
-    "link to nothing": ("_completions.npy", lambda path: relink(path, "nothing"), "no longer there"),
+    "link to nothing": ("_completions.npy", lambda path: relink(path, "nothing"), "No such file"),
     "link to itself": ("_completions.npy", lambda path: relink(path, path.name), "symbolic link"),
     "FIFO": ("_full_texts.npy", lambda path: (path.unlink(), os.mkfifo(path)), "a FIFO, not a file"),
     "directory": ("_completions.npy", lambda path: (path.unlink(), path.mkdir()), "a directory"),
-    "other array missing": ("_full_texts.npy", lambda path: path.unlink(), "no longer there"),
-    "metadata missing": ("_metadata.json", lambda path: path.unlink(), "no longer there"),
+    "other array missing": ("_full_texts.npy", lambda path: path.unlink(), "No such file"),
+    "metadata missing": ("_metadata.json", lambda path: path.unlink(), "No such file"),
     "metadata cut": ("_metadata.json", cut, "not a JSON object"),
     "metadata a list": ("_metadata.json", lambda path: path.write_text("[]"), "not a JSON object"),
 }

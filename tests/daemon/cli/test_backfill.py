@@ -132,10 +132,10 @@ def test_a_file_that_is_deleted_under_the_sweep_is_no_failure(yard: Yard) -> Non
 def test_a_file_that_only_the_worker_does_not_see_is_a_failure(yard: Yard) -> None:
     """A draft that somebody deletes each time: no sidecar is made, and no exit status may hide it."""
     yard.put("a")
-    yard.pool.errors["a_completions.npy"] = [Vanished("cannot be written: it is no longer there")] * 4
+    yard.pool.errors["a_completions.npy"] = [Vanished("cannot be written: No such file or directory")] * 4
     assert yard.sweep() == {"failed": 2}
     [failed] = yard.log.of("source.failed")
-    assert failed["reason"] == "cannot be written: it is no longer there"
+    assert failed["reason"] == "cannot be written: No such file or directory"
     assert failed["attempt"] == 4
 
 

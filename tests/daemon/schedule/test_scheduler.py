@@ -401,7 +401,7 @@ def test_what_ended_without_a_fault_is_let_go(bench: SchedulerBench, error: Any)
 def test_a_source_that_is_still_there_did_not_vanish(bench: SchedulerBench) -> None:
     """A draft of ours was deleted, say: quiet at first, as with a file that changes, and then a failure."""
     bench.save()
-    bench.pool.errors[NAME] = Vanished("cannot be written: it is no longer there")
+    bench.pool.errors[NAME] = Vanished("cannot be written: No such file or directory")
     bench.hint()
     for _ in range(3):
         bench.go(5.0)

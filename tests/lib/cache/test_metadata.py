@@ -42,6 +42,21 @@ class Unspeakable:
         raise RuntimeError
 
 
+class UnreadableMapping(dict[str, Any]):
+    """A configuration with a value that is missing."""
+
+    def items(self) -> Any:
+        """Fail, as some do until the value is set."""
+        raise KeyError
+
+
+class UnreadableList(list[Any]):
+    """A list of what is no longer there."""
+
+    def __iter__(self) -> Any:
+        raise RuntimeError
+
+
 @pytest.mark.parametrize(
     ("value", "expected"),
     [
@@ -54,10 +69,14 @@ class Unspeakable:
         (Path("/models/gemma"), "/models/gemma"),
         (dt.datetime(2025, 11, 13, 2, 52, 15), "2025-11-13 02:52:15"),  # noqa: DTZ001 -- callers do
         (np.datetime64("2025-11-13"), "2025-11-13"),
+        (np.timedelta64(90, "s"), "90 seconds"),
+        (np.array([np.timedelta64(90, "s")], dtype=object), ["90 seconds"]),
         (b"caf\xc3\xa9\xff", "café\\xff"),
         (1j, "1j"),
         ({(1, 2): "x", np.int64(3): "y"}, {"(1, 2)": "x", "3": "y"}),
         (Unspeakable(), "(Unspeakable)"),
+        (UnreadableMapping(a=1), "{'a': 1}"),
+        (UnreadableList([1]), "[1]"),
     ],
 )
 def test_what_json_cannot_say_is_converted_and_named(value: Any, expected: Any) -> None:
@@ -86,6 +105,13 @@ def test_what_is_not_a_mapping_is_saved_all_the_same(metadata: Any) -> None:
     result, warning = converted(metadata)
     assert result == ({} if metadata is None else {"metadata": metadata})
     assert warning
+
+
+def test_a_mapping_that_cannot_be_read_is_saved_as_its_text() -> None:
+    """As an object, so that it loads."""
+    result, warning = converted(UnreadableMapping(a=1))
+    assert result == {"metadata": "{'a': 1}"}
+    assert "metadata (UnreadableMapping)" in warning
 
 
 def test_any_mapping_will_do() -> None:

@@ -371,10 +371,10 @@ def test_a_directory_that_is_gone_is_told(tmp_path: Path) -> None:
         draft = AtomicFile(directory)
         shutil.rmtree(tmp_path / "run")
         draft.seal(None, None)
-        with pytest.raises(SidecarError, match="no longer there"):
+        with pytest.raises(SidecarError, match="No such file"):
             draft.replace(NAME)
         draft.discard()
-        with pytest.raises(SidecarError, match="no longer there"):
+        with pytest.raises(SidecarError, match="No such file"):
             AtomicFile(directory)
     assert os.listdir(tmp_path) == []
 
