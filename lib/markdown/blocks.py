@@ -1,7 +1,7 @@
 """The block structure of a Markdown text: which lines are code, and which lines a paragraph joins.
 
-One pass over the lines, with the containers (quotes and list items) that are open.  Raw HTML and definitions
-count as text: where a text is shown, they are escaped.
+One pass over the lines, with the containers (quotes and list items) that are open, and the block that is open
+in the innermost one.  Raw HTML and definitions count as text: where a text is shown, they are escaped.
 
 Specification: CommonMark 0.31, "Appendix: A parsing strategy"; tables: GitHub Flavored Markdown 0.29.
 """
@@ -9,7 +9,6 @@ Specification: CommonMark 0.31, "Appendix: A parsing strategy"; tables: GitHub F
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
 from typing import Final
 
 from lib.markdown.code_spans import code_spans
@@ -18,17 +17,21 @@ _DEPTH_LIMIT: Final = 4
 """How many quotes and list items may stand in one another: readers drop what is nested much deeper."""
 
 _QUOTE: Final = 0
-"""A quote on the stack of containers; a list item stands there as the columns its content is indented by."""
+"""A quote among the open containers; a list item stands there as the columns its content is indented by."""
 _NOTHING, _PARAGRAPH, _FENCE, _INDENTED, _TABLE, _DASH = range(6)
-"""What is open in the innermost container; a dash alone makes a paragraph a heading, or begins an item."""
+"""The block that is open in the innermost container.
+
+``_NOTHING`` stands for a heading and a thematic break too; ``_DASH`` is a dash alone on its line, which makes
+a heading of the paragraph above, or begins an item.
+"""
 _PLAIN: Final = frozenset(bytes([code]) for code in range(256) if code not in b" \t\r>-+*0123456789#`~=|:_")
-_BLOCK: Final = re.compile(
+"""What a line of text may begin with that begins, ends or goes on with no other block."""
+_BEGINS: Final = re.compile(
     rb"(?P<quote>>)"
     rb"|(?P<fence>`{3,}(?=[^`]*$)|~{3,})"
     rb"|(?P<item>[-+*]|(?P<number>[0-9]{1,9})[.)])(?=[ \t]|$)"
 )
 _HEADING: Final = re.compile(rb"\#{1,6}(?:[ \t]|$)")
-_RULE: Final = re.compile(rb"([-*_])[ \t]*\1[-*_ \t]*$")
 _UNDERLINE: Final = re.compile(rb"(?:=+|-+)[ \t]*$")
 _DELIMITERS: Final = re.compile(rb"(?=[- ]*[|:])[-|: ]+$")
 _DELIMITER: Final = re.compile(rb" *:?-+:? *$")
@@ -39,33 +42,9 @@ _INFO: Final = re.compile(rb"[ ]*[!-_a-{}]*[ ]*$")
 # what closes a fence for some readers: mixed characters, a tab or another white space behind
 _LIKE_AN_END: Final = re.compile(rb" {0,3}(`{3,}|~{3,})[`~]*(?:[^!-~]*)$")
 _NEEDS_CARE: Final = re.compile(rb"[\t`~](?:(?<=\t)|``|~~)")
-# with a tab, which is narrower in a quote than at the beginning of a line, it may end a fence or not
+# a tab is narrower in a quote than at the beginning of a line: these may end a fence, or be another structure
 _LIKE_A_FENCE: Final = re.compile(rb"[ \t]*(?:```|~~~)")
 _STRUCTURE_WITH_TAB: Final = re.compile(rb"[ >]*(?:(?:[-+*]|[0-9]{1,9}[.)])[ >]*){0,20}\t")
-
-
-@dataclass(slots=True)
-class Blocks:
-    """What was found out about a text, whose lines are numbered from 0.
-
-    ``joined``: lines that are followed by another of the same paragraph, outside code spans; ``code``: lines
-    of code blocks, with those that open and close them; ``rows``: lines of tables; ``depth``: how many
-    containers stand in one another; ``certain``: whether all readers agree on what is code; ``open_fence``:
-    whether a fence is still open at the end.
-    """
-
-    lines: list[bytes]
-    joined: set[int] = field(default_factory=set)
-    code: set[int] = field(default_factory=set)
-    rows: set[int] = field(default_factory=set)
-    depth: int = 0
-    certain: bool = True
-    open_fence: bool = False
-
-    @property
-    def is_quotable(self) -> bool:
-        """Whether a quote contains the text for every reader, once its dangers are escaped."""
-        return self.certain and self.depth <= _DEPTH_LIMIT
 
 
 def blocks_of(text: bytes) -> Blocks:
@@ -74,18 +53,13 @@ def blocks_of(text: bytes) -> Blocks:
     >>> sorted(blocks_of(b"- a\nb\n\n```\nc\nd\n```").joined)
     [0]
     """
-    return _Scanner(text).scan()
+    return Blocks(text)
 
 
 def is_table(lines: list[bytes]) -> bool:
     """Tell whether lines that begin with a bar, without a container around them, are a whole table."""
-    cells = _cells(lines[1])
-    return (
-        all(line[:1] == b"|" for line in lines)
-        and _DELIMITERS.match(lines[1]) is not None
-        and all(map(_DELIMITER.match, cells))
-        and len(_cells(lines[0])) == len(cells)
-    )
+    is_framed = all(line[:1] == b"|" for line in lines)
+    return is_framed and _DELIMITERS.match(lines[1]) is not None and _are_heads(lines[0], lines[1])
 
 
 def is_nested_too_deep(text: bytes) -> bool:
@@ -98,89 +72,80 @@ def leaves_fence_open(text: bytes) -> bool:
     return (b"```" in text or b"~~~" in text) and blocks_of(text).open_fence
 
 
-class _Scanner:
-    """One pass: ``_stack`` has the open containers, ``_leaf`` what is open inside the innermost."""
+class Blocks:
+    """The blocks of a text, whose ``lines`` are numbered from 0.
+
+    ``joined``: lines that are followed by another of the same paragraph, outside code spans; ``code``: lines
+    of code blocks, with those that open and close them; ``depth``: how many containers stand in one another;
+    ``certain``: whether all readers agree on what is code; ``open_fence``: whether a fence is still open at
+    the end.
+
+    In the methods, ``matched`` is the number of open containers, from the outermost, that a line continues,
+    and ``content`` is what follows in the line.
+    """
 
     def __init__(self, text: bytes) -> None:
-        self._found = Blocks(text.split(b"\n"))
-        self._stack: list[int] = []
-        self._leaf = _NOTHING
+        self.lines = text.split(b"\n")
+        self.joined: set[int] = set()
+        self.code: set[int] = set()
+        self.depth = 0
+        self.certain = True
+        self.open_fence = False
+        self._containers: list[int] = []
+        self._block = _NOTHING
         self._fence = b""
-        self._paragraph: list[int] = []
-        self._folded: list[list[int]] = []
-        self._opened_empty = (-1, -1)  # the last item that began with an empty line: where, and how deep
+        self._empty_item = (-1, -1)  # the last item that began with an empty line: its line and its depth
+        self._read()
 
-    def scan(self) -> Blocks:
-        found = self._found
-        for number, line in enumerate(found.lines):
-            if found.depth > _DEPTH_LIMIT:
-                return found
+    @property
+    def is_quotable(self) -> bool:
+        """Whether a quote contains the text for every reader, once its dangers are escaped."""
+        return self.certain and self.depth <= _DEPTH_LIMIT
+
+    def _read(self) -> None:
+        for number, line in enumerate(self.lines):
+            if self.depth > _DEPTH_LIMIT:
+                return
             if line[:1] not in _PLAIN:
-                self._line(number, line)
-            elif self._leaf == _PARAGRAPH:
-                found.joined.add(number - 1)
-                self._paragraph.append(number)
+                self._take(number, line)
+            elif self._block == _PARAGRAPH:  # as `_take_text` does, for most lines
+                self.joined.add(number - 1)
             else:
-                self._plain_line(number)
-        found.open_fence = self._leaf == _FENCE
-        self._close(0)
+                self._take_text(number, line, 0)
+        self.open_fence = self._block == _FENCE
         self._leave_spans_whole()
-        found.joined -= found.rows
-        return found
 
-    def _plain_line(self, number: int) -> None:
-        """Take a line that begins with its text, after anything but a paragraph."""
-        if self._leaf == _FENCE:
-            if not self._stack:
-                self._found.code.add(number)
-                return
-            self._found.certain = False
-        elif self._leaf == _TABLE:
-            if not self._stack:
-                self._found.rows.add(number)
-                return
-            self._found.certain = False  # to readers without tables, a paragraph in the container goes on
-        self._begin_paragraph(number, 0)
-
-    def _line(self, number: int, line: bytes) -> None:
-        """Take any line."""
-        if self._leaf == _FENCE and not _NEEDS_CARE.search(line) and self._goes_on_with_items(line):
-            self._found.code.add(number)
+    def _take(self, number: int, line: bytes) -> None:
+        """Decide what any line is."""
+        is_in_fence = self._block == _FENCE and self._continues_items(line)
+        if is_in_fence and not _NEEDS_CARE.search(line):
+            self.code.add(number)
             return
-        if line[-1:] == b"\r":
-            line = line[:-1]
+        line = line.removesuffix(b"\r")
         if b"\t" in line:
-            self._found.certain = self._found.certain and not self._is_tab_odd(line)
+            pattern, start = (
+                (_LIKE_A_FENCE, sum(self._containers)) if is_in_fence else (_STRUCTURE_WITH_TAB, 0)
+            )
+            self.certain &= pattern.match(line, start) is None
             line = line.expandtabs(4)
-        position, matched = self._containers(line)
-        within = matched == len(self._stack)
-        is_blank = not line[position:].strip(b" ")
-        if self._leaf == _FENCE:
-            if within:
-                self._line_of_fence(number, line[position:])
-                return
-            self._found.certain = self._found.certain and is_blank
-            self._close(matched)
-        if is_blank:
-            self._blank_line(number, matched)
+        position, matched = self._continued(line)
+        content = line[position:]
+        if self._block == _FENCE and matched == len(self._containers):
+            self._take_code(number, content)
+        elif not content.strip(b" "):
+            self._take_empty(number, matched)
         else:
-            self._block(number, line, position, matched)
+            self.certain &= self._block != _FENCE
+            self._take_beginnings(number, content, matched)
 
-    def _goes_on_with_items(self, line: bytes) -> bool:
-        """Tell at a glance whether a line goes on with all open containers, none of which is a quote."""
-        return _QUOTE not in self._stack and (not line or line.startswith(b" " * sum(self._stack)))
+    def _continues_items(self, line: bytes) -> bool:
+        """Tell at a glance whether a line continues all open containers, none of which is a quote."""
+        return _QUOTE not in self._containers and (not line or line.startswith(b" " * sum(self._containers)))
 
-    def _is_tab_odd(self, line: bytes) -> bool:
-        """Tell whether a tab may count for another structure in a quote, where it is narrower."""
-        indent = sum(self._stack)
-        if self._leaf == _FENCE and _QUOTE not in self._stack and not line[:indent].strip(b" "):
-            return _LIKE_A_FENCE.match(line, indent) is not None
-        return _STRUCTURE_WITH_TAB.match(line) is not None
-
-    def _containers(self, line: bytes) -> tuple[int, int]:
-        """Return where the content of a line begins, and how many of the open containers it goes on with."""
+    def _continued(self, line: bytes) -> tuple[int, int]:
+        """Return where the content of a line begins, and how many of the open containers it continues."""
         position = 0
-        for place, width in enumerate(self._stack):
+        for place, width in enumerate(self._containers):
             content = line[position:].lstrip(b" ")
             indent = len(line) - position - len(content)
             if width == _QUOTE and indent <= 3 and content[:1] == b">":
@@ -189,172 +154,142 @@ class _Scanner:
                 position += min(width, indent)
             else:
                 return position, place
-        return position, len(self._stack)
+        return position, len(self._containers)
 
-    def _line_of_fence(self, number: int, content: bytes) -> None:
-        self._found.code.add(number)
+    def _take_code(self, number: int, content: bytes) -> None:
+        """Take a line of the open fence, which may be its last."""
+        self.code.add(number)
         end = _LIKE_AN_END.match(content)
-        if end is None or not end[1].startswith(self._fence):
-            return
-        if content.rstrip(b" ") == content[: end.end(1)]:
-            self._leaf = _NOTHING
-        else:
-            self._found.certain = False
+        if end is not None and end[1].startswith(self._fence):
+            is_end = content.rstrip(b" ") == content[: end.end(1)]
+            self.certain &= is_end
+            self._block = _NOTHING if is_end else _FENCE
 
-    def _blank_line(self, number: int, matched: int) -> None:
-        code = self._leaf == _INDENTED and matched == len(self._stack)
-        self._close(matched)
-        if code:
-            self._leaf = _INDENTED
-        if self._opened_empty == (number - 1, len(self._stack)):
-            self._stack.pop()  # an item can begin with one empty line at most
+    def _take_empty(self, number: int, matched: int) -> None:
+        """Take an empty line: only indented code goes on below it."""
+        is_code = self._block == _INDENTED and matched == len(self._containers)
+        self._open(_INDENTED if is_code else _NOTHING, matched)
+        if self._empty_item == (number - 1, len(self._containers)):
+            self._containers.pop()  # an item can begin with one empty line at most
 
-    def _block(self, number: int, line: bytes, position: int, matched: int) -> None:
-        """Open the containers that a line begins, then the block inside them."""
-        before = self._leaf if matched == len(self._stack) else _NOTHING
+    def _take_beginnings(self, number: int, content: bytes, matched: int) -> None:
+        """Open the containers that a line begins, then take what stands inside them."""
+        before = self._block if matched == len(self._containers) else _NOTHING
         while True:
-            content = line[position:].lstrip(b" ")
-            indent = len(line) - position - len(content)
-            block = _BLOCK.match(content) if indent < 4 else None
+            rest = content.lstrip(b" ")
+            content, indent = rest, len(content) - len(rest)
             if indent < 4 and self._is_whole_block(content, matched):
-                self._close(matched)
-                self._leaf = _DASH if content.rstrip() == b"-" else _NOTHING
+                self._open(_DASH if content.rstrip() == b"-" else _NOTHING, matched)
                 return
-            if block is None or not self._begins(block, content, matched, before):
+            begins = _BEGINS.match(content) if indent < 4 else None
+            if begins is None or not self._may_begin(begins, content, matched, before):
                 break
-            self._close(matched)
-            if block.lastgroup == "fence":
-                self._open_fence(number, block, content)
+            self._open(_NOTHING, matched)
+            if begins.lastgroup == "fence":
+                self._open_fence(number, begins, content)
                 return
-            position += indent + self._open_container(number, block, content, indent)
-            matched = len(self._stack)
-            if not line[position:].strip(b" "):
+            content = content[self._open_container(number, begins, content, indent) :]
+            matched = len(self._containers)
+            if not content.strip(b" ") or matched > _DEPTH_LIMIT:
                 return
-            if matched > _DEPTH_LIMIT:
-                break
-        if self._leaf == _PARAGRAPH:
-            self._go_on(number, content, matched)
-        elif indent >= 4:
-            self._indented_code(number, matched)
+        if indent < 4 or self._block == _PARAGRAPH:
+            self._take_text(number, content, matched)
         else:
-            self._text(number, matched)
+            # behind a quote or an item, some readers take it for a part of that; and some know no tables
+            self.certain &= not self._containers and self._block not in {_TABLE, _DASH}
+            self._open(_INDENTED, matched)
+            self.code.add(number)
 
     def _is_whole_block(self, content: bytes, matched: int) -> bool:
         """Tell whether a line is a heading, a thematic break, or what makes a paragraph a heading."""
-        below_text = self._leaf == _PARAGRAPH and matched == len(self._stack)
-        return bool((below_text and _UNDERLINE.match(content)) or _HEADING.match(content)) or _is_rule(
+        is_below_text = self._block == _PARAGRAPH and matched == len(self._containers)
+        return bool((is_below_text and _UNDERLINE.match(content)) or _HEADING.match(content)) or _is_rule(
             content
         )
 
-    def _begins(self, block: re.Match[bytes], content: bytes, matched: int, before: int) -> bool:
+    def _may_begin(self, begins: re.Match[bytes], content: bytes, matched: int, before: int) -> bool:
         """Tell whether a fence, quote or item begins here; else its mark belongs to a paragraph.
 
-        ``before``: what the line may interrupt.
+        ``before``: the block that the line may interrupt.
         """
-        if block.lastgroup != "item" or (
-            block["number"] in {None, b"1"} and content[block.end() :].strip(b" ")
-        ):
+        number = begins["number"]
+        if begins.lastgroup != "item" or (number in {None, b"1"} and content[begins.end() :].strip(b" ")):
             return True
         # to some readers, such a mark cannot interrupt a table or indented code either, nor can a number
         # where a quote or item of the same line has interrupted a paragraph
-        is_inside = block["number"] is not None and before not in {self._leaf, _NOTHING, _DASH}
-        is_certain = self._leaf not in {_TABLE, _INDENTED} and not is_inside
-        self._found.certain = self._found.certain and is_certain
-        return self._leaf != _PARAGRAPH or matched < len(self._stack)
+        is_inside = number is not None and before not in {self._block, _NOTHING, _DASH}
+        self.certain &= self._block not in {_TABLE, _INDENTED} and not is_inside
+        return self._block != _PARAGRAPH or matched < len(self._containers)
 
-    def _open_container(self, number: int, block: re.Match[bytes], content: bytes, indent: int) -> int:
-        """Open a quote or an item; return how much of the line its mark takes."""
-        mark = block.end()
+    def _open_container(self, number: int, begins: re.Match[bytes], content: bytes, indent: int) -> int:
+        """Open a quote or an item; return how much of its content its mark takes."""
+        mark = begins.end()
         rest = content[mark:].lstrip(b" ")
         spaces = len(content) - mark - len(rest)
-        if block.lastgroup == "quote":
+        if begins.lastgroup == "quote":
             width = mark + min(spaces, 1)
-            self._stack.append(_QUOTE)
+            self._containers.append(_QUOTE)
         else:
             width = mark + (spaces if rest and spaces < 5 else 1)
-            self._stack.append(indent + width)
+            self._containers.append(indent + width)
             if not rest:
-                self._opened_empty = (number, len(self._stack))
-        self._found.depth = max(self._found.depth, len(self._stack))
+                self._empty_item = number, len(self._containers)
+        self.depth = max(self.depth, len(self._containers))
         return width
 
-    def _indented_code(self, number: int, matched: int) -> None:
-        # behind a quote or an item, some readers take it for a part of that; and some know no tables
-        is_certain = not self._stack and self._leaf not in {_TABLE, _DASH}
-        self._found.certain = self._found.certain and is_certain
-        self._close(matched)
-        self._leaf = _INDENTED
-        self._found.code.add(number)
+    def _open_fence(self, number: int, begins: re.Match[bytes], content: bytes) -> None:
+        self._block, self._fence = _FENCE, begins["fence"]
+        self.code.add(number)
+        self.certain &= _INFO.match(content, begins.end()) is not None
 
-    def _text(self, number: int, matched: int) -> None:
-        """Take a line of text that goes on with no paragraph."""
-        if self._leaf == _TABLE and matched == len(self._stack):
-            self._found.rows.add(number)
-            return
-        self._found.certain = self._found.certain and self._leaf != _TABLE
-        self._begin_paragraph(number, matched)
+    def _take_text(self, number: int, content: bytes, matched: int) -> None:
+        """Take a line that begins nothing: it belongs to the open block, or begins a paragraph."""
+        is_within = matched == len(self._containers)
+        if self._block == _PARAGRAPH:
+            above = self.lines[number - 1]
+            if is_within and _DELIMITERS.match(content) and _are_heads(above, content):
+                self._open(_TABLE, matched)
+                self.joined.discard(number - 2)
+            else:
+                self.joined.add(number - 1)
+        elif self._block == _FENCE and is_within:
+            self.code.add(number)
+        elif self._block != _TABLE or not is_within:
+            # to readers without tables, a paragraph in the container goes on
+            self.certain &= self._block not in {_FENCE, _TABLE}
+            self._open(_PARAGRAPH, matched)
 
-    def _go_on(self, number: int, content: bytes, matched: int) -> None:
-        """Take another line of a paragraph, or the one below a table's first."""
-        if matched == len(self._stack) and _DELIMITERS.match(content) and self._heads_a_table(content):
-            self._found.rows |= {number - 1, number}
-            self._found.joined.discard(number - 2)
-            self._paragraph.pop()
-            self._close(matched)
-            self._leaf = _TABLE
-        else:
-            self._found.joined.add(number - 1)
-            self._paragraph.append(number)
-
-    def _heads_a_table(self, delimiters: bytes) -> bool:
-        """Tell whether the last line has as many cells as the line that may follow a table's first."""
-        header = self._found.lines[self._paragraph[-1]]
-        cells = _cells(delimiters)
-        begin = _MARKERS.match(header)
-        return all(map(_DELIMITER.match, cells)) and len(
-            _cells(header[begin.end() if begin else 0 :])
-        ) == len(cells)
-
-    def _open_fence(self, number: int, block: re.Match[bytes], content: bytes) -> None:
-        self._found.code.add(number)
-        self._fence = block["fence"]
-        self._leaf = _FENCE
-        if not _INFO.match(content, block.end()):
-            self._found.certain = False
-
-    def _begin_paragraph(self, number: int, matched: int) -> None:
-        self._close(matched)
-        self._leaf = _PARAGRAPH
-        self._paragraph = [number]
-
-    def _close(self, matched: int) -> None:
-        """Close what is open, but for the outer containers that a line goes on with."""
-        del self._stack[matched:]
-        if len(self._paragraph) > 1:
-            self._folded.append(self._paragraph)
-        self._paragraph = []
-        self._leaf = _NOTHING
+    def _open(self, block: int, matched: int) -> None:
+        """Open a block in the containers that the line continues; close the others, and the block in them."""
+        del self._containers[matched:]
+        self._block = block
 
     def _leave_spans_whole(self) -> None:
         """Join no lines at a line break that stands in a code span."""
-        for numbers in self._folded:
-            text = b"\n".join([self._found.lines[number] for number in numbers])
-            if b"`" not in text:
-                continue
+        for first in [number for number in self.joined if number - 1 not in self.joined]:
+            last = first
+            while last in self.joined:
+                last += 1
+            text = b"\n".join(self.lines[first : last + 1])
             place = position = 0
-            for start, end in code_spans(text)[0]:
+            for start, end in code_spans(text)[0] if b"`" in text else ():
                 place += text.count(b"\n", position, start)
                 inside = text.count(b"\n", start, end)
-                self._found.joined.difference_update(numbers[place : place + inside])
+                self.joined.difference_update(range(first + place, first + place + inside))
                 place, position = place + inside, end
 
 
 def _is_rule(content: bytes) -> bool:
     """Tell whether a line is a thematic break."""
-    if not _RULE.match(content):
-        return False
-    marks = content.replace(b" ", b"").replace(b"\t", b"")
-    return len(marks) >= 3 and marks == marks[:1] * len(marks)
+    mark = content[:1]
+    return mark in b"-*_" and content.count(mark) >= 3 and not content.strip(mark + b" ")
+
+
+def _are_heads(row: bytes, delimiters: bytes) -> bool:
+    """Tell whether a table's first row, in any containers, has as many cells as the line below delimits."""
+    cells = _cells(delimiters)
+    begin = _MARKERS.match(row)
+    return all(map(_DELIMITER.match, cells)) and len(_cells(row[begin.end() if begin else 0 :])) == len(cells)
 
 
 def _cells(row: bytes) -> list[bytes]:
