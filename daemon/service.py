@@ -127,7 +127,8 @@ class Service:
         self.sweeper = Sweeper(list(config.roots), self.scheduler, frozenset(config.watch.ignore), self._log)
         self._supervisor = Supervisor(self._roots, self._make_watch, self._log)
         troubles, textfile = self.scheduler.troubles, config.metrics.textfile
-        indexes = [IndexWriter(config.roots, options, self._log, troubles)] if config.index.enabled else []
+        indexed = config.roots if config.index.enabled else ()
+        indexes = [IndexWriter(root, options, self._log, troubles) for root in indexed]
         metrics = [Metrics(textfile, self._version, self._log)] if textfile is not None else []
         self.scheduler.indexes = indexes
         self.scheduler.observers = [self._reporter, *indexes, *metrics, self.sweeper]

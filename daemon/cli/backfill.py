@@ -175,7 +175,7 @@ def _pool(config: Config, scheduler: str | None) -> Pool:
 
 
 def _indexes(paths: Sequence[str], options: Options, config: Config, log: Any) -> list[IndexWriter]:
-    """Return the writer of the indexes, without a directory inside a root, which has the index."""
+    """Return a writer for each tree's index; a directory inside a root is in the index of the root."""
     if not config.index.enabled:
         return []
     from daemon.report.index import IndexWriter
@@ -184,7 +184,7 @@ def _indexes(paths: Sequence[str], options: Options, config: Config, log: Any) -
     roots = [os.path.realpath(root) + os.sep for root in config.roots]
     trees = [path for path in paths if os.path.isdir(path)]
     whole = [tree for tree in trees if not any(os.path.realpath(tree).startswith(root) for root in roots)]
-    return [IndexWriter(whole, options, log, TroubleTable())]
+    return [IndexWriter(tree, options, log, TroubleTable()) for tree in whole]
 
 
 def _say(text: str) -> None:

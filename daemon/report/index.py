@@ -1,4 +1,4 @@
-"""Keeps each root's index, ``generations.md``, up to date with what sweeps find and the service makes.
+"""Keeps a root's index, ``generations.md``, up to date with what sweeps find and the service makes.
 
 An entry is valid as long as its source's stamp; only a source without one is read for the index.
 """
@@ -9,6 +9,7 @@ import math
 import os
 import stat
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from daemon.report.events import INDEX_FAILED, INDEX_WRITTEN
@@ -16,6 +17,7 @@ from daemon.report.observers import Done, Walk
 from daemon.report.status import Trouble
 from lib.errors import SidecarError, Unsafe, Vanished
 from lib.files.atomic import ANY_NEW_FILE, AtomicFile, flush_directory
+from lib.files.permissions import narrowed_to_any_group
 from lib.files.reader import open_directory, open_file, status_of
 from lib.files.temporary import check_renaming
 from lib.names import metadata_name
@@ -25,11 +27,10 @@ from lib.sync.inputs import read_metadata
 from lib.sync.walk import Found, PathFailure, look
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Collection
 
     from daemon.report.observers import Event
     from daemon.report.status import TroubleTable
-    from lib.names import Format
     from lib.options import Options
     from lib.outcome import Outcome
     from lib.sync.walk import Task
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 _DELAY_SECONDS: Final = 1.0
 _PERIOD_SECONDS: Final = 3.0
 _SHARE: Final = 20
+"""Writing may take one part in this many of the time."""
 _LIMIT_BYTES: Final = 16 << 20
 """A larger index is not read back: its sources are counted again."""
 _VALUE_CHARACTERS: Final = 200
@@ -44,137 +46,102 @@ _READERS: Final = 0o044
 
 
 class IndexWriter:
-    """An observer that writes the indexes of some roots.  ``now`` is monotonic seconds.
+    """An observer that writes the index of one root.  ``now`` is monotonic seconds.
 
     ``troubles``: where an index that cannot be written is listed.
     """
 
-    def __init__(self, roots: Iterable[str], options: Options, log: Any, troubles: TroubleTable) -> None:
+    def __init__(self, root: str, options: Options, log: Any, troubles: TroubleTable) -> None:
+        self._root = root
         self._options = options
-        self._troubles = troubles
-        self._books = {root: _Book(root, options.formats) for root in roots}
         self._log = log
+        self._troubles = troubles
+        self._entries = _read(root)
+        self._shown: Collection[str] = self._entries.keys()
+        self._has_changed = False
+        self._seen: set[str] = set()
         self._due = math.inf
         self._rest_until = 0.0
 
     def wants(self, found: Found) -> bool:
         """Tell whether a source must be read for the index; record that it exists."""
-        book = self._books.get(found.task.root)
-        if book is None:
+        if found.task.root != self._root:
             return False
         path = _path(found.task)
-        book.seen.add(path)
-        entry = book.entries.get(path)
-        return path not in book.unreadable and (entry is None or entry.stamp_ns != _stamp(found))
+        self._seen.add(path)
+        entry = self._entries.get(path)
+        return entry is None or entry.stamp_ns != _stamp(found)
 
     def notice(self, event: Event, now: float) -> None:
         """Record the outcome of a source, and which sources a sweep has seen."""
-        if isinstance(event, Done) and event.outcome is not None:
-            self._record(event.task, event.outcome, now)
-        elif event is Walk.BEGUN:
-            for book in self._books.values():
-                book.seen.clear()
-        elif event is Walk.ENDED:
-            for book in self._books.values():
-                book.drop(book.entries.keys() - book.seen)
-                book.unreadable.clear()
-            self._ask(now)
-
-    def _record(self, task: Task, outcome: Outcome, now: float) -> None:
-        book = self._books.get(task.root)
-        if book is None:
+        if event is Walk.BEGUN:
+            self._seen.clear()
             return
-        path = _path(task)
-        found = look(task, self._options)
-        if isinstance(found, Found) and outcome.figures is not None:
-            figures = outcome.figures
-            model, when = _about(task)
-            book.put(
-                Entry(path, _stamp(found), figures.records, figures.blank, figures.distinct, model, when)
-            )
-        elif outcome.result in {"skipped", "failed"}:
-            book.unreadable.add(path)
-            book.drop({path})
-        self._ask(now)
+        if event is Walk.ENDED:
+            self._drop(self._entries.keys() - self._seen)
+        elif isinstance(event, Done) and event.outcome is not None and event.task.root == self._root:
+            self._record(event.task, event.outcome)
+        else:
+            return
+        self._due = min(self._due, max(now + _DELAY_SECONDS, self._rest_until))
 
     def next_due(self) -> float:
         """Return when there may be something to write."""
         return self._due
 
-    def write_all(self) -> list[PathFailure]:
-        """Write every index that changed, and those that are missing; return those that could not be."""
-        return [failure for book in self._books.values() if (failure := self._write(book)) is not None]
-
     def write_if_due(self, now: float) -> None:
         """Write what is due; a large index, which takes long, is written less often."""
         if now < self._due:
             return
-        failed = self.write_all()
-        took = time.monotonic() - now
-        self._rest_until = now + max(_PERIOD_SECONDS, _SHARE * took)
-        self._due = self._rest_until if failed else math.inf
+        failure = self.write()
+        self._rest_until = now + max(_PERIOD_SECONDS, _SHARE * (time.monotonic() - now))
+        self._due = math.inf if failure is None else self._rest_until
 
-    def _ask(self, now: float) -> None:
-        self._due = min(self._due, max(now + _DELAY_SECONDS, self._rest_until))
-
-    def _write(self, book: _Book) -> PathFailure | None:
-        path = os.path.join(book.root, INDEX_NAME)
+    def write(self) -> PathFailure | None:
+        """Write the index if it changed or is missing; log and return the failure if it cannot be."""
+        path = os.path.join(self._root, INDEX_NAME)
         try:
-            written = book.write()
+            is_written = self._write()
         except Vanished:  # with its root, which is reported
-            written = False
+            is_written = False
         except SidecarError as error:
             failure = PathFailure(path, error)
             if self._troubles.put(path, Trouble.of(failure, time.time())):
                 self._log.error(INDEX_FAILED, path=path, reason=error.reason, hint=error.hint)
             return failure
         self._troubles.drop(path)
-        if written:
-            self._log.info(INDEX_WRITTEN, path=path, sources=len(book.entries))
+        if is_written:
+            self._log.info(INDEX_WRITTEN, path=path, sources=len(self._entries))
         return None
 
+    def _record(self, task: Task, outcome: Outcome) -> None:
+        path, figures, found = _path(task), outcome.figures, look(task, self._options)
+        if isinstance(found, Found) and figures is not None:
+            about = _about(task)
+            entry = Entry(path, _stamp(found), figures.records, figures.blank, figures.distinct, *about)
+            self._has_changed |= self._entries.get(path) != entry
+            self._entries[path] = entry
+        elif outcome.result in {"skipped", "failed"}:
+            self._drop({path})
 
-class _Book:
-    """One root's index in memory, and on disk."""
+    def _drop(self, paths: set[str]) -> None:
+        for path in paths & self._entries.keys():
+            del self._entries[path]
+            self._has_changed = True
 
-    def __init__(self, root: str, formats: tuple[Format, ...]) -> None:
-        self.root = root
-        self._formats = formats
-        self.entries = _read(root)
-        self.seen: set[str] = set()
-        self.unreadable: set[str] = set()
-        self._changed = False
-        self._shown: Collection[str] = self.entries.keys()
-
-    def put(self, entry: Entry) -> None:
-        self._changed |= self.entries.get(entry.path) != entry
-        self.entries[entry.path] = entry
-
-    def drop(self, paths: set[str]) -> None:
-        for path in paths & self.entries.keys():
-            del self.entries[path]
-            self._changed = True
-
-    def write(self) -> bool:
-        """Write the index if it changed or is missing; False when there was nothing to do.
+    def _write(self) -> bool:
+        """Write the index; False when there was nothing to do.
 
         :raises SidecarError: it cannot be written, or another program's file has its name.
         """
-        with open_directory(self.root) as directory:
-            there = status_of(directory, INDEX_NAME)
-            if (
-                there is not None
-                and not self._changed
-                and self._visible(directory, there).keys() == self._shown
-            ):
-                return False
-            if there is None and not self.entries:
+        with open_directory(self._root) as directory:
+            if self._is_current(directory):
                 return False
             check_renaming(directory)
             draft = AtomicFile(directory, ANY_NEW_FILE)
             try:
                 visible = self._visible(directory, draft.as_source().status)
-                draft.write(render(visible.values(), self._formats))
+                draft.write(render(visible.values(), self._options.formats))
                 draft.seal(None, None)
                 draft.flush()
                 _check_own(directory)
@@ -182,13 +149,19 @@ class _Book:
             finally:
                 draft.discard()
             flush_directory(directory)
-        self._changed, self._shown = False, visible.keys()
+        self._has_changed, self._shown = False, visible.keys()
         return True
+
+    def _is_current(self, directory: int) -> bool:
+        there = status_of(directory, INDEX_NAME)
+        if there is None:
+            return not self._entries
+        return not self._has_changed and self._visible(directory, there).keys() == self._shown
 
     def _visible(self, directory: int, index: os.stat_result) -> dict[str, Entry]:
         """Return the entries of the sources that every reader of the index can read too."""
-        readers = _Readers(self.root, os.fstat(directory), index)
-        return {path: entry for path, entry in self.entries.items() if readers.may_see(path)}
+        readers = _Readers(self._root, os.fstat(directory), index)
+        return {path: entry for path, entry in self._entries.items() if readers.may_see(path)}
 
 
 class _Readers:
@@ -220,15 +193,13 @@ class _Readers:
         return self._folders[folder]
 
     def _mode(self, path: str) -> int:
-        """Return the permission bits; where the group differs, its bits are what both it and others have."""
+        """Return the permission bits, as they apply to users of the index's group and to others."""
         try:
             status = os.lstat(os.path.join(self._path, path))
         except OSError:
             return 0
-        if status.st_gid == self._gid:
-            return stat.S_IMODE(status.st_mode)
-        both = status.st_mode >> 3 & status.st_mode & stat.S_IRWXO
-        return both << 3 | both
+        mode = stat.S_IMODE(status.st_mode)
+        return mode if status.st_gid == self._gid else narrowed_to_any_group(mode)
 
 
 def _read(root: str) -> dict[str, Entry]:
@@ -241,9 +212,7 @@ def _read(root: str) -> dict[str, Entry]:
 
 
 def _check_own(directory: int) -> None:
-    if status_of(directory, INDEX_NAME) is None:
-        return
-    with open_file(directory, INDEX_NAME) as file:
+    with suppress(Vanished), open_file(directory, INDEX_NAME) as file:
         if file.read_at(0, len(MARK)) != MARK:
             raise Unsafe(
                 "a file of this name exists, and generation-sidecars did not write it",

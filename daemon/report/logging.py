@@ -24,16 +24,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, MutableMapping
     from contextlib import AbstractContextManager
 
-    from structlog.typing import FilteringBoundLogger, Processor
+    from structlog.typing import FilteringBoundLogger
 
     from daemon.config.model import Level, LogFormat
 
 _STDERR: Final = 2
 _PATIENCE_MS: Final = 100
-_ATOMIC_BYTES: Final = (
-    select.PIPE_BUF
-)  # poll promises room for this much in a pipe, so that write cannot block
-_LEADING: Final = ("event", "level", "timestamp")
+_ATOMIC_BYTES: Final = select.PIPE_BUF
+"""poll promises room for this much in a pipe, so that write cannot block."""
 _PRIORITIES: Final = {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical": 2}  # syslog(3)
 _COLOURS: Final = {"debug": 2, "info": 1, "warning": 33, "error": 31, "critical": 31}
 _DIM: Final = 2
@@ -62,12 +60,10 @@ def configure(
         brief=on_terminal,
         colours=console and on_terminal and not dumb,
         prefixed=is_journal(fd, os.environ),
-        tracebacks=level == "debug",
     )
-    lines = Lines(fd, lambda count: renderer(None, "", _dropped_event(count)), aside)
-    processors: list[Processor] = [structlog.processors.add_log_level, _add_timestamp, renderer]
+    lines = Lines(fd, lambda count: renderer(None, "warning", {"event": LOG_DROPPED, "lines": count}), aside)
     structlog.configure(
-        processors=processors,
+        processors=[renderer],
         wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
         context_class=dict,
         logger_factory=lambda *_: lines,
@@ -105,34 +101,28 @@ def escaped(text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Renderer:
-    """Turns an event into its line: the last of structlog's processors."""
+    """Turns an event into its line: structlog's only processor."""
 
     console: bool
     brief: bool
     colours: bool
     prefixed: bool
-    tracebacks: bool
 
-    def __call__(self, _logger: Any, _method: str, event: MutableMapping[str, Any]) -> str:
-        """Return the line of an event, with a newline; ``exc_info`` becomes a sentence or a traceback."""
-        level = str(event.get("level", "info"))
-        ordered: dict[str, Any] = {key: event.pop(key) for key in _LEADING if key in event}
-        ordered.update(event)
-        _tell_exception(ordered, with_traceback=self.tracebacks)
-        prefix = f"<{_PRIORITIES.get(level, 6)}>" if self.prefixed else ""
-        return f"{prefix}{self._in_words(ordered) if self.console else _as_json(ordered)}\n"
+    def __call__(self, _logger: Any, level: str, event: MutableMapping[str, Any]) -> str:
+        """Return the line of an event, with a newline."""
+        now = datetime.now(timezone.utc)
+        prefix = f"<{_PRIORITIES[level]}>" if self.prefixed else ""
+        return f"{prefix}{self._words(now, level, event) if self.console else _json(now, level, event)}\n"
 
-    def _in_words(self, event: dict[str, Any]) -> str:
-        moment, level, name = (str(event.pop(key, "")) for key in ("timestamp", "level", "event"))
-        moment = _time_of_day(moment) if self.brief else moment
-        line = f"{self._in(_DIM, moment)} {self._in(_COLOURS.get(level), f'{level:<7} {escaped(name)}')}"
-        traceback = event.pop("traceback", "").splitlines()
+    def _words(self, now: datetime, level: str, event: MutableMapping[str, Any]) -> str:
+        # at a terminal the date is known
+        moment = now.astimezone().strftime("%H:%M:%S") if self.brief else _iso(now)
+        head = f"{level:<7} {escaped(event.pop('event'))}"
         fields = (f"{escaped(key)}={_as_word(value)}" for key, value in event.items() if value is not None)
-        line = " ".join([line, *fields])
-        return "\n".join([line, *(f"    {escaped(frame)}" for frame in traceback)])
+        return " ".join([self._in(_DIM, moment), self._in(_COLOURS[level], head), *fields])
 
-    def _in(self, colour: int | None, text: str) -> str:
-        return f"\x1b[{colour}m{text}\x1b[0m" if self.colours and colour else text
+    def _in(self, colour: int, text: str) -> str:
+        return f"\x1b[{colour}m{text}\x1b[0m" if self.colours else text
 
 
 class Lines:
@@ -160,7 +150,7 @@ class Lines:
             if self._dropped or not self._put(line):
                 self._dropped += 1
 
-    debug = info = warning = error = critical = exception = fatal = msg = log = write
+    debug = info = warning = error = critical = write
 
     def _put(self, line: str) -> bool:
         """Write a line in pieces that cannot block; the next line ends one that a failure left incomplete."""
@@ -185,50 +175,15 @@ class Lines:
         return any(events == select.POLLOUT for _, events in poll.poll(patience_ms))
 
 
-def _now() -> str:
-    return datetime.now(timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+def _iso(now: datetime) -> str:
+    return now.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def _time_of_day(moment: str) -> str:
-    """Return the local time of day of a timestamp: at a terminal the date is known."""
-    return datetime.fromisoformat(moment.replace("Z", "+00:00")).astimezone().strftime("%H:%M:%S")
-
-
-def _add_timestamp(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    event["timestamp"] = _now()
-    return event
-
-
-def _dropped_event(count: int) -> dict[str, Any]:
-    return {"event": LOG_DROPPED, "level": "warning", "timestamp": _now(), "lines": count}
-
-
-def _tell_exception(event: dict[str, Any], *, with_traceback: bool) -> None:
-    """Replace ``exc_info`` by ``error``, one sentence, and ``traceback`` if asked for."""
-    info = event.pop("exc_info", None)
-    error = info if isinstance(info, BaseException) else info[1] if isinstance(info, tuple) else None
-    if info is True:
-        error = sys.exc_info()[1]
-    if error is None:
-        return
-    event["error"] = f"{type(error).__name__}: {error}"
-    if with_traceback:
-        import traceback  # debug only
-
-        event["traceback"] = "".join(traceback.format_exception(error))
-
-
-def _as_json(event: dict[str, Any]) -> str:
+def _json(now: datetime, level: str, event: MutableMapping[str, Any]) -> str:
     r"""Return one JSON object; characters that are not printable become ``\u`` escapes."""
-    try:
-        text = json.dumps(event, ensure_ascii=False, allow_nan=False, default=str)
-    except (TypeError, ValueError, RecursionError):  # a NaN, or a key that is not text
-        text = json.dumps({str(key): _plain(value) for key, value in event.items()}, ensure_ascii=False)
-    return text if text.isprintable() else "".join(_json_char(char) for char in text)
-
-
-def _plain(value: object) -> str | int | bool | None:
-    return value if value is None or isinstance(value, (str, int)) else repr(value)
+    ordered = {"event": event.pop("event"), "level": level, "timestamp": _iso(now), **event}
+    text = json.dumps(ordered, ensure_ascii=False, default=str, skipkeys=True)
+    return text if text.isprintable() else "".join(map(_json_char, text))
 
 
 def _json_char(char: str) -> str:

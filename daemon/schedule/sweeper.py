@@ -284,9 +284,11 @@ class Sweeper:
 
     def _write_indexes(self, now: float) -> None:
         """Write the indexes; one that cannot be written counts as failed."""
-        for failure in [failure for index in self._scheduler.indexes for failure in index.write_all()]:
-            self._sums["failed"] += 1
-            self._scheduler.tell(failure, now)
+        for index in self._scheduler.indexes:
+            failure = index.write()
+            if failure is not None:
+                self._sums["failed"] += 1
+                self._scheduler.tell(failure, now)
 
     def _look_into_branches(self, now: float) -> bool:
         """Take one step in the new directories; False when there is none."""

@@ -41,7 +41,7 @@ class Shelf:
     def sweep(self) -> dict[str, int]:
         """Sweep; return what is not zero."""
         pool, options = FakePool(10), Options(count=True)
-        catalogue = IndexWriter([str(self.root)], options, self.log, TroubleTable())
+        catalogue = IndexWriter(str(self.root), options, self.log, TroubleTable())
         sums = sweep_once(self.root, self.log, pool=pool, indexes=[catalogue], count=True)
         self.worked = pool.worked
         return {name: count for name, count in sums.items() if count}
@@ -219,7 +219,7 @@ def listed(shelf: Shelf) -> set[str]:
 
 def test_a_large_index_is_written_less_often(shelf: Shelf) -> None:
     """Soon after the first change, then after a rest."""
-    catalogue = IndexWriter([str(shelf.root)], Options(), shelf.log, TroubleTable())
+    catalogue = IndexWriter(str(shelf.root), Options(), shelf.log, TroubleTable())
     catalogue.notice(Walk.ENDED, 100.0)
     assert catalogue.next_due() == 101.0
     catalogue.write_if_due(100.9)

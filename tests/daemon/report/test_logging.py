@@ -182,31 +182,6 @@ def test_a_logger_in_use_follows_a_new_configuration(pipe: Pipe) -> None:
     assert [event["event"] for event in pipe.events()] == ["after"]
 
 
-@pytest.mark.parametrize("style", ["json", "console"])
-def test_tracebacks_appear_at_debug_only(pipe: Pipe, style: str) -> None:
-    """Everybody else gets the sentence."""
-    logger = get_logger()
-    for level in ("debug", "info"):
-        configure(level, style, fd=pipe.writer)  # type: ignore[arg-type]
-        try:
-            raise ValueError("bad \x1b[2J")  # noqa: TRY301  # the traceback is the point
-        except ValueError as error:
-            logger.exception("x")
-            logger.warning("x", exc_info=error)
-            logger.warning("x", exc_info=(type(error), error, error.__traceback__))
-        text = pipe.read()
-        assert text.count("ValueError: bad ") >= 3
-        assert text.count("Traceback (most recent call last)") == (3 if level == "debug" else 0)
-        assert all(line.isprintable() for line in text.split("\n"))
-
-
-def test_exc_info_without_an_exception_is_nothing(pipe: Pipe) -> None:
-    """There is nothing to tell."""
-    configure("debug", "json", fd=pipe.writer)
-    get_logger().info("x", exc_info=True)
-    assert set(pipe.events()[0]) == {"event", "level", "timestamp"}
-
-
 def test_auto_is_console_with_colours_on_a_terminal() -> None:
     """A person sees at once what is bad."""
 
