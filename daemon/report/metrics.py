@@ -88,7 +88,7 @@ class Metrics:
             self._blank.labels(outcome.kind).inc(outcome.figures.blank)
 
     def _report(self, status: Status) -> None:
-        """Replace the file; log once that it cannot be written."""
+        """Replace the file; log a failure once, until its reason changes."""
         self._sources.set(status.sources)
         self._directories.set(status.directories)
         self._pending.set(status.pending)
@@ -99,12 +99,11 @@ class Metrics:
             self._sweep_seconds.set(status.last_sweep["seconds"])
             self._sweep_time.set(moment(status.last_sweep_ended).timestamp())
         self._updated.set_to_current_time()
+        before, self._reason = self._reason, ""
         try:
             self._write(self._path, self._registry)
         except OSError as error:
-            before, self._reason = self._reason, error.strerror or str(error)
+            self._reason = error.strerror or str(error)
             if self._reason != before:
                 hint = "Make its directory writable for this user; with systemd, also add it to BindPaths=."
                 self._log.error(METRICS_FAILED, path=self._path, reason=self._reason, hint=hint)
-        else:
-            self._reason = ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from typing import TYPE_CHECKING, Any, Final
@@ -40,29 +41,27 @@ class Reporter:
         self.totals = dict.fromkeys((*_SIDECARS, *_SOURCES), 0)
         self.rejected: tuple[str, ...] = ()
         self._log = log
-        self._counted: dict[object, str] = {}
-        self._ready = False
+        self._troubled: dict[object, str] = {}
+        self._is_ready = False
         self._look_due = 0.0
         self._pause_ends = 0.0
-        self._write_due = 0.0
+        self._renew_due = 0.0
         self._file: StatusFile | None = None
         self._has_failed = False
         self._written: object = None
-        self._notifier = systemd.Notifier.from_environment()
-        patience = systemd.watchdog_seconds()
-        self._alive_every = patience / 3 if patience else float("inf")
-        self._alive_due = 0.0 if patience else float("inf")
+        self._alive_every = systemd.watchdog_seconds() / 3
+        self._alive_due = 0.0 if self._alive_every < math.inf else math.inf
 
     def notice(self, event: Event, now: float) -> None:  # noqa: ARG002 (as declared)
-        """Count an outcome, and report it soon; a source that fails again and again is one that failed."""
+        """Count an outcome, and report it soon."""
         self._look_due = min(self._look_due, self._pause_ends)
         if isinstance(event, PathFailure):
-            self._count(event.path, "failed")
+            self._count_source(event.path, "failed")
         elif isinstance(event, Done) and event.outcome is not None:
             for verdict in event.outcome.verdicts:
                 if verdict.result in _SIDECARS:
                     self.totals[verdict.result] += 1
-            self._count(event.task, event.outcome.result)
+            self._count_source(event.task, event.outcome.result)
 
     def next_due(self) -> float:
         """Return when there is something to report."""
@@ -73,37 +72,44 @@ class Reporter:
     ) -> Status | None:
         """Report what has changed, and to the service manager's watchdog that the loop turns.
 
-        Returns the state of the service if it was reported.
+        A state that has not changed is reported every few seconds, as a sign of life.  Returns the state of
+        the service if it was reported.
         """
         if now >= self._alive_due:
             self._alive_due = now + self._alive_every
-            self._notifier.send("WATCHDOG=1")
-        if not self._ready and is_settled:
-            self._ready = True
+            systemd.notify("WATCHDOG=1")
+        if is_settled and not self._is_ready:
+            self._is_ready = True
             self._log.info(SERVICE_READY, mode=make_status().mode)
-            self._notifier.send("READY=1")
+            systemd.notify("READY=1")
             self._look_due = now
         if now < self._look_due:
             return None
+        self._look_due = now + _LOOK_SECONDS
         began, status = time.monotonic(), make_status()
-        is_reported = self._report(now, status, table)
+        has_changed = self._written != (status, table.version)
+        if not has_changed and now < self._renew_due:
+            return None
+        self._renew_due = now + WRITE_SECONDS
+        self._save(status, table, has_changed=has_changed)
+        systemd.notify(f"STATUS={_summary(status)}")
         self._pause_ends = now + max(_LEAST_PAUSE_SECONDS, (time.monotonic() - began) / _WRITING_SHARE)
-        self._look_due = max(now + _LOOK_SECONDS, self._pause_ends)
-        return status if is_reported else None
+        self._look_due = max(self._look_due, self._pause_ends)
+        return status
 
     def reloading(self) -> None:
         """Report that the configuration is being read again."""
-        self._notifier.send("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
+        systemd.notify("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
 
     def reloaded(self, problems: Sequence[str] = ()) -> None:
         """Report that the configuration was read, and why it was rejected."""
         self.rejected = tuple(problems)
         self._look_due, self._written = 0.0, None
-        self._notifier.send("READY=1")
+        systemd.notify("READY=1")
 
     def stopping(self) -> None:
         """Report that the service is stopping."""
-        self._notifier.send("STOPPING=1")
+        systemd.notify("STOPPING=1")
 
     def close(self) -> None:
         """Remove the status file."""
@@ -111,41 +117,31 @@ class Reporter:
             self._file.close()
             self._file = None
 
-    def _count(self, source: object, result: str) -> None:
+    def _count_source(self, source: object, result: str) -> None:
+        """Count a source once, however often it fails or is skipped before it is done."""
         if result not in _SOURCES:
-            self._counted.pop(source, None)
-        elif self._counted.get(source) != result:
-            self._counted[source] = result
+            self._troubled.pop(source, None)
+        elif self._troubled.get(source) != result:
+            self._troubled[source] = result
             self.totals[result] += 1
 
-    def _report(self, now: float, status: Status, table: TroubleTable) -> bool:
-        """Report a state that changed, and every few seconds, as a sign of life, one that did not."""
-        state = (status, table.version)
-        has_changed = self._written != state
-        if not has_changed and now < self._write_due:
-            return False
-        self._write_due = now + WRITE_SECONDS
-        self._written = state
+    def _save(self, status: Status, table: TroubleTable, *, has_changed: bool) -> None:
+        """Write or renew the status file; the service carries on without one, and tries again later."""
         try:
-            self._write(status, table, has_changed=has_changed)
-            self._has_failed = False
-        except OSError as error:  # the service goes on, and tries again later
+            if self._file is None:
+                self._file, has_changed = StatusFile.open(own_directories(), os.getpid()), True
+            if has_changed:
+                self._file.write(status, table.entries())
+            else:
+                self._file.renew()
+            self._written, self._has_failed = (status, table.version), False
+        except OSError as error:
             self._written = None
             self.close()
             self._log_failure(error)
-        self._notifier.send(f"STATUS={_summary(status)}")
-        return True
-
-    def _write(self, status: Status, table: TroubleTable, *, has_changed: bool) -> None:
-        if self._file is None:
-            self._file, has_changed = StatusFile.open(own_directories(), os.getpid()), True
-        if has_changed:
-            self._file.write(status, table.entries())
-        else:
-            self._file.renew()
 
     def _log_failure(self, error: OSError) -> None:
-        """Log once, until it works again, that the status file cannot be written."""
+        """Log that the status file cannot be written, once until it can."""
         if not self._has_failed:
             self._has_failed = True
             hint = "Give the service a private directory, in RUNTIME_DIRECTORY or XDG_RUNTIME_DIR."

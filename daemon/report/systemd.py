@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import socket
 import subprocess
@@ -14,50 +15,37 @@ if TYPE_CHECKING:
 _PATIENCE_SECONDS: Final = 5.0
 
 
-@dataclass(frozen=True, slots=True)
-class Notifier:
-    """The socket for notifications; an empty address, as without systemd, means nowhere."""
+def notify(*assignments: str, environ: Mapping[str, str] = os.environ) -> bool:
+    r"""Send assignments such as ``READY=1`` and ``STATUS=…`` together; False when that failed.
 
-    address: str = ""
-
-    @classmethod
-    def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Notifier:
-        """Take the address from ``NOTIFY_SOCKET``: a path, or an abstract name after "@"."""
-        address = environ.get("NOTIFY_SOCKET", "")
-        if address.startswith("@"):
-            return cls("\0" + address[1:])
-        return cls(address if address.startswith("/") else "")
-
-    def send(self, *assignments: str) -> bool:
-        r"""Send assignments such as ``READY=1`` and ``STATUS=…`` together; False when that failed.
-
-        A newline in one, which would start another assignment, is sent as a space.
-        """
-        if not self.address:
-            return False
-        lines = (" ".join(assignment.splitlines()) for assignment in assignments)
-        message = "\n".join(lines).encode("utf-8", "backslashreplace")
-        try:
-            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as client:
-                client.setblocking(False)
-                client.sendto(message, self.address)
-        except (OSError, ValueError):  # ValueError: a NUL in the path
-            return False
-        return True
+    ``NOTIFY_SOCKET``, if set, is the address: a path, or an abstract name after "@".  A newline, which would
+    start another assignment, is sent as a space.
+    """
+    address = environ.get("NOTIFY_SOCKET", "")
+    if not address.startswith(("/", "@")):
+        return False
+    lines = (" ".join(assignment.splitlines()) for assignment in assignments)
+    message = "\n".join(lines).encode("utf-8", "backslashreplace")
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as client:
+            client.setblocking(False)
+            client.sendto(message, "\0" + address[1:] if address.startswith("@") else address)
+    except (OSError, ValueError):  # ValueError: a NUL in the path
+        return False
+    return True
 
 
-def watchdog_seconds(environ: Mapping[str, str] = os.environ, pid: int | None = None) -> float | None:
-    """Return within how many seconds ``WATCHDOG=1`` must be sent again; None when nothing waits for it.
+def watchdog_seconds(environ: Mapping[str, str] = os.environ, pid: int | None = None) -> float:
+    """Return within how many seconds ``WATCHDOG=1`` must be sent again: infinity when nothing waits for it.
 
     Half of it is a good interval, sd_watchdog_enabled(3).
     """
     owner = environ.get("WATCHDOG_PID", "")
     if owner and owner != str(os.getpid() if pid is None else pid):
-        return None
+        return math.inf
     microseconds = environ.get("WATCHDOG_USEC", "")
-    if not (microseconds.isascii() and microseconds.isdigit()):
-        return None
-    return int(microseconds) / 1_000_000 or None
+    seconds = int(microseconds) / 1_000_000 if microseconds.isascii() and microseconds.isdigit() else 0.0
+    return seconds or math.inf
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import socket
 from typing import TYPE_CHECKING
 
 import pytest
 
-from daemon.report.systemd import Notifier, watchdog_seconds
+from daemon.report.systemd import notify, watchdog_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,8 +26,8 @@ def server() -> Iterator[socket.socket]:
 def test_a_message_reaches_the_socket(server: socket.socket, tmp_path: Path) -> None:
     """Assignments come in one datagram, a line each."""
     server.bind(str(tmp_path / "notify"))
-    notifier = Notifier.from_environment({"NOTIFY_SOCKET": str(tmp_path / "notify")})
-    assert notifier.send("READY=1", "STATUS=watching 3 directories")
+    environ = {"NOTIFY_SOCKET": str(tmp_path / "notify")}
+    assert notify("READY=1", "STATUS=watching 3 directories", environ=environ)
     assert server.recv(4096) == b"READY=1\nSTATUS=watching 3 directories"
 
 
@@ -34,14 +35,15 @@ def test_an_abstract_socket_is_reached(server: socket.socket) -> None:
     """Containers often have one, written with an @."""
     server.bind("")  # the kernel chooses a free abstract name
     name = server.getsockname().decode()
-    assert Notifier.from_environment({"NOTIFY_SOCKET": "@" + name[1:]}).send("WATCHDOG=1")
+    assert notify("WATCHDOG=1", environ={"NOTIFY_SOCKET": "@" + name[1:]})
     assert server.recv(4096) == b"WATCHDOG=1"
 
 
 def test_a_hostile_status_is_one_assignment(server: socket.socket, tmp_path: Path) -> None:
     """A file name in it can neither add an assignment nor stop the message."""
     server.bind(str(tmp_path / "notify"))
-    assert Notifier(str(tmp_path / "notify")).send("STATUS=a\nSTOPPING=1\r\udcff", "READY=1")
+    environ = {"NOTIFY_SOCKET": str(tmp_path / "notify")}
+    assert notify("STATUS=a\nSTOPPING=1\r\udcff", "READY=1", environ=environ)
     assert server.recv(4096) == b"STATUS=a STOPPING=1 \\udcff\nREADY=1"
 
 
@@ -51,38 +53,37 @@ def test_a_hostile_status_is_one_assignment(server: socket.socket, tmp_path: Pat
 def test_without_a_usable_socket_nothing_happens(value: str | None) -> None:
     """The service runs as well without systemd."""
     environ = {} if value is None else {"NOTIFY_SOCKET": value}
-    assert not Notifier.from_environment(environ).send("READY=1")
+    assert not notify("READY=1", environ=environ)
 
 
 def test_a_full_socket_does_not_make_the_service_wait(server: socket.socket, tmp_path: Path) -> None:
     """A systemd that is busy costs a message, not the service."""
     server.bind(str(tmp_path / "notify"))
-    notifier = Notifier(str(tmp_path / "notify"))
-    assert not all(notifier.send("WATCHDOG=1") for _ in range(100_000))
+    environ = {"NOTIFY_SOCKET": str(tmp_path / "notify")}
+    assert not all(notify("WATCHDOG=1", environ=environ) for _ in range(100_000))
 
 
 def test_a_message_larger_than_a_datagram_is_no_error(server: socket.socket, tmp_path: Path) -> None:
     """It is not sent, and that is all."""
     server.bind(str(tmp_path / "notify"))
-    assert not Notifier(str(tmp_path / "notify")).send("STATUS=" + "x" * (8 << 20))
+    environ = {"NOTIFY_SOCKET": str(tmp_path / "notify")}
+    assert not notify("STATUS=" + "x" * (8 << 20), environ=environ)
 
 
 @pytest.mark.parametrize(
     ("environ", "seconds"),
     [
-        ({}, None),
+        ({}, math.inf),
         ({"WATCHDOG_USEC": "30000000"}, 30.0),
         ({"WATCHDOG_USEC": "500000", "WATCHDOG_PID": "42"}, 0.5),
-        ({"WATCHDOG_USEC": "500000", "WATCHDOG_PID": "43"}, None),
-        ({"WATCHDOG_USEC": "0"}, None),
-        ({"WATCHDOG_USEC": "-1"}, None),
-        ({"WATCHDOG_USEC": "soon"}, None),
-        ({"WATCHDOG_USEC": "²"}, None),
-        ({"WATCHDOG_PID": "42"}, None),
+        ({"WATCHDOG_USEC": "500000", "WATCHDOG_PID": "43"}, math.inf),
+        ({"WATCHDOG_USEC": "0"}, math.inf),
+        ({"WATCHDOG_USEC": "-1"}, math.inf),
+        ({"WATCHDOG_USEC": "soon"}, math.inf),
+        ({"WATCHDOG_USEC": "²"}, math.inf),
+        ({"WATCHDOG_PID": "42"}, math.inf),
     ],
 )
-def test_the_watchdog_is_fed_when_it_waits_for_this_process(
-    environ: dict[str, str], seconds: float | None
-) -> None:
+def test_the_watchdog_is_fed_when_it_waits_for_this_process(environ: dict[str, str], seconds: float) -> None:
     """What it does not say plainly means that nobody waits."""
     assert watchdog_seconds(environ, pid=42) == seconds
