@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import math
@@ -118,6 +119,23 @@ def processes_with(word: str) -> list[int]:
             if word in command:
                 found.append(int(entry.name))
     return found
+
+
+@contextmanager
+def closing_fails(*names: str) -> Iterator[None]:
+    """Have the system close files of these names, and report a fault each time, as NFS does."""
+
+    def close(descriptor: int) -> None:
+        name = os.path.basename(os.readlink(f"/proc/self/fd/{descriptor}"))
+        whole(descriptor)
+        if name in names:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    whole, os.close = os.close, close
+    try:
+        yield
+    finally:
+        os.close = whole
 
 
 def freeze(pid: int) -> None:

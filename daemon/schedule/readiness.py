@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
-from daemon.workers.worker import TICK_SECONDS
+from daemon.workers.worker import seconds_in_tick
 
 if TYPE_CHECKING:
     import os
@@ -51,7 +51,7 @@ def seconds_to_wait(
             age = clock - plan.seen.st_mtime
             if 0 <= age < settle_seconds:
                 return settle_seconds - age
-    age = clock - found.status.st_mtime
     if closed:
-        return TICK_SECONDS - age if 0 <= age < TICK_SECONDS else 0.0
+        return seconds_in_tick(found.status, clock)
+    age = clock - found.status.st_mtime
     return 0.0 if age >= settle_seconds else max(0.0, settle_seconds - still_seconds)

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 _ONE_THREAD: Final = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 TICK_SECONDS: Final = 0.02
 """Clocks of file systems tick every 1 to 4 ms, and a write within a tick leaves no trace in the time."""
+_COARSE_TICK_SECONDS: Final = 2.0
+"""FAT's; ext3 and HFS+ keep whole seconds."""
 
 
 class _Stop:
@@ -99,6 +101,16 @@ def convert(tasks: Sequence[Task], options: Options) -> list[Outcome]:
         return [failure(tasks[0].name, options, _explained(error))]
 
 
+def seconds_in_tick(status: os.stat_result, clock: float) -> float:
+    """Return how long a later write of a file could still get the same time; ``clock``: seconds since 1970.
+
+    0 for a file whose time is ahead of the clock.
+    """
+    tick = TICK_SECONDS if status.st_mtime_ns % 1_000_000_000 else _COARSE_TICK_SECONDS
+    age = clock - status.st_mtime
+    return tick - age if 0 <= age < tick else 0.0
+
+
 def _explained(error: Exception) -> SidecarError:
     if isinstance(error, OSError):
         return storage_error(error, "cannot be handled")
@@ -137,11 +149,10 @@ def _opened(root: str, parts: tuple[str, ...], stack: ExitStack) -> int | Sideca
 
 def _wait_for_tick(sources: Sequence[tuple[int, str]]) -> None:
     """Wait until a later write of any of them would get another time."""
-    ages = []
+    seconds = 0.0
     for source in sources:
         with suppress(SidecarError):  # the engine meets it again, and reports it
             status = status_of(*source)
-            ages += [time.time() - status.st_mtime] if status is not None else []
-    youngest = min((age for age in ages if age >= 0), default=TICK_SECONDS)
-    if youngest < TICK_SECONDS:
-        time.sleep(TICK_SECONDS - youngest)
+            seconds = max(seconds, seconds_in_tick(status, time.time()) if status is not None else 0.0)
+    if seconds:
+        time.sleep(seconds)

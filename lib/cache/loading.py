@@ -35,15 +35,19 @@ def load(directory: int, stem: str) -> Cache | None:
     with _named(completions):
         for _ in range(_TRIES):
             before = status_of(directory, completions)
+            cache: Cache | None = None
             try:
                 with ExitStack() as stack:
                     files = _open(directory, stem, names, stack)
                     if files is None:
                         return None
-                    cache = _read(files) if files else None
-                    if cache is not None and not any(file.has_changed() for file in files.values()):
+                    read = _read(files) if files else None
+                    cache = None if any(file.has_changed() for file in files.values()) else read
+                    if cache is not None:
                         return cache
             except SidecarError:
+                if cache is not None:  # only a file could not be closed
+                    return cache
                 now = status_of(directory, completions)
                 if before is not None and now is not None and same_version(before, now):
                     raise

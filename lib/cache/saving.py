@@ -121,13 +121,16 @@ class Save:
         self, stack: ExitStack, name: str, write: Callable[[SupportsWrite[bytes]], object]
     ) -> AtomicFile:
         """Make the file that is to replace ``name``, with its permissions, as writing in place keeps them."""
-        with ExitStack() as opened:
-            old = None
+        old, opened = None, ExitStack()
+        try:
             with suppress(SidecarError):
                 old = opened.enter_context(open_file(self._directory, name, follow=True))
             # asked for at once: a mount may refuse to change them later
             file = self._new_file(stack, ANY_NEW_FILE if old is None else permission_bits(old))
             file.seal(old, None)
+        finally:
+            with suppress(SidecarError):  # the old file was only looked at
+                opened.close()
         write(file)
         file.flush()
         return file

@@ -19,6 +19,7 @@ from lib.files.permissions import copy_permissions, narrowed_to_any_group
 from lib.files.reader import (
     FileBytes,
     advise,
+    close_quietly,
     same_version,
     status_of,
     storage_error,
@@ -137,7 +138,7 @@ class AtomicFile:
         with storage_errors("cannot be renamed into place"):
             _rename(self._directory, self.name, name)
         descriptor, self._descriptor = self._descriptor, -1
-        _close(descriptor)
+        close_quietly(descriptor)
 
     def discard(self) -> None:
         """Remove the file unless it was published; may be called twice."""
@@ -147,14 +148,9 @@ class AtomicFile:
         _remove(self._directory, self.name, descriptor)
 
 
-def _close(descriptor: int) -> None:
-    with contextlib.suppress(OSError):
-        os.close(descriptor)
-
-
 def _remove(directory: int, name: str, descriptor: int) -> None:
     """Close a temporary file, then remove it: some mounts rename an open file that is removed."""
-    _close(descriptor)
+    close_quietly(descriptor)
     remove_temporary(directory, name)
 
 

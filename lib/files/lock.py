@@ -17,7 +17,7 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from lib.files.atomic import ANY_NEW_FILE
-from lib.files.reader import status_of
+from lib.files.reader import close_quietly, status_of
 from lib.files.temporary import open_to_lock, temporary_name
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ class SetLock:
                 with contextlib.suppress(OSError):  # a child process may have inherited the descriptor
                     fcntl.flock(descriptor, fcntl.LOCK_UN)
             finally:
-                os.close(descriptor)
+                close_quietly(descriptor)
             if not removed:  # some mounts rename an open file that is removed, and others rename none
                 self._removed()
         return removed
@@ -120,7 +120,7 @@ class SetLock:
             raise
         finally:
             if descriptor >= 0:
-                os.close(descriptor)
+                close_quietly(descriptor)
         return False
 
     def _locked(self, descriptor: int, *, is_new: bool) -> bool:

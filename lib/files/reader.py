@@ -103,6 +103,12 @@ def advise(descriptor: int, advice: int) -> None:
         os.posix_fadvise(descriptor, 0, 0, advice)
 
 
+def close_quietly(descriptor: int) -> None:
+    """Close a descriptor through which nothing was written, or whose file is on disk or given up."""
+    with suppress(OSError):
+        os.close(descriptor)
+
+
 @contextmanager
 def where_offered() -> Iterator[None]:
     """Do without what a mount does not offer (permissions, times, flushing).
@@ -165,11 +171,11 @@ def open_directory(root: str, parts: Sequence[str] = (), *, is_listed: bool = Tr
             try:
                 descriptor = os.open(part, _DIRECTORY | os.O_NOFOLLOW, dir_fd=above)
             finally:
-                os.close(above)
+                close_quietly(above)
     try:
         yield descriptor
     finally:
-        os.close(descriptor)
+        close_quietly(descriptor)
 
 
 @contextmanager
@@ -180,7 +186,7 @@ def open_file(directory: int, name: str, *, follow: bool = False) -> Iterator[Fi
 
     :raises Vanished: it is not there.
     :raises Unsafe: it is something else than a regular file.
-    :raises Storage: the system refuses.
+    :raises Storage: the system refuses, to close it at the end perhaps.
     """
     with storage_errors("cannot be opened"):
         _check_regular(os.stat(name, dir_fd=directory, follow_symlinks=follow))
@@ -191,7 +197,8 @@ def open_file(directory: int, name: str, *, follow: bool = False) -> Iterator[Fi
         _check_regular(file.status)
         yield file
     finally:
-        os.close(descriptor)
+        with storage_errors("cannot be closed"), where_offered():  # a network's fault may show as late as this
+            os.close(descriptor)
 
 
 def _check_regular(status: os.stat_result) -> None:

@@ -16,7 +16,7 @@ from lib.files.atomic import (
     flush_directory,
     flush_file,
 )
-from lib.files.reader import storage_error
+from lib.files.reader import close_quietly, storage_error
 from lib.files.temporary import remove_temporary, temporary_name
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ def _lock(directory: int, name: str, backups: ExitStack) -> None:
     """Lock a file as a live writer's temporary file: a sweep would take its hidden name for litter."""
     with suppress(OSError):  # what cannot be read, or locked, can be renamed all the same
         descriptor = os.open(name, _READ, dir_fd=directory)
-        backups.callback(os.close, descriptor)
+        backups.callback(close_quietly, descriptor)
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
 
 

@@ -13,7 +13,7 @@ import stat
 from typing import TYPE_CHECKING, Final
 
 from lib.errors import Storage
-from lib.files.reader import status_of, storage_error, storage_errors
+from lib.files.reader import close_quietly, status_of, storage_error, storage_errors
 from lib.names import is_temporary
 
 if TYPE_CHECKING:
@@ -74,9 +74,7 @@ def check_renaming(directory: int) -> None:
         tried.
     """
     try:
-        descriptor = make_temporary(directory, _PROBE, 0o600)
-        with contextlib.suppress(OSError):
-            os.close(descriptor)
+        close_quietly(make_temporary(directory, _PROBE, 0o600))
     except Storage as error:
         if not isinstance(error.__cause__, FileExistsError):
             raise

@@ -125,9 +125,10 @@ class Conversion:
 
     def fail(self, error: Exception) -> None:
         """Make an error the outcome, and remove what was not published: a full disk has its room back."""
+        explained = self._explained(error)
         self._has_failed = True
-        self.outcome = failure(self._name, self._options, self._explained(error))
         self.close()
+        self.outcome = failure(self._name, self._options, explained)
 
     def write(self) -> None:
         """Plan the sidecars, and write those that need it under temporary names."""
@@ -167,7 +168,10 @@ class Conversion:
 
     def close(self) -> None:
         """Remove what was not published, and close all files; may be called twice."""
-        self._stack.close()
+        try:
+            self._stack.close()
+        except SidecarError as error:  # a network file system reports a fault
+            self.fail(error)
 
     def _narrowed(self, plan: Plan, source: FileBytes) -> Plan:
         """Narrow a sidecar that is right but too wide; one that cannot be narrowed is rendered again."""

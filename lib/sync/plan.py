@@ -72,39 +72,34 @@ def plan_source(directory: int, name: str, source: os.stat_result, options: Opti
     for fmt in options.formats:
         sidecar = status_of(directory, sidecar_name(name, fmt))
         plans.append(plan_sidecar(fmt, inputs_of(fmt, source, *others), sidecar, force=options.force))
-    is_source_newer = any(plan.fmt == "json" and plan.action == "render" and plan.seen for plan in plans)
+    is_json_stale = any(plan.fmt == "json" and plan.action == "render" and plan.seen for plan in plans)
     for at, plan in enumerate(plans):
         if plan.fmt != "md" or plan.seen is None or plan.action in {"render", "blocked"}:
             continue
-        prompts = status_of(directory, not_shown) if not_shown and plan.action == "compare" else None
-        reason = _hidden_staleness(plan, plan.seen, others, prompts, is_source_newer=is_source_newer)
+        reason = ""
+        if plan.action == "compare":
+            prompts = status_of(directory, not_shown) if not_shown else None
+            if prompts is not None and plan.seen.st_mtime_ns == prompts.st_mtime_ns:  # stamped, not edited
+                reason = "shows prompts, which pages no longer do"
+        elif is_json_stale and plan.stamp_ns != source.st_mtime_ns:
+            # an older version that replaces the source (rsync, mv) leaves a stamp that is the metadata's
+            reason = OLDER
+        if _shows_closed(plan, plan.seen, others):
+            reason = "shows what is no longer open to everybody"
         if reason:
             plans[at] = replace(plan, action="render", reason=reason)
     return plans
 
 
-def _hidden_staleness(
-    plan: Plan,
-    page: os.stat_result,
-    others: list[os.stat_result],
-    prompts: os.stat_result | None,
-    *,
-    is_source_newer: bool,
-) -> str:
-    """Return why a page is stale although its stamp does not show it; "" if it is not."""
+def _shows_closed(plan: Plan, page: os.stat_result, others: list[os.stat_result]) -> bool:
+    """Tell whether a page was made when another owner's file, which it shows, was open to everybody."""
     source, time, stamp = plan.inputs[0], page.st_mtime_ns, plan.stamp_ns
-    if prompts is not None and time == prompts.st_mtime_ns:  # it was stamped, not edited
-        return "shows prompts, which pages no longer do"
     closed = [other for other in others if stat.S_ISREG(other.st_mode) and not may_show(source, other)]
-    if closed:  # another owner's file, which was open to everybody
-        with_closed = max(stamp, *(other.st_mtime_ns for other in closed))
-        closed_later = page.st_ctime_ns <= max(other.st_ctime_ns for other in closed)
-        if time == with_closed != stamp or (time == stamp and closed_later):
-            return "shows what is no longer open to everybody"
-    # a source that an older version replaces (rsync, mv) does not move a stamp that is its metadata's
-    if is_source_newer and plan.action != "compare" and stamp != source.st_mtime_ns:
-        return OLDER
-    return ""
+    if not closed:
+        return False
+    with_closed = max(stamp, *(other.st_mtime_ns for other in closed))
+    closed_later = page.st_ctime_ns <= max(other.st_ctime_ns for other in closed)
+    return time == with_closed != stamp or (time == stamp and closed_later)
 
 
 def inputs_of(

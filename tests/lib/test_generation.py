@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from support import as_nobody, needs_root, objects, results, save, small_disk, sync, unmeasured
+from support import closing_fails, as_nobody, needs_root, objects, results, save, small_disk, sync, unmeasured
 
 from lib.generation import (
     get_generation_cache_path,
@@ -115,6 +115,16 @@ def test_any_texts_come_back_exactly(tmp_path: Path, pairs: list[tuple[str, str]
     assert load_generations_from_cache(tmp_path / "n") == (full, completions, {})
     if "\ud800" not in "".join(full + completions):
         assert json.loads((tmp_path / "n_completions.json").read_bytes()) == completions
+
+
+def test_a_cache_that_was_read_is_used_although_its_files_cannot_be_closed(saved: Path) -> None:
+    """It need not be generated anew; a later save is as little disturbed."""
+    names = [path.name for path in saved.parent.iterdir()]
+    with closing_fails(*names):
+        loaded = load_generations_from_cache(saved)
+        assert loaded is not None
+        save_generations_to_cache(saved, *loaded)
+    assert load_generations_from_cache(saved) == loaded
 
 
 def test_plain_numpy_opens_the_arrays(saved: Path) -> None:

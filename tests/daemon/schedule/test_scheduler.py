@@ -598,3 +598,15 @@ def test_a_closed_file_waits_until_a_later_write_would_show(tmp_path: Path) -> N
     clock = path.stat().st_mtime
     assert 0 < seconds_to_wait(found, 0.5, closed=True, still_seconds=0.0, clock=clock) <= 0.02
     assert seconds_to_wait(found, 0.5, closed=True, still_seconds=0.0, clock=clock + 0.03) == 0.0
+
+
+def test_a_closed_file_with_a_time_of_whole_seconds_waits_for_two(tmp_path: Path) -> None:
+    """Its file system may keep no digits below them: a write a second later would get the same time."""
+    path = save(tmp_path / NAME, ["text"], time_ns=1_700_000_000 * SECOND_NS)
+    found = look(task_of(path), Options())
+    assert isinstance(found, Found)
+    waits = [
+        seconds_to_wait(found, 0.5, closed=True, still_seconds=9.0, clock=1_700_000_000 + age)
+        for age in (0.5, 1.5, 2.0)
+    ]
+    assert waits == [1.5, 0.5, 0.0]

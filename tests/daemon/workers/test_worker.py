@@ -160,6 +160,13 @@ def test_a_file_written_just_now_is_not_read_before_its_time_can_tell(tmp_path: 
     assert time.time() - path.stat().st_mtime >= 0.02
 
 
+def test_a_file_with_a_time_of_whole_seconds_is_not_read_within_two(tmp_path: Path) -> None:
+    """Where the file system keeps no digits below seconds, a later write could have the same time."""
+    path = save(tmp_path / NAME, ["text"], time_ns=int(time.time() - 1.0) * SECOND_NS)
+    convert_one(task_of(path))
+    assert time.time() - path.stat().st_mtime >= 2.0
+
+
 def test_a_worker_stops_when_asked() -> None:
     """The flag is set by SIGTERM and asked between two blocks."""
     stop = work._Stop()

@@ -19,6 +19,7 @@ from support import (
     SECOND_NS,
     SOURCE,
     as_nobody,
+    closing_fails,
     needs_root,
     objects,
     results,
@@ -42,7 +43,7 @@ from lib.files.reader import open_directory
 from lib.names import FORMATS, is_temporary, sidecar_name
 from lib.options import Extras, Options
 from lib.outcome import source_kind
-from lib.sync.engine import sync_source
+from lib.sync.engine import sync_source, sync_sources
 from lib.sync.plan import plan_source
 
 if TYPE_CHECKING:
@@ -452,6 +453,25 @@ def remove_temporary(directory: Path) -> None:
     for path in directory.iterdir():
         if is_temporary(path.name):
             path.unlink()
+
+
+def test_a_source_that_cannot_be_closed_fails_by_itself(source: Path) -> None:
+    """A network file system may report a fault as late as that: the others are done, and nothing is raised."""
+    other = save(source.with_name("other_completions.npy"), ["text"], time_ns=LONG_AGO_NS)
+    before = set(os.listdir("/proc/self/fd"))
+    with open_directory(str(source.parent)) as directory, closing_fails(SOURCE):
+        outcomes = sync_sources([(directory, SOURCE), (directory, other.name)], Options())
+    assert [outcome.result for outcome in outcomes] == ["failed", "rendered"]
+    assert (outcomes[0].error, outcomes[0].reason) == (Storage, "cannot be closed: Input/output error")
+    assert set(os.listdir("/proc/self/fd")) == before
+    assert results(sync(source)) == {"json": "fresh", "md": "fresh"}
+
+
+def test_a_fault_is_told_rather_than_that_its_file_cannot_be_closed(source: Path) -> None:
+    """What went wrong first is the reason."""
+    source.write_bytes(b"no array")
+    with closing_fails(SOURCE):
+        assert sync(source).error is Corrupt
 
 
 def test_a_temporary_file_that_somebody_removes_is_not_a_source_that_vanished(source: Path) -> None:
