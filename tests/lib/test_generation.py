@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from support import closing_fails, as_nobody, needs_root, objects, results, save, small_disk, sync, unmeasured
+from support import as_nobody, closing_fails, needs_root, objects, results, save, small_disk, sync, unmeasured
 
 from lib.generation import (
     get_generation_cache_path,
