@@ -456,7 +456,7 @@ def remove_temporary(directory: Path) -> None:
 
 
 def test_a_source_that_cannot_be_closed_fails_by_itself(source: Path) -> None:
-    """A network file system may report a fault as late as that: the others are done, and nothing is raised."""
+    """A network file system may report a fault that late: the others are done, and nothing is raised."""
     other = save(source.with_name("other_completions.npy"), ["text"], time_ns=LONG_AGO_NS)
     before = set(os.listdir("/proc/self/fd"))
     with open_directory(str(source.parent)) as directory, closing_fails(SOURCE):
