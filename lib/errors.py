@@ -48,10 +48,15 @@ class Unsafe(SourceFault):
 
     hint_default = "Do not open it with allow_pickle=True unless you trust who wrote it."
 
-    def __init__(self, reason: str, *, hint: str = "", path: str = "", is_size: bool = False) -> None:
-        super().__init__(reason, hint=hint, path=path)
-        self.is_size = is_size
-        """A text or an item is larger than what a page shows, or nests deeper; its number is added later."""
+
+class TooLarge(Unsafe):
+    """An item is larger than what a page shows, or nests deeper."""
+
+    hint_default = "A page shows no item of this size; with --limit, only the items shown count."
+
+    def of_item(self, number: int) -> TooLarge:
+        """Return the error with the item's number, which those who read or convert it do not know."""
+        return TooLarge(f"item {number}: {self.reason}", hint=self.hint)
 
 
 class Passing(SidecarError):  # noqa: N818 -- a branch: it names whose move it is

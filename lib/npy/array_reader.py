@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 import sys
 from typing import TYPE_CHECKING, Any, Final
 
 from lib.encoded_text import GREAT_BYTES, compact
-from lib.errors import Unsafe
+from lib.errors import TooLarge
 from lib.npy.header import ITEM_BYTES_LIMIT, Header, nest, read_header
 from lib.npy.values import bytes_of
 
@@ -55,7 +54,7 @@ def read_whole(source: Bytes, header: Header | None = None) -> Any:
     if header.letter != "O":
         rows = [row for block in fixed_blocks(source, header) for row in block]
         return rows if header.shape else rows[0]
-    from lib.npy.whole import read_flat
+    from lib.npy.pickle_reader import read_flat
 
     return nest(read_flat(source, header.data_offset, header.shape), header.shape)
 
@@ -67,8 +66,9 @@ def _object_rows(source: Bytes, header: Header, limit: int | None) -> Iterator[l
     stream = ItemStream(source, header.data_offset, header.shape, elements)
     if len(header.shape) < 2:
         yield from _loaded(stream.blocks())
-    elif math.prod(header.shape) == 0:
-        yield from _nothing(stream.blocks(), header)
+    elif 0 in header.shape:
+        yield from stream.blocks()
+        yield nest([], header.shape)
     else:
         yield from _regrouped(stream, header)
 
@@ -96,11 +96,6 @@ def _loaded(blocks: Iterator[list[Any]]) -> Iterator[list[Any]]:
         del block, item
 
 
-def _nothing(flat: Iterator[list[Any]], header: Header) -> Iterator[list[Any]]:
-    yield from flat
-    yield nest([], header.shape)
-
-
 def _regrouped(stream: ItemStream, header: Header) -> Iterator[list[Any]]:
     """Gather flat elements into rows, each nested as the shape says."""
     per_row, number = header.texts_per_item, 1
@@ -117,7 +112,8 @@ def _regrouped(stream: ItemStream, header: Header) -> Iterator[list[Any]]:
             size = sum(map(bytes_of, pending))
         stream.take_item_for_great(is_great=size > GREAT_BYTES)
         if size > ITEM_BYTES_LIMIT:
-            raise Unsafe(f"item {number}: it takes more than {ITEM_BYTES_LIMIT >> 20} MiB as it is rendered")
+            error = TooLarge(f"it takes more than {ITEM_BYTES_LIMIT >> 20} MiB as it is rendered")
+            raise error.of_item(number)
 
 
 def _first(blocks: Iterator[list[Any]], limit: int | None) -> Iterator[list[Any]]:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Final, Protocol
 
-from lib.errors import Corrupt, Unfinished, Unsafe
-from lib.npy.header import TEXT_BYTES_LIMIT
+from lib.errors import Corrupt, Unfinished
 
 WINDOW_BYTES: Final = 1 << 17
 """Fits the processor's cache."""
@@ -40,22 +39,14 @@ class MemoryBytes:
 
 
 class Cursor:
-    """Reads forward from ``start`` to ``end`` (offsets in bytes), at most ``length_limit`` bytes at a time.
+    """Reads forward from ``start`` to ``end`` (offsets in bytes).
 
-    Its window is ``window_bytes`` long at first, and grows as it goes on.
+    Its window is ``window_bytes`` long at first, and grows with each refill.
     """
 
-    def __init__(
-        self,
-        source: Bytes,
-        start: int,
-        end: int,
-        length_limit: int = TEXT_BYTES_LIMIT,
-        window_bytes: int = WINDOW_BYTES,
-    ) -> None:
+    def __init__(self, source: Bytes, start: int, end: int, window_bytes: int = WINDOW_BYTES) -> None:
         self.source = source
         self.end = end
-        self.length_limit = length_limit
         self._window_bytes = window_bytes
         self._window = b""
         self._base = start
@@ -103,7 +94,6 @@ class Cursor:
     def take(self, length: int) -> bytes:
         """Return the next ``length`` bytes.
 
-        :raises Unsafe: they are more than ``length_limit``.
         :raises Unfinished: the file ends before.
         """
         stop = self._at + length
@@ -130,11 +120,6 @@ class Cursor:
 
     def _take_far(self, length: int) -> bytes:
         start = self.position
-        if length > self.length_limit:
-            raise Unsafe(
-                f"its pickle asks for {length:,} bytes at once; {self.length_limit:,} are allowed",
-                is_size=True,
-            )
         if length > self.end - start:
             raise Unfinished("it ends inside its data")
         if length <= self._window_bytes:

@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from lib.errors import Corrupt, NotText, Unfinished, Unsafe
+from lib.errors import Corrupt, NotText, TooLarge, Unfinished, Unsafe
 
 if TYPE_CHECKING:
     from lib.npy.buffer import Bytes
@@ -24,8 +24,9 @@ DIMENSIONS_LIMIT: Final = 64
 TEXT_BYTES_LIMIT: Final = 64 << 20
 ITEM_BYTES_LIMIT: Final = 128 << 20
 """One item (one text, or one row of a table) must fit into memory, as it is stored and as it is rendered."""
-ITEM_VALUES_LIMIT: Final = 1 << 22
-"""Values in one item; each counts 32 bytes of those."""
+VALUE_BYTES: Final = 32
+"""What each value in an item counts, at least."""
+ITEM_VALUES_LIMIT: Final = ITEM_BYTES_LIMIT // VALUE_BYTES
 EMPTY_ITEMS_LIMIT: Final = 1 << 20
 """The most items that may take no bytes at all; more is a bomb (``<U0`` × 2**27 takes numpy a gigabyte)."""
 _STOP: Final = b"."
@@ -211,12 +212,12 @@ def _check_item(header: Header) -> None:
     """Check that one item may be shown."""
     texts = math.prod(header.shape)
     if header.item_bytes > TEXT_BYTES_LIMIT and texts:
-        raise Unsafe(f"a text takes {header.item_bytes:,} bytes; {TEXT_BYTES_LIMIT:,} are allowed")
+        raise TooLarge(f"a text takes {header.item_bytes:,} bytes; {TEXT_BYTES_LIMIT:,} are allowed")
     if header.item_bytes * header.texts_per_item > ITEM_BYTES_LIMIT:
-        raise Unsafe(f"one item would take {header.item_bytes * header.texts_per_item:,} bytes of memory")
+        raise TooLarge(f"one item would take {header.item_bytes * header.texts_per_item:,} bytes of memory")
     # beside its characters, a text takes as much as two values
     if header.texts_per_item > ITEM_VALUES_LIMIT >> (header.letter != "O"):
-        raise Unsafe(f"one item would be a list of {header.texts_per_item:,} texts")
+        raise TooLarge(f"one item would be a list of {header.texts_per_item:,} texts")
 
 
 def empty_lists(shape: tuple[int, ...]) -> int:

@@ -20,7 +20,7 @@ from lib.npy.pickle_opcodes import APPEND, APPENDS, BUILD, FRAME, LIST, PUTS, ST
 
 if TYPE_CHECKING:
     from lib.npy.buffer import Bytes
-    from lib.npy.pickle_limits import Limits
+    from lib.npy.pickle_opcodes import Limits
 
 ITEM_MARKS: Final = 2
 """As many marks are open among the items: that of the array's state, and that of a batch."""
@@ -33,7 +33,7 @@ class Envelope:
     """Reads what stands around the items, and tells where the machine is among them."""
 
     def __init__(self, source: Bytes, start: int, shape: tuple[int, ...], limits: Limits) -> None:
-        self.machine = Interpreter(Cursor(source, start, source.size, limits.text_bytes), Memo(), limits)
+        self.machine = Interpreter(Cursor(source, start, source.size), Memo(), limits)
         self.items: list[Any] = []
         """The array's items, as far as they were read and not handed on."""
         self._shape = shape

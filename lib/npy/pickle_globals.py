@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final
 
-from lib.errors import Corrupt, NotText, Unsafe
+from lib.errors import Corrupt, NotText, TooLarge, Unsafe
 from lib.npy.header import empty_lists
 
 
@@ -50,8 +50,6 @@ _DTYPE_CODE: Final = re.compile(r"([biufUSO])([0-9]{1,9})")
 _PLAIN_SIZES: Final = {"b": (1,), "i": (1, 2, 4, 8), "u": (1, 2, 4, 8), "f": (2, 4, 8)}
 _OBJECT_FLAGS: Final = 63
 """``NPY_OBJECT_DTYPE_FLAGS``: items are pickled one by one, counted, and made by Python only."""
-ARRAY_ELEMENTS_LIMIT: Final = 1 << 22
-"""An array inside an item that is shown; each element counts 32 bytes of the item's 128 MiB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,18 +128,18 @@ def build_dtype(dtype: DType, state: object) -> None:
     raise Unsafe("its pickle holds a structured or decorated dtype")
 
 
-def array_contents(state: object, elements_limit: int) -> tuple[tuple[int, ...], list[Any]]:
+def array_contents(state: object, values_limit: int) -> tuple[tuple[int, ...], list[Any]]:
     """Return shape and items (flat, C order) of a nested array from its state.
 
     The state is a version, shape, dtype, order flag, and the array's bytes or its list of items.
 
-    :raises SourceFault: numpy never writes this, or there are more elements than allowed.
+    :raises SourceFault: numpy never writes this, or it would be more than ``values_limit`` values.
     """
     match state if type(state) is tuple else None:
         case (1, tuple() as shape, DType() as dtype, (bool() | 0 | 1) as fortran, (bytes() | list()) as data):
             check_shape(shape)
-            if empty_lists(shape) > elements_limit:
-                raise Unsafe(f"an array inside it has more than {elements_limit:,} elements")
+            if empty_lists(shape) > values_limit:
+                raise TooLarge(f"an array inside it has more than {values_limit:,} elements")
             return shape, _array_items(dtype, data, shape, fortran_order=bool(fortran))
     raise Corrupt("its pickle holds an array in a form that numpy never writes")
 

@@ -34,6 +34,7 @@ from lib.npy.pickle_opcodes import (
 if TYPE_CHECKING:
     from lib.npy.buffer import Cursor
 
+STEP_BYTES: Final = 1024
 _STARTS_KEPT: Final = 2048
 """More values than nesting of 100 levels can leave unfinished on the stack."""
 _LONGEST_OPCODE: Final = 512
@@ -213,10 +214,10 @@ class Walk:
 class Index:
     """Offsets by number: one for each ``step`` objects, or for each kilobyte.  Above a limit, steps widen."""
 
-    def __init__(self, step: int = 8, step_bytes: int = 1024, limit_bytes: int = 64 << 20) -> None:
+    def __init__(self, step: int, limit_bytes: int) -> None:
         self.next_number = self.next_offset = 0
         self.last_offset = -1
-        self._step, self._step_bytes = step, step_bytes
+        self._step, self._step_bytes = step, STEP_BYTES
         self._limit = limit_bytes // 16
         self._numbers, self._offsets = array("Q"), array("Q")
         # objects that began before the last offset when they got their number: tuples, numpy's

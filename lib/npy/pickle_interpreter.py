@@ -10,10 +10,9 @@ from sys import getsizeof
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from lib.encoded_text import text_from_pickle
-from lib.errors import Corrupt, Unfinished, Unsafe
-from lib.npy.header import ITEM_BYTES_LIMIT, nest
+from lib.errors import Corrupt, TooLarge, Unfinished, Unsafe
+from lib.npy.header import ITEM_BYTES_LIMIT, VALUE_BYTES, nest
 from lib.npy.pickle_globals import DType, array_contents, build_dtype, recognise, reduced
-from lib.npy.pickle_limits import VALUE_BYTES
 from lib.npy.pickle_memo import loaded, parts_loaded
 from lib.npy.pickle_opcodes import (
     APPEND,
@@ -26,10 +25,13 @@ from lib.npy.pickle_opcodes import (
     GETS,
     LIST,
     LONG_GET,
+    LONGEST_REFERENCE,
     MARK,
     SETITEM,
     SETITEMS,
+    TEXTS,
     TUPLE,
+    text_run,
 )
 
 if TYPE_CHECKING:
@@ -37,11 +39,10 @@ if TYPE_CHECKING:
 
     from lib.encoded_text import Text
     from lib.npy.buffer import Cursor
-    from lib.npy.pickle_limits import Limits
     from lib.npy.pickle_memo import Memo
+    from lib.npy.pickle_opcodes import Limits
 
-_QUICK: Final = frozenset({ord("X"), 0x8C, *GETS})
-_LONGEST_REFERENCE: Final = 10
+_QUICK: Final = frozenset({*TEXTS, *GETS})
 _NUMBER_BYTES: Final = 8
 _ASCII_BYTES: Final = 40
 """What a text takes in memory beside its characters, as far as its opcodes do not."""
@@ -101,7 +102,7 @@ class Interpreter:
         handler, argument = known
         handler(self, argument)
         if VALUE_BYTES * len(self.stack) + self.held > self.limits.item_bytes:
-            raise Unsafe(f"an item takes more than {ITEM_BYTES_LIMIT >> 20} MiB", is_size=True)
+            raise TooLarge(f"an item takes more than {ITEM_BYTES_LIMIT >> 20} MiB")
 
     def release(self, left: int = 0) -> None:
         """Count no longer what was handed on, but the bytes that are ``left``."""
@@ -112,7 +113,7 @@ class Interpreter:
 
     def _read_texts(self, window: bytes, at: int) -> bool:
         """Read the texts and references from ``at`` on, straight from the window; tell whether it did."""
-        first, end = at, len(window) - _LONGEST_REFERENCE
+        first, end = at, len(window) - LONGEST_REFERENCE
         while at < end and (opcode := window[at]) in _QUICK:
             if opcode == GET:
                 self.stack.append(self.memo.get(window[at + 1]))
@@ -121,47 +122,21 @@ class Interpreter:
                 self.stack.append(self.memo.get(_U32(window, at + 1)[0]))
                 after = at + 5
             else:
-                after = self._texts(window, at, end)
-                if after == at:
+                raws, after = text_run(window, at, end, end, self.memo.next_number)
+                if not raws:
                     break
+                self._push_texts(raws, after - at)
             at = after
         self.cursor.advance(at)
         return at > first
 
-    def _texts(self, window: bytes, at: int, end: int) -> int:
-        """Read texts, each with its number; return where they end."""
-        raws: list[bytes] = []
-        first, number = at, self.memo.next_number
-        while at < end:
-            opcode = window[at]
-            if opcode == 0x58:
-                start = at + 5
-                stop = start + _U32(window, at + 1)[0]
-            elif opcode == 0x8C:
-                start = at + 2
-                stop = start + window[at + 1]
-            else:
-                break
-            if stop >= end:
-                break
-            put = window[stop]
-            if put == 0x94:
-                at = stop + 1
-            elif put == 0x72 and _U32(window, stop + 1)[0] == number:
-                at = stop + 5
-            elif put == 0x71 and window[stop + 1] == number:
-                at = stop + 2
-            else:  # not how texts usually stand: the opcodes are taken one by one
-                break
-            raws.append(window[start:stop])
-            number += 1
-        if raws:
-            texts = self._decoded(raws)
-            self.stack += texts
-            self.memo.near += texts
-            is_ascii = b"".join(raws).isascii()
-            self.held += at - first + _ASCII_BYTES * len(texts) if is_ascii else sum(map(getsizeof, texts))
-        return at
+    def _push_texts(self, raws: list[bytes], size: int) -> None:
+        """Push texts and number them; with their opcodes they take ``size`` bytes in the file."""
+        texts = self._decoded(raws)
+        self.stack += texts
+        self.memo.near += texts
+        is_ascii = b"".join(raws).isascii()
+        self.held += size + _ASCII_BYTES * len(texts) if is_ascii else sum(map(getsizeof, texts))
 
     def _decoded(self, raws: list[bytes]) -> list[Text]:
         may_stay_encoded = self.is_great or self.held > self.limits.decoded_bytes
@@ -197,12 +172,12 @@ class Interpreter:
         self._push(int.from_bytes(self.cursor.take(length), "little", signed=True))
 
     def _bytes(self, width: int) -> None:
-        raw = self.cursor.take(self._length(width))
+        raw = self._sized(width)
         self.held += len(raw) + _NUMBER_BYTES
         self._push(raw)
 
     def _unicode(self, width: int) -> None:
-        text = self._text(self.cursor.take(self._length(width)))
+        text = self._text(self._sized(width))
         self.held += getsizeof(text)
         self._push(text)
 
@@ -213,6 +188,14 @@ class Interpreter:
 
     def _length(self, width: int) -> int:
         return int.from_bytes(self.cursor.take(width), "little")
+
+    def _sized(self, width: int) -> bytes:
+        """Take bytes after their length."""
+        length = self._length(width)
+        if length > self.limits.text_bytes:
+            allowed = f"{self.limits.text_bytes:,} are allowed"
+            raise TooLarge(f"its pickle asks for {length:,} bytes at once; {allowed}")
+        return self.cursor.take(length)
 
     def _container(self, kind: type[list[Any] | dict[Any, Any]]) -> None:
         self.held += _CONTAINER_BYTES
@@ -267,7 +250,7 @@ class Interpreter:
         self.held += (VALUE_BYTES + _PAIR_BYTES // 2) * len(pairs)
         for key, value in zip(pairs[::2], pairs[1::2], strict=True):
             name = loaded(key)
-            if not self.limits.allow_key(name):
+            if type(name) is not str and not self.limits.allow_key(name):
                 raise Corrupt("it holds a dictionary whose key is neither text nor a number")
             target[name] = value
 
@@ -299,7 +282,7 @@ class Interpreter:
     def _filled(self, target: list[Any], state: Any) -> Any:
         """Fill an array's list; an array without dimensions is its value, in the memo too."""
         number = self.unfilled.pop(id(target))
-        shape, items = array_contents(state, self.limits.array_elements)
+        shape, items = array_contents(state, self.limits.item_bytes // VALUE_BYTES)
         self.held += VALUE_BYTES * len(items)
         value = nest(items, shape)
         if shape:

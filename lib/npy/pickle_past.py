@@ -7,18 +7,28 @@ index leads to its first opcode, and from there it is read to its end.  What it 
 
 from __future__ import annotations
 
-import struct
 from typing import TYPE_CHECKING, Any, Final
 
 from lib.encoded_text import text_from_pickle
 from lib.errors import Corrupt, Unfinished
 from lib.npy.buffer import Cursor
 from lib.npy.pickle_globals import DType
-from lib.npy.pickle_index import Index, Walk
+from lib.npy.pickle_index import STEP_BYTES, Index, Walk
 from lib.npy.pickle_interpreter import Interpreter
-from lib.npy.pickle_limits import Limits
 from lib.npy.pickle_memo import Memo, Reference
-from lib.npy.pickle_opcodes import APPENDS, BATCH, BUILD, FILLS, FIXED, FRAME, MARK, PUTS, SETITEMS
+from lib.npy.pickle_opcodes import (
+    APPENDS,
+    BATCH,
+    BUILD,
+    FILLS,
+    FIXED,
+    FRAME,
+    LONGEST_REFERENCE,
+    MARK,
+    SETITEMS,
+    Limits,
+    text_run,
+)
 
 if TYPE_CHECKING:
     from lib.encoded_text import Text
@@ -26,7 +36,6 @@ if TYPE_CHECKING:
 _WINDOW_BYTES: Final = 1 << 12
 _UNNUMBERED: Final = {**FIXED, MARK: 0, APPENDS: 0, FRAME: 8}
 """Opcodes that may stand between texts and give no object a number, with the bytes of their argument."""
-_U32: Final = struct.Struct("<I").unpack_from
 
 
 class Past:
@@ -74,28 +83,19 @@ class Past:
         """Return an object if it is a small text among texts, else None: it takes one short read."""
         offset, passed = self._place(number)
         data = self._source.read_at(offset, _WINDOW_BYTES)
-        at = 0
-        while at + 9 < len(data):
-            opcode = data[at]
-            if opcode == 0x58:
-                start = at + 5
-                stop = start + _U32(data, at + 1)[0]
-            elif opcode == 0x8C:
-                start = at + 2
-                stop = start + data[at + 1]
-            elif opcode in _UNNUMBERED:
-                at += 1 + _UNNUMBERED[opcode]
-                continue
-            else:
-                return None
-            if stop >= len(data) or data[stop] not in PUTS:
-                return None
-            if passed == number:
-                text = text_from_pickle(data[start:stop], is_great=keep_encoded)
-                self._keep(number, text, stop - start)
+        at, end = 0, len(data) - LONGEST_REFERENCE
+        while at < end:
+            raws, at = text_run(data, at, min(end, STEP_BYTES), end, passed)
+            passed += len(raws)
+            if passed > number:
+                raw = raws[number - passed]
+                text = text_from_pickle(raw, is_great=keep_encoded)
+                self._keep(number, text, len(raw))
                 return text
-            passed += 1
-            at = stop + 1 + PUTS[data[stop]]
+            opcode = data[at]
+            if opcode not in _UNNUMBERED:
+                return None
+            at += 1 + _UNNUMBERED[opcode]
         return None
 
     def _place(self, number: int) -> tuple[int, int]:

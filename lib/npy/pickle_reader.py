@@ -1,7 +1,7 @@
-"""Object arrays: numpy's pickle read as data, as a stream of blocks, and never unpickled.
+"""Object arrays: numpy's pickle read as data and never unpickled, as a stream of blocks or as a whole.
 
-Items are handed out as they come, so memory holds a few of them, not the array.  What surrounds them is read
-by :mod:`lib.npy.pickle_envelope`, the opcodes themselves by :mod:`lib.npy.pickle_opcodes`.
+A stream hands out items as they come, so memory holds a few of them, not the array.  What surrounds them is
+read by :mod:`lib.npy.pickle_envelope`, the opcodes themselves by :mod:`lib.npy.pickle_interpreter`.
 """
 
 from __future__ import annotations
@@ -13,13 +13,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from lib.encoded_text import EncodedText
-from lib.errors import Corrupt, SidecarError, Unsafe
+from lib.errors import Corrupt, SidecarError, TooLarge, Unsafe
 from lib.npy.buffer import WINDOW_BYTES, Cursor
 from lib.npy.pickle_envelope import ITEM_MARKS, Envelope
 from lib.npy.pickle_index import Index, Walk
-from lib.npy.pickle_limits import Limits
 from lib.npy.pickle_memo import Memo, Reference
-from lib.npy.pickle_opcodes import APPEND, MARK
+from lib.npy.pickle_opcodes import APPEND, MARK, UNLIMITED, Limits
 from lib.npy.pickle_past import Past
 
 if TYPE_CHECKING:
@@ -29,25 +28,63 @@ if TYPE_CHECKING:
 
 _MOST_UNFINISHED: Final = 600
 """More values than items wait on the stack only where data nests deeper than 100 levels."""
+_ATOMS: Final = frozenset({str, bytes, int, float, bool, type(None)})
 _LIGHT: Final = frozenset({str, EncodedText, int, float, bool, type(None), Reference})
 
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """How much a stream has in memory: what is faster with more, and tested with less."""
+    """How much a stream keeps in memory: what is faster with more, and tested with less."""
 
     block_bytes: int = WINDOW_BYTES
-    """Items are handed out when they were read from this many bytes."""
+    """Items are handed out once this many bytes were read."""
     great_bytes: int = 4 << 20
-    """Above, a batch is looked through for where its items begin, so that each can be handed out."""
+    """Beyond, a batch is looked through for where its items begin, so that each can be handed out."""
     unfinished: int = 320
-    """Values on the stack that may yet become part of another, as long as that is not known."""
+    """Values on the stack that may yet become part of another, as long as the starts are not known."""
     kept_bytes: int = 1 << 20
     """Objects that were read from this many bytes can be referred to at no cost."""
     kept_objects: int = 1 << 16
     index_step: int = 8
     index_bytes: int = 64 << 20
     cache_bytes: int = 8 << 20
+
+
+class _Batch:
+    """A batch of the array's items that is being read; it begins where the cursor stands.
+
+    ``first`` is the place of its first item in the array, ``number`` the memo's next number.
+    """
+
+    def __init__(self, cursor: Cursor, first: int, number: int) -> None:
+        self._source, self._start = cursor.source, cursor.position
+        self._first, self._number = first, number
+        self._starts: array[int] = array("Q")
+
+    @property
+    def knows_starts(self) -> bool:
+        """Whether it is known where each of its items begins."""
+        return bool(self._starts)
+
+    def find_starts(self) -> None:
+        """Find out, by a pass over the batch, where each of its items begins, and where it ends.
+
+        :raises SidecarError: it does not come to an end.
+        """
+        if not self.knows_starts:
+            end = self._source.size
+            walk = Walk(Cursor(self._source, self._start, end), self._number, in_batch=True)
+            walk.run(end)
+            self._starts = walk.offsets() + array("Q", [walk.position])
+
+    def complete(self, position: int) -> int:
+        """Count the array's items up to the last one that ends before a position."""
+        return self._first + max(bisect_right(self._starts, position) - 1, 0)
+
+    def bytes_read(self, item: int, position: int) -> int:
+        """Return how many bytes of an item stand before a position; 0 if that is not known."""
+        place = item - self._first
+        return max(position - self._starts[place], 0) if place < len(self._starts) else 0
 
 
 class ItemStream:
@@ -64,7 +101,6 @@ class ItemStream:
         limit: int | None = None,
         sizes: Sizes = Sizes(),
     ) -> None:
-        self._source = source
         self._envelope = Envelope(source, start, shape, Limits())
         self._machine = self._envelope.machine
         self._cursor = self._machine.cursor
@@ -73,10 +109,6 @@ class ItemStream:
         self._sizes = sizes
         self._count = math.prod(shape)
         self._given = 0
-        # of the present batch: where it begins, with which item and number, and where its items begin
-        self._batch_start, self._batch_first, self._batch_number = 0, 0, 0
-        self._starts: array[int] | None = None
-        self._cut_at = self._next_cut = 0
 
     def take_item_for_great(self, *, is_great: bool) -> None:
         """Keep texts encoded from here on, or no longer: the next elements belong to a great item."""
@@ -96,125 +128,147 @@ class ItemStream:
         self._begin_items()
         try:
             while (opcode := envelope.read()) is not None:
-                if envelope.items:
-                    yield from self._end_of_batch(opcode)
+                if items := envelope.items:
+                    if opcode == APPEND and self._given + 1 < self._count:
+                        raise Corrupt("its pickle fills the array in a way that numpy never does")
+                    yield self._taken(items, len(items))
                 elif envelope.is_in_batch and self._count - self._given > 1:  # else it may be the last item
                     if opcode == MARK:
                         self._begin_batch()
-                    else:
-                        yield from self._cut()
-        except Unsafe as error:
-            if not error.is_size:
-                raise
+                    elif ready := self._ready():
+                        yield self._taken(self._machine.stack, ready)
+        except TooLarge as error:
             yield from self._before(error)
         if self._given != self._count:
             raise Corrupt(f"its pickle holds {self._given:,} items, not as many as its header says")
 
     def _begin_items(self) -> None:
         # later items share the names of the envelope, which stays
-        memo, sizes, position = self._machine.memo, self._sizes, self._cursor.position
-        index = Index(sizes.index_step, limit_bytes=sizes.index_bytes)
-        self._past = Past(self._cursor, memo, index, sizes.cache_bytes)
+        memo, sizes = self._machine.memo, self._sizes
+        self._past = Past(self._cursor, memo, Index(sizes.index_step, sizes.index_bytes), sizes.cache_bytes)
         self._machine.memo = Memo(memo.next_number, self._past)
-        self._cut_at = self._kept_from = position
-        self._kept_number = memo.next_number
+        self._block_start = self._cursor.position
+        self._kept = (self._cursor.position, memo.next_number)
+        self._begin_batch()
 
     def _begin_batch(self) -> None:
-        self._batch_start, self._batch_first = self._cursor.position, self._given
-        self._batch_number, self._starts = self._machine.memo.next_number, None
-        self._next_cut = self._sizes.block_bytes
+        self._batch = _Batch(self._cursor, self._given, self._machine.memo.next_number)
+        self._enough = self._sizes.block_bytes
 
-    def _end_of_batch(self, opcode: int) -> Iterator[list[Any]]:
-        items = self._envelope.items
-        if opcode == APPEND and self._given + 1 < self._count:
-            raise Corrupt("its pickle fills the array in a way that numpy never does")
-        values = items.copy()
-        items.clear()
-        yield from self._give(values)
-        self._starts = None
-
-    def _cut(self) -> Iterator[list[Any]]:
-        """Hand out the items that are certainly complete, if much was read since the last time."""
+    def _ready(self) -> int:
+        """Count the items on the stack that are certainly complete; 0 until much was read for a block."""
         machine, sizes = self._machine, self._sizes
-        much = self._cursor.position - self._cut_at
-        if much < self._next_cut and machine.held < sizes.great_bytes:
-            return
-        ready = len(machine.stack) - sizes.unfinished
-        if ready > self._count - self._given + _MOST_UNFINISHED:
+        much = self._cursor.position - self._block_start
+        if much < self._enough and machine.held < sizes.great_bytes:
+            return 0
+        waiting = len(machine.stack) - sizes.unfinished
+        if waiting > self._count - self._given + _MOST_UNFINISHED:
             raise Corrupt("its pickle holds more items than its header says")
-        if self._starts is None and max(much, machine.held) < sizes.great_bytes:
-            if ready > 0 and self._is_light(much / ready):
-                yield from self._give(self._taken(ready))
-                self._next_cut = sizes.block_bytes
-            else:  # it is looked through again when it has doubled: in all, once or twice
-                self._next_cut = min(2 * much, sizes.great_bytes)
-            return
-        self._starts = self._starts or self._starts_of_items()
-        yield from self._give(self._taken(self._complete() - (self._given - self._batch_first)))
+        if self._batch.knows_starts or max(much, machine.held) >= sizes.great_bytes:
+            self._batch.find_starts()
+            self._block_start = self._cursor.position
+            return self._batch.complete(self._cursor.position) - self._given
+        if waiting > 0 and self._is_light(much / waiting):
+            self._enough = sizes.block_bytes
+            return waiting
+        # it is looked through again when it has doubled: in all, once or twice
+        self._enough = min(2 * much, sizes.great_bytes)
+        return 0
 
     def _is_light(self, average: float) -> bool:
         """Tell whether the values that would wait take little memory, from the bytes of one on average."""
         is_little = average * self._sizes.unfinished < self._sizes.great_bytes
         return is_little and _LIGHT.issuperset(map(type, self._machine.stack))
 
-    def _starts_of_items(self) -> array[int]:
-        """Look through the batch for where its items begin, and where it ends."""
-        end = self._source.size
-        walk = Walk(Cursor(self._source, self._batch_start, end), self._batch_number, in_batch=True)
-        walk.run(end)
-        return walk.offsets() + array("Q", [walk.position])
-
-    def _complete(self) -> int:
-        """Count the items of the batch that end at the cursor or before."""
-        return max(bisect_right(self._starts or (), self._cursor.position) - 1, 0)
-
-    def _taken(self, count: int) -> list[Any]:
-        values = self._machine.stack[:count]
-        del self._machine.stack[:count]
-        return values
-
-    def _give(self, values: list[Any]) -> Iterator[list[Any]]:
-        self._cut_at = self._cursor.position
-        if not values:
-            return
-        self._given += len(values)
+    def _taken(self, waiting: list[Any], count: int) -> list[Any]:
+        """Take the first ``count`` of the items that wait, as a block."""
+        position = self._block_start = self._cursor.position
+        self._given += count
         if self._given > self._count:
             raise Corrupt("its pickle holds more items than its header says")
-        self._machine.release(self._read_of_next())
+        block = waiting[:count]
+        del waiting[:count]
+        self._machine.release(self._batch.bytes_read(self._given, position))
         self._forget()
         self._past.settle()
-        yield values
+        return block
 
     def _forget(self) -> None:
         """Forget old objects: all but those of the last megabyte, or of the last two."""
         memo, sizes = self._machine.memo, self._sizes
-        size = self._cursor.position - self._kept_from
-        count = memo.next_number - self._kept_number
-        if size > sizes.kept_bytes or count > sizes.kept_objects:
-            is_great = size > 2 * sizes.kept_bytes or count > 2 * sizes.kept_objects
-            memo.forget(memo.next_number if is_great else self._kept_number)
-            self._kept_from, self._kept_number = self._cursor.position, memo.next_number
+        position, number = self._kept
+        size = max(
+            (self._cursor.position - position) / sizes.kept_bytes,
+            (memo.next_number - number) / sizes.kept_objects,
+        )
+        if size > 1:
+            memo.forget(memo.next_number if size > 2 else number)
+            self._kept = (self._cursor.position, memo.next_number)
 
-    def _read_of_next(self) -> int:
-        """Return how many bytes of the first item that is not complete were read."""
-        place = self._given - self._batch_first
-        if self._starts is None or place >= len(self._starts):
-            return 0
-        return max(self._cursor.position - self._starts[place], 0)
-
-    def _before(self, error: Unsafe) -> Iterator[list[Any]]:
-        """Hand out what stands before an item that is refused, and refuse it by its number, unless ..."""
+    def _before(self, error: TooLarge) -> Iterator[list[Any]]:
+        """Hand out the items before one that is too large, and refuse it unless the limit ends before it."""
         complete = self._given
         if self._count - self._given > 1:
             try:
-                self._starts = self._starts or self._starts_of_items()
+                self._batch.find_starts()
             except SidecarError:
                 raise error from None
-            complete = self._batch_first + self._complete()
+            complete = self._batch.complete(self._cursor.position)
         if self._limit is not None and complete >= self._limit > self._given:
-            machine = self._machine
             # the items stand above the first marks, the last of them unfinished
-            machine.stack = [*machine.marks, machine.stack][ITEM_MARKS]
-            yield from self._give(self._taken(complete - self._given))
-        number = complete // self._per_item + 1
-        raise Unsafe(f"item {number}: {error.reason}", hint=error.hint)
+            waiting = [*self._machine.marks, self._machine.stack][ITEM_MARKS]
+            yield self._taken(waiting, complete - self._given)
+        raise error.of_item(complete // self._per_item + 1)
+
+
+def read_flat(source: Bytes, start: int, shape: tuple[int, ...]) -> list[Any]:
+    """Return all elements, flat and in C order, for the array of ``shape`` whose pickle begins at ``start``.
+
+    What is one object in the file is one object in memory.  Memory alone limits the size.
+
+    :raises SourceFault: the pickle is not one of plain data (Corrupt, Unsafe or NotText say how).
+    :raises Unfinished: it ends too early.
+    """
+    envelope = Envelope(source, start, shape, UNLIMITED)
+    envelope.read_start()
+    while envelope.read() is not None:
+        pass
+    items = envelope.items
+    if len(items) != math.prod(shape):
+        raise Corrupt(f"its pickle holds {len(items):,} items, not as many as its header says")
+    if not _ATOMS.issuperset(map(type, items)):
+        _check(items)
+    return items
+
+
+def _check(items: list[Any]) -> None:
+    """Look at all values, at any depth.
+
+    :raises Unsafe: an item holds itself.
+    :raises Corrupt: an item holds something that is not data.
+    """
+    seen: set[int] = set()
+    within: set[int] = set()
+    path = [(items, iter(items))]
+    while path:
+        for part in path[-1][1]:
+            place = id(part)
+            if type(part) in _ATOMS or place in seen:
+                continue
+            if place in within:
+                raise Unsafe("an item holds itself")
+            within.add(place)
+            path.append((part, iter(_parts(part))))
+            break
+        else:
+            place = id(path.pop()[0])
+            within.discard(place)
+            seen.add(place)
+
+
+def _parts(value: Any) -> Any:
+    if type(value) is list or type(value) is tuple:
+        return value
+    if type(value) is dict:
+        return value.values()
+    raise Corrupt("its pickle holds a part of an array where an item should be")

@@ -9,9 +9,8 @@ from operator import is_
 from typing import TYPE_CHECKING, Any, Final
 
 from lib.encoded_text import GREAT_BYTES, LONG_TEXT, SHORT_TEXT, compact, decoded, is_text, pieces_of, utf8
-from lib.errors import Corrupt, Unsafe
-from lib.npy.header import ITEM_BYTES_LIMIT, TEXT_BYTES_LIMIT
-from lib.npy.pickle_limits import VALUE_BYTES
+from lib.errors import Corrupt, TooLarge
+from lib.npy.header import ITEM_BYTES_LIMIT, TEXT_BYTES_LIMIT, VALUE_BYTES
 from lib.npy.pickle_memo import Reference
 
 if TYPE_CHECKING:
@@ -29,8 +28,8 @@ def plain(value: Any) -> Any:
 
     Bytes are UTF-8 if they can be read so, Latin-1 otherwise.
 
-    :raises Unsafe: it nests deeper than 100.
-    :raises Unsafe: it takes more than 128 MiB as it is rendered.
+    :raises TooLarge: it nests deeper than 100.
+    :raises TooLarge: it takes more than 128 MiB as it is rendered.
     :raises Corrupt: it holds something that is not data.
     """
     return measured(value)[0]
@@ -55,7 +54,7 @@ def bytes_of(value: Any) -> int:
 def rendered_bytes(text: Text) -> int:
     """Return what a text takes in a file of JSON, its escapes counted only if it is long.
 
-    :raises Unsafe: it takes more than 64 MiB without them.
+    :raises TooLarge: it takes more than 64 MiB without them.
     """
     if len(text) < LONG_TEXT:
         return len(text) if text.isascii() else len(utf8(text))
@@ -64,7 +63,7 @@ def rendered_bytes(text: Text) -> int:
         size += len(utf8(piece))
         written += len(utf8(encode_basestring(piece)))
     if size > TEXT_BYTES_LIMIT:
-        raise Unsafe(f"a text takes {size:,} bytes; {TEXT_BYTES_LIMIT:,} are allowed", is_size=True)
+        raise TooLarge(f"a text takes {size:,} bytes; {TEXT_BYTES_LIMIT:,} are allowed")
     return written
 
 
@@ -131,8 +130,6 @@ class _Plain:
     def _spend(self, amount: int, depth: int) -> None:
         self._budget -= amount
         if depth > DEPTH_LIMIT:
-            raise Unsafe(f"an item nests deeper than {DEPTH_LIMIT}", is_size=True)
+            raise TooLarge(f"an item nests deeper than {DEPTH_LIMIT}")
         if self._budget < 0:
-            raise Unsafe(
-                f"an item takes more than {ITEM_BYTES_LIMIT >> 20} MiB as it is rendered", is_size=True
-            )
+            raise TooLarge(f"an item takes more than {ITEM_BYTES_LIMIT >> 20} MiB as it is rendered")

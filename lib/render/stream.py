@@ -8,7 +8,7 @@ from itertools import accumulate
 from typing import TYPE_CHECKING, Any, Final
 
 from lib.encoded_text import LONG_TEXT
-from lib.errors import Unsafe
+from lib.errors import TooLarge
 from lib.json_writer import JsonWriter, dumps, encoded
 from lib.json_writer import pieces as json_pieces
 from lib.npy.values import measured
@@ -127,10 +127,8 @@ def _plain_pieces(block: list[Any], number: int, most: int) -> Iterator[list[Any
 def _measured(value: Any, number: int) -> tuple[Any, int]:
     try:
         return measured(value)
-    except Unsafe as error:
-        if not error.is_size:
-            raise
-        raise Unsafe(f"item {number}: {error.reason}", hint=error.hint) from None
+    except TooLarge as error:
+        raise error.of_item(number) from None
 
 
 def _cut(values: list[Any], number: int, firsts: tuple[int, ...]) -> Iterator[list[Any]]:
