@@ -75,7 +75,7 @@ def _object_rows(source: Bytes, header: Header, limit: int | None) -> Iterator[l
 
 def _loaded(blocks: Iterator[list[Any]]) -> Iterator[list[Any]]:
     """Read again what items refer to, a few of them at a time."""
-    from lib.npy.pickle_memo import Reference, loaded
+    from lib.npy.pickle_memo import Reference
 
     for block in blocks:
         if Reference not in set(map(type, block)):
@@ -85,7 +85,7 @@ def _loaded(blocks: Iterator[list[Any]]) -> Iterator[list[Any]]:
         start = size = 0
         for position, item in enumerate(block):
             if type(item) is Reference:
-                value = block[position] = loaded(item)
+                value = block[position] = item.load()
                 size += len(value) if type(value) is str else _PIECE_CHARACTERS
             if size >= _PIECE_CHARACTERS:
                 yield block[start : position + 1]

@@ -81,7 +81,9 @@ class Past:
 
     def _small_text(self, number: int, *, keep_encoded: bool = False) -> Text | None:
         """Return an object if it is a small text among texts, else None: it takes one short read."""
-        offset, passed = self._place(number)
+        if number >= self._walk.number:
+            self._walk.run(self._end)
+        offset, passed = self._index.before(number)
         data = self._source.read_at(offset, _WINDOW_BYTES)
         at, end = 0, len(data) - LONGEST_REFERENCE
         while at < end:
@@ -98,14 +100,10 @@ class Past:
             at += 1 + _UNNUMBERED[opcode]
         return None
 
-    def _place(self, number: int) -> tuple[int, int]:
-        """Return an offset from which an object is found, and the memo's next number there."""
-        self._walk.run(self._end)
-        return self._index.before(number)
-
     def _read_again(self, number: int) -> Any:
         end = self._source.size
-        offset, passed = self._place(number)
+        self._walk.run(self._end)
+        offset, passed = self._index.before(number)
         walk = Walk(Cursor(self._source, offset, end, window_bytes=_WINDOW_BYTES), passed)
         walk.run(end, number)
         start, first, _ = walk.starts[-1] if walk.starts else (0, -1, False)
