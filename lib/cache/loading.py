@@ -59,15 +59,16 @@ def load(directory: int, stem: str) -> Cache | None:
 
 def _open(directory: int, stem: str, names: tuple[str, ...], stack: ExitStack) -> dict[str, FileBytes] | None:
     """Open the three files of one save; {} while there is none to open, None when nothing is saved."""
-    with SetLock(directory, stem, exclusive=False) as lock:
+    lock = SetLock(directory, stem)
+    with lock.for_loader() as is_held:
         if status_of(directory, names[0]) is None:
-            is_certain = lock.is_held or (not lock.exists() and status_of(directory, names[0]) is None)
+            is_certain = is_held or (not lock.exists() and status_of(directory, names[0]) is None)
             return None if is_certain else {}
         files = {}
         for name in names:
             with _named(name):
                 files[name] = stack.enter_context(open_file(directory, name, follow=True))
-        return files if lock.is_held or _belong_together(directory, files) else {}
+        return files if is_held or _belong_together(directory, files) else {}
 
 
 def _belong_together(directory: int, files: dict[str, FileBytes]) -> bool:

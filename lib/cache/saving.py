@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import stat
-from contextlib import ExitStack, suppress
+from contextlib import AbstractContextManager, ExitStack, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -65,7 +65,7 @@ class Save:
         check_stop: Callable[[], None],
     ) -> None:
         self._directory = directory
-        self._stem = stem
+        self._lock = SetLock(directory, stem)
         self._metadata_name = stem + METADATA_SUFFIX
         self._array_names = {kind: f"{stem}_{kind}{SOURCE_SUFFIX}" for kind in KINDS}
         self._arrays = arrays
@@ -79,22 +79,23 @@ class Save:
         :raises SidecarError: an array cannot be written, and its cause is an ``OSError``.
         :raises OSError: it cannot be written in place either.
         """
-        with self._lock() as lock:
-            can_rename = lock.release()  # what cannot be removed cannot be renamed
-        if not can_rename or not self._saved_by_renaming():
+        with self._locked():
+            pass
+        # what cannot be removed cannot be renamed
+        if self._lock.stays or not self._saved_by_renaming():
             self._warnings = []
             self._save_in_place()
         return self._warnings
 
-    def _lock(self) -> SetLock:
-        return SetLock(self._directory, self._stem, exclusive=True, check_stop=self._check_stop)
+    def _locked(self) -> AbstractContextManager[None]:
+        return self._lock.for_saver(self._check_stop)
 
     def _saved_by_renaming(self) -> bool:
         """Stage and rename all files; False when the system does not allow it here."""
         try:
             with ExitStack() as stack:
                 replacements = self._staged(stack)
-                with self._lock():
+                with self._locked():
                     failures = replace_together(self._directory, replacements)
         except SidecarError as error:
             if isinstance(error.__cause__, OSError) and error.__cause__.errno in _FULL_OR_FAULTY:
@@ -191,7 +192,7 @@ class Save:
 
     def _save_in_place(self) -> None:
         """Write as numpy does, onto the files themselves; the completions have no bytes until the end."""
-        with self._lock():
+        with self._locked():
             empty_in_place(self._directory, self._array_names["completions"])
             try:
                 write_in_place(self._directory, self._metadata_name, self._write_metadata)

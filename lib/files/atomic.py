@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import os
 from typing import TYPE_CHECKING, Final
 
@@ -26,7 +25,7 @@ from lib.files.reader import (
     storage_errors,
     where_offered,
 )
-from lib.files.temporary import make_temporary, remove_temporary, temporary_name
+from lib.files.temporary import check_append_only, make_held, remove_temporary, temporary_name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -224,23 +223,13 @@ def make_directories(path: str) -> None:
 
 
 def _create(directory: int, mode: int) -> tuple[str, int]:
-    for _ in range(_ATTEMPTS):
-        name = temporary_name()
-        descriptor = make_temporary(directory, name, mode)
-        with contextlib.ExitStack() as undo:
-            undo.callback(_remove, directory, name, descriptor)
-            if _lock(descriptor):
-                undo.pop_all()
+    check_append_only(directory)
+    with storage_errors("no file can be made in its directory"):
+        for _ in range(_ATTEMPTS):
+            name = temporary_name()
+            descriptor = make_held(directory, name, mode)
+            if descriptor is not None:
                 return name, descriptor
     raise Passing(
         "each temporary file in its directory is removed at once", hint="Look for a program that does that."
     )
-
-
-def _lock(descriptor: int) -> bool:
-    """Lock a new temporary file; False when a sweep has removed it as litter, or that cannot be told."""
-    with contextlib.suppress(OSError):  # without locks, sweeps remove nothing
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-    with contextlib.suppress(OSError):
-        return os.fstat(descriptor).st_nlink > 0
-    return False

@@ -17,12 +17,11 @@ from lib.files.atomic import (
     flush_file,
 )
 from lib.files.reader import close_quietly, storage_error
-from lib.files.temporary import remove_temporary, temporary_name
+from lib.files.temporary import hold, remove_temporary, temporary_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-_READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _IN_PLACE: Final = os.O_WRONLY | os.O_TRUNC | os.O_CLOEXEC
 
 
@@ -107,9 +106,7 @@ def _back_up(directory: int, name: str, backups: ExitStack, undo: ExitStack, *, 
 def _lock(directory: int, name: str, backups: ExitStack) -> None:
     """Lock a file as a live writer's temporary file: a sweep would take its hidden name for litter."""
     with suppress(OSError):  # what cannot be read, or locked, can be renamed all the same
-        descriptor = os.open(name, _READ, dir_fd=directory)
-        backups.callback(close_quietly, descriptor)
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        backups.callback(close_quietly, hold(directory, name, fcntl.LOCK_SH))
 
 
 def _link(directory: int, name: str, hidden: str) -> bool:

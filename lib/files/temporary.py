@@ -1,15 +1,16 @@
-"""Temporary files: their names, their removal, and the directories in which they could only pile up.
+"""Temporary files: their names, their locks, their removal, and directories in which they would pile up.
 
-A live writer holds a lock (flock) on its temporary file; one without a lock was left by a crash, and is
-litter.
+The process that works with a temporary file holds a lock (flock) on it; a file that nobody holds was left by
+a crash, and is litter.  A file may be removed between the moment it is opened and the moment it is locked, so
+who has locked one checks that it still has its name.
 """
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
 import os
 import stat
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Final
 
 from lib.errors import Storage
@@ -19,8 +20,8 @@ from lib.names import is_temporary
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-_EXCLUSIVE: Final = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-_UNCHANGED: Final = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_NEW: Final = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_OLD: Final = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _GET_FLAGS: Final = 0x80086601
 _APPEND_ONLY: Final = 0x20
 """``FS_IOC_GETFLAGS`` and ``FS_APPEND_FL`` of linux/fs.h."""
@@ -38,19 +39,60 @@ _PROBE: Final = temporary_name(bytes([0] * 8))
 _LEFTOVER: Final = temporary_name(bytes([0] * 7 + [1]))
 
 
-def make_temporary(directory: int, name: str, mode: int) -> int:
-    """Make a file, and return its descriptor, open for writing.
+def make_held(directory: int, name: str, mode: int) -> int | None:
+    """Make a file and hold it, for writing; return None when another process held and removed it before.
 
-    :raises Storage: it cannot be made, as there is a file of this name perhaps, or could never be renamed.
+    Where there are no locks, nobody else can hold it.
+
+    :raises OSError: it cannot be made, as there is a file of this name perhaps.
     """
-    _check_append_only(directory)
-    with storage_errors("no file can be made in its directory"):
-        return os.open(name, _EXCLUSIVE, mode, dir_fd=directory)
+    descriptor = os.open(name, _NEW, mode, dir_fd=directory)
+    with ExitStack() as undo:
+        undo.callback(close_quietly, descriptor)
+        try:
+            with suppress(OSError):
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+        except BaseException:
+            remove_temporary(directory, name)
+            raise
+        if _has_name(directory, name, descriptor):
+            undo.pop_all()
+            return descriptor
+    return None
+
+
+def hold(directory: int, name: str, operation: int) -> int:
+    """Open a file that is there and lock it, without waiting; ``operation`` is flock's.
+
+    :raises BlockingIOError: another process holds it.
+    :raises FileNotFoundError: it is not there, or was removed before it was locked.
+    :raises OSError: it cannot be opened or locked, or is no file.
+    """
+    # NFS wants a file that is open for writing for an exclusive lock
+    access = os.O_RDWR if operation == fcntl.LOCK_EX else os.O_RDONLY
+    try:
+        descriptor = os.open(name, access | _OLD, dir_fd=directory)
+    except PermissionError:
+        descriptor = os.open(name, os.O_RDONLY | _OLD, dir_fd=directory)
+    with ExitStack() as undo:
+        undo.callback(close_quietly, descriptor)
+        fcntl.flock(descriptor, operation | fcntl.LOCK_NB)
+        if not _has_name(directory, name, descriptor):
+            raise FileNotFoundError
+        undo.pop_all()
+    return descriptor
+
+
+def _has_name(directory: int, name: str, descriptor: int) -> bool:
+    with suppress(OSError):
+        named = os.stat(name, dir_fd=directory, follow_symlinks=False)
+        return stat.S_ISREG(named.st_mode) and os.path.samestat(os.fstat(descriptor), named)
+    return False
 
 
 def remove_temporary(directory: int, name: str) -> None:
     """Remove a temporary file; where no file can be removed, let it replace the last one that had to stay."""
-    with contextlib.suppress(OSError):
+    with suppress(OSError):
         try:
             os.unlink(name, dir_fd=directory)
         except FileNotFoundError:
@@ -59,65 +101,54 @@ def remove_temporary(directory: int, name: str) -> None:
             os.rename(name, _LEFTOVER, src_dir_fd=directory, dst_dir_fd=directory)
 
 
-def open_to_lock(directory: int, name: str) -> int:
-    """Open a file to lock it: for writing, as NFS wants for an exclusive lock, or else for reading."""
-    try:
-        return os.open(name, os.O_RDWR | _UNCHANGED, dir_fd=directory)
-    except PermissionError:
-        return os.open(name, os.O_RDONLY | _UNCHANGED, dir_fd=directory)
+def remove_litter(directory: int, names: Iterable[str]) -> int:
+    """Remove the temporary files among ``names`` that nobody holds; return how many were removed."""
+    return sum(_remove_abandoned(directory, name) for name in names if is_temporary(name))
+
+
+def _remove_abandoned(directory: int, name: str) -> bool:
+    with suppress(OSError), ExitStack() as held:
+        held.callback(close_quietly, hold(directory, name, fcntl.LOCK_EX))
+        os.unlink(name, dir_fd=directory)
+        return True
+    return False
 
 
 def check_renaming(directory: int) -> None:
     """Refuse a directory in which files can be made but not renamed: each attempt could leave one there.
 
-    :raises Storage: no file in it can be made, or renamed.  One hidden file may stay, however often it is
-        tried.
+    One hidden file may stay, however often it is tried.
+
+    :raises Storage: no file in it can be made, or renamed.
     """
-    try:
-        close_quietly(make_temporary(directory, _PROBE, 0o600))
-    except Storage as error:
-        if not isinstance(error.__cause__, FileExistsError):
-            raise
-        there = status_of(directory, _PROBE)
-        if there is not None and not stat.S_ISREG(there.st_mode):  # not ours
-            return
+    check_append_only(directory)
+    with storage_errors("no file can be made in its directory"), suppress(FileExistsError):
+        close_quietly(os.open(_PROBE, _NEW, 0o600, dir_fd=directory))
+    there = status_of(directory, _PROBE)
+    if there is not None and not stat.S_ISREG(there.st_mode):  # somebody else's
+        return
     renamed = temporary_name()
     try:
         os.rename(_PROBE, renamed, src_dir_fd=directory, dst_dir_fd=directory)
     except FileNotFoundError:  # another process tries the same
-        return
+        pass
     except OSError as error:
-        remove_temporary(directory, _PROBE)
         raise storage_error(error, "no file in its directory can be renamed") from error
-    remove_temporary(directory, renamed)
+    finally:
+        for name in (_PROBE, renamed):
+            remove_temporary(directory, name)
 
 
-def remove_litter(directory: int, names: Iterable[str]) -> int:
-    """Remove the temporary files among ``names`` that no live writer holds; return how many went."""
-    return sum(_remove_abandoned(directory, name) for name in names if is_temporary(name))
+def check_append_only(directory: int) -> None:
+    """Refuse a directory in which files can be made for ever, but none can be renamed or removed.
 
-
-def _check_append_only(directory: int) -> None:
+    :raises Storage: it is append-only.
+    """
     flags = bytearray(8)
-    try:
+    with suppress(OSError):  # not every file system has flags
         fcntl.ioctl(directory, _GET_FLAGS, flags)
-    except OSError:  # not every file system has flags
-        return
     if flags[0] & _APPEND_ONLY:
         raise Storage(
             "its directory is append-only: no file in it can be renamed",
             hint="Take the attribute away (chattr -a), or leave this tree out.",
         )
-
-
-def _remove_abandoned(directory: int, name: str) -> bool:
-    with contextlib.suppress(OSError):
-        if stat.S_ISREG(os.stat(name, dir_fd=directory, follow_symlinks=False).st_mode):
-            descriptor = open_to_lock(directory, name)
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                os.unlink(name, dir_fd=directory)
-            finally:
-                os.close(descriptor)
-            return True
-    return False

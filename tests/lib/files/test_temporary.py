@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import subprocess
 import sys
@@ -81,6 +82,23 @@ def test_only_our_own_files_are_litter(directory: int, tmp_path: Path) -> None:
     assert sorted(os.listdir(tmp_path)) == sorted({*names} - {LITTER})
     for name in kinds[1:]:
         (tmp_path / name).unlink()
+
+
+def test_a_file_that_takes_the_name_of_litter_meanwhile_stays(
+    directory: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between opening and locking, its holder may remove it, and the next one makes another file."""
+    (tmp_path / LITTER).touch()
+    flock = fcntl.flock
+
+    def lock_too_late(descriptor: int, operation: int) -> None:
+        (tmp_path / LITTER).unlink()
+        (tmp_path / LITTER).write_text("the next holder's")
+        flock(descriptor, operation)
+
+    monkeypatch.setattr(fcntl, "flock", lock_too_late)
+    assert remove_litter(directory, [LITTER]) == 0
+    assert (tmp_path / LITTER).read_text() == "the next holder's"
 
 
 def test_a_draft_taken_for_litter_before_it_is_locked_gets_another_name(tmp_path: Path) -> None:
