@@ -22,7 +22,7 @@ from daemon.schedule.sweeper import Sweeper
 from daemon.signals import Signals
 from daemon.watch.roots import Roots
 from daemon.watch.supervisor import Supervisor
-from daemon.workers.pool import Pool, ProcessPool
+from daemon.workers.process_pool import ProcessPool
 from lib.errors import SidecarError
 from lib.files.atomic import make_directories
 
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from daemon.config.model import Config
     from daemon.watch.client import Watch
+    from daemon.workers.pool import Pool
 
 _SLICE_SECONDS: Final = 0.02
 _LONGEST_WAIT_SECONDS: Final = 2.0
@@ -182,8 +183,8 @@ class Service:
             mode=self._supervisor.mode,
             unheard=self._supervisor.unheard,
             rejected=self._reporter.rejected,
-            directories=self.sweeper.directories,
-            sources=self.sweeper.sources,
+            directories=self.sweeper.inventory.directories,
+            sources=self.sweeper.inventory.sources,
             pending=len(self.scheduler.queue),
             last_sweep=self.sweeper.last,
             last_sweep_ended=self.sweeper.last_ended,

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from daemon.cli.backfill import sweep
 from daemon.signals import Signals
 from daemon.workers import worker
-from daemon.workers.pool import ProcessPool
+from daemon.workers.process_pool import ProcessPool
 from daemon.workers.worker import convert
 from lib.errors import Interrupted
 from lib.options import Options
@@ -218,22 +218,23 @@ class FakeWatch:
         self.closed = True
 
 
-def moody_serve(connection: Connection) -> None:
+def moody_serve(connection: Connection, stop: worker.Stop) -> None:
     """Serve as a worker does, that dies of some tasks and never ends others, as their names say."""
-    worker.serve(_Moody(connection))  # type: ignore[arg-type]  # what it needs of a connection
+    worker.serve(_Moody(connection, stop), stop)  # type: ignore[arg-type]  # what it needs of a connection
 
 
 class _Moody:
     """A connection that has a mood about what it receives."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, stop: worker.Stop) -> None:
         self._connection = connection
+        self._stop = stop
         self.send = connection.send
 
     def recv(self) -> Any:
         """Receive a batch, and show a mood about each of its tasks."""
         batch = self._connection.recv()
-        worker._STOP.is_idle = False
+        self._stop.is_idle = False
         for task in batch[0]:
             _show_mood(task)
         return batch
@@ -248,6 +249,11 @@ class StartingPool(ProcessPool):
 
     def __len__(self) -> int:
         return super().__len__() + len(self._early)
+
+    @property
+    def pids(self) -> list[int]:
+        """The process ids of the workers."""
+        return [worker.pid for lane in self._lanes for worker in lane.workers]
 
     def start(self) -> None:
         """Start what waits; what is done already is returned by the next :meth:`done`."""

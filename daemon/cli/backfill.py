@@ -20,7 +20,7 @@ from daemon.schedule.scheduler import Scheduler
 from daemon.schedule.sweeper import Sweeper, steps
 from daemon.signals import Signals
 from daemon.workers.capacity import default_jobs, lower_priority
-from daemon.workers.pool import ProcessPool
+from daemon.workers.process_pool import ProcessPool
 from daemon.workers.worker import convert, serve_in_background, use_one_thread
 from lib.names import KINDS, kind_of, sidecar_name
 from lib.sync.walk import Found, PathFailure

@@ -7,19 +7,21 @@ import os
 import random
 import time
 from collections import Counter
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from daemon.report.events import SWEEP_FINISHED, SWEEP_STARTED
 from daemon.report.observers import Done, Walk
 from daemon.report.outcomes import RESULTS, log_failure
 from daemon.report.status import Trouble, iso
-from daemon.schedule.directories import Directories
+from daemon.schedule.branches import Branches
+from daemon.schedule.inventory import Inventory
 from lib.errors import Vanished
 from lib.names import kind_of, sources_concerned
 from lib.sync.walk import Folder, Found, PathFailure, Step, Task, look, walk
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from daemon.report.observers import Event
     from daemon.schedule.scheduler import Scheduler
@@ -42,14 +44,42 @@ def steps(paths: Sequence[str], options: Options, ignore: frozenset[str]) -> Ite
             yield from walk(path, options, ignore)
 
 
+@dataclass(slots=True)
+class _Sweep:
+    """One sweep.  A source that is put off counts with its last outcome, if it has one.
+
+    ``steps``: the rest of its walk; None when that is over.  ``unseen``: the sources that waited for a change
+    when it began, and that it has not found.  ``mended``: the paths that could not be looked at before, and
+    that have not failed again.  ``waiting``: the sources that it queued, and that have not had their turn.
+    """
+
+    began: float = math.inf
+    steps: Iterator[Step] | None = None
+    unseen: set[Task] = field(default_factory=set)
+    mended: set[str] = field(default_factory=set)
+    waiting: set[Task] = field(default_factory=set)
+    sums: Counter[Result] = field(default_factory=Counter)
+
+    @property
+    def is_done(self) -> bool:
+        """Tell whether the walk is over, and every source that it queued has had its turn."""
+        return self.steps is None and not self.waiting
+
+    def add(self, outcome: Outcome) -> None:
+        """Add up the results of a source's sidecars."""
+        self.sums.update(verdict.result for verdict in outcome.verdicts)
+
+
 class Sweeper:
     """An observer that walks all roots when asked, and new directories.  ``now`` is monotonic seconds.
 
-    A sweep is finished when its walk is over and every source it queued has had its turn; one that is put off
-    counts with its last outcome, if it has one.  ``roots`` may name single sources.  ``backlog_limit``: how
-    many sources may wait before the walk does.  ``branches_limit``: the same for new directories.
-    ``is_only_one``: a missing root is a failure, and indexes are written before the sweep is finished; in a
-    service the supervisor reports missing roots, and the indexes are written when they are due.
+    ``roots`` may name single sources.  While ``backlog_limit`` sources wait, no walk goes on;
+    ``branches_limit``: how many walks of new directories may wait.  ``is_only_one``: a missing root is a
+    failure, and the indexes are written before the sweep is finished; in a service the supervisor reports
+    missing roots, and the indexes are written when they are due.
+
+    ``last``: the fields of ``sweep.finished`` of the last sweep, which ended at ``last_ended`` (ISO).
+    ``on_changed`` is called with each source out of date that was not in the queue.
     """
 
     def __init__(
@@ -63,41 +93,26 @@ class Sweeper:
         branches_limit: int = 2000,
         is_only_one: bool = False,
     ) -> None:
-        self._backlog_limit = backlog_limit
-        self._branches_limit = branches_limit
-        self._is_only_one = is_only_one
         self.roots = roots
-        self._ignore = ignore
-        self._scheduler = scheduler
-        self._log = log
-        self._next = 0.0
-        self._once_more = math.inf
-        self._walk: Iterator[Step] | None = None
-        self._began: float | None = None
-        self._patience_ends = 0.0
-        self._sums: Counter[Result] = Counter()
-        self._sources = 0
-        self._directories = Directories()
-        self._waiting: set[Task] = set()
-        self._counted: set[Task] = set()
-        self._unseen: set[Task] = set()
-        self._failing: set[str] = set()
-        self._failed_before: set[str] = set()
-        self._branches: dict[tuple[Folder, bool], float] = {}
-        self._branch: Iterator[Step] | None = None
+        self.inventory = Inventory()
         self.on_changed: Callable[[Found, float], None] = lambda _found, _now: None
-        self.sources = 0
         self.last: dict[str, int | float] | None = None
         self.last_ended = ""
-
-    @property
-    def directories(self) -> int:
-        """The number of directories known now."""
-        return len(self._directories)
+        self._scheduler = scheduler
+        self._ignore = ignore
+        self._log = log
+        self._backlog_limit = backlog_limit
+        self._is_only_one = is_only_one
+        self._branches = Branches(self._walk_branch, scheduler.settle_seconds, branches_limit)
+        self._sweep = _Sweep()
+        self._failing: set[str] = set()
+        self._patience_ends = 0.0
+        self._next = 0.0
+        self._once_more = math.inf
 
     def take_hint(self, hint: Hint, now: float) -> None:
         """Queue the sources that a hint concerns, or ask for a walk of its directory."""
-        if self._ignores(hint.parts):
+        if any(name in self._ignore or name.startswith(".") for name in hint.parts):
             return
         if hint.kind == "directory":
             self.ask_branch(hint.root, hint.parts, now)
@@ -117,22 +132,15 @@ class Sweeper:
 
         When there are too many of them, two full sweeps take their place.
         """
-        settled = now + self._scheduler.settle_seconds
-        if len(self._branches) >= self._branches_limit:
+        if not self._branches.ask(Folder(root, parts), now):
             self.ask()
-            self._once_more = settled
-            return
-        folder = Folder(root, parts)
-        self._branches.setdefault((folder, False), now)
-        self._branches[folder, True] = settled
+            self._once_more = now + self._scheduler.settle_seconds
 
     def next_due(self) -> float:
         """Return when there is something to walk; never while too many sources wait."""
         if not self._has_room():
             return math.inf
-        if self._walk is not None or self._branch is not None:
-            return 0.0
-        return min([self._sweep_due(), *self._branches.values()])
+        return 0.0 if self._sweep.steps is not None else min(self._sweep_due(), self._branches.next_due())
 
     def step(self, now: float, until: float, period_seconds: float) -> None:
         """Walk until the time ``until``, or until too many sources wait.
@@ -141,50 +149,32 @@ class Sweeper:
         """
         # the period may have become shorter
         self._next = min(self._next, now + period_seconds * (1 + _JITTER))
-        while self._has_room() and self._look_into_branches(now) and time.monotonic() < until:
+        while self._has_room() and self._step_in_branch(now) and time.monotonic() < until:
             pass
-        if self._walk is None and now >= self._sweep_due():
-            self._start(now, period_seconds)
-        while self._walk is not None and self._has_room():
-            self._sweep_on(self._walk, now)
+        if self._sweep.steps is None and now >= self._sweep_due():
+            self._begin(now, period_seconds)
+        while self._sweep.steps is not None and self._has_room():
+            self._step_in_sweep(self._sweep.steps, now)
             if time.monotonic() >= until:
                 return
 
     def finish_early(self, now: float) -> None:
         """End a sweep where it is, and report it, also if it has not begun."""
-        self._walk = None
-        if self._began is not None or self.last is None:
+        if not self._sweep.is_done or self.last is None:
             self._finish(now)
 
     def notice(self, event: Event, now: float) -> None:
         """Record that a source had its turn."""
         if not isinstance(event, Done):
             return
-        task, outcome = event.task, event.outcome
-        if outcome is not None and task not in self._counted:
-            self._count_if_new(task, outcome)
-        if task in self._waiting:
-            self._waiting.discard(task)
-            if outcome is not None:
-                self._add(outcome)
-            self._finish_if_done(now)
-
-    def _ignores(self, parts: Iterable[str]) -> bool:
-        """Tell whether one of these names is ignored or hidden: neither a source nor entered."""
-        return any(name in self._ignore or name.startswith(".") for name in parts)
-
-    def _add(self, outcome: Outcome) -> None:
-        self._sums.update(verdict.result for verdict in outcome.verdicts)
-
-    def _count_if_new(self, task: Task, outcome: Outcome) -> None:
-        """Count a source that appeared since the last sweep: it had no sidecars."""
-        is_new, is_failure = outcome.is_new, outcome.result in {"failed", "skipped"}
-        if is_failure:
-            seen = look(task, self._scheduler.options)
-            is_new = isinstance(seen, Found) and all(plan.seen is None for plan in seen.plans)
-        if is_new or is_failure:
-            self._counted.add(task)
-        self.sources += is_new
+        if event.outcome is not None:
+            self.inventory.count_new(event.task, event.outcome, self._scheduler.options)
+        if event.task in self._sweep.waiting:
+            self._sweep.waiting.discard(event.task)
+            if event.outcome is not None:
+                self._sweep.add(event.outcome)
+            if self._sweep.is_done:
+                self._finish(now)
 
     def _has_room(self) -> bool:
         return self._scheduler.queue.backlog < self._backlog_limit
@@ -192,121 +182,99 @@ class Sweeper:
     def _sweep_due(self) -> float:
         """Return when the next sweep starts: it waits a while for the last one to finish."""
         due = min(self._next, self._once_more)
-        return due if self._began is None else max(due, self._patience_ends)
+        return due if self._sweep.is_done else max(due, self._patience_ends)
 
-    def _start(self, now: float, period_seconds: float) -> None:
-        if self._began is not None:
+    def _begin(self, now: float, period_seconds: float) -> None:
+        if not self._sweep.is_done:
             self._finish(now)
-        jitter = random.uniform(1 - _JITTER, 1 + _JITTER)  # noqa: S311 (spreads load)
-        self._next = now + period_seconds * jitter
+        self._next = now + period_seconds * random.uniform(1 - _JITTER, 1 + _JITTER)  # noqa: S311 (spreads load)
         if self._once_more <= now:
             self._once_more = math.inf
         self._log.info(SWEEP_STARTED, paths=self.roots)
-        self._sums, self._began, self._sources = Counter(), now, 0
-        self._directories.begin_sweep()
-        self._waiting.clear()
-        self._counted.clear()
-        self._unseen = set(self._scheduler.queue.settled)
-        self._failed_before, self._failing = self._failing, set()
+        self.inventory.begin_sweep()
         self._scheduler.tell(Walk.BEGUN, now)
-        self._walk = steps(self.roots, self._scheduler.options, self._ignore)
+        walk = steps(self.roots, self._scheduler.options, self._ignore)
+        self._sweep = _Sweep(now, walk, set(self._scheduler.queue.settled), set(self._failing))
 
-    def _sweep_on(self, steps: Iterator[Step], now: float) -> None:
-        step = next(steps, None)
-        if isinstance(step, Folder):
-            self._directories.add(step)
-        elif isinstance(step, PathFailure):
-            self._sums["failed"] += not self._is_missing_root(step)
-            self._sources += kind_of(os.path.basename(step.path)) is not None
-            self._take_failure(step, now)
-        elif isinstance(step, Found):
-            self._sources += 1
-            self._take_source(step, now)
-        else:
+    def _step_in_sweep(self, walk: Iterator[Step], now: float) -> None:
+        step = next(walk, None)
+        if step is None:
             self._end_walk(now)
+            return
+        self.inventory.count(step)
+        if isinstance(step, Found):
+            self._take_source(step, now)
+        elif isinstance(step, PathFailure):
+            self._sweep.sums["failed"] += self._take_failure(step, now)
 
     def _take_source(self, found: Found, now: float) -> None:
-        self._unseen.discard(found.task)
-        wanted = self._scheduler.wants(found)
+        sweep, scheduler = self._sweep, self._scheduler
+        sweep.unseen.discard(found.task)
+        wanted = scheduler.wants(found)
         if found.is_fresh and not wanted:
-            self._sums["fresh"] += len(found.plans)
-            self._scheduler.take_fresh(found.task)
-            self._scheduler.tell(found, now)
+            sweep.sums["fresh"] += len(found.plans)
+            scheduler.take_fresh(found.task)
+            scheduler.tell(found, now)
             return
-        if not found.is_fresh:
-            self._counted.add(found.task)
-        is_known = found.is_fresh or found.task in self._scheduler.queue
-        outcome = self._scheduler.take(found, now)
-        if outcome is None and not is_known:
-            self.on_changed(found, now)
+        is_known = found.is_fresh or found.task in scheduler.queue
+        outcome = scheduler.take(found, now)
         if outcome is not None:
-            self._add(outcome)
-        elif found.task in self._scheduler.queue:
-            self._waiting.add(found.task)
-
-    def _is_missing_root(self, failure: PathFailure) -> bool:
-        """Tell whether the supervisor reports this."""
-        return isinstance(failure.error, Vanished) and not self._is_only_one
-
-    def _take_failure(self, failure: PathFailure, now: float) -> None:
-        """Record a path that cannot be looked at; log it when it is new or its reason changes."""
-        if self._is_missing_root(failure):
+            sweep.add(outcome)
             return
+        if not is_known:
+            self.on_changed(found, now)
+        if found.task in scheduler.queue:
+            sweep.waiting.add(found.task)
+
+    def _take_failure(self, failure: PathFailure, now: float) -> bool:
+        """Record a path that cannot be looked at; log it when it is new or its reason changes.
+
+        False for a missing root that the supervisor reports.
+        """
+        if isinstance(failure.error, Vanished) and not self._is_only_one:
+            return False
         self._failing.add(failure.path)
+        self._sweep.mended.discard(failure.path)
         if self._scheduler.troubles.put(failure.path, Trouble.of(failure, time.time())):
             log_failure(self._log, failure)
         self._scheduler.tell(failure, now)
+        return True
 
     def _end_walk(self, now: float) -> None:
-        self._walk = None
+        sweep = self._sweep
+        sweep.steps = None
         self._patience_ends = now + _PATIENCE_SECONDS
-        self._scheduler.forget(self._unseen)
-        for path in self._failed_before - self._failing:
+        self._scheduler.forget(sweep.unseen)
+        self._failing -= sweep.mended
+        for path in sweep.mended:
             self._scheduler.troubles.drop(path)
-        self._unseen.clear()
-        self._directories.end_sweep()
-        self.sources = self._sources
+        self.inventory.end_sweep()
         self._scheduler.tell(Walk.ENDED, now)
-        self._finish_if_done(now)
-
-    def _finish_if_done(self, now: float) -> None:
-        if self._walk is None and self._began is not None and not self._waiting:
+        if sweep.is_done:
             self._finish(now)
 
     def _finish(self, now: float) -> None:
-        if self._is_only_one:
-            self._write_indexes(now)
-        seconds = round(now - (self._began or now), 3)
-        self._began = None
-        self.last = {**{result: self._sums[result] for result in RESULTS}, "seconds": seconds}
+        sweep = self._sweep
+        for index in self._scheduler.indexes if self._is_only_one else ():
+            if (failure := index.write()) is not None:
+                sweep.sums["failed"] += 1
+                self._scheduler.tell(failure, now)
+        seconds = round(max(0.0, now - sweep.began), 3)
+        self.last = {**{result: sweep.sums[result] for result in RESULTS}, "seconds": seconds}
         self.last_ended = iso(time.time())
         self._log.info(SWEEP_FINISHED, **self.last)
 
-    def _write_indexes(self, now: float) -> None:
-        """Write the indexes; one that cannot be written counts as failed."""
-        for index in self._scheduler.indexes:
-            failure = index.write()
-            if failure is not None:
-                self._sums["failed"] += 1
-                self._scheduler.tell(failure, now)
+    def _walk_branch(self, folder: Folder) -> Iterator[Step]:
+        self.inventory.remove(folder)  # the first step adds it, unless it has gone
+        return walk(folder.root, self._scheduler.options, self._ignore, folder.parts)
 
-    def _look_into_branches(self, now: float) -> bool:
+    def _step_in_branch(self, now: float) -> bool:
         """Take one step in the new directories; False when there is none."""
-        if self._branch is None:
-            due = next((branch for branch, moment in self._branches.items() if moment <= now), None)
-            if due is None:
-                return False
-            del self._branches[due]
-            folder, _ = due
-            self._branch = walk(folder.root, self._scheduler.options, self._ignore, folder.parts)
-            self._directories.remove(folder)  # the first step adds it, unless it has gone
-        step = next(self._branch, None)
-        if step is None:
-            self._branch = None
-        elif isinstance(step, Folder):
-            self._directories.add(step)
+        step = self._branches.step(now)
+        if isinstance(step, Folder):
+            self.inventory.add(step)
         elif isinstance(step, PathFailure):
             self._take_failure(step, now)
-        elif self._scheduler.wants(step) or not step.is_fresh:
+        elif isinstance(step, Found) and (self._scheduler.wants(step) or not step.is_fresh):
             self._scheduler.take(step, now)
-        return True
+        return step is not None

@@ -1,4 +1,4 @@
-"""A cluster's workers in place of local processes: a Dask scheduler has the tasks done.
+"""The pool of a cluster's workers, reached through a Dask scheduler.
 
 The workers run this package, and see the same paths on a shared file system.
 """
@@ -15,7 +15,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from daemon.config.validation import RefusedError
-from daemon.workers.pool import BATCH_TASKS, STOPPED, Job, all_failed, next_batch
+from daemon.workers.pool import BATCH_TASKS, STOPPED, Job, Pool, all_failed, next_batch
 from daemon.workers.worker import convert
 from lib.errors import Passing, Vanished
 from lib.outcome import failure
@@ -46,8 +46,8 @@ _UNSEEN: Final = Passing(
 )
 
 
-class DaskPool:
-    """A :class:`daemon.workers.pool.Pool` of a cluster's workers.
+class DaskPool(Pool):
+    """The workers of the cluster whose scheduler has this address.
 
     Nothing here waits for the cluster: futures are read once they are done, and Dask's own functions for
     cancelling and closing, which wait, run in threads that may be left behind.
@@ -63,34 +63,29 @@ class DaskPool:
         self._waiting: deque[Job] = deque()
         self._running: dict[Future[list[Outcome]], list[Job]] = {}
         self._results: list[Done] = []
-        self._stopping = False
+        self._is_stopping = False
         self._event = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
 
     def fileno(self) -> int:
-        """Return a descriptor for ``select``."""
         return self._event
 
     def __len__(self) -> int:
-        """Count the tasks that were submitted and not yet returned by :meth:`done`."""
         return len(self._waiting) + sum(map(len, self._running.values())) + len(self._results)
 
     def has_room(self) -> bool:
-        """Tell whether another task would start soon."""
         return len(self) < 2 * BATCH_TASKS * self._width
 
     def submit(self, task: Task, options: Options, size: int = 0) -> None:
-        """Take a task on; it is sent with the next :meth:`done`."""
-        if not self._stopping:
+        if not self._is_stopping:
             self._waiting.append(Job(task, options, size))
 
     def done(self) -> list[Done]:
-        """Return what was finished, and send what waits."""
         with suppress(BlockingIOError):
             os.eventfd_read(self._event)
         for future in [future for future in self._running if future.done()]:
             self._results += self._outcomes(future, self._running.pop(future))
         if self._client.status not in _ALIVE:
-            self._abandon(STOPPED if self._stopping else _GONE)
+            self._abandon(STOPPED if self._is_stopping else _GONE)
         while self._waiting and len(self._running) < 2 * self._width:
             self._send(next_batch(self._waiting, self._width))
         results, self._results = self._results, []
@@ -100,20 +95,21 @@ class DaskPool:
         """Do nothing: the workers are the cluster's."""
 
     def stop(self) -> None:
-        """Drop what waits, and what no worker has begun."""
-        self._stopping = True
+        """Drop what no worker has begun: those at work cannot be asked to stop."""
+        self._is_stopping = True
         self._waiting.clear()
-        _apart(lambda futures: [future.cancel() for future in futures], list(self._running))
+        running = list(self._running)
+        _apart(lambda: [future.cancel() for future in running])
 
     def kill(self) -> None:
-        """Wait for nothing any more; what workers have begun they finish."""
-        self._stopping = True
+        """Expect nothing any more: those at work finish what they have begun."""
+        self._is_stopping = True
         self._abandon(STOPPED)
 
     def close(self, patience_seconds: float = _GOODBYE_SECONDS) -> None:
         """Say goodbye to the scheduler, for this long; may be called twice."""
         if self._event >= 0:
-            _apart(self._client.close, patience_seconds).join(patience_seconds + 1.0)
+            _apart(lambda: self._client.close(patience_seconds)).join(patience_seconds + 1.0)
             os.close(self._event)
             self._event = -1
 
@@ -130,27 +126,27 @@ class DaskPool:
         try:
             outcomes = future.result(0)
         except (Exception, CancelledError) as error:  # noqa: BLE001 (a cluster has errors of its own)
-            return all_failed(jobs, STOPPED if self._stopping else _lost(error))
+            return all_failed(jobs, STOPPED if self._is_stopping else _lost(error))
         return [(job.task, _checked(job, outcome)) for job, outcome in zip(jobs, outcomes, strict=True)]
 
     def _abandon(self, error: SidecarError) -> None:
         """Report everything as failed: those who were to do it will not answer."""
-        jobs = [*(job for batch in self._running.values() for job in batch), *self._waiting]
+        for batch in (*self._running.values(), self._waiting):
+            self._results += all_failed(batch, error)
         self._running.clear()
         self._waiting.clear()
-        self._results += all_failed(jobs, error)
 
     def _wake(self, _future: Future[list[Outcome]]) -> None:
         with suppress(OSError):  # closed: nobody waits
             os.eventfd_write(self._event, 1)
 
 
-def _apart(act: Callable[..., object], *words: object) -> threading.Thread:
-    """Call what waits for the scheduler, whose fate does not matter, in a thread that may be left behind."""
+def _apart(act: Callable[[], object]) -> threading.Thread:
+    """Do what waits for the scheduler, and may fail, in a thread that may be left behind."""
 
     def run() -> None:
         with suppress(Exception):
-            act(*words)
+            act()
 
     thread = threading.Thread(target=run, daemon=True)
     thread.start()

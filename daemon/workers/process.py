@@ -1,7 +1,7 @@
 """One worker process and the batches that it was given: forked, and spoken to over a socket.
 
-A pool of our own rather than ``concurrent.futures``: its manager thread holds locks and waits for workers
-without a deadline, so a worker that hangs would make the program hang, at the latest when it ends.
+``concurrent.futures`` will not do: its manager thread holds locks and waits for workers without a deadline,
+so a worker that hangs would make the program hang, at the latest when it ends.
 """
 
 from __future__ import annotations
@@ -18,9 +18,8 @@ from typing import TYPE_CHECKING, Final
 from daemon.workers.worker import prepare
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from daemon.workers.pool import Job
+    from daemon.workers.worker import Serve
     from lib.outcome import Outcome
 
 _SIGNALS: Final = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
@@ -29,19 +28,19 @@ _TRANSFER_SECONDS: Final = 5
 
 
 class WorkerProcess:
-    """Starts with the object.
+    """A process that starts with the object, and the batches that it has not answered, in order.
 
-    ``is_long``: it is for long sources.  ``deadline``: when its first batch must be done, in seconds of the
-    pool's clock.  ``is_usable``: it may be given work, as it was not killed.
+    ``deadline``: when its first batch must be done, in seconds of the pool's clock.  ``is_usable``: it may be
+    given work, as it was not killed.
 
-    :raises OSError: the system has no process to give; or, as MemoryError, no memory.
+    :raises OSError: the system starts no process now.
+    :raises MemoryError: the system has no memory for one.
     """
 
-    def __init__(self, serve: Callable[[Connection], None], *, is_long: bool = False) -> None:
+    def __init__(self, serve: Serve) -> None:
         ours, theirs = socket.socketpair()
         for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
             ours.setsockopt(socket.SOL_SOCKET, option, struct.pack("ll", _TRANSFER_SECONDS, 0))
-        self.is_long = is_long
         self.is_usable = True
         self.batches: deque[list[Job]] = deque()
         self.deadline = 0.0
@@ -53,11 +52,6 @@ class WorkerProcess:
             except (OSError, MemoryError):
                 self._connection.close()
                 raise
-
-    @property
-    def is_open(self) -> bool:
-        """Tell whether it may still answer: :meth:`close` was not called."""
-        return not self._connection.closed
 
     def fileno(self) -> int:
         """Return a descriptor for ``select``: readable when there is an answer, or the process has ended."""
@@ -75,13 +69,13 @@ class WorkerProcess:
         """Return the outcomes of its first batch, None while it is at work; never waits for the work.
 
         :raises EOFError: the process has ended.
-        :raises OSError: it is beyond help.
+        :raises OSError: it has ended, or was stopped, in the middle of an answer.
         """
         outcomes: list[Outcome] | None = self._connection.recv() if self._connection.poll() else None
         return outcomes
 
     def transferred_bytes(self) -> int:
-        """Return what it has read and written since the last call (proc_pid_io(5)); 0 if nobody can tell."""
+        """Return what it has read and written since the last call (proc_pid_io(5)); 0 if unknown."""
         before = self._transferred
         with suppress(OSError, KeyError, ValueError), open(f"/proc/{self.pid}/io", "rb") as file:
             figures = dict(line.split(b":") for line in file)
@@ -100,17 +94,17 @@ class WorkerProcess:
             os.kill(self.pid, signal.SIGKILL)
 
     def close(self) -> None:
-        """Let go of the connection; :meth:`has_ended` must still be asked until it says so."""
+        """Close the connection; :meth:`has_ended` must still be called until it returns True."""
         self._connection.close()
 
     def has_ended(self) -> bool:
-        """Tell whether the process is gone, and collect it; ask no more then."""
+        """Tell whether the process is gone, and collect it; not to be called again then."""
         with suppress(ChildProcessError):
             return os.waitpid(self.pid, os.WNOHANG)[0] != 0
         return True
 
 
-def _fork(serve: Callable[[Connection], None], connection: Connection) -> int:
+def _fork(serve: Serve, connection: Connection) -> int:
     """Start the process; signals wait until it has its own handlers for them."""
     parent = os.getpid()
     before = set(map(int, signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)))
@@ -118,9 +112,9 @@ def _fork(serve: Callable[[Connection], None], connection: Connection) -> int:
         pid = os.fork()
         if pid == 0:
             try:
-                prepare(parent)
+                stop = prepare(parent)
                 signal.pthread_sigmask(signal.SIG_SETMASK, before - _SIGNALS)
-                serve(connection)
+                serve(connection, stop)
                 os._exit(0)
             finally:  # whatever happens, the parent's code is not for this process
                 signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)

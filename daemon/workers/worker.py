@@ -21,12 +21,14 @@ from lib.outcome import Outcome, failure
 from lib.sync.engine import sync_sources
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from multiprocessing.connection import Connection
     from types import FrameType
 
     from lib.options import Options
     from lib.sync.walk import Task
+
+    Serve = Callable[[Connection, "Stop"], None]
 
 _ONE_THREAD: Final = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 TICK_SECONDS: Final = 0.02
@@ -35,23 +37,22 @@ _COARSE_TICK_SECONDS: Final = 2.0
 """FAT's; ext3 and HFS+ keep whole seconds."""
 
 
-class _Stop:
-    """Asked between two blocks; set by SIGTERM, which ends a worker at once while it ``is_idle``."""
+class Stop:
+    """Whether a worker was asked to stop: after the current block, or at once while it ``is_idle``."""
 
     def __init__(self) -> None:
         self.asked = False
         self.is_idle = False
 
     def __call__(self) -> bool:
+        """Tell whether it was asked."""
         return self.asked
 
     def ask(self, _signal: int, _frame: FrameType | None) -> None:
+        """Handle SIGTERM."""
         is_first, self.asked = not self.asked, True
         if is_first and self.is_idle:  # once: a second one must not interrupt the end of the process
             raise SystemExit
-
-
-_STOP: Final = _Stop()
 
 
 def use_one_thread() -> None:
@@ -60,44 +61,54 @@ def use_one_thread() -> None:
         os.environ.setdefault(name, "1")
 
 
-def prepare(parent: int) -> None:
-    """Make this process a worker: it ends with its parent, and leaves signals of the terminal to it."""
+def prepare(parent: int) -> Stop:
+    """Make this process a worker, which ends with its parent and leaves the terminal's signals to it.
+
+    Returns what SIGTERM sets.
+    """
+    stop = Stop()
     use_one_thread()
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, _STOP.ask)
+    signal.signal(signal.SIGTERM, stop.ask)
     end_with(parent)
+    return stop
 
 
-def serve(connection: Connection) -> None:
+def serve(connection: Connection, stop: Stop) -> None:
     """Convert the batches that arrive, until the process is asked to stop or its parent is gone."""
     while True:
-        _STOP.is_idle = True
-        if _STOP.asked:
+        stop.is_idle = True
+        if stop.asked:
             return
         tasks, options = connection.recv()
-        _STOP.is_idle = False
-        outcomes = convert(tasks, options)
+        stop.is_idle = False
+        outcomes = convert(tasks, options, stop)
         connection.send(outcomes)
         if any(outcome.error is ProgramFault for outcome in outcomes):
             return  # a module that was half imported stays so; the next worker begins anew
 
 
-def serve_in_background(connection: Connection) -> None:
+def serve_in_background(connection: Connection, stop: Stop) -> None:
     """Do what :func:`serve` does, and let everything else have the disk first."""
     lower_disk_priority()
-    serve(connection)
+    serve(connection, stop)
 
 
-def convert(tasks: Sequence[Task], options: Options) -> list[Outcome]:
-    """Bring sources up to date, all waiting for the disk together; every failure is an outcome."""
+def convert(
+    tasks: Sequence[Task], options: Options, stop: Callable[[], bool] = lambda: False
+) -> list[Outcome]:
+    """Bring sources up to date, all waiting for the disk together; every failure is an outcome.
+
+    ``stop`` is asked between two blocks.
+    """
     try:
         with ExitStack() as stack:
-            return _converted(tasks, options, stack)
+            return _converted(tasks, options, stop, stack)
     except Exception as error:  # noqa: BLE001 (one bad file never stops the work on others)
         if len(tasks) > 1:
-            return [outcome for task in tasks for outcome in convert([task], options)]
+            return [outcome for task in tasks for outcome in convert([task], options, stop)]
         return [failure(tasks[0].name, options, _explained(error))]
 
 
@@ -123,7 +134,9 @@ def _explained(error: Exception) -> SidecarError:
     return Corrupt(f"internal error: {error!r}", hint="Please report it, with the file if you can.")
 
 
-def _converted(tasks: Sequence[Task], options: Options, stack: ExitStack) -> list[Outcome]:
+def _converted(
+    tasks: Sequence[Task], options: Options, stop: Callable[[], bool], stack: ExitStack
+) -> list[Outcome]:
     """Open each directory once, and hand the sources in those that can be opened to the engine."""
     folders = dict.fromkeys((task.root, task.parts) for task in tasks)
     places = {folder: _opened(*folder, stack) for folder in folders}
@@ -131,7 +144,7 @@ def _converted(tasks: Sequence[Task], options: Options, stack: ExitStack) -> lis
     ready = [(place, task.name) for place, task in found if isinstance(place, int)]
     _wait_for_tick(ready)
     began = time.perf_counter()
-    done = sync_sources(ready, options, _STOP)
+    done = sync_sources(ready, options, stop)
     seconds = (time.perf_counter() - began) / max(1, len(ready))
     outcomes = (replace(outcome, seconds=seconds) for outcome in done)
     return [

@@ -197,10 +197,8 @@ def open_file(directory: int, name: str, *, follow: bool = False) -> Iterator[Fi
         _check_regular(file.status)
         yield file
     finally:
-        with (
-            storage_errors("cannot be closed"),
-            where_offered(),
-        ):  # a network's fault may show as late as this
+        # a network file system may report a fault as late as this
+        with storage_errors("cannot be closed"), where_offered():
             os.close(descriptor)
 
 

@@ -265,7 +265,7 @@ def test_fault_46_a_small_file_that_asks_for_much(name: str) -> None:
 
 _HINTS: Final = """
 import resource
-from daemon.workers.pool import ProcessPool
+from daemon.workers.process_pool import ProcessPool
 from daemon.schedule.scheduler import Scheduler
 from lib.sync.walk import Task
 from lib.options import Options

@@ -105,7 +105,7 @@ def test_the_first_sweep_is_due_at_once_and_makes_what_is_missing(bench: Sweeper
     bench.sweep()
     assert bench.log.events[0] == ("info", "sweep.started", {"paths": [str(bench.root)]})
     assert bench.sums() == [{"rendered": 6}]
-    assert (bench.sweeper.directories, bench.sweeper.sources) == (3, 3)
+    assert (bench.sweeper.inventory.directories, bench.sweeper.inventory.sources) == (3, 3)
     assert set(bench.sweeper.last or ()) == {
         "rendered", "adopted", "fresh", "kept", "skipped", "failed", "seconds",
     }  # fmt: skip
@@ -202,11 +202,11 @@ def test_a_file_that_is_being_written_holds_no_sweep_up(bench: SweeperBench) -> 
     bench.go(0.01)
     bench.go(0.01)
     assert bench.sums() == [{}]
-    assert bench.sweeper.sources == 1
+    assert bench.sweeper.inventory.sources == 1
     bench.go(1.0)
     bench.go(1.0)
     assert len(bench.pool.worked) == 1
-    assert bench.sweeper.sources == 1
+    assert bench.sweeper.inventory.sources == 1
 
 
 def test_a_thousand_failures_do_not_stop_sweeps(tmp_path: Path) -> None:
@@ -299,13 +299,13 @@ def test_sources_are_counted_once(bench: SweeperBench) -> None:
     bench.save("a", "bad")
     bench.pool.errors["bad_completions.npy"] = Storage("full")
     bench.sweep()
-    assert bench.sweeper.sources == 2
+    assert bench.sweeper.inventory.sources == 2
     bench.save("new")
     bench.scheduler.hint(task_of(bench.root / "new_completions.npy"), bench.now, closed=True)
     bench.pool.errors.clear()
     for _ in range(20):
         bench.go(1.0)
-    assert bench.sweeper.sources == 3
+    assert bench.sweeper.inventory.sources == 3
     assert bench.log.names.count("source.recovered") == 1
 
 
@@ -313,7 +313,7 @@ def test_observers_are_told_once_that_a_walk_ended(bench: SweeperBench) -> None:
     """The number of directories it went through, the root included, is known then."""
     ends: list[int] = []
     bench.save("a", "d/e/b", ".git/x")
-    bench.scheduler.observers.append(Walks(lambda: ends.append(bench.sweeper.directories)))
+    bench.scheduler.observers.append(Walks(lambda: ends.append(bench.sweeper.inventory.directories)))
     bench.sweep()
     assert ends == [3]
 
@@ -345,7 +345,7 @@ def test_a_new_directory_is_looked_into_at_once_and_when_it_has_settled(bench: S
     bench.go(0.1)
     bench.go(0.1)
     assert bench.pool.worked == ["a_completions.npy", "b_completions.npy"]
-    assert bench.sweeper.directories == 2
+    assert bench.sweeper.inventory.directories == 2
     assert bench.log.names.count("sweep.started") == 1
 
 

@@ -169,7 +169,7 @@ def test_a_file_with_a_time_of_whole_seconds_is_not_read_within_two(tmp_path: Pa
 
 def test_a_worker_stops_when_asked() -> None:
     """The flag is set by SIGTERM and asked between two blocks."""
-    stop = work._Stop()
+    stop = work.Stop()
     assert not stop()
     stop.ask(signal.SIGTERM, None)
     assert stop()
@@ -177,7 +177,7 @@ def test_a_worker_stops_when_asked() -> None:
 
 def test_a_second_signal_does_not_interrupt_the_end_of_an_idle_worker() -> None:
     """An exception there would send the process into the code of its parent."""
-    stop = work._Stop()
+    stop = work.Stop()
     stop.is_idle = True
     with pytest.raises(SystemExit):
         stop.ask(signal.SIGTERM, None)
@@ -199,11 +199,11 @@ def test_a_worker_heeds_no_terminal(tmp_path: Path) -> None:
     parent, mark = os.getpid(), tmp_path / "mark"
     pid = os.fork()
     if pid == 0:
-        prepare(parent)
+        stop = prepare(parent)
         for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
             os.kill(os.getpid(), number)
         mark.touch()
-        os._exit(7 if work._STOP() else 8)
+        os._exit(7 if stop() else 8)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 7
     assert mark.exists()
 
@@ -215,7 +215,7 @@ def test_a_worker_has_one_thread() -> None:
         sys.path[:0] = {sys.path!r}
         from daemon.workers.process import WorkerProcess
 
-        def threads(connection):
+        def threads(connection, stop):
             import numpy
             connection.send(len(os.listdir("/proc/self/task")))
 

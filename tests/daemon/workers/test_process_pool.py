@@ -17,7 +17,8 @@ from doubles import StartingPool, moody_pool, task_of
 from support import freeze, save, wait_for
 
 from daemon.workers import process
-from daemon.workers.pool import LONG_BYTES, Job, next_batch
+from daemon.workers.pool import Job, next_batch
+from daemon.workers.process_pool import LONG_BYTES
 from lib.errors import Interrupted, ProgramFault
 from lib.options import Options
 from lib.sync.walk import walk
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from multiprocessing.connection import Connection
 
+    from daemon.workers.worker import Stop
     from lib.outcome import Outcome
     from lib.sync.walk import Task
 
@@ -242,7 +244,7 @@ def test_work_that_somebody_else_interrupts_is_done_again(tmp_path: Path) -> Non
         assert results(collect(pool)) == {"a": "rendered"}
 
 
-def _interrupted_once(connection: Connection) -> None:
+def _interrupted_once(connection: Connection, stop: Stop) -> None:
     from lib.outcome import failure
 
     tasks, options = connection.recv()
@@ -267,7 +269,7 @@ def test_a_worker_with_a_broken_program_is_replaced(tmp_path: Path) -> None:
         wait_for(lambda: not pool.done() and not any(map(is_there, first)))
 
 
-def _without_numpy(connection: Connection) -> None:
+def _without_numpy(connection: Connection, stop: Stop) -> None:
     import sys
 
     from daemon.workers.worker import serve
@@ -276,7 +278,7 @@ def _without_numpy(connection: Connection) -> None:
         del sys.modules[name]
     sys.modules["lib.render.stream"] = None  # type: ignore[assignment]  # an import of it fails
     sys.modules["lib.render.page"] = None  # type: ignore[assignment]
-    serve(connection)
+    serve(connection, stop)
 
 
 def test_a_killed_pool_starts_nothing_again(pool: StartingPool, tmp_path: Path) -> None:
@@ -387,9 +389,9 @@ def test_a_signal_before_a_worker_is_prepared_is_not_lost(
     """SIGTERM between fork and the worker's own handler waits for that handler."""
     prepare = process.prepare
 
-    def slow(parent: int) -> None:
+    def slow(parent: int) -> Stop:
         os.kill(os.getpid(), signal.SIGTERM)
-        prepare(parent)
+        return prepare(parent)
 
     monkeypatch.setattr(process, "prepare", slow)
     called: list[int] = []

@@ -1,0 +1,86 @@
+"""How many directories and sources there are below the roots, for the status."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from lib.names import kind_of
+from lib.sync.walk import Folder, Found, Step, look
+
+if TYPE_CHECKING:
+    from lib.options import Options
+    from lib.outcome import Outcome
+    from lib.sync.walk import Task
+
+
+class Inventory:
+    """What the last sweep found, with what has come and gone since.
+
+    ``sources``: their number.  A source that goes is counted until the next sweep.
+    """
+
+    def __init__(self) -> None:
+        self.sources = 0
+        self._sweep = 0
+        self._found = 0
+        self._counted: set[Task] = set()
+        self._folders: dict[tuple[str, ...], int] = {}
+        self._gone: set[tuple[str, ...]] = set()
+
+    @property
+    def directories(self) -> int:
+        """The number of directories.  Removals are carried out here, together: each goes through all."""
+        if self._gone:
+            for path in [path for path in self._folders if self._is_gone(path)]:
+                del self._folders[path]
+            self._gone.clear()
+        return len(self._folders)
+
+    def begin_sweep(self) -> None:
+        """Begin to count everything anew; the old numbers stay until the end."""
+        self._sweep += 1
+        self._found = 0
+        self._counted.clear()
+
+    def count(self, step: Step) -> None:
+        """Count what a sweep has found."""
+        if isinstance(step, Folder):
+            self.add(step)
+        elif isinstance(step, Found):
+            self._found += 1
+            if not step.is_fresh:
+                self._counted.add(step.task)
+        else:
+            self._found += kind_of(os.path.basename(step.path)) is not None
+
+    def end_sweep(self) -> None:
+        """Keep only what was counted since :meth:`begin_sweep`."""
+        self.sources = self._found
+        self._folders = {path: sweep for path, sweep in self._folders.items() if sweep == self._sweep}
+        self._gone.clear()
+
+    def add(self, folder: Folder) -> None:
+        """Add a directory, known or not."""
+        path = (folder.root, *folder.parts)
+        self._gone.discard(path)
+        self._folders[path] = self._sweep
+
+    def remove(self, folder: Folder) -> None:
+        """Remove a directory, known or not, with those below it."""
+        self._gone.add((folder.root, *folder.parts))
+
+    def count_new(self, task: Task, outcome: Outcome, options: Options) -> None:
+        """Count a source that has had its turn, if it appeared since the last sweep: it had no sidecars."""
+        if task in self._counted:
+            return
+        is_new, has_failed = outcome.is_new, outcome.result in {"failed", "skipped"}
+        if has_failed:
+            seen = look(task, options)
+            is_new = isinstance(seen, Found) and all(plan.seen is None for plan in seen.plans)
+        if is_new or has_failed:
+            self._counted.add(task)
+        self.sources += is_new
+
+    def _is_gone(self, path: tuple[str, ...]) -> bool:
+        return any(path[:length] in self._gone for length in range(1, len(path) + 1))
