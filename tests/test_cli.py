@@ -395,7 +395,7 @@ def test_output_that_cannot_be_written_is_a_sentence_and_ends_with_1(
             check=False,
         )
     assert run.returncode == 1
-    assert run.stderr == b"generation-sidecars: No space left on device\n"
+    assert run.stderr == b"generation-sidecars cannot continue: No space left on device\n"
 
 
 @pytest.mark.parametrize("redirection", [">&-", "2>&-", "<&-", ">&- 2>&- <&-"])
@@ -486,7 +486,7 @@ def test_of_two_mistakes_the_graver_counts(sweep: tuple[str, ...], tmp_path: Pat
     (tmp_path / "notes.txt").touch()
     run = types(tmp_path, *sweep, "nowhere", "notes.txt")
     assert run.returncode == 2
-    assert [line.partition(":")[0] for line in run.stderr.splitlines()] == ["notes.txt", "nowhere"]
+    assert [line.partition(":")[0] for line in run.stderr.splitlines()] == ["nowhere", "notes.txt"]
 
 
 def parts_are_whole(tree: Path) -> bool:

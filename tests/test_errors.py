@@ -52,7 +52,7 @@ WHOLE: Final = b"\x93NUMPY\x01\x00\x76\x00" + HEADER.ljust(117) + b"\n"
 ROWS: Final = (
     Row("path missing", f"{SWEEP} nowhere", 1, ("nowhere: no such file", "relative to the current")),
     Row("path empty", f"{SWEEP} ''", 1, ("'': no such file", "relative to the current directory")),
-    Row("no source", f"{SWEEP} a.npy", 2, ("a.npy: is not a source", "_completions.npy", "stands for all"),
+    Row("no source", f"{SWEEP} a.npy", 2, ("a.npy: is not a source", "_completions.npy", "the directory"),
         text("a.npy", "x")),
     Row("root is a file", "generation-sidecars a.txt", 2, ("a.txt: is not a directory", "--backfill"),
         text("a.txt", "x")),

@@ -58,7 +58,7 @@ def test_a_sweep_shows_a_bar_what_needs_attention_and_a_summary(sweep: tuple[str
     at = next(number for number, line in enumerate(lines) if line.startswith("sidecars "))
     assert at == 1
     assert lines[at + 1].split()[:7] == ["completions", "2", "0", "0", "0", "0", "2"]
-    assert lines[at + 4] == "Read 1 source: 3 items, 1 blank, 3 distinct in their files."
+    assert lines[at + 4] == "Read 1 source: 3 items, 1 blank, 3 distinct within their files."
     assert lines[at + 6].startswith("It took ")
     assert lines[at + 7 : at + 10] == [
         "1 file failed:",

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from daemon.config.model import Config
     from daemon.report.index import IndexWriter
-    from daemon.report.observers import Observer
+    from daemon.report.outcomes import Observer
     from daemon.workers.pool import Pool
     from lib.options import Options
     from lib.outcome import Result
@@ -41,14 +41,14 @@ _PLANS: Final = {"rendered": "render", "adopted": "adopt"}
 _SLICE_SECONDS: Final = 0.02
 _LONGEST_WAIT_SECONDS: Final = 0.5
 _INLINE_BYTES: Final = 1 << 20
-"""A single source up to this size is not worth a worker process."""
+"""A single source up to this size is converted in this process."""
 
 
 def backfill(paths: Sequence[str], config: Config, flags: argparse.Namespace) -> int:
-    """Sweep once, as the flags of a sweep say; return the exit status.
+    """Sweep once, with the flags of a sweep; return the exit status.
 
-    Paths that cannot be swept are printed.  A command line with one is corrected first; of the roots in a
-    configuration, all others are swept.
+    A path that cannot be swept is printed.  If the command line names it, nothing is swept; if it is a root
+    in the configuration, the other roots are swept.
     """
     usable, refused = _sorted_out(paths)
     if refused and (flags.paths or not usable):
@@ -100,7 +100,7 @@ def sweep(
     scheduler = Scheduler(pool, options, 0.0, log, Queue(FEW))
     sweeper = Sweeper(list(paths), scheduler, ignore, log, is_only_one=True)
     scheduler.indexes = indexes
-    scheduler.observers = [*observers, *indexes, sweeper]  # the sweeper logs the end, so it is told last
+    scheduler.observers = [*observers, *indexes, sweeper]  # the sweeper is told last: it logs the end
     while not signals.stops:
         now = time.monotonic()
         until = now + _SLICE_SECONDS
@@ -118,23 +118,25 @@ def sweep(
 
 
 def _sorted_out(paths: Sequence[str]) -> tuple[list[str], int]:
-    """Return the paths that can be swept, print the others, and return the exit status for those."""
-    missing = [path for path in paths if not os.path.lexists(path)]
-    named = [path for path in paths if path not in missing and kind_of(os.path.basename(path)) is not None]
-    usable = [path for path in paths if path in named or os.path.isdir(path)]
-    wrong = [path for path in paths if path not in {*missing, *usable}]
-    for path in wrong:
-        endings = " or ".join(f"_{kind}.npy" for kind in KINDS)
-        stands_for = "a directory stands for all sources below it"
-        refuse(path, f"is not a source: its name does not end in {endings}; {stands_for}")
-    for path in missing:
-        where = "" if os.path.isabs(path) else " (relative to the current directory)"
-        refuse(path, f"no such file or directory{where}")
-    return usable, WRONG_USAGE if wrong else SOMETHING_FAILED if missing else ALL_IS_WELL
+    """Return the paths that can be swept, and the exit status for the others, which are printed."""
+    endings = " or ".join(f"_{kind}.npy" for kind in KINDS)
+    usable, status = [], ALL_IS_WELL
+    for path in paths:
+        if not os.path.lexists(path):
+            where = "" if os.path.isabs(path) else " (relative to the current directory)"
+            refuse(path, f"no such file or directory{where}")
+            status = max(status, SOMETHING_FAILED)
+        elif os.path.isdir(path) or kind_of(os.path.basename(path)) is not None:
+            usable.append(path)
+        else:
+            to_do = "to sweep all sources in a directory, give the directory"
+            refuse(path, f"is not a source: its name does not end in {endings}; {to_do}")
+            status = WRONG_USAGE
+    return usable, status
 
 
 def _sweep(paths: Sequence[str], options: Options, config: Config, flags: argparse.Namespace) -> int:
-    """Sweep with a bar on a terminal that can draw one, and a summary, unless other output was asked for."""
+    """Sweep; on a terminal, show a progress bar and a summary, unless the flags ask for log lines."""
     if flags.scheduler is not None:  # its workers have other working directories
         paths = [os.path.abspath(path) for path in paths]
     is_terminal = sys.stderr is not None and sys.stderr.isatty()
@@ -188,6 +190,6 @@ def _indexes(paths: Sequence[str], options: Options, config: Config, log: Any) -
 
 
 def _say(text: str) -> None:
-    """Print to standard error; if nobody reads it, the exit status stays the same."""
+    """Print to stderr; if that fails, the exit status stays the same."""
     with contextlib.suppress(OSError, ValueError):
         print(text, end="", file=sys.stderr, flush=True)

@@ -1,4 +1,4 @@
-"""``decode-generations``: a sweep with the name and the flags of the older script."""
+"""``decode-generations``: a sweep with the name and the flags of an older script."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ examples:
 
 exit status:
   0  all is well
-  1  some file failed
+  1  some file failed, or a path is missing
   2  wrong usage or configuration
 """
 
@@ -31,9 +31,9 @@ def main(arguments: Sequence[str] | None) -> int:
     parser = _parser()
     given = parser.parse(arguments)
     if given.model is not None and given.paths:
-        parser.error("--model already names a directory: leave PATH out")
+        parser.error("--model already names a directory; leave PATH out")
     if given.model in {"", ".", ".."} or "/" in (given.model or ""):
-        parser.error("--model is the name of one directory below the base directory")
+        parser.error("--model is the name of one directory below --base-dir")
     config = effective_config(given)
     from daemon.cli.backfill import backfill  # `--help` does not need it
 
@@ -47,15 +47,15 @@ def _parser() -> Parser:
         "%(prog)s [--base-dir DIR] [--model M] [--dry-run] [--force] [options] [PATH ...]",
         "Make a readable .json and .md beside every cached generation that lacks a fresh one.",
         _EPILOG,
-        paths="directories or single .npy (default: DIR)",
+        paths="directories or single .npy files (default: DIR)",
     )
     parser.add_argument(
         "--base-dir",
         default="experiments",
         metavar="DIR",
-        help="the directory of all models (default: experiments)",
+        help="the directory that holds all models (default: experiments)",
     )
-    parser.add_argument("--model", metavar="M", help="only DIR/M/generations")
+    parser.add_argument("--model", metavar="M", help="sweep only DIR/M/generations")
     add_sweep_flags(parser)
     parser.set_defaults(scheduler=None)
     add_information_flags(parser)

@@ -1,4 +1,4 @@
-"""What both commands share: flags, the effective configuration, and how errors end a command."""
+"""What both commands share: flags, the effective configuration, and the handling of errors."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 PROGRAM: Final = "generation-sidecars"
 INTERRUPTED: Final = 130
-"""The exit status after SIGINT, as shells have it."""
+"""The exit status after SIGINT, as in a shell."""
 SHELLS: Final = ("bash", "zsh", "fish")
 _COMPLETED_AS_FILES: Final = {"paths", "config", "base_dir"}
 
@@ -44,7 +44,7 @@ class Parser(argparse.ArgumentParser):
                 )
 
     def parse(self, arguments: Sequence[str] | None) -> argparse.Namespace:
-        """Parse a command line; if it only asks for information, print that and exit."""
+        """Parse a command line; if it only asks for information, print it and exit."""
         given = self.parse_args(arguments)
         if given.version:
             print(f"{self.prog} {version()}")
@@ -73,7 +73,7 @@ class Parser(argparse.ArgumentParser):
 
 def add_information_flags(group: Any) -> None:
     """Add the flags that :meth:`Parser.parse` carries out."""
-    group.add_argument("--version", action="store_true", help="show program's version number and exit")
+    group.add_argument("--version", action="store_true", help="print the version and exit")
     group.add_argument(
         "--print-completion",
         choices=SHELLS,
@@ -100,7 +100,7 @@ def _file(text: str) -> str:
 
 
 def effective_config(given: argparse.Namespace, roots: Sequence[str] | None = None) -> Config:
-    """Return the defaults, overridden by the file, overridden by the flags and ``roots``.
+    """Return the effective configuration: ``roots`` and flags take precedence over the file.
 
     :raises ConfigError: with every problem at once.
     """
@@ -109,12 +109,12 @@ def effective_config(given: argparse.Namespace, roots: Sequence[str] | None = No
 
 
 def guarded(command: Callable[[Sequence[str] | None], int]) -> Callable[[Sequence[str] | None], int]:
-    """Make a command return its exit status whatever happens; an error becomes one line on stderr."""
+    """Make a command return an exit status instead of raising; an error becomes one line on stderr."""
 
     @functools.wraps(command)
     def run(arguments: Sequence[str] | None) -> int:
         try:
-            if isinstance(sys.stdout, io.TextIOWrapper):  # not when it is closed or replaced
+            if isinstance(sys.stdout, io.TextIOWrapper):  # it may be closed or replaced
                 sys.stdout.reconfigure(errors="backslashreplace")
             try:
                 return command(arguments)
@@ -128,24 +128,24 @@ def guarded(command: Callable[[Sequence[str] | None], int]) -> Callable[[Sequenc
             print("Stopped.", file=sys.stderr)
             return INTERRUPTED
         except BrokenPipeError:
-            _drop_output()  # its reader (head, less) has gone
+            _drop_output()  # its reader, such as head or less, has ended
             return ALL_IS_WELL
         except OSError as error:
             _drop_output()
-            print(f"{PROGRAM}: {error.strerror or error}", file=sys.stderr)
+            print(f"{PROGRAM} cannot continue: {error.strerror or error}", file=sys.stderr)
             return SOMETHING_FAILED
 
     return run
 
 
 def _drop_output() -> None:
-    """Redirect stdout to /dev/null, or the flush at exit would report the same error again."""
+    """Redirect stdout to /dev/null, because the flush at exit would fail as well."""
     with contextlib.suppress(OSError, AttributeError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def refuse(path: str, reason: str) -> None:
-    """Print why a path is refused."""
+    """Print why a path cannot be used."""
     from daemon.report.logging import escaped
 
     print(f"{escaped(path) or repr(path)}: {reason}", file=sys.stderr)

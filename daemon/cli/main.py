@@ -1,4 +1,4 @@
-"""``generation-sidecars``: arguments in, an exit status out.  Each command imports what it needs."""
+"""``generation-sidecars``: arguments in, exit status out.  Each command imports only what it needs."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _EPILOG: Final = """\
 examples:
   generation-sidecars                                watch ./experiments until Ctrl-C
   generation-sidecars /data/experiments              watch another directory
-  generation-sidecars --backfill /data/experiments   make what is missing, once
+  generation-sidecars --backfill /data/experiments   make all missing sidecars, once
   generation-sidecars --backfill --dry-run runs/     show what that would do
   generation-sidecars --status                       show what the running service is doing
 
@@ -69,11 +69,11 @@ def _parser() -> Parser:
         _USAGE,
         "Keep a readable .json and .md beside every cached language-model generation.",
         _EPILOG,
-        paths="what to watch or sweep (default: experiments)",
+        paths="what to watch (ROOT) or sweep (default: experiments)",
     )
     commands = parser.add_argument_group("instead of watching").add_mutually_exclusive_group()
     commands.add_argument(
-        "--backfill", action="store_true", help="sweep once and exit; PATH: a directory or one .npy"
+        "--backfill", action="store_true", help="sweep once and exit; a PATH is a directory or one .npy"
     )
     commands.add_argument(
         "--check-config", action="store_true", help="print the effective configuration, or every problem"
@@ -99,11 +99,11 @@ def _check_combinations(parser: Parser, given: argparse.Namespace) -> None:
     if given.json and not given.status:
         parser.error("--json requires --status")
     if given.status and given.paths:
-        parser.error("--status takes no PATH: it shows every service of this user")
+        parser.error("--status takes no PATH; it shows every service of this user")
 
 
 def _config(given: argparse.Namespace) -> Config:
-    """Return the effective configuration; the library that its metrics need is installed."""
+    """Return the effective configuration, after checking that the library for its metrics is installed."""
     config = effective_config(given, None if given.backfill else given.paths or None)
     if config.metrics.textfile is not None:
         from daemon.report.metrics import require_library

@@ -1,4 +1,4 @@
-"""The progress of a sweep on a terminal: a bar with rate and time left, below the lines of the log."""
+"""The progress of a sweep on a terminal: a bar with rate and time left, below the log lines."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from daemon.report.observers import Done
+from daemon.report.outcomes import Done
 from lib.names import kind_of
 from lib.sync.walk import Found, PathFailure, names_below
 
@@ -15,21 +15,21 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from contextlib import AbstractContextManager
 
-    from daemon.report.observers import Event
+    from daemon.report.outcomes import Event
 
 
 class Bar:
     """An observer that shows on standard error how many sources are done."""
 
     def __init__(self) -> None:
-        from tqdm import tqdm  # only needed at a terminal
+        from tqdm import tqdm  # only needed on a terminal
 
-        tqdm.monitor_interval = 0  # its thread would run while workers are forked
+        tqdm.monitor_interval = 0  # its thread would be running while workers are forked
         self._tqdm = tqdm
         self._bar: tqdm[None] | None = None
 
     def count(self, paths: Sequence[str], ignore: frozenset[str], stop: Callable[[], bool]) -> None:
-        """Count the sources by their names alone, then show the bar."""
+        """Count the sources, by name only, then show the bar."""
         self._begin(None)
         total = 0
         for _ in _names(paths, ignore):
@@ -40,7 +40,7 @@ class Bar:
         self._begin(total)
 
     def notice(self, event: Event, now: float) -> None:  # noqa: ARG002 (as declared)
-        """Count a source, or a directory that stands for its sources."""
+        """Advance by a source, or by a path that cannot be read."""
         if isinstance(event, (Found, PathFailure, Done)):
             self._advance()
 
@@ -52,13 +52,13 @@ class Bar:
             self._bar = None
 
     def aside(self) -> AbstractContextManager[object]:
-        """Return a context that makes room for a line of the log."""
-        room: AbstractContextManager[object] = self._tqdm.external_write_mode(file=sys.stderr)
-        return room
+        """Return a context in which a log line can be written above the bar."""
+        context: AbstractContextManager[object] = self._tqdm.external_write_mode(file=sys.stderr)
+        return context
 
     def _begin(self, total: int | None) -> None:
         self.close()
-        label = "looking" if total is None else "sweeping"
+        label = "counting" if total is None else "sweeping"
         with suppress(OSError):
             self._bar = self._tqdm(
                 total=total, desc=label, unit=" sources", file=sys.stderr, dynamic_ncols=True, leave=False

@@ -8,15 +8,14 @@ from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 from daemon.report.logging import escaped
-from daemon.report.observers import Done
-from daemon.report.outcomes import RESULTS
+from daemon.report.outcomes import RESULTS, Done
 from daemon.report.status_text import duration
 from lib.names import kind_of, sidecar_name
 from lib.render.statistics import bars
 from lib.sync.walk import Found, PathFailure
 
 if TYPE_CHECKING:
-    from daemon.report.observers import Event
+    from daemon.report.outcomes import Event
     from lib.names import Kind
     from lib.outcome import Figures, Outcome, Result
     from lib.sync.walk import Task
@@ -31,7 +30,7 @@ _UNITS: Final = ("bytes", "kB", "MB", "GB", "TB")
 
 
 class Summary:
-    """An observer that adds up one sweep, kind by kind."""
+    """An observer that adds up the results of one sweep by kind."""
 
     def __init__(self) -> None:
         self._sums: dict[Kind | None, Counter[Result]] = {kind: Counter() for kind in _ROWS}
@@ -44,7 +43,7 @@ class Summary:
         self._shown: dict[Result, list[str]] = {"failed": [], "kept": []}
 
     def notice(self, event: Event, now: float) -> None:  # noqa: ARG002 (as declared)
-        """Count the sidecars of a source; a path that could not be looked at or written counts as one."""
+        """Count the sidecars of a source; a path that cannot be read or written counts as one."""
         if isinstance(event, Found):
             self._sums[kind_of(event.task.name)]["fresh"] += len(event.plans)
         elif isinstance(event, PathFailure):
@@ -54,7 +53,7 @@ class Summary:
             self._add(event.task, event.outcome)
 
     def _add(self, task: Task, outcome: Outcome) -> None:
-        """Count all sidecars of a source."""
+        """Count the sidecars of a source that was converted."""
         self._sums[outcome.kind].update(verdict.result for verdict in outcome.verdicts)
         self._bytes[outcome.kind] += outcome.bytes
         if outcome.result == "failed":
@@ -76,7 +75,7 @@ class Summary:
             self._shortest = min(self._shortest, figures.shortest_length)
 
     def _list(self, result: Result, path: str, *texts: str) -> None:
-        """Count a file that needs attention, and keep the lines on the first few."""
+        """Count a file that needs attention; keep the lines for the first few."""
         self._files[result] += 1
         if self._files[result] <= _SHOWN_LIMIT:
             self._shown[result] += [
@@ -92,7 +91,7 @@ class Summary:
             if count := self._files[result]:
                 lines += ["", f"{_counted(count, 'file')} {result}:", *shown]
             if count > _SHOWN_LIMIT:
-                lines.append(f"  … and {count - _SHOWN_LIMIT:,} more, each in a line above")
+                lines.append(f"  … and {count - _SHOWN_LIMIT:,} more: see the log lines above")
         return "\n".join([*lines, ""])
 
     def _table(self) -> list[str]:
@@ -111,12 +110,12 @@ class Summary:
             return []
         read = f"Read {_counted(figures['sources'], 'source')}: {_counted(figures['items'], 'item')}"
         return [
-            f"{read}, {figures['blank']:,} blank, {figures['distinct']:,} distinct in their files.",
+            f"{read}, {figures['blank']:,} blank, {figures['distinct']:,} distinct within their files.",
             *self._lengths(),
         ]
 
     def _lengths(self) -> list[str]:
-        """Return the line on the lengths of the texts, if there were any."""
+        """Return the line about the lengths of the texts, if there were any."""
         powers = [power for power, count in self._by_length.items() if count]
         if not powers:
             return []
@@ -124,7 +123,7 @@ class Summary:
         if len(powers) == 1:
             return [f"The longest text has {longest}."]
         drawn = bars([self._by_length[power] for power in range(min(powers), max(powers) + 1)])
-        return [f"Lengths: {self._shortest:,} {drawn} {longest}; each bar goes twice as far as the last."]
+        return [f"Lengths: {self._shortest:,} {drawn} {longest}; lengths double from bar to bar."]
 
 
 def size(count: float) -> str:

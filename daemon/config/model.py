@@ -1,6 +1,6 @@
-"""The configuration: text in, a frozen value out, or every problem at once.
+"""The configuration: parse it into a frozen value, or report every problem at once.
 
-Each dataclass field carries the check of its key, and the flag if it has one (:class:`Key`).
+Each dataclass field holds the rule and the command-line flag of its key (:class:`Key`).
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _BARE_KEY: Final = re.compile(r"[A-Za-z0-9_-]+")
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """What a field may hold, and how the command line sets it."""
+    """The rule for a field's value, and the flag that sets it, if there is one."""
 
     check: Check
     flag: str = ""
@@ -55,23 +55,27 @@ def _key(default: Any, check: Check, *cli: str) -> Any:
     return field(default=default, metadata={"key": Key(check, *cli)})
 
 
-def _choice(default: str, literal: Any, flag: str, metavar: str) -> Any:
+def _choice(default: str, literal: Any, flag: str, metavar: str, what: str) -> Any:
     words = get_args(literal)
-    help = f"{', '.join(words[:-1])} or {words[-1]} (default: {default})"  # noqa: A001 -- argparse names it
+    help = f"{what}: {', '.join(words[:-1])} or {words[-1]} (default: {default})"  # noqa: A001 -- as argparse
     return _key(default, one_of(*words), flag, metavar, help)
 
 
 @dataclass(frozen=True, slots=True)
 class Sidecars:
-    """Which sidecars are made, and how."""
+    """Which sidecars are made, and what is in them."""
 
     formats: tuple[Format, ...] = _key(
-        FORMATS, some_of(*FORMATS), "--formats", "json,md", f"which sidecars (default: {','.join(FORMATS)})"
+        FORMATS,
+        some_of(*FORMATS),
+        "--formats",
+        "json,md",
+        f"which sidecars to make (default: {','.join(FORMATS)})",
     )
     limit: int | None = _key(
         None, whole_number(1), "--limit", "N", "keep the first N items in both formats (default: all)"
     )
-    markdown: Style = _choice("auto", Style, "--markdown", "STYLE")
+    markdown: Style = _choice("auto", Style, "--markdown", "STYLE", "how pages show texts")
     summary: bool = _key(False, SWITCH)
     links: bool = _key(False, SWITCH)
     pairs: bool = _key(False, SWITCH)
@@ -80,7 +84,7 @@ class Sidecars:
 
 @dataclass(frozen=True, slots=True)
 class Watch:
-    """When sidecars are made, and which directories are never entered."""
+    """When sources are converted, and which directories are never entered."""
 
     settle_seconds: float = _key(
         0.5, seconds("a number of seconds above 0, up to 3600", lambda it: 0 < it <= 3600)
@@ -93,43 +97,43 @@ class Watch:
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """How much the work may use; without ``jobs`` each command chooses."""
+    """How much may be used; without ``jobs``, each command chooses."""
 
     jobs: int | None = _key(
         None,
         whole_number(1, 256),
         "--jobs",
         "N",
-        "sources at a time (default: 1 to watch; one per processor, at most 8, to sweep)",
+        "sources to convert at a time (default: 1 to watch; one per processor, at most 8, to sweep)",
     )
     max_output_bytes: int = _key(MAX_OUTPUT_BYTES, whole_number(1))
 
 
 @dataclass(frozen=True, slots=True)
 class Index:
-    """Whether each root has an index of its sets."""
+    """Whether an index is kept in each root."""
 
     enabled: bool = _key(False, SWITCH)
 
 
 @dataclass(frozen=True, slots=True)
 class Metrics:
-    """Where the service writes metrics for Prometheus, if anywhere."""
+    """Where the service writes metrics for Prometheus, if it does."""
 
     textfile: str | None = _key(None, METRICS_FILE)
 
 
 @dataclass(frozen=True, slots=True)
 class Log:
-    """What is logged, and how."""
+    """What is logged, and in which format."""
 
-    level: Level = _choice("info", Level, "--log-level", "LEVEL")
-    format: LogFormat = _choice("auto", LogFormat, "--log-format", "FORMAT")
+    level: Level = _choice("info", Level, "--log-level", "LEVEL", "the lowest level to log")
+    format: LogFormat = _choice("auto", LogFormat, "--log-format", "FORMAT", "how to log")
 
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """The whole configuration; ``Config()`` is the default.  Roots are as given, with ``~`` expanded."""
+    """The whole configuration; ``Config()`` has the defaults.  Roots are as given, with ``~`` expanded."""
 
     roots: tuple[str, ...] = _key(("experiments",), DIRECTORY_ROOTS, "ROOT")
     sidecars: Sidecars = field(default_factory=Sidecars)
@@ -140,7 +144,7 @@ class Config:
     log: Log = field(default_factory=Log)
 
     def options(self, *, force: bool = False) -> Options:
-        """Return the options of the library."""
+        """Return the options for the library."""
         extras = {entry.name: getattr(self.sidecars, entry.name) for entry in fields(Extras)}
         return Options(
             self.sidecars.formats,
@@ -154,7 +158,7 @@ class Config:
 
 
 def _entries(section: Any, prefix: str = "") -> Iterator[tuple[str, Key, Any]]:
-    """Yield the dotted name, the rule and the value of every key."""
+    """Yield the dotted name, the :class:`Key` and the value of every key."""
     for entry in fields(section):
         value = getattr(section, entry.name)
         if is_dataclass(value):
@@ -170,7 +174,7 @@ SECTIONS: Final = tuple(dict.fromkeys(key.partition(".")[0] for key in KEYS if "
 def load(path: str | os.PathLike[str]) -> Config:
     """Read a configuration file.
 
-    :raises ConfigError: with the path, also when the file cannot be read, is not a file or is not UTF-8.
+    :raises ConfigError: its problems name the path; also if the file cannot be read or is not UTF-8.
     """
     try:
         return parse(_read(path))
@@ -180,7 +184,7 @@ def load(path: str | os.PathLike[str]) -> Config:
 
 
 def parse(text: str) -> Config:
-    """Return the configuration in a TOML text (v1.0.0); missing keys have their defaults.
+    """Parse a configuration in TOML 1.0; missing keys have their defaults.
 
     :raises ConfigError: with every problem, or the first syntax error.
     """
@@ -188,7 +192,7 @@ def parse(text: str) -> Config:
 
 
 def with_overrides(config: Config, given: Mapping[str, object]) -> Config:
-    """Return a configuration with the values of the command line, by key; None means not given.
+    """Return a configuration with values from the command line, by key; None means not given.
 
     :raises ConfigError: its problems name the flag.
     """
@@ -197,9 +201,9 @@ def with_overrides(config: Config, given: Mapping[str, object]) -> Config:
 
 
 def to_toml(config: Config) -> str:
-    """Return a configuration as TOML, which :func:`parse` reads back.
+    """Write a configuration as TOML that :func:`parse` reads back.
 
-    TOML cannot hold a name that is not UTF-8: such a root is shown with a comment.
+    A root whose name is not UTF-8, which TOML cannot hold, is marked by a comment.
     """
     lines, section = [], ""
     for key, _, value in _entries(config):
@@ -222,7 +226,7 @@ def _read(path: str | os.PathLike[str]) -> str:
     if len(content) > _SIZE_LIMIT:
         raise ConfigError([f"is larger than {_SIZE_LIMIT:,} bytes; is it the right file?"])
     try:
-        return content.decode("utf-8-sig")  # editors on Windows put a mark in front
+        return content.decode("utf-8-sig")  # editors on Windows may add a byte order mark
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         fault = f"is not UTF-8 (at line {line}, byte {error.start + 1}); save it as UTF-8"
@@ -230,7 +234,7 @@ def _read(path: str | os.PathLike[str]) -> str:
 
 
 def _content(path: str | os.PathLike[str]) -> bytes:
-    """Read a regular file; a pipe is not waited for, and a device is not opened."""
+    """Read a regular file; anything else is refused without being opened."""
     mode = os.stat(path).st_mode
     if not stat.S_ISREG(mode):
         raise OSError(errno.EINVAL, "Is a directory" if stat.S_ISDIR(mode) else "Not a regular file")
@@ -239,19 +243,19 @@ def _content(path: str | os.PathLike[str]) -> bytes:
 
 
 def _parsed(text: str) -> dict[str, Any]:
-    import tomli  # a sweep without a file needs no parser, and people notice start-up time
+    import tomli  # not needed without a file, and start-up time matters
 
     try:
         return tomli.loads(text)
-    except (ValueError, RecursionError) as error:  # a number of thousands of digits, a thousand brackets
-        fault = "is not usable TOML: a number is too long or the nesting too deep"
+    except (ValueError, RecursionError) as error:  # thousands of digits or brackets
+        fault = "is not usable TOML: a number is too long, or the nesting is too deep"
         if isinstance(error, tomli.TOMLDecodeError):
-            fault = f"is not TOML: {toml(str(error))[1:-1]}; config.example.toml shows how it is written"
+            fault = f"is not TOML: {toml(str(error))[1:-1]}; see config.example.toml"
         raise ConfigError([fault]) from error
 
 
 def _flattened(document: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Yield each key under its dotted name; anything but a known section stays as it is."""
+    """Yield each key with its dotted name; a value that is not a known section is left as it is."""
     for head, value in document.items():
         if head in SECTIONS and isinstance(value, dict):
             yield from ((f"{head}.{_written(name)}", inner) for name, inner in value.items())
@@ -264,7 +268,7 @@ def _written(name: str) -> str:
 
 
 def _changed(config: Config, entries: Iterable[tuple[str, Any]], *, by_flag: bool = False) -> Config:
-    """Return a configuration with other values of some keys, or raise every problem."""
+    """Return a configuration with new values for some keys, or raise all problems."""
     problems: list[str] = []
     for key, value in entries:
         if key not in KEYS:
@@ -297,8 +301,8 @@ def _unknown(key: str, value: object) -> str:
 
 
 def _nearest(key: str) -> str | None:
-    """Return the known key with a similar name, or the same name in another section."""
-    import difflib  # for mistakes only
+    """Return the known key with a similar name, or with a similar last part in another section."""
+    import difflib  # only needed for mistakes
 
     leaves = {known.rpartition(".")[2]: known for known in KEYS}
     whole = difflib.get_close_matches(key, [*KEYS, *SECTIONS], n=1, cutoff=0.75)

@@ -1,6 +1,6 @@
-"""What each key of the configuration may hold, and the errors that end a command.
+"""The rules for the keys of the configuration, and the errors that end a command.
 
-A :class:`Check` never raises: it lists what is wrong, so that all problems of a file are reported at once.
+A :class:`Check` returns what is wrong instead of raising, so that all problems are reported at once.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ ALL_IS_WELL, SOMETHING_FAILED, WRONG_USAGE = 0, 1, 2
 
 
 class RefusedError(Exception):
-    """A command cannot be carried out.  ``status``: the exit status."""
+    """A command cannot be carried out; it ends with the exit ``status``."""
 
     status = SOMETHING_FAILED
 
 
 class ConfigError(RefusedError):
-    """The configuration is invalid.  ``problems``, one line each, are also its text."""
+    """The configuration is invalid.  Its text is the ``problems``, one a line."""
 
     status = WRONG_USAGE
 
@@ -41,10 +41,10 @@ class ConfigError(RefusedError):
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """The rule for one key, whose valid values :meth:`is_good` accepts.
+    """The rule for one key; ``is_good`` accepts its valid values, which ``allowed`` describes.
 
-    ``convert`` gives a valid value its form.  ``read`` parses a word of the command line, or raises
-    ArgumentTypeError; ``words`` are offered by shell completion.
+    ``convert`` turns a valid value into what :class:`Config` holds.  ``read`` parses a word of the command
+    line, or raises ArgumentTypeError.  ``words`` are offered by shell completion.
     """
 
     allowed: str
@@ -60,11 +60,12 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class ListCheck(Check):
-    """The rule for a list of different texts, each of which :meth:`is_good` accepts.
+    """The rule for a list of different texts, each of which ``is_good`` accepts.
 
-    ``conflicts`` lists what is wrong with texts that are good one by one.
+    ``conflicts`` lists what is wrong with a list of valid texts.
     """
 
+    convert: Callable[[Any], Any] = tuple
     may_be_empty: bool = False
     conflicts: Callable[[Sequence[str]], list[str]] = lambda _: []
 
@@ -78,7 +79,7 @@ class ListCheck(Check):
 
 
 def whole_number(least: int, most: int | None = None) -> Check:
-    """Allow an int, but not a bool, which is an int in Python."""
+    """Allow the ints in a range; True and False, which are ints in Python, are rejected."""
     allowed = f"a whole number from {least} to {most}" if most else f"a whole number of at least {least}"
 
     def is_good(value: object) -> bool:
@@ -94,21 +95,20 @@ def _int(word: str) -> int:
 
 
 def seconds(allowed: str, is_good: Callable[[float], bool]) -> Check:
-    """Allow a float or an int; ``is_good`` must reject NaN."""
+    """Allow the floats and ints that ``is_good`` accepts; it must reject NaN."""
     return Check(allowed, lambda value: type(value) in {int, float} and is_good(value), convert=float)
 
 
 def one_of(*names: str) -> Check:
-    """Allow one of a few words."""
+    """Allow one of these words."""
     return Check(" or ".join(map(toml, names)), names.__contains__, words=names)
 
 
 def some_of(*names: str) -> Check:
-    """Allow a list of one or more of a few words, each once."""
+    """Allow a list of one or more of these words, each once."""
     return ListCheck(
         f"a list with one or more of {', '.join(map(toml, names))}, each once",
         names.__contains__,
-        convert=tuple,
         read=lambda word: word.split(","),
         words=(*names, ",".join(names)),
     )
@@ -119,7 +119,7 @@ def _is_metrics_file(value: object) -> bool:
 
 
 def _is_directory_name(name: str) -> bool:
-    """Reject paths and wildcards, which would silently match nothing."""
+    """Reject paths and wildcards, which would never match."""
     return name not in {"", ".", ".."} and not set(name) & set("/*?\0")
 
 
@@ -128,22 +128,16 @@ def _is_root(root: str) -> bool:
 
 
 def _overlaps(roots: Sequence[str]) -> list[str]:
-    """List each root that is the same as an earlier one, or lies inside another, by their names."""
-    first: dict[str, str] = {}
-    for root in roots:
-        first.setdefault(_place(root), root)
+    """List each root that is the same as an earlier one, or inside another; links are not followed."""
+    places = {_place(root): root for root in reversed(roots)}
     faults = []
     for root in roots:
         place = _place(root)
-        outer = [
-            other
-            for path, other in first.items()
-            if place.startswith(path.rstrip("/") + "/") and place != path
-        ]
-        if first[place] != root:
-            faults.append(f"{found(root)}, which is the same as {toml(first[place])}")
-        elif outer:
-            faults.append(f"{found(root)}, which is inside {toml(outer[0])}")
+        above = [path for path in places if path != place and place.startswith(path.rstrip("/") + "/")]
+        if places[place] != root:
+            faults.append(f"{found(root)}, which is the same as {toml(places[place])}")
+        elif above:
+            faults.append(f"{found(root)}, which is inside {toml(places[above[0]])}")
     return faults
 
 
@@ -151,7 +145,7 @@ def _place(root: str) -> str:
     root = os.path.expanduser(root)
     try:
         place = os.path.abspath(root)  # Path.resolve would follow links
-    except OSError:  # the working directory is gone: relative roots can still be compared with one another
+    except OSError:  # the working directory is gone; relative roots can still be compared with each other
         place = os.path.normpath(root)
     return "/" + place.lstrip("/") if place.startswith("/") else place  # "//a" is "/a" on Linux
 
@@ -159,24 +153,20 @@ def _place(root: str) -> str:
 SWITCH: Final = Check("true or false", lambda value: isinstance(value, bool))
 METRICS_FILE: Final = Check("the absolute path of a file whose name ends in .prom", _is_metrics_file)
 DIRECTORY_NAMES: Final = ListCheck(
-    "a list of plain directory names, without / and without wildcards",
-    _is_directory_name,
-    convert=tuple,
-    may_be_empty=True,
+    "a list of plain directory names, without / and wildcards", _is_directory_name, may_be_empty=True
 )
 DIRECTORY_ROOTS: Final = ListCheck(
     "a list of one or more directories, none of them inside another",
     _is_root,
-    convert=lambda roots: tuple(
-        map(os.path.expanduser, roots)
-    ),  # Path drops "./", so "./~a" would be expanded too
+    # Path drops "./", so "./~a" would be expanded as well
+    convert=lambda roots: tuple(map(os.path.expanduser, roots)),
     conflicts=_overlaps,
 )
-"""``~`` and ``~user`` are expanded.  Through a link, one root may still lie in another."""
+"""``~`` and ``~user`` are expanded.  One root may still be inside another by way of a link."""
 
 
 def found(value: object) -> str:
-    """Return a description of what was found, short enough for one line."""
+    """Describe a value, short enough for one line."""
     text = toml(value)
     return f"found {text if len(text) <= _SHOWN_LIMIT else text[: _SHOWN_LIMIT - 1] + '…'}"
 
@@ -184,7 +174,7 @@ def found(value: object) -> str:
 def toml(value: object) -> str:
     r"""Write a value as TOML on one line, harmless to a terminal.
 
-    A byte that is not UTF-8 (a lone surrogate) has no form in TOML and becomes U+FFFD.
+    A byte that is not UTF-8 (a lone surrogate) cannot be written in TOML and becomes U+FFFD.
 
     >>> print(toml(["a\n", True, 0.5]))
     ["a\n", true, 0.5]
@@ -201,7 +191,7 @@ def toml(value: object) -> str:
 
 
 def holds_raw_bytes(text: str) -> bool:
-    """Tell whether a name holds bytes that are not UTF-8, lone surrogates in Python."""
+    """Tell whether a name holds bytes that are not UTF-8 (in Python, lone surrogates)."""
     return _SURROGATE.search(text) is not None
 
 

@@ -1,4 +1,4 @@
-"""The names of the log events.  They never change: scripts and alerts match them."""
+"""The names of the log events, which never change: scripts and alerts rely on them."""
 
 from __future__ import annotations
 

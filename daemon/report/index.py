@@ -1,6 +1,7 @@
-"""Keeps a root's index, ``generations.md``, up to date with what sweeps find and the service makes.
+"""Keeps the index of a root, ``generations.md``, up to date.
 
-An entry is valid as long as its source's stamp; only a source without one is read for the index.
+An entry is valid while its source has the same stamp; only sources without a valid entry are read for the
+index.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from daemon.report.events import INDEX_FAILED, INDEX_WRITTEN
-from daemon.report.observers import Done, Walk
+from daemon.report.outcomes import Done, Walk
 from daemon.report.status import Trouble
 from lib.errors import SidecarError, Unsafe, Vanished
 from lib.files.atomic import ANY_NEW_FILE, AtomicFile, flush_directory
@@ -29,7 +30,7 @@ from lib.sync.walk import Found, PathFailure, look
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from daemon.report.observers import Event
+    from daemon.report.outcomes import Event
     from daemon.report.status import TroubleTable
     from lib.options import Options
     from lib.outcome import Outcome
@@ -38,9 +39,9 @@ if TYPE_CHECKING:
 _DELAY_SECONDS: Final = 1.0
 _PERIOD_SECONDS: Final = 3.0
 _SHARE: Final = 20
-"""Writing may take one part in this many of the time."""
+"""Writing takes at most one part in this many of the time."""
 _LIMIT_BYTES: Final = 16 << 20
-"""A larger index is not read back: its sources are counted again."""
+"""A larger index is not read back: its sources are read again."""
 _VALUE_CHARACTERS: Final = 200
 _READERS: Final = 0o044
 
@@ -64,7 +65,7 @@ class IndexWriter:
         self._rest_until = 0.0
 
     def wants(self, found: Found) -> bool:
-        """Tell whether a source must be read for the index; record that it exists."""
+        """Record that a source exists; return whether it must be read for the index."""
         if found.task.root != self._root:
             return False
         path = _path(found.task)
@@ -73,7 +74,7 @@ class IndexWriter:
         return entry is None or entry.stamp_ns != _stamp(found)
 
     def notice(self, event: Event, now: float) -> None:
-        """Record the outcome of a source, and which sources a sweep has seen."""
+        """Update the entry of a source that was converted; after a sweep, drop those that it did not see."""
         if event is Walk.BEGUN:
             self._seen.clear()
             return
@@ -90,7 +91,7 @@ class IndexWriter:
         return self._due
 
     def write_if_due(self, now: float) -> None:
-        """Write what is due; a large index, which takes long, is written less often."""
+        """Write the index if that is due; the longer it takes, the less often it is written."""
         if now < self._due:
             return
         failure = self.write()
@@ -98,11 +99,11 @@ class IndexWriter:
         self._due = math.inf if failure is None else self._rest_until
 
     def write(self) -> PathFailure | None:
-        """Write the index if it changed or is missing; log and return the failure if it cannot be."""
+        """Write the index if it has changed or is missing; a failure is logged and returned."""
         path = os.path.join(self._root, INDEX_NAME)
         try:
             is_written = self._write()
-        except Vanished:  # with its root, which is reported
+        except Vanished:  # the root is missing, which is reported elsewhere
             is_written = False
         except SidecarError as error:
             failure = PathFailure(path, error)
@@ -130,7 +131,7 @@ class IndexWriter:
             self._has_changed = True
 
     def _write(self) -> bool:
-        """Write the index; False when there was nothing to do.
+        """Write the index unless it is current; return whether it was written.
 
         :raises SidecarError: it cannot be written, or another program's file has its name.
         """
@@ -159,13 +160,13 @@ class IndexWriter:
         return not self._has_changed and self._visible(directory, there).keys() == self._shown
 
     def _visible(self, directory: int, index: os.stat_result) -> dict[str, Entry]:
-        """Return the entries of the sources that every reader of the index can read too."""
+        """Return the entries of the sources that everybody who can read the index can read too."""
         readers = _Readers(self._root, os.fstat(directory), index)
         return {path: entry for path, entry in self._entries.items() if readers.may_see(path)}
 
 
 class _Readers:
-    """The users who can read an index: it shows them only what they could find and read themselves."""
+    """The users who can read an index, which shows only sources that all of them can find and read."""
 
     def __init__(self, path: str, root: os.stat_result, index: os.stat_result) -> None:
         self._path = path
@@ -175,7 +176,7 @@ class _Readers:
         self._who = index.st_mode & (root.st_mode & 0o011) << 2
 
     def may_see(self, path: str) -> bool:
-        """Tell whether each of them can read a source, its metadata, and the directories above it."""
+        """Tell whether all of them can read a source and its metadata, and list the directories above."""
         if not self._who:
             return True
         folder, _, name = path.rpartition("/")
@@ -186,14 +187,14 @@ class _Readers:
         return not self._who & ~allowed
 
     def _folder(self, folder: str) -> int:
-        """Return who besides the owner can list and enter a directory and those above it."""
+        """Return the read bits of those who can list and enter a directory and all above it."""
         if folder not in self._folders:
             mode = self._mode(folder)
             self._folders[folder] = mode & (mode & 0o011) << 2 & self._folder(folder.rpartition("/")[0])
         return self._folders[folder]
 
     def _mode(self, path: str) -> int:
-        """Return the permission bits, as they apply to users of the index's group and to others."""
+        """Return the permission bits of a path for the index's group and for others."""
         try:
             status = os.lstat(os.path.join(self._path, path))
         except OSError:
@@ -229,7 +230,7 @@ def _path(task: Task) -> str:
 
 
 def _about(task: Task) -> tuple[str, str]:
-    """Return the model and time in a set's metadata, "" for what it lacks."""
+    """Return the model and the time in the set's metadata, "" where it has none."""
     try:
         with open_directory(task.root, task.parts) as directory:
             known = read_metadata(directory, metadata_name(task.name, source_kind(task.name)))

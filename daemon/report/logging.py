@@ -1,8 +1,8 @@
 r"""Log events on stderr, one line each, as JSON or for people.
 
-A file name may hold newlines, escapes and bytes that are not UTF-8; stderr may be closed, a full disk, or a
-pipe that nobody reads.  None of that breaks a line, drives a terminal, raises, or blocks the service: what
-cannot be written is dropped, and a ``log.dropped`` with the number of lines precedes the next one.
+A file name may hold newlines, escapes and bytes that are not UTF-8; stderr may be closed, on a full disk, or
+a pipe that nobody reads.  None of that breaks a line, drives a terminal, raises, or blocks the service.  A
+line that cannot be written is dropped; a ``log.dropped`` with the number of lost lines precedes the next one.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import logging
 import os
 import select
 import sys
-import threading
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, Final
@@ -46,9 +45,9 @@ def configure(
 ) -> None:
     """Send events of this level and above to stderr (or ``fd``); may be called again.
 
-    Each line is written within ``aside()``, which makes room for it on a terminal.  "auto" means "console" on
-    a terminal and "json" elsewhere.  In the journal (``JOURNAL_STREAM``, systemd.exec(5)) a priority precedes
-    each line, sd-daemon(3).  ``NO_COLOR`` turns colours off.
+    Each line is written in the context ``aside()``, which takes a progress bar out of the way.  "auto" means
+    "console" on a terminal and "json" elsewhere.  In the journal (``JOURNAL_STREAM``, systemd.exec(5)) each
+    line starts with its priority, sd-daemon(3).  ``NO_COLOR`` turns colours off.
     """
     import structlog  # `--help` and the library do not need it
 
@@ -80,7 +79,7 @@ def get_logger() -> FilteringBoundLogger:
 
 
 def is_journal(fd: int, environ: Mapping[str, str]) -> bool:
-    """Tell whether ``fd`` is the journal's stream: it may have been redirected."""
+    """Tell whether ``fd`` is the journal's stream; it may have been redirected."""
     try:
         status = os.fstat(fd)
     except OSError:
@@ -126,25 +125,24 @@ class Renderer:
 
 
 class Lines:
-    """Writes whole lines to a file descriptor, or drops them; never raises."""
+    """Writes whole lines to a file descriptor, or drops them; never raises.  Use from one thread."""
 
     def __init__(
         self,
         fd: int,
         tell_dropped: Callable[[int], str],
-        aside: Callable[[], AbstractContextManager[object]] = contextlib.nullcontext,
+        aside: Callable[[], AbstractContextManager[object]],
     ) -> None:
-        # if Python started with stderr closed, number 2 may by now be a source or a sidecar
+        # if stderr was closed at the start, descriptor 2 may now be a source or a sidecar
         self._fd = -1 if fd == _STDERR and sys.__stderr__ is None else fd
         self._tell_dropped = tell_dropped
         self._aside = aside
         self._dropped = 0
         self._is_broken = False
-        self._lock = threading.RLock()
 
     def write(self, line: str) -> None:
-        """Write one line, newline included, or count it as dropped."""
-        with self._lock, self._aside():
+        """Write one line, which ends with a newline, or count it as dropped."""
+        with self._aside():
             if self._dropped and self._put(self._tell_dropped(self._dropped)):
                 self._dropped = 0
             if self._dropped or not self._put(line):
@@ -153,7 +151,8 @@ class Lines:
     debug = info = warning = error = critical = write
 
     def _put(self, line: str) -> bool:
-        """Write a line in pieces that cannot block; the next line ends one that a failure left incomplete."""
+        """Write a line in pieces, none of which can block; return whether that succeeded."""
+        # a line that failed halfway is ended first
         content = ("\n" * self._is_broken + line).encode("utf-8", "backslashreplace")
         while content:
             # wait for a reader once, not for every line

@@ -1,6 +1,6 @@
-"""Metrics of the service for Prometheus: a file for node_exporter's textfile collector.
+"""Metrics of the service for Prometheus, in a file for node_exporter's textfile collector.
 
-The names follow https://prometheus.io/docs/practices/naming/; prometheus-client writes the format.
+The names follow https://prometheus.io/docs/practices/naming/.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from daemon.config.validation import RefusedError
 from daemon.report.events import METRICS_FAILED
-from daemon.report.observers import Done
+from daemon.report.outcomes import Done
 from daemon.report.status import Status, moment
 from lib.names import KINDS
 
 if TYPE_CHECKING:
-    from daemon.report.observers import Event
+    from daemon.report.outcomes import Event
     from lib.outcome import Outcome
 
 _NAMESPACE: Final = "generation_sidecars"
@@ -72,7 +72,7 @@ class Metrics:
                 metric.labels(kind)
 
     def notice(self, event: Event, now: float) -> None:  # noqa: ARG002 (as declared)
-        """Count the outcome of a source, or write the file with the status of the service."""
+        """Count the outcome of a source; write the file when the service reports its status."""
         if isinstance(event, Status):
             self._report(event)
         elif isinstance(event, Done) and event.outcome is not None:

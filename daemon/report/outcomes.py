@@ -1,27 +1,56 @@
-"""Outcomes as log events, in the same words for a sweep and the service."""
+"""What happens to sources: events for the observers of the work, and their lines in the log."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
 from daemon.report import events
 
 if TYPE_CHECKING:
+    from daemon.report.status import Status
     from lib.outcome import Outcome, Result
-    from lib.sync.walk import PathFailure, Task
+    from lib.sync.walk import Found, PathFailure, Task
 
 RESULTS: Final[tuple[Result, ...]] = ("rendered", "adopted", "fresh", "kept", "skipped", "failed")
-"""The fields of ``sweep.finished``.  A path that could not be looked at or written counts as failed."""
+"""The fields of ``sweep.finished``.  A path that cannot be read or written counts as failed."""
 _FIGURES: Final = ("records", "blank", "distinct", "median_length", "longest_length")
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """A source had its turn; ``outcome`` is None if it was not converted."""
+
+    task: Task
+    outcome: Outcome | None
+
+
+class Walk(Enum):
+    """The walk of a sweep begins, or has seen everything."""
+
+    BEGUN = "begun"
+    ENDED = "ended"
+
+
+Event: TypeAlias = "Found | PathFailure | Done | Walk | Status"
+"""``Found``: a sweep found this source fresh.  ``PathFailure``: a path cannot be read or written."""
+
+
+class Observer(Protocol):
+    """Something that is told about the work, always from the same thread."""
+
+    def notice(self, event: Event, now: float) -> None:
+        """Act on an event; ``now`` is monotonic seconds."""
 
 
 def log_outcome(
     log: Any, task: Task, outcome: Outcome, *, attempt: int = 1, retry_seconds: float | None = None
 ) -> None:
-    """Log the outcome of one source; one whose sidecars are all fresh is not logged.
+    """Log the outcome of one source, unless all its sidecars were fresh.
 
-    ``attempt``: the number of a failed attempt, from 1; ``retry_seconds``: when the next one follows, None if
-    it waits for a change or the next sweep.
+    ``attempt``: the number of the failed attempt, from 1; ``retry_seconds``: the time until the next one,
+    None if it waits for a change or for the next sweep.
     """
     where = {"source": task.path, "kind": outcome.kind}
     for warning in outcome.warnings:
@@ -47,15 +76,15 @@ def log_outcome(
 
 
 def log_unstamped(log: Any, task: Task, outcome: Outcome) -> None:
-    """Log that sidecars are up to date but do not keep their stamps here."""
+    """Log that a sidecar is up to date, but that its file system does not keep its stamp."""
     verdict = next(verdict for verdict in outcome.verdicts if verdict.unstamped)
-    hint = "Such sidecars are compared instead: once by the service, each time by --backfill."
+    hint = "Such sidecars are compared by content: once by the service, and in every --backfill."
     log.warning(
         events.SIDECAR_ADOPTED, source=task.path, format=verdict.fmt, reason=verdict.reason, hint=hint
     )
 
 
 def log_failure(log: Any, failure: PathFailure) -> None:
-    """Log a path that could not be looked at."""
+    """Log a path that could not be read."""
     why = {"reason": failure.error.reason, "hint": failure.error.hint}
     log.error(events.SOURCE_FAILED, source=failure.path, **why, attempt=1, retry_seconds=None)

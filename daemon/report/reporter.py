@@ -1,4 +1,4 @@
-"""Reports the state of the service: in its status file, for ``--status``, and to the service manager."""
+"""Reports the state of the service to ``--status``, through the status file, and to systemd."""
 
 from __future__ import annotations
 
@@ -9,21 +9,22 @@ from typing import TYPE_CHECKING, Any, Final
 
 from daemon.report import systemd
 from daemon.report.events import SERVICE_READY, STATUS_FAILED
-from daemon.report.observers import Done
+from daemon.report.outcomes import Done
 from daemon.report.status import iso
 from daemon.report.status_file import StatusFile, own_directories
 from lib.sync.walk import PathFailure
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
-    from daemon.report.observers import Event
+    from daemon.report.outcomes import Event
     from daemon.report.status import Status, TroubleTable
 
 _LOOK_SECONDS: Final = 2.0
 _LEAST_PAUSE_SECONDS: Final = 0.3
 _WRITING_SHARE: Final = 0.1
-"""Writing may take this share of the time while something happens: 100,000 troubles take 40 ms."""
+"""How much of the time may be spent on writing: 100,000 troubles take 40 ms."""
 WRITE_SECONDS: Final = 10.0
 _SIDECARS: Final = ("rendered", "adopted", "kept")
 _SOURCES: Final = ("failed", "skipped")
@@ -70,10 +71,9 @@ class Reporter:
     def update(
         self, now: float, make_status: Callable[[], Status], table: TroubleTable, *, is_settled: bool
     ) -> Status | None:
-        """Report what has changed, and to the service manager's watchdog that the loop turns.
+        """Report the state if it has changed, and every few seconds, as a sign of life, if it has not.
 
-        A state that has not changed is reported every few seconds, as a sign of life.  Returns the state of
-        the service if it was reported.
+        Returns the state if it was reported.  systemd's watchdog is told that the loop is running.
         """
         if now >= self._alive_due:
             self._alive_due = now + self._alive_every
@@ -136,16 +136,17 @@ class Reporter:
                 self._file.renew()
             self._written, self._has_failed = (status, table.version), False
         except OSError as error:
+            path = own_directories()[-1] if self._file is None else self._file.path
             self._written = None
             self.close()
-            self._log_failure(error)
+            self._log_failure(path, error)
 
-    def _log_failure(self, error: OSError) -> None:
+    def _log_failure(self, path: Path, error: OSError) -> None:
         """Log that the status file cannot be written, once until it can."""
         if not self._has_failed:
             self._has_failed = True
-            hint = "Give the service a private directory, in RUNTIME_DIRECTORY or XDG_RUNTIME_DIR."
-            reason = f"--status cannot show this service: {error.filename}: {error.strerror}"
+            reason = f"--status cannot show this service: {path} cannot be written: {error.strerror}"
+            hint = "Set RUNTIME_DIRECTORY or XDG_RUNTIME_DIR to a directory that only this user can write to."
             self._log.warning(STATUS_FAILED, reason=reason, hint=hint)
 
 

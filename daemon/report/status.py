@@ -1,4 +1,4 @@
-"""The state of a service as it reports it: values, its troubles, its condition, and their JSON."""
+"""The state that a service reports, its troubles and its condition, as values and as JSON."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ Condition: TypeAlias = Literal["running", "stuck", "died"]
 
 NAME: Final = "generation-sidecars"
 NOT_RUNNING: Final = 3
-"""The exit status when no service runs."""
+"""The exit status when no service is running."""
 _MISSED_WRITES: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """A source without fresh sidecars, or an index: state, reason, what to do, and since when (ISO)."""
+    """A source without fresh sidecars, or an index that cannot be written; ``since`` is an ISO time."""
 
     path: str
     state: str
@@ -34,7 +34,7 @@ class Trouble:
 
     @classmethod
     def of(cls, failure: PathFailure, seconds: float) -> Trouble:
-        """Return the entry of a path that failed; ``seconds``: when, since the epoch."""
+        """Return the entry for a path that failed at ``seconds`` since the epoch."""
         error = failure.error
         return cls(failure.path, "failed", error.reason, error.hint, iso(seconds))
 
@@ -47,7 +47,7 @@ class _Entry(NamedTuple):
 
 
 class TroubleTable:
-    """Troubles, each under the key of its reporter; encoded as it comes, so that 100,000 cost little.
+    """Troubles by key, each encoded when it is added, so that writing 100,000 takes little time.
 
     ``counts``: the number of troubles by state; ``version`` grows with every change.
     """
@@ -58,13 +58,13 @@ class TroubleTable:
         self._entries: dict[Hashable, _Entry] = {}
 
     def state_of(self, key: Hashable) -> str:
-        """Return the state under a key, "" if there is none."""
+        """Return the state under a key, or ""."""
         return self._entries[key].state if key in self._entries else ""
 
     def put(self, key: Hashable, trouble: Trouble) -> bool:
-        """Add a trouble, or replace the one under its key; a state keeps its beginning.
+        """Add a trouble, or replace the one under its key, whose time is kept while the state is the same.
 
-        Returns whether this state and reason are new.
+        Returns whether the state or the reason is new.
         """
         before = self._entries.get(key)
         if before is not None and before.state == trouble.state:
@@ -105,10 +105,10 @@ class Status:
     updated: str
     roots: tuple[str, ...]
     unusable: Mapping[str, str] = field(default_factory=dict)
-    """Why a root is not watched: it is missing, or another service watches it."""
+    """The roots that are not watched, and why: missing, or watched by another service."""
     mode: str = "watching"
     unheard: str = ""
-    """Why events are unreliable, so that sweeps run more often; empty when they are not."""
+    """Why events are unreliable and sweeps run more often; empty if events are reliable."""
     rejected: tuple[str, ...] = ()
     """The problems of the last configuration, if it was rejected."""
     directories: int = 0
@@ -124,13 +124,13 @@ class Status:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """A status file's content, and whether its service is alive."""
+    """The content of a status file, and whether its service is alive."""
 
     status: Status
     is_alive: bool = True
 
     def condition(self, now: datetime) -> Condition:
-        """Return the condition: a service that is alive and has missed three updates is stuck."""
+        """Return the condition; a service that is alive but has missed three updates is stuck."""
         if not self.is_alive:
             return "died"
         patience = timedelta(seconds=_MISSED_WRITES * self.status.interval_seconds)
@@ -138,9 +138,9 @@ class Reading:
 
 
 def exit_status(readings: Sequence[Reading], now: datetime, failed: FailedUnit | None = None) -> int:
-    """Return the exit status of ``--status``: 0 all is well, 3 no service runs, else 1.
+    """Return the exit status of ``--status``: 0 all is well, 3 no service is running, else 1.
 
-    1: a file failed, a configuration was rejected, a service is stuck or died, or its unit ``failed``.
+    1: a file failed, the configuration was rejected, a service is stuck or died, or its unit ``failed``.
     """
     if failed is not None:
         return 1
@@ -152,9 +152,9 @@ def exit_status(readings: Sequence[Reading], now: datetime, failed: FailedUnit |
 
 
 def render_json(readings: Sequence[Reading], now: datetime, failed: FailedUnit | None = None) -> str:
-    """Return what services report as a JSON list in ASCII, each with its ``condition``.
+    """Return the readings as a JSON list in ASCII, each with its ``condition``.
 
-    A unit that ``failed`` comes last, with the condition "failed".
+    The unit that ``failed``, if any, comes last, with the condition "failed".
     """
     entries = [asdict(reading.status) | {"condition": reading.condition(now)} for reading in readings]
     entries += [] if failed is None else [asdict(failed) | {"condition": "failed"}]
@@ -162,7 +162,7 @@ def render_json(readings: Sequence[Reading], now: datetime, failed: FailedUnit |
 
 
 def moment(text: str) -> datetime:
-    """Return an ISO time with its zone, by default UTC."""
+    """Parse an ISO time; without a zone it is in UTC."""
     time = datetime.fromisoformat(text.replace("Z", "+00:00"))  # Python 3.10 cannot read the Z
     return time if time.tzinfo else time.replace(tzinfo=timezone.utc)
 

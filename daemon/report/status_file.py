@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
 _RUN: Final = Path("/run")
-_TMP: Final = Path("/tmp")  # noqa: S108  # another user's directory in it is refused
+_TMP: Final = Path("/tmp")  # noqa: S108  # a directory of another user in it is refused
 _DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _READ: Final = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
 _CREATE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -35,9 +35,9 @@ _BUFFER_BYTES: Final = 1 << 20
 def own_directories(
     environ: Mapping[str, str] = os.environ, *, run: Path = _RUN, tmp: Path = _TMP
 ) -> tuple[Path, ...]:
-    """Return where services of this user may put their files, whatever their environment.
+    """Return the directories in which services of this user may put their files; nothing is created.
 
-    ``RUNTIME_DIRECTORY``, see systemd.exec(5), is the only place when it is set.  Nothing is created.
+    ``RUNTIME_DIRECTORY``, see systemd.exec(5), is the only one when it is set.
     """
     if given := _given(environ):
         return (given,)
@@ -45,7 +45,7 @@ def own_directories(
     session = environ.get("XDG_RUNTIME_DIR", "")
     user = run / "user" / str(uid)
     places = (
-        (Path(session, NAME), os.path.isabs(session) and _is_own(session)),  # `su` may leave another user's
+        (Path(session, NAME), os.path.isabs(session) and _is_own(session)),  # su(1) may keep another user's
         (user / NAME, _is_own(user)),
         (tmp / f"{NAME}-{uid}", True),
     )
@@ -65,13 +65,14 @@ def _is_own(path: str | Path) -> bool:
 
 
 class StatusFile:
-    """The status file of one service."""
+    """The status file of one service, at ``path``."""
 
-    def __init__(self, directory: int, pid: int) -> None:
-        self._directory = directory
+    def __init__(self, place: Path, pid: int) -> None:
+        self._directory = _prepared(place)
         self._name = f"{pid}.json"
         self._temporary = f".{pid}.tmp"
         self._file = -1
+        self.path = place / self._name
 
     @classmethod
     def open(cls, places: Iterable[Path], pid: int) -> StatusFile:
@@ -82,11 +83,11 @@ class StatusFile:
         *first, last = places
         for place in first:
             with suppress(OSError):
-                return cls(_prepared(place), pid)
-        return cls(_prepared(last), pid)
+                return cls(place, pid)
+        return cls(last, pid)
 
     def write(self, status: Status, troubles: Iterable[str] = ()) -> None:
-        """Replace the file: a reader sees the old one or the new one.  ``troubles``: the JSON of each.
+        """Replace the file: readers see the old one or the new one.  ``troubles`` are JSON already.
 
         :raises OSError: it cannot be written.
         """
@@ -105,9 +106,9 @@ class StatusFile:
         self._file = file
 
     def renew(self) -> None:
-        """Show that the service is alive and nothing has changed: the file's time counts as an update.
+        """Set the file's time, which shows that the service is alive and nothing has changed.
 
-        :raises OSError: the file is no longer there.
+        :raises OSError: the file has been removed.
         """
         os.stat(self._name, dir_fd=self._directory)
         os.utime(self._file)
@@ -147,22 +148,22 @@ def _prepared(path: Path) -> int:
 
 
 def _open_private(path: Path) -> int:
-    """Open a directory that this user owns and nobody else can write in."""
+    """Open a directory that this user owns and nobody else can write to."""
     directory = os.open(path, _DIRECTORY)
     status = os.fstat(directory)
     if status.st_uid == os.getuid() and not status.st_mode & _OTHERS_WRITE:
         return directory
     os.close(directory)
-    raise PermissionError(errno.EPERM, "another user owns it or can write in it", str(path))
+    raise PermissionError(errno.EPERM, "another user owns it or can write to it", str(path))
 
 
 def _open_trusted(path: Path) -> int:
-    """Open a private directory, or one that only root can have created, such as one in ``/run``."""
+    """Open a private directory, or one that only root can have created, such as a directory in ``/run``."""
     with suppress(PermissionError):
         return _open_private(path)
     parent = os.stat(path.parent)
     if parent.st_uid != 0 or parent.st_mode & _OTHERS_WRITE:
-        raise PermissionError(errno.EPERM, "another user owns it or can write in it", str(path))
+        raise PermissionError(errno.EPERM, "another user owns it or can write to it", str(path))
     return os.open(path, _DIRECTORY)
 
 
@@ -179,7 +180,7 @@ def _clear_dead(directory: int) -> None:
 
 
 def read(directory: Path) -> tuple[Reading, ...]:
-    """Return the readings of a directory, by pid; other files are ignored.  Never raises."""
+    """Return the readings in a directory, sorted by pid; other files are ignored.  Never raises."""
     try:
         descriptor = _open_trusted(directory)
     except OSError:
@@ -197,9 +198,9 @@ def read(directory: Path) -> tuple[Reading, ...]:
 def read_all(
     environ: Mapping[str, str] = os.environ, *, run: Path = _RUN, tmp: Path = _TMP
 ) -> tuple[Reading, ...]:
-    """Return the readings of this user's services, and of the system's when none of those is alive.
+    """Return the readings of this user's services; if none is alive, those of the system's as well.
 
-    A dead service whose roots another one serves is left out.
+    A service that died is left out if another one has taken over its roots.
     """
     found = [one for directory in own_directories(environ, run=run, tmp=tmp) for one in read(directory)]
     if not _given(environ) and not any(one.is_alive for one in found):
@@ -209,7 +210,7 @@ def read_all(
 
 
 def _read_one(directory: int, name: str) -> Reading | None:
-    """Read one file; open it again if the service has replaced it, and with that unlocked it."""
+    """Read one file; start over if the service replaced it, which unlocks the old one."""
     for _ in range(_READS):
         descriptor = _opened(directory, name)
         if descriptor is None:
@@ -223,7 +224,7 @@ def _read_one(directory: int, name: str) -> Reading | None:
 
 
 def _opened(directory: int, name: str) -> int | None:
-    """Open a regular file without following links or waiting; None when it is anything else."""
+    """Open a regular file without following links or blocking; None if it cannot be opened."""
     try:
         descriptor = os.open(name, _READ, dir_fd=directory)
     except OSError:
@@ -250,7 +251,7 @@ def _is_same(descriptor: int, directory: int, name: str) -> bool:
 
 
 def _parsed(content: bytes, found: os.stat_result) -> Status | None:
-    """Return a service's status, updated at the file's time; None if it is none."""
+    """Return the status in a file, updated at the file's time; None if the file does not hold one."""
     try:
         raw = json.loads(content)
         known = {name: raw[name] for name in Status.__slots__ if name in raw}

@@ -1,4 +1,4 @@
-"""``--status`` as text: what services report, in 80 columns except where a path is longer."""
+"""``--status`` as text, in 80 columns unless a path is longer."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from daemon.report.status import Condition, Reading, Status, Trouble
     from daemon.report.systemd import FailedUnit
 
-_REJECTED: Final = "the last change was rejected, the previous configuration is in force:"
+_REJECTED: Final = "the last change was rejected; the previous configuration is in force:"
 _WIDTH: Final = 80
 _LEAD: Final = " " * 11
 _SKIPPED_SHOWN: Final = 10
@@ -25,7 +25,7 @@ _ORDER: Final = ("failed", "kept", "skipped")
 
 
 def render_text(readings: Sequence[Reading], now: datetime, failed: FailedUnit | None = None) -> str:
-    """Return what services report, or that none is running; ``failed``: the unit that explains it."""
+    """Return the readings as text; without any, say that no service is running, or which unit ``failed``."""
     parts = [_service(reading.status, now, reading.condition(now)) for reading in readings]
     if failed is not None:
         parts.append(_failed(failed))
@@ -38,7 +38,7 @@ def _failed(unit: FailedUnit) -> str:
     systemctl = "systemctl --user" if unit.user else "systemctl"
     journalctl = f"journalctl {'--user ' if unit.user else ''}-u {unit.name} -n 20"
     reason = f"{unit.name} has failed ({unit.reason}), and no service is running."
-    hint = f"The journal has the reason: {journalctl}. Once it is fixed: {systemctl} restart {unit.name}"
+    hint = f"See the reason with: {journalctl}. Fix it, then run: {systemctl} restart {unit.name}"
     return "\n".join([*_wrapped(reason, ""), *_wrapped(hint, ""), ""])
 
 
@@ -108,7 +108,7 @@ def _entry(trouble: Trouble) -> list[str]:
 
 
 def _groups(skipped: Sequence[Trouble]) -> list[str]:
-    """Return skipped sources grouped by reason, the first few of each."""
+    """Return the skipped sources by reason, with the first few of each."""
     groups: dict[str, list[str]] = {}
     for trouble in skipped:
         groups.setdefault(trouble.reason, []).append(trouble.path)
@@ -118,7 +118,7 @@ def _groups(skipped: Sequence[Trouble]) -> list[str]:
         lines += _wrapped(f"{len(paths):,} {noun}: {escaped(reason)}", f"  {'skipped':<8} ", _LEAD)
         lines += [f"{_LEAD}{escaped(path)}" for path in paths[:_SKIPPED_SHOWN]]
         if len(paths) > _SKIPPED_SHOWN:
-            lines.append(f"{_LEAD}… and {len(paths) - _SKIPPED_SHOWN:,} more: --status --json has them all")
+            lines.append(f"{_LEAD}… and {len(paths) - _SKIPPED_SHOWN:,} more: --status --json lists them all")
     return lines
 
 

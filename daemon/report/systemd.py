@@ -1,4 +1,4 @@
-"""systemd: notifications of the service, sd_notify(3), and units that have failed."""
+"""systemd: notify it, sd_notify(3), and ask it which unit has failed."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def notify(*assignments: str, environ: Mapping[str, str] = os.environ) -> bool:
 
 
 def watchdog_seconds(environ: Mapping[str, str] = os.environ, pid: int | None = None) -> float:
-    """Return within how many seconds ``WATCHDOG=1`` must be sent again: infinity when nothing waits for it.
+    """Return within how many seconds ``WATCHDOG=1`` must be sent again: infinity without a watchdog.
 
     Half of it is a good interval, sd_watchdog_enabled(3).
     """
@@ -50,7 +50,7 @@ def watchdog_seconds(environ: Mapping[str, str] = os.environ, pid: int | None = 
 
 @dataclass(frozen=True, slots=True)
 class FailedUnit:
-    """A unit that has failed, or that systemd keeps restarting; ``user``: it is a user's unit."""
+    """A unit that has failed or keeps being restarted; ``user``: it belongs to the user's systemd."""
 
     name: str
     reason: str
@@ -58,7 +58,7 @@ class FailedUnit:
 
 
 def failed_unit(name: str = "generation-sidecars.service") -> FailedUnit | None:
-    """Return the system's unit, or else this user's, if it has failed; None without systemd."""
+    """Return the system's unit if it has failed, or else this user's; None without systemd."""
     return next((unit for user in (False, True) if (unit := _failed_unit(name, user=user))), None)
 
 
@@ -69,7 +69,7 @@ def _failed_unit(name: str, *, user: bool) -> FailedUnit | None:
         answer = subprocess.run(  # noqa: S603  # fixed arguments
             words, capture_output=True, text=True, errors="replace", timeout=_PATIENCE_SECONDS, check=True
         )
-    except (OSError, subprocess.SubprocessError):  # systemd does not run, or not for this user
+    except (OSError, subprocess.SubprocessError):  # systemd is not running, or not for this user
         return None
     fields = dict(line.partition("=")[::2] for line in answer.stdout.splitlines())
     if fields.get("ActiveState") != "failed" and fields.get("SubState") != "auto-restart":

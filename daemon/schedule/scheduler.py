@@ -11,8 +11,7 @@ import time
 from typing import TYPE_CHECKING, Any, Final
 
 from daemon.report.events import SOURCE_RECOVERED
-from daemon.report.observers import Done
-from daemon.report.outcomes import log_outcome, log_unstamped
+from daemon.report.outcomes import Done, log_outcome, log_unstamped
 from daemon.report.status import Trouble, TroubleTable, iso
 from daemon.schedule.queue import Queue
 from daemon.schedule.readiness import seconds_to_wait, version_of
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from daemon.report.index import IndexWriter
-    from daemon.report.observers import Event, Observer
+    from daemon.report.outcomes import Event, Observer
     from daemon.schedule.queue import Source
     from daemon.signals import Signals
     from daemon.workers.pool import Pool

@@ -11,8 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from daemon.report.events import SWEEP_FINISHED, SWEEP_STARTED
-from daemon.report.observers import Done, Walk
-from daemon.report.outcomes import RESULTS, log_failure
+from daemon.report.outcomes import RESULTS, Done, Walk, log_failure
 from daemon.report.status import Trouble, iso
 from daemon.schedule.branches import Branches
 from daemon.schedule.inventory import Inventory
@@ -23,7 +22,7 @@ from lib.sync.walk import Folder, Found, PathFailure, Step, Task, look, walk
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from daemon.report.observers import Event
+    from daemon.report.outcomes import Event
     from daemon.schedule.scheduler import Scheduler
     from daemon.watch.client import Hint
     from lib.options import Options

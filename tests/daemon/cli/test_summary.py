@@ -6,7 +6,7 @@ import os
 from typing import Any
 
 from daemon.cli.summary import Summary
-from daemon.report.observers import Done
+from daemon.report.outcomes import Done
 from lib.errors import Corrupt, Storage
 from lib.options import Options
 from lib.outcome import Figures, Outcome, Verdict, failure
@@ -19,8 +19,8 @@ full texts          0        0      0     0        0       0  0 bytes
 other paths         0        0      0     0        0       1  0 bytes
 total               1        0  1,374     1        0       3   3.4 MB
 
-Read 1 source: 1,000 items, 97 blank, 12 distinct in their files.
-Lengths: 1 ▇▁▂ 4,003 characters; each bar goes twice as far as the last.
+Read 1 source: 1,000 items, 97 blank, 12 distinct within their files.
+Lengths: 1 ▇▁▂ 4,003 characters; lengths double from bar to bar.
 It took 2 min 5 s.
 
 2 files failed:

@@ -13,7 +13,7 @@ from doubles import FakePool, Log, sweep_once
 from support import save
 
 from daemon.report.index import IndexWriter
-from daemon.report.observers import Walk
+from daemon.report.outcomes import Walk
 from daemon.report.status import TroubleTable
 from lib.options import Options
 from lib.render.index import INDEX_NAME, Entry, parse, render

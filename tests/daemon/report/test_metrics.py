@@ -14,7 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from daemon.config.validation import RefusedError
 from daemon.report.metrics import Metrics, require_library
-from daemon.report.observers import Done
+from daemon.report.outcomes import Done
 from daemon.report.status import Status
 from lib.outcome import Figures, Outcome, Verdict
 from lib.sync.walk import Task

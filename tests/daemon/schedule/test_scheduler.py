@@ -13,7 +13,7 @@ import pytest
 from doubles import NEVER, FakePool, Log, task_of
 from support import SECOND_NS, results, save, small_disk, sync, wait_for
 
-from daemon.report.observers import Done
+from daemon.report.outcomes import Done
 from daemon.report.status import iso
 from daemon.schedule.queue import FEW, Queue
 from daemon.schedule.readiness import seconds_to_wait
@@ -25,7 +25,7 @@ from lib.sync.walk import Found, look
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from daemon.report.observers import Event
+    from daemon.report.outcomes import Event
     from lib.outcome import Outcome
     from lib.sync.walk import Task
 
