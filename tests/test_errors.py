@@ -60,7 +60,7 @@ ROWS: Final = (
     Row("no configuration", "generation-sidecars --config c.toml", 2,
         ("c.toml: cannot be read: No such file", "leave --config out")),
     Row("no TOML", "generation-sidecars --config c.toml", 2,
-        ("c.toml: is not TOML", "config.example.toml shows"), text("c.toml", "roots = [")),
+        ("c.toml: is not TOML", "see config.example.toml"), text("c.toml", "roots = [")),
     Row("no UTF-8", "generation-sidecars --config c.toml", 2,
         ("c.toml: is not UTF-8 (at line 1, byte 3)", "save it as UTF-8"), text("c.toml", b"# \xff")),
     Row("no service", "generation-sidecars --status", 3, ("No service is running", "Start one: ")),
