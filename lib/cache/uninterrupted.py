@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import _thread
 from contextlib import suppress
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,44 +19,59 @@ class Stopped(BaseException):
 def run_uninterrupted(work: Callable[[Callable[[], None]], Result]) -> Result:
     """Do work in a thread of its own and return its result: handlers of signals run in the main thread only.
 
-    When one raises (``KeyboardInterrupt``), the work is asked to stop, by the function that it is given,
-    which raises :class:`Stopped` then; what the handler raised is raised here once the work has ended.
+    When a handler raises (``KeyboardInterrupt``), the work is told to stop: the function that it was given
+    raises :class:`Stopped` from then on.  Once the work has ended, the handler's exception is raised here.
     Where no thread can be started, the work is done in this one.
     """
-    # threading.Event and Thread cannot be interrupted safely at every moment
-    begun, ended = _thread.allocate_lock(), _thread.allocate_lock()
-    ended.acquire()
-    results: list[Result] = []
-    errors: list[BaseException] = []
-    is_stopped = False
-
-    def check_stop() -> None:
-        if is_stopped:
-            raise Stopped
-
-    def run() -> None:
-        if not begun.acquire(blocking=False):  # it was stopped before it began
-            return
-        try:
-            results.append(work(check_stop))
-        except BaseException as error:  # noqa: BLE001 -- it is raised in the thread that waits
-            errors.append(error)
-        finally:
-            ended.release()
-
+    thread = _WorkThread(work)
     try:
         try:
-            _thread.start_new_thread(run, ())
+            _thread.start_new_thread(thread.run, ())
         except RuntimeError:
-            return work(check_stop)
-        while not ended.acquire(timeout=0.1):
-            pass  # a handler whose signal came just before the wait began runs here
+            return work(thread.check_stop)
+        thread.wait()
     except BaseException:
-        is_stopped = True
-        while not begun.acquire(blocking=False) and not (results or errors):
-            with suppress(BaseException):  # the first exception is raised, when the work has ended
-                ended.acquire(timeout=1)
+        thread.stop()
         raise
-    if errors:
-        raise errors[0]
-    return results[0]
+    if thread.error is not None:
+        raise thread.error
+    return thread.results[0]
+
+
+class _WorkThread(Generic[Result]):
+    """The thread and who waits for it, joined by locks: an exception can leave threading's classes broken."""
+
+    def __init__(self, work: Callable[[Callable[[], None]], Result]) -> None:
+        self.results: list[Result] = []
+        self.error: BaseException | None = None
+        self._work = work
+        self._is_stopped = False
+        self._begun, self._ended = _thread.allocate_lock(), _thread.allocate_lock()
+        self._ended.acquire()
+
+    def check_stop(self) -> None:
+        """Raise in the work if it is to stop."""
+        if self._is_stopped:
+            raise Stopped
+
+    def run(self) -> None:
+        """Do the work, unless it was stopped before it began."""
+        if not self._begun.acquire(blocking=False):
+            return
+        try:
+            self.results.append(self._work(self.check_stop))
+        except BaseException as error:  # noqa: BLE001 -- it is raised in the thread that waits
+            self.error = error
+        self._ended.release()
+
+    def wait(self) -> None:
+        """Wait for the end of the work; a handler of a signal may raise."""
+        while not self._ended.acquire(timeout=0.1):
+            pass  # a handler whose signal came just before the wait began runs here
+
+    def stop(self) -> None:
+        """Keep the work from beginning, or tell it to stop and wait for its end."""
+        self._is_stopped = True
+        while not (self._begun.acquire(blocking=False) or self.results or self.error is not None):
+            with suppress(BaseException):  # the first exception is raised, when the work has ended
+                self._ended.acquire(timeout=1)

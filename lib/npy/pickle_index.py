@@ -1,6 +1,6 @@
-"""Where the objects of a pickle stand: a pass over its opcodes that looks at no value.
+"""Where the objects of a pickle stand: a pass over its opcodes that makes no values.
 
-:class:`Walk` follows the stack; :class:`Index` remembers what it passes in about two bytes an object.
+:class:`Walk` follows the stack; :class:`Index` records where it passed.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import struct
 import sys
 from array import array
-from bisect import bisect_left, bisect_right
+from bisect import bisect_right
 from typing import TYPE_CHECKING, Final
 
 from lib.errors import Corrupt, Unfinished
@@ -34,23 +34,21 @@ from lib.npy.pickle_opcodes import (
 if TYPE_CHECKING:
     from lib.npy.buffer import Cursor
 
-STEP_BYTES: Final = 1024
 _STARTS_KEPT: Final = 2048
 """More values than nesting of 100 levels can leave unfinished on the stack."""
 _LONGEST_OPCODE: Final = 512
 _NESTING_LIMIT: Final = 1000
 _U32: Final = struct.Struct("<I").unpack_from
 Start = tuple[int, int, bool]
-"""Offset of a value's first opcode, the memo's next number there, and whether a list or dictionary has it."""
-_UNKNOWN: Final[Start] = (0, -1, False)
-"""Of a value that begins before the walk does."""
-_NEVER: Final = sys.maxsize
+"""A value's offset, the memo's next number there, and whether it is a list or dictionary with a number."""
+UNKNOWN: Final[Start] = (0, -1, False)
+"""The start of a value that begins before the walk does."""
 
 
 class Walk:
-    """Follows opcodes from a cursor; ``starts`` are those of the values on the stack, as far as known.
+    """Follows opcodes from a cursor; ``starts`` has the start of each value on the stack, as far as known.
 
-    ``in_batch``: it begins with the first item of a batch of the array, and ends when that is ``closed``.
+    With ``in_batch``, it begins at the first item of a batch of the array, and ends when that is ``closed``.
     """
 
     def __init__(
@@ -71,7 +69,7 @@ class Walk:
         return self._cursor.position
 
     def run(self, end: int, last: int = sys.maxsize) -> None:
-        """Go on to an offset, until the object numbered ``last`` was remembered, or until a batch closes.
+        """Go on to an offset, until the object numbered ``last`` is in the memo, or until the batch closes.
 
         :raises Corrupt: these are not the opcodes of plain data.
         :raises Unfinished: the file ends before.
@@ -88,7 +86,7 @@ class Walk:
                 self._shorten()
 
     def offsets(self) -> array[int]:
-        """Return where each value of the batch in which this walk began begins."""
+        """Return the offset of each item of the batch."""
         outermost = self._marks[0][1] if self._marks else self.starts
         return self._earlier + array("Q", (start[0] for start in outermost))
 
@@ -111,9 +109,9 @@ class Walk:
         cursor.skip(at - first)
 
     def _texts(self, window: bytes, at: int, stop: int, base: int, last: int) -> int:
-        """Follow numbered texts and references, the bulk of every real file; return where they end."""
+        """Follow numbered texts and references, the bulk of most files; return where they end."""
         starts, index, number = self.starts, self._index, self.number
-        next_number, next_offset = (index.next_number, index.next_offset) if index else (_NEVER, _NEVER)
+        next_offset = index.next_offset if index else sys.maxsize
         while at < stop and number <= last:
             opcode = window[at]
             if opcode == 0x58:
@@ -127,9 +125,9 @@ class Walk:
             is_text = opcode not in GETS
             if is_text and (after >= stop or window[after] not in PUTS):
                 break
-            if index and (number >= next_number or base + at >= next_offset):
+            if index and base + at >= next_offset:
                 index.enter(number, base + at)
-                next_number, next_offset = index.next_number, index.next_offset
+                next_offset = index.next_offset
             starts.append((base + at, number, False))
             if is_text:
                 number += 1
@@ -149,8 +147,6 @@ class Walk:
                 self._index.made(self.number)
             return at + 1 + width
         if (width := PUTS.get(opcode)) is not None:
-            if self._index and self.starts and self.starts[-1][0] < self._index.last_offset:
-                self._index.enter_early(self.number, self.starts[-1][0])
             self.number += 1
             return at + 1 + width
         if (width := SIZED.get(opcode)) is not None:
@@ -183,14 +179,13 @@ class Walk:
             raise Corrupt("its pickle has an opcode that plain text never needs")
 
     def _push(self, offset: int, *, is_filled: bool = False) -> None:
-        index = self._index
-        if index and (self.number >= index.next_number or offset >= index.next_offset):
-            index.enter(self.number, offset)
+        if self._index and offset >= self._index.next_offset:
+            self._index.enter(self.number, offset)
         self.starts.append((offset, self.number, is_filled))
 
     def _merge(self, opcode: int, above: int) -> None:
         if len(self.starts) <= above:
-            self.starts[:] = [_UNKNOWN]
+            self.starts[:] = [UNKNOWN]
             return
         if above:
             del self.starts[-above:]
@@ -200,8 +195,8 @@ class Walk:
     def _close(self, opcode: int) -> None:
         if not self._marks:
             self.closed = self._in_batch
-            if not self.closed:  # it began before this walk does
-                self.starts[:] = [_UNKNOWN]
+            if not self.closed:  # it was opened before this walk began
+                self.starts[:] = [UNKNOWN]
             return
         count = len(self.starts)
         start, self.starts = self._marks.pop()
@@ -212,53 +207,38 @@ class Walk:
 
 
 class Index:
-    """Offsets by number: one for each ``step`` objects, or for each kilobyte.  Above a limit, steps widen."""
+    """Where values begin: one entry for each ``step`` bytes, an offset with the memo's next number there."""
 
-    def __init__(self, step: int, limit_bytes: int) -> None:
-        self.next_number = self.next_offset = 0
-        self.last_offset = -1
-        self._step, self._step_bytes = step, STEP_BYTES
-        self._limit = limit_bytes // 16
+    def __init__(self, step: int) -> None:
+        self.step = step
+        self.next_offset = 0
         self._numbers, self._offsets = array("Q"), array("Q")
-        # objects that began before the last offset when they got their number: tuples, numpy's
-        self._early_numbers, self._early_starts = array("Q"), array("Q")
         self._empty = bytearray()
         self._whole_batches: dict[int, int] = {}
 
     def enter(self, number: int, offset: int) -> None:
-        """Take an offset at which a value begins, and the memo's next number there."""
+        """Record the offset at which a value begins, and the memo's next number there."""
         self._numbers.append(number)
         self._offsets.append(offset)
-        self.last_offset = offset
-        self.next_number, self.next_offset = number + self._step, offset + self._step_bytes
-        if len(self._numbers) + len(self._early_numbers) > self._limit:
-            self._widen()
+        self.next_offset = offset + self.step
 
-    def enter_early(self, number: int, start: int) -> None:
-        """Take an object that begins before the last offset."""
-        self._early_numbers.append(number)
-        self._early_starts.append(start)
-
-    def before(self, number: int) -> tuple[int, int]:
-        """Return from where an object is found: nothing that it is made of stands before."""
-        place = bisect_left(self._early_numbers, number)
-        if place < len(self._early_numbers) and self._early_numbers[place] == number:
-            place = bisect_right(self._offsets, self._early_starts[place]) - 1
-        else:
-            place = bisect_right(self._numbers, number) - 1
+    def before(self, number: int, steps: int = 0) -> tuple[int, int]:
+        """Return the last entry before an object got its number, or the entry ``steps`` before that one."""
+        place = bisect_right(self._numbers, number) - 1
         if place < 0:
             raise Corrupt("its pickle refers to something that it does not hold")
+        place = max(place - steps, 0)
         return self._offsets[place], self._numbers[place]
 
     def made(self, number: int) -> None:
-        """Take a list or dictionary that is empty as yet."""
+        """Record a list or dictionary, which is empty so far."""
         byte = number >> 3
         if byte >= len(self._empty):
             self._empty.extend(bytes(byte + 1 - len(self._empty)))
         self._empty[byte] |= 1 << (number & 7)
 
     def filled(self, number: int, count: int) -> None:
-        """Take a batch of ``count`` that was put into a list or dictionary."""
+        """Record that a list or dictionary was filled with a batch of ``count``."""
         self._empty[number >> 3] &= ~(1 << (number & 7))
         if count == BATCH:
             self._whole_batches[number] = self._whole_batches.get(number, 0) + 1
@@ -266,28 +246,9 @@ class Index:
             self._whole_batches.pop(number, None)
 
     def batches(self, number: int) -> int | None:
-        """Return how often a list or dictionary is filled; None: up to the first batch that is not whole."""
+        """Return how many batches fill a list or dictionary; None: all up to the first that is not whole."""
         return 0 if self._is_empty(number) else self._whole_batches.get(number)
 
     def _is_empty(self, number: int) -> bool:
         byte = number >> 3
         return 0 <= byte < len(self._empty) and bool(self._empty[byte] & 1 << (number & 7))
-
-    def _widen(self) -> None:
-        self._step *= 2
-        self._step_bytes *= 2
-        numbers, offsets = array("Q"), array("Q")
-        for number, offset in zip(self._numbers, self._offsets, strict=True):
-            if not (
-                numbers and number - numbers[-1] < self._step and offset - offsets[-1] < self._step_bytes
-            ):
-                numbers.append(number)
-                offsets.append(offset)
-        early_numbers, early_starts = array("Q"), array("Q")
-        for number, start in zip(self._early_numbers, self._early_starts, strict=True):
-            if start < offsets[bisect_right(numbers, number) - 1]:
-                early_numbers.append(number)
-                early_starts.append(start)
-        self._numbers, self._offsets = numbers, offsets
-        self._early_numbers, self._early_starts = early_numbers, early_starts
-        self.last_offset = offsets[-1]

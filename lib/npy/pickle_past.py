@@ -1,8 +1,8 @@
-"""Objects that the memo has forgotten: each is found by its number and read again, by itself.
+"""Objects that the memo has forgotten: each is found by its number and read again.
 
-What a reference costs depends on the object alone, not on where it stands nor on what refers to what: an
-index leads to its first opcode, and from there it is read to its end.  What it refers to in turn is a
-:class:`lib.npy.pickle_memo.Reference`, read when it is needed.
+The cost of a reference depends on the size of the object alone: an index leads to its first opcode, and from
+there it is read to its end.  What it refers to in turn is a :class:`lib.npy.pickle_memo.Reference`, read when
+it is needed.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from lib.encoded_text import text_from_pickle
 from lib.errors import Corrupt, Unfinished
 from lib.npy.buffer import Cursor
 from lib.npy.pickle_globals import DType
-from lib.npy.pickle_index import STEP_BYTES, Index, Walk
+from lib.npy.pickle_index import UNKNOWN, Index, Walk
 from lib.npy.pickle_interpreter import Interpreter
 from lib.npy.pickle_memo import Memo, Reference
 from lib.npy.pickle_opcodes import (
@@ -35,13 +35,13 @@ if TYPE_CHECKING:
 
 _WINDOW_BYTES: Final = 1 << 12
 _UNNUMBERED: Final = {**FIXED, MARK: 0, APPENDS: 0, FRAME: 8}
-"""Opcodes that may stand between texts and give no object a number, with the bytes of their argument."""
+"""Opcodes between texts that number no object, with the bytes of their argument."""
 
 
 class Past:
-    """Objects before a cursor, which now stands where the items of an array begin.
+    """The objects before a cursor, made when that stands at the first item of an array.
 
-    ``envelope`` holds the objects that come before the items, which share its names.
+    ``envelope`` holds the objects before the items, which may refer to them.
     """
 
     def __init__(self, cursor: Cursor, envelope: Memo, index: Index, cache_bytes: int) -> None:
@@ -50,6 +50,7 @@ class Past:
         self._envelope = envelope
         self._first = number = envelope.next_number
         self._index = index
+        self._begin = cursor.position
         index.enter(number, cursor.position)
         self._walk = Walk(Cursor(cursor.source, cursor.position, cursor.end), number, index)
         self._end = cursor.position
@@ -58,11 +59,11 @@ class Past:
         self._cache_limit = cache_bytes
 
     def settle(self) -> None:
-        """Take all items before the cursor for complete: one that refers to itself did not seem so before."""
+        """Record that all items before the cursor are complete, also one that refers to itself."""
         self._end = self._cursor.position
 
     def recall(self, number: int) -> Any:
-        """Return a text that is at hand, or a reference to what else has this number."""
+        """Return an object if it is a text in the cache, else a reference to it."""
         if number < self._first:
             return self._envelope.get(number)
         self._end = self._cursor.position  # what is referred to is complete here
@@ -70,24 +71,24 @@ class Past:
         return value if type(value) is str else Reference(self, number)
 
     def load(self, number: int, *, keep_encoded: bool) -> Any:
-        """Read an object again, whatever it is; a text may stay encoded.
+        """Return an object, read again unless it is in the cache; a text may stay encoded.
 
-        :raises SourceFault: it is not what it was, or too large.
+        :raises SourceFault: it cannot be found, or is too large.
         """
         value = self._cache.get(number)
         if value is None:
             value = self._small_text(number, keep_encoded=keep_encoded)
         return self._read_again(number) if value is None else value
 
-    def _small_text(self, number: int, *, keep_encoded: bool = False) -> Text | None:
-        """Return an object if it is a small text among texts, else None: it takes one short read."""
+    def _small_text(self, number: int, *, keep_encoded: bool) -> Text | None:
+        """Return an object by one short read if it is a small text among texts, else None."""
         if number >= self._walk.number:
             self._walk.run(self._end)
         offset, passed = self._index.before(number)
         data = self._source.read_at(offset, _WINDOW_BYTES)
         at, end = 0, len(data) - LONGEST_REFERENCE
         while at < end:
-            raws, at = text_run(data, at, min(end, STEP_BYTES), end, passed)
+            raws, at = text_run(data, at, min(end, self._index.step), end, passed)
             passed += len(raws)
             if passed > number:
                 raw = raws[number - passed]
@@ -101,17 +102,9 @@ class Past:
         return None
 
     def _read_again(self, number: int) -> Any:
-        end = self._source.size
         self._walk.run(self._end)
-        offset, passed = self._index.before(number)
-        walk = Walk(Cursor(self._source, offset, end, window_bytes=_WINDOW_BYTES), passed)
-        walk.run(end, number)
-        start, first, _ = walk.starts[-1] if walk.starts else (0, -1, False)
-        if first < 0 or walk.number != number + 1:
-            raise Corrupt("its pickle refers to something that it does not hold")
-        machine = Interpreter(
-            Cursor(self._source, start, end, window_bytes=_WINDOW_BYTES), Memo(first, self), Limits()
-        )
+        start, first = self._start_of(number)
+        machine = Interpreter(self._cursor_at(start), Memo(first, self), Limits())
         try:
             value = self._whole(machine, number)
         except Unfinished:
@@ -120,8 +113,28 @@ class Past:
         self._keep(number, value, size)
         return value
 
+    def _start_of(self, number: int) -> tuple[int, int]:
+        """Find where an object begins, and the memo's next number there.
+
+        Its parts may have lower numbers and stand before the place where it got its own: the pass over it
+        begins further and further before.
+        """
+        steps, position = 0, self._source.size
+        while position > self._begin:
+            position, passed = self._index.before(number, steps)
+            walk = Walk(self._cursor_at(position), passed)
+            walk.run(self._source.size, number)
+            start, first, _ = walk.starts[-1] if walk.starts else UNKNOWN
+            if first >= 0 and walk.number == number + 1:
+                return start, first
+            steps = 2 * steps + 1
+        raise Corrupt("its pickle refers to something that it does not hold")
+
+    def _cursor_at(self, position: int) -> Cursor:
+        return Cursor(self._source, position, self._source.size, window_bytes=_WINDOW_BYTES)
+
     def _whole(self, machine: Interpreter, number: int) -> Any:
-        """Read on until the object is complete: its number alone does not make a list whole."""
+        """Read on until an object is complete: a list, dict or array gets its number before it is filled."""
         while machine.memo.next_number <= number:
             machine.step(machine.cursor.byte())
         value = machine.stack[-1]
@@ -139,6 +152,7 @@ class Past:
         return value
 
     def _fill(self, machine: Interpreter, batches: int | None) -> None:
+        """Read the batches of a list or dict; None: all up to the first that is not whole."""
         filled = 0
         while batches is None or filled < batches:
             opcode, waiting = machine.cursor.byte(), len(machine.stack)

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 _MOST_UNFINISHED: Final = 600
 """More values than items wait on the stack only where data nests deeper than 100 levels."""
+_INDEX_ENTRIES: Final = 1 << 22
+"""They take 64 MiB."""
 _ATOMS: Final = frozenset({str, bytes, int, float, bool, type(None)})
 _LIGHT: Final = frozenset({str, EncodedText, int, float, bool, type(None), Reference})
 
@@ -45,8 +47,8 @@ class Sizes:
     kept_bytes: int = 1 << 20
     """Objects that were read from this many bytes can be referred to at no cost."""
     kept_objects: int = 1 << 16
-    index_step: int = 8
-    index_bytes: int = 64 << 20
+    index_step: int = 256
+    """Bytes between two entries of the index; more in a file of gigabytes."""
     cache_bytes: int = 8 << 20
 
 
@@ -145,7 +147,8 @@ class ItemStream:
     def _begin_items(self) -> None:
         # later items share the names of the envelope, which stays
         memo, sizes = self._machine.memo, self._sizes
-        self._past = Past(self._cursor, memo, Index(sizes.index_step, sizes.index_bytes), sizes.cache_bytes)
+        index = Index(max(sizes.index_step, self._cursor.end // _INDEX_ENTRIES))
+        self._past = Past(self._cursor, memo, index, sizes.cache_bytes)
         self._machine.memo = Memo(memo.next_number, self._past)
         self._block_start = self._cursor.position
         self._kept = (self._cursor.position, memo.next_number)

@@ -35,8 +35,7 @@ SMALL: Final = Sizes(
     great_bytes=200,
     kept_bytes=60,
     kept_objects=8,
-    index_step=2,
-    index_bytes=1 << 13,
+    index_step=12,
     cache_bytes=1 << 11,
 )
 TINY: Final = Sizes(
@@ -45,7 +44,6 @@ TINY: Final = Sizes(
     kept_bytes=1,
     kept_objects=1,
     index_step=1,
-    index_bytes=1 << 11,
     cache_bytes=0,
 )
 MIDDLE: Final = Sizes(
@@ -53,8 +51,7 @@ MIDDLE: Final = Sizes(
     great_bytes=2000,
     kept_bytes=1000,
     kept_objects=64,
-    index_step=4,
-    index_bytes=1 << 16,
+    index_step=64,
     cache_bytes=1 << 14,
 )
 """For files in which a short index would lead far from every object."""
