@@ -1,4 +1,4 @@
-"""The few names that numpy writes into the pickle of an array, as tokens: recognised, never called.
+"""The few names that numpy writes into the pickle of an array: recognised, never called.
 
 What ``ndarray.__reduce__``, ``dtype.__reduce__`` and numpy's scalars put into a pickle is documented only by
 numpy's sources (``array_reduce``, ``arraydescr_reduce`` and ``gentype_reduce``); every shape accepted here
@@ -13,12 +13,13 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final
 
+from lib.encoded_text import decoded
 from lib.errors import Corrupt, NotText, TooLarge, Unsafe
 from lib.npy.header import empty_lists
 
 
 class Role(Enum):
-    """What calling a recognised name would make; the value is how a sentence calls it."""
+    """A recognised name, by what a call of it would make; the value stands in error messages."""
 
     RECONSTRUCT = "an array"
     SCALAR = "a scalar"
@@ -46,17 +47,9 @@ _NAMES: Final[dict[tuple[str, str], Role]] = {
     ("builtins", "str"): Role.TEXT,
     ("__builtin__", "unicode"): Role.TEXT,
 }
-_DTYPE_CODE: Final = re.compile(r"([biufUSO])([0-9]{1,9})")
-_PLAIN_SIZES: Final = {"b": (1,), "i": (1, 2, 4, 8), "u": (1, 2, 4, 8), "f": (2, 4, 8)}
+_DTYPE_CODE: Final = re.compile(r"b1|[iu][1248]|f[248]|[USO][0-9]{1,9}")
 _OBJECT_FLAGS: Final = 63
 """``NPY_OBJECT_DTYPE_FLAGS``: items are pickled one by one, counted, and made by Python only."""
-
-
-@dataclass(frozen=True, slots=True)
-class Name:
-    """A recognised global: ``role`` says what a call of it would have made."""
-
-    role: Role
 
 
 @dataclass(slots=True)
@@ -68,59 +61,56 @@ class DType:
     order: str = "|"
 
 
-def recognise(module: object, name: object) -> Name:
-    """Recognise a global by its two names, or refuse it.
+def recognise(module: object, name: object) -> Role:
+    """Recognise a global by its two names.
 
-    :raises Unsafe: it is not one of those that numpy writes: it could be code.
+    :raises Unsafe: it is not one that numpy writes, and could be code.
     """
     role = _NAMES.get((module, name)) if isinstance(module, str) and isinstance(name, str) else None
     if role is None:
         full = f"{module}.{name}"[:200]
         raise Unsafe(f"its pickle names {full!r}, which plain text never needs")
-    return Name(role)
+    return role
 
 
 def reduced(callee: object, arguments: object) -> Any:
-    """Return what REDUCE stands for, from the token and its arguments, without calling anything.
+    """Return what REDUCE would make of a recognised name and arguments, without calling anything.
 
-    A new list stands for an array: :func:`array_contents` tells what it holds, once its state was read.
+    An array is a new list; :func:`array_contents` returns what belongs into it, once its state was read.
 
     :raises SourceFault: numpy never writes this.
     """
-    if not isinstance(callee, Name) or type(arguments) is not tuple:
+    if not isinstance(callee, Role) or type(arguments) is not tuple:
         raise Unsafe("its pickle calls something that is not a name")
-    match callee.role, arguments:
-        case (Role.RECONSTRUCT, (Name(role=Role.NDARRAY), (0,), b"b")):
+    match callee, arguments:
+        case (Role.RECONSTRUCT, (Role.NDARRAY, (0,), b"b")):
             return []
         case (Role.DTYPE, (str() | bytes() as code, (0 | False), (1 | True))):
-            return _dtype(code if isinstance(code, str) else code.decode("latin-1"))
+            return _dtype(decoded(code))
         case (Role.STRING_DTYPE, (bool() | int(), *rest)) if len(rest) <= 1:
             return DType("T")
         case (Role.SCALAR, (DType() as dtype, bytes() as data)):
-            return _numbers(dtype, data, 1)[0]
+            return _numbers(dtype, data, ())[0]
         case (Role.ENCODE, (str() as text, "latin1")):
             return _latin1(text)
         case (Role.BYTES, ()):
             return b""
-    raise Unsafe(f"its pickle makes {callee.role.value} in a way that numpy never does")
+    raise Unsafe(f"its pickle makes {callee.value} in a way that numpy never does")
 
 
 def build_dtype(dtype: DType, state: object) -> None:
-    """Take a dtype's state: only its byte order matters; metadata (h5py's strings) is passed over."""
+    """Set a dtype's byte order from its state; metadata (of h5py's strings) does not matter.
+
+    :raises Unsafe: it is not a simple dtype as numpy writes it.
+    """
     match state if type(state) is tuple else None:
-        case (3, str() | bytes() as order, None, None, None, int() as size, int(), int() as flags) | (
-            4,
-            str() | bytes() as order,
-            None,
-            None,
-            None,
-            int() as size,
-            int(),
-            int() as flags,
-            dict(),
-        ):
-            dtype.order = order if isinstance(order, str) else order.decode("latin-1")
-            if dtype.order not in {"<", ">", "|", "="} or size not in {-1, dtype.item_bytes}:
+        case (3 | 4, str() | bytes() as order, None, None, None, int() as size, int(), flags, *metadata):
+            dtype.order = decoded(order)
+            if (
+                dtype.order not in {"<", ">", "|", "="}
+                or size not in {-1, dtype.item_bytes}
+                or list(map(type, metadata)) not in ([], [dict])
+            ):
                 raise Unsafe("its pickle holds a dtype that numpy never writes")
             if dtype.letter == "O" and flags != _OBJECT_FLAGS:
                 raise Unsafe("its pickle holds a dtype of objects that numpy would take for pointers")
@@ -154,42 +144,23 @@ def check_shape(shape: tuple[Any, ...]) -> None:
 
 
 def _array_items(dtype: DType, data: Any, shape: tuple[int, ...], *, fortran_order: bool) -> list[Any]:
-    count = math.prod(shape)
     if isinstance(data, list):
-        if dtype.letter not in "OT" or len(data) != count:
+        if dtype.letter not in "OT" or len(data) != math.prod(shape):
             raise Corrupt("its pickle holds an array with another number of items than its shape says")
         return data
-    if dtype.letter in "OT":
-        raise Unsafe("its pickle fills an array of objects from bytes")
-    items = _numbers(dtype, data, count)
-    if not fortran_order or len(shape) < 2:
-        return items
-    return [items[index] for index in _fortran_positions(shape)]
-
-
-def _fortran_positions(shape: tuple[int, ...]) -> list[int]:
-    positions = [0]
-    stride = 1
-    strides = []
-    for size in shape:
-        strides.append(stride)
-        stride *= size
-    for size, step in zip(shape, strides, strict=True):
-        positions = [position + step * index for position in positions for index in range(size)]
-    return positions
+    return _numbers(dtype, data, shape, fortran_order=fortran_order)
 
 
 def _dtype(code: str) -> DType:
-    match = _DTYPE_CODE.fullmatch(code)
-    if match is None:
-        raise NotText(f"it holds numpy values of type {code[:40]!r}, which are no text")
-    letter, size = match[1], int(match[2])
-    if size not in _PLAIN_SIZES.get(letter, (size,)):
-        raise NotText(f"it holds numpy values of type {code[:40]!r}, which are no text")
+    if not _DTYPE_CODE.fullmatch(code):
+        raise NotText(f"it holds numpy values of type {code[:40]!r}, not text")
+    letter, size = code[0], int(code[1:])
     return DType(letter, size * 4 if letter == "U" else size)
 
 
-def _numbers(dtype: DType, data: bytes, count: int) -> list[Any]:
+def _numbers(dtype: DType, data: bytes, shape: tuple[int, ...], *, fortran_order: bool = False) -> list[Any]:
+    """Return numbers or texts, flat and in C order."""
+    count = math.prod(shape)
     if dtype.letter not in "biufUS":
         raise Unsafe("its pickle turns bytes into objects")
     if count * dtype.item_bytes != len(data):
@@ -205,8 +176,10 @@ def _numbers(dtype: DType, data: bytes, count: int) -> list[Any]:
     characters = dtype.item_bytes // 4 if dtype.letter == "U" else dtype.item_bytes
     if dtype.letter == "U":
         check_code_points(data, big_endian=order == ">")
-    values: list[Any] = np.frombuffer(data, dtype=f"{order}{dtype.letter}{characters}").tolist()
-    return values
+    values: np.ndarray[Any, Any] = np.frombuffer(data, dtype=f"{order}{dtype.letter}{characters}")
+    if fortran_order and count:  # without sizes of 1, there are never too many dimensions for numpy
+        values = values.reshape([size for size in shape if size > 1], order="F").ravel()
+    return values.tolist()  # type: ignore[no-any-return]
 
 
 def _latin1(text: str) -> bytes:

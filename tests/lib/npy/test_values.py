@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from lib.encoded_text import decoded
 from lib.errors import Corrupt, Unsafe
 from lib.npy.header import ITEM_VALUES_LIMIT
-from lib.npy.pickle_globals import DType, Name, Role
+from lib.npy.pickle_globals import DType, Role
 from lib.npy.values import DEPTH_LIMIT, plain
 
 
@@ -94,7 +94,7 @@ def test_an_item_written_out_has_a_size(value: Any) -> None:
         plain(value())
 
 
-@pytest.mark.parametrize("value", [DType("O"), Name(Role.DTYPE), {"k": [DType("O")]}, object(), 1j])
+@pytest.mark.parametrize("value", [DType("O"), Role.DTYPE, {"k": [DType("O")]}, object(), 1j])
 def test_parts_of_arrays_are_no_items(value: Any) -> None:
     """A name, a dtype or an array that was never filled is not shown."""
     with pytest.raises(Corrupt, match="a part of an array"):
