@@ -21,7 +21,7 @@ from daemon.schedule.sweeper import Sweeper, steps
 from daemon.signals import Signals
 from daemon.workers.capacity import default_jobs, lower_priority
 from daemon.workers.process_pool import ProcessPool
-from daemon.workers.worker import convert, serve_in_background, use_one_thread
+from daemon.workers.worker import convert, serve_in_background, tune
 from lib.names import KINDS, kind_of, sidecar_name
 from lib.sync.walk import Found, PathFailure
 
@@ -171,7 +171,7 @@ def _pool(config: Config, scheduler: str | None) -> Pool:
 
         return DaskPool(scheduler)
     lower_priority()
-    use_one_thread()
+    tune()
     jobs = config.work.jobs or default_jobs()
     return ProcessPool(jobs, serve=serve_in_background, inline_bytes=_INLINE_BYTES)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack, closing
 from dataclasses import replace
+from functools import cache
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from lib.errors import (
@@ -66,9 +67,11 @@ def sync_sources(
     """Bring the sidecars of several sources, each ``(directory, name)``, up to date in step.
 
     The sidecars of all are written, then those of all are flushed to disk, then all appear, and last each
-    directory is flushed: the disk is waited for a few times, not a few times a source.
+    directory is flushed: the disk is waited for a few times, not a few times a source.  In the same way each
+    directory is tried once.
     """
-    conversions = [Conversion(directory, name, options, stop) for directory, name in sources]
+    check = cache(check_renaming)
+    conversions = [Conversion(directory, name, options, stop, check) for directory, name in sources]
     try:
         for phase in (Conversion.write, Conversion.flush, Conversion.publish):
             for conversion in conversions:
@@ -92,14 +95,25 @@ def _flush_directory(published: Sequence[Conversion]) -> None:
 
 
 class Conversion:
-    """One source being converted.  Each phase is attempted once; after a failure, none is attempted."""
+    """One source being converted.  Each phase is attempted once; after a failure, none is attempted.
 
-    def __init__(self, directory: int, name: str, options: Options, stop: Callable[[], bool]) -> None:
+    ``check_directory`` refuses a directory in which nothing can be written safely.
+    """
+
+    def __init__(
+        self,
+        directory: int,
+        name: str,
+        options: Options,
+        stop: Callable[[], bool],
+        check_directory: Callable[[int], None],
+    ) -> None:
         self.directory = directory
         self.outcome = Outcome(name, source_kind(name), ())
         self._name = name
         self._options = options
         self._stop = stop
+        self._check_directory = check_directory
         self._stack = ExitStack()
         self._source: FileBytes | None = None
         self._plans: list[Plan] = []
@@ -145,7 +159,7 @@ class Conversion:
         header = read_header(source)
         _check_output(header, options)
         if "render" in actions and not options.dry_run:
-            check_renaming(self.directory)
+            self._check_directory(self.directory)
         if "compare" in actions or not options.dry_run:
             self._render(header, Inputs(self._stack, self.directory, self._name, source))
 
