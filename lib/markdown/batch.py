@@ -23,6 +23,7 @@ from lib.markdown.line_table import (
     QUOTE,
     WORD,
     LineTable,
+    indexes,
     numbers_at,
     which_hold,
 )
@@ -100,10 +101,10 @@ class _Batch:
         deep = [place for place in others if TOO_DEEP.pattern.match(table.data, place)]
         is_block = (table.forms == HEADING) | (table.forms == FENCE)
         self._active = which_hold(table.begins, table.breaks[is_block], blocks, self._dangers)
-        for index in np.flatnonzero(which_hold(table.begins, self._definitions)).tolist():
+        for index in indexes(which_hold(table.begins, self._definitions)).tolist():
             self._active[index] |= DEFINITION.found_in(texts[index])
         self._unquotable = which_hold(table.begins, *self._controls())
-        for index in np.flatnonzero(which_hold(table.begins, deep)).tolist():
+        for index in indexes(which_hold(table.begins, deep)).tolist():
             self._unquotable[index] |= TOO_DEEP.found_in(texts[index])
 
     def shown(self, *, in_quotes: bool) -> list[bytes]:
@@ -111,12 +112,12 @@ class _Batch:
         self._active |= in_quotes
         table, shown = self._table, list(self._texts)
         escapes = self._resolved(self._active & ~self._unquotable)
-        for index in np.flatnonzero(self._unquotable).tolist():
+        for index in indexes(self._unquotable).tolist():
             shown[index] = fenced_text(shown[index])
         changed = (self._active | which_hold(table.begins, table.breaks[self._joined])) & ~self._unquotable
         if changed.any():
             rewritten = self._rewritten(changed, escapes)
-            for index, text in zip(np.flatnonzero(changed).tolist(), rewritten, strict=True):
+            for index, text in zip(indexes(changed).tolist(), rewritten, strict=True):
                 shown[index] = text
         return shown
 
@@ -131,7 +132,7 @@ class _Batch:
         codes[escapes] = _MARK_OF[codes[escapes]]
         first_lines = table.first_lines
         empty = (table.forms == EMPTY) | (table.codes[breaks + 1] == _RETURN)
-        lines = np.flatnonzero(np.repeat(is_quoted, np.diff(first_lines))) + first_lines[0]
+        lines = indexes(np.repeat(is_quoted, np.diff(first_lines))) + first_lines[0]
         marks = np.where(codes[breaks[lines]] == _BREAK, _QUOTE_BREAK, _QUOTE)
         codes[breaks[lines]] = np.where(empty[lines], _QUOTE_EMPTY, marks)
         codes[begins[1:] - 1] = _NEWLINE
@@ -141,7 +142,7 @@ class _Batch:
         starts, stops = begins[:-1][changed].tolist(), begins[1:][changed].tolist()
         data = b"".join([data[start:stop] for start, stop in zip(starts, stops, strict=True)])
         used = np.bincount(codes[np.concatenate((breaks, ends, escapes))])
-        for mark in np.flatnonzero(used).tolist():
+        for mark in indexes(used).tolist():
             if mark in _ADDED:
                 data = data.replace(b"%c" % mark, _ADDED[mark])
         return data[1:-2].split(b" \n\0")
@@ -157,14 +158,14 @@ class _Batch:
         looked_at = is_hard & (is_quoted[texts] | (has_folded & ~self._unquotable[texts]))
         found: list[int] = []
         done = 0
-        for part in np.flatnonzero(looked_at).tolist():
+        for part in indexes(looked_at).tolist():
             text, start = int(texts[part]), int(table.parts[part])
             if start < done or self._unquotable[text]:
                 continue
             done, places = self._look_at(start, int(table.parts[part + 1]), text)
             if is_quoted[text] and places is None:
                 self._unquotable[text] = True
-            is_hard[part : np.searchsorted(table.parts, done)] = True
+            is_hard[part : table.parts.searchsorted(done)] = True
             found += places or ()
         return np.concatenate(
             (escapes[~is_hard[numbers_at(table.parts, escapes)]], np.array(found, np.int64))
@@ -181,7 +182,7 @@ class _Batch:
         blocks = blocks_of(part)
         if blocks.open_fence and stop < end:
             return self._look_at(start, end, text)
-        first = int(np.searchsorted(table.breaks, start))
+        first = int(table.breaks.searchsorted(start))
         self._joined[first : first + len(blocks.lines)] = False
         self._joined[[first + 1 + number for number in blocks.joined]] = True
         if not (self._active[text] and blocks.is_quotable) or _MANY_TICKS in part:
@@ -207,7 +208,7 @@ class _Batch:
         self._set_hard_where(lambda text: MAY_BE_IN_LINK.search(text) is not None, dangers[is_image], is_hard)
         ticks = table.in_prose(table.ticks)
         ticks = ticks[~table.hard[numbers_at(table.parts, ticks)]]
-        before = np.searchsorted(ticks, dangers)
+        before = ticks.searchsorted(dangers)
         in_span = before % 2 == 1
         self._set_hard_where(may_hide_code, ticks[before[in_span] - 1], is_hard)
         others = self._unescaped(dangers[~in_span & ~is_image])
@@ -216,7 +217,7 @@ class _Batch:
     def _set_hard_where(self, is_so: Callable[[bytes], bool], places: Numbers, is_hard: Flags) -> None:
         """Take for hard the parts with something at these places of which this holds."""
         table = self._table
-        for part in np.flatnonzero(which_hold(table.parts, places)).tolist():
+        for part in indexes(which_hold(table.parts, places)).tolist():
             start, stop = int(table.parts[part]), int(table.parts[part + 1])
             is_hard[part] |= is_so(table.data[start:stop])
 
@@ -240,7 +241,7 @@ class _Batch:
         is_suspect = self._table.codes[places - 1] == _BACKSLASH
         if is_suspect.any():
             data = self._table.data
-            for number in np.flatnonzero(is_suspect).tolist():
+            for number in indexes(is_suspect).tolist():
                 begin = place = int(places[number])
                 while data[begin - 1] == _BACKSLASH:
                     begin -= 1

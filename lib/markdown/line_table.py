@@ -8,7 +8,7 @@ ordinary: :mod:`lib.markdown.blocks` looks at those line by line.  Both give the
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -69,9 +69,14 @@ _SPACE, _NEWLINE, _RETURN = b" \n\r"
 _BEGINS_PART: Final = np.isin(np.arange(256), (WORD, ITEM, _NUMBER, HEADING, FENCE, QUOTE, TABLE))
 
 
+def indexes(flags: npt.NDArray[Any]) -> Numbers:
+    """Return where flags are set, as ``np.flatnonzero`` does, which takes longer than the search itself."""
+    return flags.nonzero()[0]
+
+
 def numbers_at(begins: Numbers, places: Numbers | list[int]) -> Numbers:
     """Return the numbers of the texts, or parts, that begin there and in which these bytes stand."""
-    numbers: Numbers = np.searchsorted(begins, places, "right") - 1
+    numbers: Numbers = begins.searchsorted(places, "right") - 1
     return numbers
 
 
@@ -103,11 +108,11 @@ class LineTable:
         self.codes = np.frombuffer(self.data, np.uint8)
         self.begins = np.full(len(texts) + 1, 2)
         self.begins[1:] += np.cumsum(np.fromiter(map(len, texts), np.int64, len(texts)) + len(JOINT))
-        low = np.flatnonzero(self.codes < 0x20)
+        low = indexes(self.codes < 0x20)
         is_break = self.codes[low] == _NEWLINE
         self.breaks: Numbers = low[is_break][:-1]
         self.controls: Numbers = low[~is_break]
-        self.first_lines = np.searchsorted(self.breaks, self.begins)
+        self.first_lines = self.breaks.searchsorted(self.begins)
         self.forms = self._forms()
         in_code, odd_ends = self._in_code()
         self.parts = self._parts(in_code)
@@ -123,7 +128,7 @@ class LineTable:
 
     def places(self, sign: bytes) -> Numbers:
         """Return where a byte stands."""
-        return np.flatnonzero(self.codes == sign[0]) if sign in self.data else NONE
+        return indexes(self.codes == sign[0]) if sign in self.data else NONE
 
     def matches(self, sign: bytes, pattern: re.Pattern[bytes]) -> Numbers:
         """Return where a pattern matches that holds this byte."""
@@ -133,7 +138,7 @@ class LineTable:
 
     def lines_at(self, places: Numbers) -> Numbers:
         """Return the numbers of the lines in which these bytes stand."""
-        numbers: Numbers = np.searchsorted(self.breaks, places) - 1
+        numbers: Numbers = self.breaks.searchsorted(places) - 1
         return numbers
 
     def in_prose(self, places: Numbers) -> Numbers:
@@ -149,8 +154,8 @@ class LineTable:
         forms = _FORM_OF[self.codes[self.breaks + 1]]
         ends = self.begins[1:] - len(JOINT)
         ends = ends[self.codes[ends] == _NEWLINE]  # a last line that is empty but for what stands behind it
-        forms[np.searchsorted(self.breaks, ends)] = EMPTY
-        unknown = np.flatnonzero(forms == _UNKNOWN)
+        forms[self.breaks.searchsorted(ends)] = EMPTY
+        unknown = indexes(forms == _UNKNOWN)
         if not unknown.size:
             return forms
         places = self.breaks[unknown]
@@ -172,7 +177,7 @@ class LineTable:
         """Find items that are indented like code, but stand directly below the item that contains them."""
         lines = self.after & (self.forms == OTHER) & (self.codes[self.breaks + 1] == _SPACE)
         last, indents = -1, [0]
-        for line in np.flatnonzero(lines).tolist():
+        for line in indexes(lines).tolist():
             bullet = _DEEPER_BULLET.match(self.data, int(self.breaks[line]))
             if bullet is None or self.forms[line - 1] not in {ITEM, _NUMBER}:
                 continue
@@ -199,7 +204,7 @@ class LineTable:
         first = self.codes[self.breaks + 1]
         begins = _BEGINS_PART[self.forms[1:]] & (first[1:] != _SPACE)
         begins &= (first[:-1] == _NEWLINE) & ~in_code[:-1]
-        lines = np.flatnonzero(begins) + 1
+        lines = indexes(begins) + 1
         # below indented code, readers disagree whether a number begins an item
         numbers = lines[self.forms[lines] == _NUMBER]
         if numbers.size:
@@ -213,11 +218,11 @@ class LineTable:
 
     def _in_code(self) -> tuple[Flags, Numbers]:
         """Tell which lines are code blocks, with those that open and close them; and which may close none."""
-        fences = np.flatnonzero(self.forms == FENCE)
+        fences = indexes(self.forms == FENCE)
         if not fences.size:
             return np.zeros(self.breaks.size, bool), NONE
         texts = numbers_at(self.begins, self.breaks[fences])
-        opens = (np.arange(fences.size) - np.searchsorted(texts, texts)) % 2 == 0
+        opens = (np.arange(fences.size) - texts.searchsorted(texts)) % 2 == 0
         closing = fences[~opens]
         behind = self.codes[self.breaks[closing] + 4]
         odd_ends = self.breaks[closing[(behind != _NEWLINE) & (behind != _SPACE)]]
@@ -225,7 +230,7 @@ class LineTable:
         steps = np.zeros(self.breaks.size, np.int64)
         steps[fences[opens]] += 1
         steps[closing + 1] -= 1
-        steps[np.searchsorted(self.breaks, self.begins[stays_open + 1])] -= 1
+        steps[self.breaks.searchsorted(self.begins[stays_open + 1])] -= 1
         return np.cumsum(steps) > 0, odd_ends
 
     def _find_hard_lines(self) -> None:
@@ -236,13 +241,13 @@ class LineTable:
         hard = beside & (forms == OTHER)
         # a quote whose mark is missing before a line
         hard[1:] |= after[1:] & (forms[1:] == QUOTE) & (forms[:-1] == WORD)
-        spaced = np.flatnonzero(self.prose & (self.codes[breaks + 1] == _SPACE))
+        spaced = indexes(self.prose & (self.codes[breaks + 1] == _SPACE))
         for offset in (2, 3, 4):
             spaced = spaced[self.codes[breaks[spaced] + offset] == _SPACE]
         # several lines that may be code
         hard[spaced] |= beside[spaced] & (~after[spaced] | (forms[spaced - 1] == HEADING))
         # a number that begins no item, as it stands below the lines of a paragraph
-        below = np.flatnonzero(after & (forms == _NUMBER))
+        below = indexes(after & (forms == _NUMBER))
         below = below[forms[below - 1] == WORD]
         if below.size:
             is_word = self.prose & (forms == WORD)
@@ -258,8 +263,8 @@ class LineTable:
             return
         lines = self.lines_at(bars)
         lines = lines[beside[lines]]
-        apart = np.flatnonzero(~self.prose)
-        next_apart = np.unique(np.searchsorted(apart, lines))
+        apart = indexes(~self.prose)
+        next_apart = np.unique(apart.searchsorted(lines))
         for start, stop in zip(apart[next_apart - 1].tolist(), apart[next_apart].tolist(), strict=True):
             chunk = self.data[self.breaks[start + 1] + 1 : self.breaks[stop]].split(b"\n")
             if not (chunk[0][:1] == b"|" and is_table(chunk)):
@@ -273,9 +278,9 @@ class LineTable:
             in_prose = self.prose[lines]
             within = ticks[in_prose]
             self.set_hard(within[:-1][np.diff(within) == 1])
-            self.set_hard(self.breaks[np.flatnonzero(np.bincount(lines[in_prose]) % 2)])
+            self.set_hard(self.breaks[indexes(np.bincount(lines[in_prose]) % 2)])
             within, lines = ticks[~in_prose], lines[~in_prose]
-            runs = np.flatnonzero(within[2:] - within[:-2] == 2)
+            runs = indexes(within[2:] - within[:-2] == 2)
             is_fence = (self.forms[lines[runs]] == FENCE) & (within[runs] == self.breaks[lines[runs]] + 1)
             self.set_hard(within[runs[~is_fence]])
         self.set_hard(self.controls[self.codes[self.controls] == _RETURN])
