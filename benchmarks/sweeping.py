@@ -6,10 +6,11 @@ import io
 import os
 import shutil
 import sys
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
-from data import complete_tree, copies, keep_sizes, texts
+from data import complete_tree, copies, keep_sizes, set_sidecars_aside, texts
 from measuring import HERE, OURS, Row, in_turn, peak_bytes, seconds_of
 
 if TYPE_CHECKING:
@@ -37,23 +38,29 @@ def rows(directory: Path) -> Iterator[Row]:
 
 
 def _caches(root: Path) -> Iterator[Row]:
-    """Convert a typical tree: with as many jobs as there are processors, with one, and as others would."""
+    """Convert a typical tree: with as many jobs as there are processors, with one, and as others would.
+
+    No source has a sidecar when a contestant begins.
+    """
     copies(root, _cache(1374, 400), _CACHES // _EACH, _EACH)
-    anew = [*OURS, "--backfill", root, "--force", "--log-level", "error"]
-    seconds_of(anew)
+    sweep = [*OURS, "--backfill", root, "--log-level", "error"]
+    seconds_of(sweep)
     for source in root.rglob("*_completions.npy"):
         keep_sizes(source)
     script = [sys.executable, HERE / "contestants.py"]
     contestants = {
-        "ours": anew,
-        "one job": [*anew, "--jobs", "1"],
+        "ours": sweep,
+        "one job": [*sweep, "--jobs", "1"],
         "plain": [*script, "plain", root],
         "plain flushed": [*script, "plain flushed", root],
         "floor": [*script, "floor", root],
     }
-    taken = in_turn(
-        {name: lambda command=command: seconds_of(command) for name, command in contestants.items()}, _ROUNDS
-    )
+
+    def seconds_anew(command: list[str | Path]) -> float:
+        set_sidecars_aside(root, root.with_name("aside"))
+        return seconds_of(command)
+
+    taken = in_turn({name: partial(seconds_anew, it) for name, it in contestants.items()}, _ROUNDS)
     shutil.rmtree(root)
     others = ("plain", "plain flushed", "floor")
     what = f"sweep of {_CACHES:,} caches of 1,374 × 400 characters"

@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
 _BLOCK_CHARACTERS: Final = 1 << 16
 """Texts are written once they have as many: what is made of them stays in the processor's cache."""
-_LOOKED_AT_CHARACTERS: Final = 3 << 16
+_LOOKED_AT_CHARACTERS: Final = 3 << 17
 """The same where numpy looks for Markdown in all of them at once, which takes its time for each block."""
-_PIECE_CHARACTERS: Final = 1 << 18
+_PIECE_CHARACTERS: Final = 1 << 19
 _TEXT_CHARACTERS: Final = 32
 """Added for each text, so that millions of empty ones do not become one block."""
 _PIECE_BYTES: Final = 1 << 18
