@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 HERE: Final = Path(__file__).resolve().parent
 OURS: Final = (sys.executable, "-m", "daemon")
-ENVIRONMENT: Final = {**os.environ, "PYTHONPATH": str(HERE.parent)}
+ENVIRONMENT: Final = {**os.environ, "PYTHONPATH": str(HERE.parent), "PYTHONDONTWRITEBYTECODE": ""}
+"""Modules are compiled once, as they are where something is installed."""
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from bisect import bisect_left, bisect_right
 from itertools import accumulate
@@ -141,14 +142,18 @@ def _cut(values: list[Any], number: int, firsts: tuple[int, ...]) -> Iterator[li
 
 
 def _text_pieces(texts: list[str], size: int, most: int) -> Iterator[list[str]]:
-    """Cut texts of ``size`` characters in all, as repeated ones can be many times larger than their file."""
+    """Cut texts of ``size`` characters in all into equal shares of limited size.
+
+    Repeated texts can be many times larger than their file.
+    """
     if len(texts) <= most and size <= _PIECE_CHARACTERS:
         if texts:
             yield texts
         return
     ends = list(accumulate(len(text) + _TEXT_CHARACTERS for text in texts))
-    start = size = 0
+    share = size / math.ceil(size / _PIECE_CHARACTERS)
+    start = done = 0
     while start < len(texts):
-        stop = min(bisect_right(ends, size + _PIECE_CHARACTERS, start) + 1, start + most, len(texts))
+        stop = min(bisect_right(ends, done + share, start) + 1, start + most, len(texts))
         yield texts[start:stop]
-        start, size = stop, ends[stop - 1]
+        start, done = stop, ends[stop - 1]
