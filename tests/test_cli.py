@@ -254,6 +254,7 @@ def test_the_flags_reach_the_sidecars(sweep: tuple[str, ...], tmp_path: Path) ->
 WRONG: Final = [
     ((*SIDECARS, "--dry-run"), "--dry-run requires --backfill"),
     ((*SIDECARS, "--force"), "--force requires --backfill"),
+    ((*SIDECARS, "--scheduler", ""), "--scheduler requires --backfill"),
     ((*SIDECARS, "--json"), "--json requires --status"),
     ((*SIDECARS, "--status", "x"), "--status takes no PATH"),
     ((*SIDECARS, "--status", "--backfill"), "not allowed with argument"),

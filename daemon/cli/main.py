@@ -94,7 +94,7 @@ def _parser() -> Parser:
 
 def _check_combinations(parser: Parser, given: argparse.Namespace) -> None:
     for flag in ("dry_run", "force", "no_progress", "scheduler"):
-        if getattr(given, flag) and not given.backfill:
+        if getattr(given, flag) not in {None, False} and not given.backfill:
             parser.error(f"--{flag.replace('_', '-')} requires --backfill")
     if given.json and not given.status:
         parser.error("--json requires --status")

@@ -204,7 +204,8 @@ def open_file(directory: int, name: str, *, follow: bool = False) -> Iterator[Fi
 
 def _check_regular(status: os.stat_result) -> None:
     if not stat.S_ISREG(status.st_mode):
-        raise Unsafe(f"it is {file_type(status.st_mode)}, not a file", hint="Links are never followed.")
+        hint = "Links are never followed." if stat.S_ISLNK(status.st_mode) else "Move it out of the tree."
+        raise Unsafe(f"it is {file_type(status.st_mode)}, not a file", hint=hint)
 
 
 def status_of(directory: int, name: str, *, follow: bool = False) -> os.stat_result | None:

@@ -61,7 +61,7 @@ def test_what_is_no_file_is_refused_at_once(tmp_path: Path, kind: str) -> None:
     with pytest.raises(Unsafe) as caught:
         read(tmp_path)
     assert caught.value.reason == f"it is {words}, not a file"
-    assert caught.value.hint == "Links are never followed."
+    assert ("Links" in caught.value.hint) == ("link" in words)
 
 
 @needs_root
