@@ -462,6 +462,31 @@ def test_a_sweep_that_is_interrupted_says_so_when_nobody_reads_any_more(
     assert not list(tmp_path.glob(".generation-sidecars-*"))
 
 
+@pytest.mark.parametrize(
+    ("words", "status"),
+    [
+        ((*BACKFILL, "missing"), 1),
+        ((*BACKFILL, "notes.txt"), 2),
+        ((*DECODE, "notes.txt"), 2),
+        ((*SIDECARS, "notes.txt"), 2),
+        ((*SIDECARS, "--limit", "0"), 2),
+        ((*SIDECARS, "--check-config", "--config", "missing"), 2),
+    ],
+)
+def test_a_refusal_keeps_its_status_when_nobody_reads_it(
+    words: tuple[str, ...], status: int, tmp_path: Path
+) -> None:
+    """A script that closed the error stream goes by the status alone."""
+    (tmp_path / "notes.txt").touch()
+    reader, writer = os.pipe()
+    os.close(reader)
+    run = subprocess.run(
+        command_of(words), cwd=tmp_path, env=environment_of(tmp_path), stderr=writer, check=False
+    )
+    os.close(writer)
+    assert run.returncode == status
+
+
 def test_ctrl_c_during_a_dry_run_is_a_word(tmp_path: Path) -> None:
     """Nothing was being written: there is nothing to explain."""
     source = save(tmp_path / "n1_completions.npy", ["x"])

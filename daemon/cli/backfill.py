@@ -10,7 +10,7 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
-from daemon.cli.flags import refuse
+from daemon.cli.flags import refuse, say
 from daemon.cli.progress import Bar
 from daemon.cli.summary import Summary
 from daemon.config.validation import ALL_IS_WELL, SOMETHING_FAILED, WRONG_USAGE
@@ -158,9 +158,9 @@ def _sweep(paths: Sequence[str], options: Options, config: Config, flags: argpar
     if bar is not None:
         bar.close()
     if for_person:
-        _say(summary.text(sums["seconds"]))
+        say(summary.text(sums["seconds"]))
     if signals.stops:
-        _say("Stopped. Finished sidecars are complete; run the same command again for the rest.\n")
+        say("Stopped. Finished sidecars are complete; run the same command again for the rest.\n")
         return 128 + signals.last_stop
     return SOMETHING_FAILED if sums["failed"] else ALL_IS_WELL
 
@@ -187,9 +187,3 @@ def _indexes(paths: Sequence[str], options: Options, config: Config, log: Any) -
     trees = [path for path in paths if os.path.isdir(path)]
     whole = [tree for tree in trees if not any(os.path.realpath(tree).startswith(root) for root in roots)]
     return [IndexWriter(tree, options, log, TroubleTable()) for tree in whole]
-
-
-def _say(text: str) -> None:
-    """Print to stderr; if that fails, the exit status stays the same."""
-    with contextlib.suppress(OSError, ValueError):
-        print(text, end="", file=sys.stderr, flush=True)

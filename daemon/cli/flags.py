@@ -122,17 +122,17 @@ def guarded(command: Callable[[Sequence[str] | None], int]) -> Callable[[Sequenc
                 if sys.stdout is not None:
                     sys.stdout.flush()
         except RefusedError as error:
-            print(error, file=sys.stderr)
+            say(f"{error}\n")
             return error.status
         except KeyboardInterrupt:
-            print("Stopped.", file=sys.stderr)
+            say("Stopped.\n")
             return INTERRUPTED
         except BrokenPipeError:
             _drop_output()  # its reader, such as head or less, has ended
             return ALL_IS_WELL
         except OSError as error:
             _drop_output()
-            print(f"{PROGRAM} cannot continue: {error.strerror or error}", file=sys.stderr)
+            say(f"{PROGRAM} cannot continue: {error.strerror or error}\n")
             return SOMETHING_FAILED
 
     return run
@@ -148,7 +148,13 @@ def refuse(path: str, reason: str) -> None:
     """Print why a path cannot be used."""
     from daemon.report.logging import escaped
 
-    print(f"{escaped(path) or repr(path)}: {reason}", file=sys.stderr)
+    say(f"{escaped(path) or repr(path)}: {reason}\n")
+
+
+def say(text: str) -> None:
+    """Print to stderr; if that fails, the exit status stays the same."""
+    with contextlib.suppress(OSError, ValueError):
+        print(text, end="", file=sys.stderr, flush=True)
 
 
 def version() -> str:
