@@ -25,12 +25,14 @@ from daemon.watch.supervisor import Supervisor
 from daemon.workers.process_pool import ProcessPool
 from lib.errors import SidecarError
 from lib.files.atomic import make_directories
+from lib.names import sources_concerned
+from lib.sync.walk import Task
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from daemon.config.model import Config
-    from daemon.watch.client import Watch
+    from daemon.watch.client import Hint, Watch
     from daemon.workers.pool import Pool
 
 _SLICE_SECONDS: Final = 0.02
@@ -143,7 +145,7 @@ class Service:
             self.signals.reloads = 0
             self._reload_config()
         for hint in self._supervisor.read():
-            self.sweeper.take_hint(hint, now)
+            self._take_hint(hint, now)
         until = time.monotonic() + _SLICE_SECONDS
         self.scheduler.work(now, until)
         if self.scheduler.collect(now):
@@ -160,6 +162,19 @@ class Service:
         status = self._reporter.update(now, self._status, troubles, is_settled=is_settled)
         if status is not None:
             self.scheduler.tell(status, now)
+
+    def _take_hint(self, hint: Hint, now: float) -> None:
+        """Queue the sources that a hint concerns, or ask for a walk of its directory."""
+        if any(name in self._config.watch.ignore or name.startswith(".") for name in hint.parts):
+            return
+        if hint.kind == "directory":
+            self.sweeper.ask_branch(hint.root, hint.parts, now)
+            return
+        *folders, name = hint.parts
+        for source in sources_concerned(name, pairs=self._config.sidecars.pairs):
+            task = Task(hint.root, tuple(folders), source)
+            if not self.scheduler.hint(task, now, closed=hint.kind == "closed"):
+                self.sweeper.ask()
 
     def _wait(self) -> None:
         """Sleep until something happens or is due."""

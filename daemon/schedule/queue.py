@@ -57,6 +57,7 @@ class Source:
     last logged, and when.
     """
 
+    task: Task
     state: State = "waiting"
     due: float = inf
     closed: bool = False
@@ -89,7 +90,7 @@ class Queue:
         self._settled_limit = settled_limit
         self._sources: dict[Task, Source] = {}
         self._states: Counter[State] = Counter()
-        self._order: list[tuple[float, int, Task]] = []
+        self._order: list[tuple[float, int, Source]] = []
         self._count = itertools.count()
 
     def __len__(self) -> int:
@@ -125,66 +126,61 @@ class Queue:
             return False
         source = self._sources.get(task)
         if source is None:
-            source = self._sources[task] = Source()
+            source = self._sources[task] = Source(task)
             self._states["waiting"] += 1
         if source.state == "working":
             source.again = True
         elif due < source.due:
-            self._move(task, "waiting" if source.state == "settled" else source.state, due)
+            self._move(source, "waiting" if source.state == "settled" else source.state, due)
         source.closed = source.closed or closed
         return True
 
-    def postpone(self, task: Task, due: float) -> None:
+    def postpone(self, source: Source, due: float) -> None:
         """Put a source off."""
-        self._move(task, "put off", due)
+        self._move(source, "put off", due)
 
     def next_due(self) -> float:
         """Return when the next source is due; infinity when no source waits."""
-        while self._order and not self._is_current(self._order[0]):
-            heapq.heappop(self._order)
-        return self._order[0][0] if self._order else inf
+        while self._order:
+            due, _, source = self._order[0]
+            if source.due == due:
+                return due
+            heapq.heappop(self._order)  # it was brought forward, put off or removed
+        return inf
 
-    def take_due(self, now: float) -> tuple[Task, Source] | None:
+    def take_due(self, now: float) -> Source | None:
         """Return one source that is due, and which stays in the queue; None when there is none."""
-        if self.next_due() > now:
-            return None
-        _, _, task = heapq.heappop(self._order)
-        return task, self._sources[task]
+        return None if self.next_due() > now else heapq.heappop(self._order)[2]
 
-    def start(self, task: Task) -> None:
+    def start(self, source: Source) -> None:
         """Mark a source as in progress, until it is put off, settled or removed."""
-        source = self._move(task, "working", inf)
+        self._move(source, "working", inf)
         source.again = source.closed = False
 
-    def retry(self, task: Task, now: float) -> float:
+    def retry(self, source: Source, now: float) -> float:
         """Plan the next attempt; return the seconds until then."""
-        source = self._sources[task]
         source.failures += 1
         seconds = self.retries.seconds(source.failures)
-        self.postpone(task, now + seconds)
+        self.postpone(source, now + seconds)
         return seconds
 
-    def settle(self, task: Task) -> bool:
+    def settle(self, source: Source) -> bool:
         """Remember a source, which waits for a change; False when too many do."""
         if self._states["settled"] >= self._settled_limit:
             return False
-        source = self._move(task, "settled", inf)
+        self._move(source, "settled", inf)
         source.failures, source.logged, source.closed = 0, None, False
         return True
 
-    def remove(self, task: Task) -> None:
+    def remove(self, source: Source) -> None:
         """Remove a source."""
-        self._states[self._sources.pop(task).state] -= 1
+        del self._sources[source.task]
+        self._states[source.state] -= 1
+        source.due = inf
 
-    def _move(self, task: Task, state: State, due: float) -> Source:
-        source = self._sources[task]
+    def _move(self, source: Source, state: State, due: float) -> None:
         self._states[source.state] -= 1
         self._states[state] += 1
         source.state, source.due = state, due
         if due < inf:
-            heapq.heappush(self._order, (due, next(self._count), task))
-        return source
-
-    def _is_current(self, row: tuple[float, int, Task]) -> bool:
-        source = self._sources.get(row[2])
-        return source is not None and source.due == row[0]
+            heapq.heappush(self._order, (due, next(self._count), source))

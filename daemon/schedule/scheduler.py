@@ -92,18 +92,18 @@ class Scheduler:
         source = self.queue.get(task)
         if source is None:
             return
-        self._recover(task, source)
+        self._recover(source)
         self.troubles.drop(task)
         source.outcome = None
         if source.state == "settled":
-            self.queue.remove(task)
+            self.queue.remove(source)
 
     def forget(self, tasks: Iterable[Task]) -> None:
         """Forget sources that waited for a change, and that a sweep has not found."""
         for task in tasks:
             source = self.queue.get(task)
             if source is not None and source.state == "settled":
-                self._drop(task)
+                self._drop(source)
 
     def tell(self, event: Event, now: float) -> None:
         """Tell every observer."""
@@ -117,10 +117,10 @@ class Scheduler:
     def work(self, now: float, until: float) -> None:
         """Hand sources that are due and ready to the pool, while it has room and time is left."""
         while self.pool.has_room() and time.monotonic() < until:
-            due = self.queue.take_due(now)
-            if due is None:
+            source = self.queue.take_due(now)
+            if source is None:
                 return
-            self._consider(*due, now)
+            self._consider(source, now)
 
     def stop(self, signals: Signals) -> None:
         """End the work at the end of each block, or at once after ten seconds or a second signal."""
@@ -137,30 +137,31 @@ class Scheduler:
         for task, outcome in done:
             source = self.queue[task]
             again, closed = source.again, source.closed
-            self._conclude(task, source, outcome, now)
+            self._conclude(source, outcome, now)
             if again:
                 self.queue.add(task, now + TICK_SECONDS, closed=closed)
         return len(done)
 
-    def _consider(self, task: Task, source: Source, now: float) -> None:
+    def _consider(self, source: Source, now: float) -> None:
         """Give a source its turn: start it, put it off, or drop it."""
-        seen = look(task, self.options)
+        seen = look(source.task, self.options)
         if isinstance(seen, PathFailure):
             source.see(None, now)
-            self._conclude(task, source, failure(task.name, self.options, seen.error), now)
+            self._conclude(source, failure(source.task.name, self.options, seen.error), now)
             return
         source.see(version_of(seen), now)
         if seen.is_fresh and not self.wants(seen):
-            self.take_fresh(task)
-            self._pass_over(task, now)
-        elif source.is_known and self.queue.settle(task):
-            self.tell(Done(task, None), now)
+            self.take_fresh(source.task)
+            self._drop(source)
+        elif source.is_known and self.queue.settle(source):
+            pass  # it still waits for a change
         elif (wait := self._seconds_to_wait(seen, source, now)) > 0:
-            self.queue.postpone(task, now + wait)
-            self.tell(Done(task, None), now)
+            self.queue.postpone(source, now + wait)
         else:
-            self.queue.start(task)
-            self.pool.submit(task, self.options, seen.status.st_size)
+            self.queue.start(source)
+            self.pool.submit(source.task, self.options, seen.status.st_size)
+            return
+        self.tell(Done(source.task, None), now)
 
     def _seconds_to_wait(self, found: Found, source: Source, now: float) -> float:
         still, clock = now - source.seen, time.time()
@@ -168,47 +169,49 @@ class Scheduler:
             found, self.settle_seconds, closed=source.closed, still_seconds=still, clock=clock
         )
 
-    def _conclude(self, task: Task, source: Source, outcome: Outcome, now: float) -> None:
+    def _conclude(self, source: Source, outcome: Outcome, now: float) -> None:
         """Decide what follows an outcome: another attempt, or none before something changes."""
-        if outcome.error is Interrupted or (outcome.error is Vanished and self._is_gone(task)):
-            self._pass_over(task, now)
-        elif outcome.result == "failed" and outcome.passing and self._is_tried_again(task, source, outcome):
-            self._retry(task, source, outcome, now)
+        if outcome.error is Interrupted or (outcome.error is Vanished and self._is_gone(source.task)):
+            self._drop(source)
+            self.tell(Done(source.task, None), now)
+        elif outcome.result == "failed" and outcome.passing and self._is_tried_again(source, outcome):
+            self._retry(source, outcome, now)
         else:
-            self._finish(task, source, outcome, now)
+            self._finish(source, outcome, now)
 
-    def _finish(self, task: Task, source: Source, outcome: Outcome, now: float) -> None:
+    def _finish(self, source: Source, outcome: Outcome, now: float) -> None:
         """Report an outcome, and remember it unless the source is now up to date."""
-        log_outcome(self._log, task, outcome, attempt=source.failures + 1)
+        log_outcome(self._log, source.task, outcome, attempt=source.failures + 1)
         if outcome.unstamped and not self._has_reported_unstamped:
             self._has_reported_unstamped = True
-            log_unstamped(self._log, task, outcome)
+            log_unstamped(self._log, source.task, outcome)
         if outcome.result != "failed":
-            self._recover(task, source)
+            self._recover(source)
         is_done = outcome.result in {"rendered", "adopted", "fresh"} and not outcome.unstamped
-        if not is_done and self.queue.settle(task):
-            self._remember(task, source, outcome)
+        if not is_done and self.queue.settle(source):
+            self._remember(source, outcome)
         else:
-            self._drop(task)
-        self.tell(Done(task, outcome), now)
+            self._drop(source)
+        self.tell(Done(source.task, outcome), now)
 
-    def _retry(self, task: Task, source: Source, outcome: Outcome, now: float) -> None:
-        wait = self.queue.retry(task, now)
+    def _retry(self, source: Source, outcome: Outcome, now: float) -> None:
+        """Plan the next attempt, and report this one unless it may still be a race with a writer."""
+        wait = self.queue.retry(source, now)
         if self.queue.retries.attempts is not None:
             return  # its turn ends with the last attempt
         if outcome.error in _RACES and source.failures <= _QUIET_ATTEMPTS:
-            self.tell(Done(task, None), now)
+            self.tell(Done(source.task, None), now)
             return
-        self._remember(task, source, outcome)
+        self._remember(source, outcome)
         logged = source.logged
         if logged is None or logged[0] != outcome.reason or now - logged[1] >= _LOG_AGAIN_SECONDS:
             source.logged = (outcome.reason, now)
-            log_outcome(self._log, task, outcome, attempt=source.failures, retry_seconds=wait)
-        self.tell(Done(task, outcome), now)
+            log_outcome(self._log, source.task, outcome, attempt=source.failures, retry_seconds=wait)
+        self.tell(Done(source.task, outcome), now)
 
-    def _is_tried_again(self, task: Task, source: Source, outcome: Outcome) -> bool:
+    def _is_tried_again(self, source: Source, outcome: Outcome) -> bool:
         """Tell whether to retry what time can mend: a single sweep does not wait for a full disk."""
-        if outcome.error is Unfinished and not self._is_young(task):
+        if outcome.error is Unfinished and not self._is_young(source.task):
             return False  # it is truncated
         limit = self.queue.retries.attempts
         if limit is None:
@@ -225,24 +228,20 @@ class Scheduler:
         seen = look(task, self.options)
         return not isinstance(seen, Found) or time.time() - seen.status.st_mtime <= YOUNG_SECONDS
 
-    def _remember(self, task: Task, source: Source, outcome: Outcome) -> None:
+    def _remember(self, source: Source, outcome: Outcome) -> None:
         """Keep the outcome of a source without fresh sidecars, and list it."""
-        source.outcome = outcome
+        source.outcome, task = outcome, source.task
         if outcome.result == "fresh":  # only its stamp is missing
             self.troubles.drop(task)
             return
         since = iso(time.time())
         self.troubles.put(task, Trouble(task.path, outcome.result, outcome.reason, outcome.hint, since))
 
-    def _recover(self, task: Task, source: Source) -> None:
+    def _recover(self, source: Source) -> None:
         """Log that a source that had failed no longer does."""
-        if self.troubles.state_of(task) == "failed":
-            self._log.info(SOURCE_RECOVERED, source=task.path, attempts=source.failures + 1)
+        if self.troubles.state_of(source.task) == "failed":
+            self._log.info(SOURCE_RECOVERED, source=source.task.path, attempts=source.failures + 1)
 
-    def _pass_over(self, task: Task, now: float) -> None:
-        self._drop(task)
-        self.tell(Done(task, None), now)
-
-    def _drop(self, task: Task) -> None:
-        self.queue.remove(task)
-        self.troubles.drop(task)
+    def _drop(self, source: Source) -> None:
+        self.queue.remove(source)
+        self.troubles.drop(source.task)

@@ -16,7 +16,7 @@ from daemon.report.status import Trouble, iso
 from daemon.schedule.branches import Branches
 from daemon.schedule.inventory import Inventory
 from lib.errors import Vanished
-from lib.names import kind_of, sources_concerned
+from lib.names import kind_of
 from lib.sync.walk import Folder, Found, PathFailure, Step, Task, look, walk
 
 if TYPE_CHECKING:
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
     from daemon.report.outcomes import Event
     from daemon.schedule.scheduler import Scheduler
-    from daemon.watch.client import Hint
     from lib.options import Options
     from lib.outcome import Outcome, Result
 
@@ -108,19 +107,6 @@ class Sweeper:
         self._patience_ends = 0.0
         self._next = 0.0
         self._once_more = math.inf
-
-    def take_hint(self, hint: Hint, now: float) -> None:
-        """Queue the sources that a hint concerns, or ask for a walk of its directory."""
-        if any(name in self._ignore or name.startswith(".") for name in hint.parts):
-            return
-        if hint.kind == "directory":
-            self.ask_branch(hint.root, hint.parts, now)
-            return
-        *folders, name = hint.parts
-        for source in sources_concerned(name, pairs=self._scheduler.options.extras.pairs):
-            task = Task(hint.root, tuple(folders), source)
-            if not self._scheduler.hint(task, now, closed=hint.kind == "closed"):
-                self.ask()
 
     def ask(self) -> None:
         """Ask for a sweep as soon as possible; a running one is followed by another."""

@@ -112,10 +112,7 @@ def names_below(root: str, ignore: frozenset[str]) -> Iterator[str]:
 
 
 def look(task: Task, options: Options) -> Found | PathFailure:
-    """Look at one source that was named.
-
-    The same value as :func:`walk` gives for it.
-    """
+    """Look at one source that was named; :func:`walk` would yield the same."""
     try:
         with open_directory(task.root, task.parts) as directory:
             return _look(directory, task, options) or PathFailure(task.path, Vanished("it is not there"))

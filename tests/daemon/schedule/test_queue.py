@@ -18,8 +18,8 @@ def take_all(queue: Queue, now: float) -> list[Task]:
     """Take whatever is due, and put it off for good."""
     taken = []
     while (due := queue.take_due(now)) is not None:
-        taken.append(due[0])
-        queue.postpone(due[0], float("inf"))
+        taken.append(due.task)
+        queue.postpone(due, float("inf"))
     return taken
 
 
@@ -71,8 +71,8 @@ def test_a_hint_brings_a_planned_retry_forward() -> None:
     queue = Queue()
     queue.add(A, 0.0)
     queue.take_due(0.0)
-    queue.start(A)
-    queue.retry(A, 100.0)
+    queue.start(queue[A])
+    queue.retry(queue[A], 100.0)
     queue.add(A, 100.1)
     assert take_all(queue, 100.2) == [A]
 
@@ -82,7 +82,7 @@ def test_a_source_in_work_is_not_given_twice_but_once_more() -> None:
     queue = Queue()
     queue.add(A, 0.0)
     queue.take_due(0.0)
-    queue.start(A)
+    queue.start(queue[A])
     queue.add(A, 0.0, closed=True)
     assert queue.take_due(100.0) is None
     assert (queue[A].again, queue[A].closed) == (True, True)
@@ -92,7 +92,7 @@ def test_starting_forgets_what_led_there() -> None:
     """A hint before the work is served by it."""
     queue = Queue()
     queue.add(A, 0.0, closed=True)
-    queue.start(A)
+    queue.start(queue[A])
     assert (queue[A].state, queue[A].again, queue[A].closed) == ("working", False, False)
 
 
@@ -108,11 +108,11 @@ def test_retries_double_from_a_second_to_five_minutes() -> None:
     """1, 2, 4 … 256, 300, 300, however many attempts."""
     queue = Queue()
     queue.add(A, 0.0)
-    waits = [queue.retry(A, 0.0) for _ in range(12)]
+    waits = [queue.retry(queue[A], 0.0) for _ in range(12)]
     assert waits == [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300, 300]
     assert queue.next_due() == 300.0
     for _ in range(2000):
-        assert queue.retry(A, 0.0) == 300.0
+        assert queue.retry(queue[A], 0.0) == 300.0
 
 
 def test_removing_forgets_old_appointments() -> None:
@@ -120,7 +120,7 @@ def test_removing_forgets_old_appointments() -> None:
     queue = Queue()
     queue.add(A, 1.0)
     queue.add(B, 2.0)
-    queue.remove(A)
+    queue.remove(queue[A])
     assert A not in queue
     assert B in queue
     assert queue.next_due() == 2.0
@@ -131,11 +131,11 @@ def test_a_source_that_comes_again_is_not_bound_by_its_past() -> None:
     """Attempts are forgotten with the entry."""
     queue = Queue()
     queue.add(A, 1.0)
-    queue.retry(A, 0.0)
-    queue.remove(A)
+    queue.retry(queue[A], 0.0)
+    queue.remove(queue[A])
     queue.add(A, 50.0)
     assert queue.next_due() == 50.0
-    assert queue.retry(A, 0.0) == 1.0
+    assert queue.retry(queue[A], 0.0) == 1.0
 
 
 def test_the_backlog_leaves_out_what_was_put_off() -> None:
@@ -144,13 +144,13 @@ def test_the_backlog_leaves_out_what_was_put_off() -> None:
     for task in (A, B, C):
         queue.add(task, 0.0)
     assert queue.backlog == 3
-    queue.postpone(A, 5.0)
-    queue.postpone(A, 6.0)
-    queue.retry(B, 0.0)
+    queue.postpone(queue[A], 5.0)
+    queue.postpone(queue[A], 6.0)
+    queue.retry(queue[B], 0.0)
     assert (len(queue), queue.backlog) == (3, 1)
-    queue.start(A)
+    queue.start(queue[A])
     assert queue.backlog == 2
-    queue.remove(B)
+    queue.remove(queue[B])
     assert (len(queue), queue.backlog) == (2, 2)
 
 
@@ -180,12 +180,12 @@ def test_a_settled_source_is_remembered_and_not_queued() -> None:
     """It takes no place of others, waits for a hint without end, and has a limit of its own."""
     queue = Queue(capacity=1, settled_limit=1)
     queue.add(A, 0.0)
-    assert queue.settle(A)
+    assert queue.settle(queue[A])
     assert (len(queue), queue.backlog, A in queue, queue.next_due()) == (0, 0, False, math.inf)
     assert list(queue.settled) == [A]
     assert queue.add(B, 1.0)
-    assert not queue.settle(B)
+    assert not queue.settle(queue[B])
     assert not queue.add(A, 2.0)
-    queue.remove(B)
+    queue.remove(queue[B])
     assert queue.add(A, 2.0)
     assert take_all(queue, 2.0) == [A]
