@@ -8,7 +8,7 @@ import os
 import sys
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final, TextIO
+from typing import TYPE_CHECKING, Any, Final
 
 from daemon.cli.flags import refuse, say
 from daemon.cli.progress import Bar
@@ -55,11 +55,11 @@ def backfill(paths: Sequence[str], config: Config, flags: argparse.Namespace) ->
         return refused
     options = config.options(force=flags.force)
     if flags.dry_run:
-        return max(refused, dry_run(usable, options, frozenset(config.watch.ignore), sys.stdout))
+        return max(refused, dry_run(usable, options, frozenset(config.watch.ignore)))
     return max(refused, _sweep(usable, options, config, flags))
 
 
-def dry_run(paths: Sequence[str], options: Options, ignore: frozenset[str], out: TextIO) -> int:
+def dry_run(paths: Sequence[str], options: Options, ignore: frozenset[str]) -> int:
     """Print plan, path and reason of each sidecar, tab-separated; write nothing; return the exit status."""
     status = ALL_IS_WELL
     options = replace(options, dry_run=True, count=False)
@@ -67,7 +67,7 @@ def dry_run(paths: Sequence[str], options: Options, ignore: frozenset[str], out:
         for result, path, reason in _verdicts(step, options):
             if result == "failed":
                 status = SOMETHING_FAILED
-            print(_PLANS.get(result, result), escaped(path), escaped(reason), sep="\t", file=out)
+            print(_PLANS.get(result, result), escaped(path), escaped(reason), sep="\t")
     return status
 
 

@@ -5,7 +5,14 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Final
 
-from daemon.cli.flags import Parser, add_information_flags, add_sweep_flags, effective_config, guarded
+from daemon.cli.flags import (
+    SWEEP_SWITCHES,
+    Parser,
+    add_information_flags,
+    add_switches,
+    effective_config,
+    guarded,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -56,7 +63,7 @@ def _parser() -> Parser:
         help="the directory that holds all models (default: experiments)",
     )
     parser.add_argument("--model", metavar="M", help="sweep only DIR/M/generations")
-    add_sweep_flags(parser)
+    add_switches(parser, SWEEP_SWITCHES)
     parser.set_defaults(scheduler=None)
     add_information_flags(parser)
     parser.add_configuration()

@@ -14,12 +14,17 @@ from daemon.config.model import KEYS, Config, load, with_overrides
 from daemon.config.validation import ALL_IS_WELL, SOMETHING_FAILED, RefusedError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 PROGRAM: Final = "generation-sidecars"
 INTERRUPTED: Final = 130
 """The exit status after SIGINT, as in a shell."""
 SHELLS: Final = ("bash", "zsh", "fish")
+SWEEP_SWITCHES: Final = {
+    "--dry-run": "print plan, path and reason of each sidecar; write nothing",
+    "--force": "render everything again, edited sidecars included",
+    "--no-progress": "show log lines instead of a progress bar",
+}
 _COMPLETED_AS_FILES: Final = {"paths", "config", "base_dir"}
 
 
@@ -71,26 +76,21 @@ class Parser(argparse.ArgumentParser):
         super().error(f"{message}; see {self.prog} --help")
 
 
+def add_switches(group: Any, switches: Mapping[str, str]) -> None:
+    """Add flags without a value; ``switches``: the help of each."""
+    for flag, text in switches.items():
+        group.add_argument(flag, action="store_true", help=text)
+
+
 def add_information_flags(group: Any) -> None:
     """Add the flags that :meth:`Parser.parse` carries out."""
-    group.add_argument("--version", action="store_true", help="print the version and exit")
+    add_switches(group, {"--version": "print the version and exit"})
     group.add_argument(
         "--print-completion",
         choices=SHELLS,
         metavar="SHELL",
         help="print a shell completion script (bash, zsh or fish) and exit",
     )
-
-
-def add_sweep_flags(group: Any) -> None:
-    """Add the flags of a sweep."""
-    group.add_argument(
-        "--dry-run", action="store_true", help="print plan, path and reason of each sidecar; write nothing"
-    )
-    group.add_argument(
-        "--force", action="store_true", help="render everything again, edited sidecars included"
-    )
-    group.add_argument("--no-progress", action="store_true", help="show log lines instead of a progress bar")
 
 
 def _file(text: str) -> str:

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Final
 
 from daemon.cli.flags import (
     PROGRAM,
+    SWEEP_SWITCHES,
     Parser,
     add_information_flags,
-    add_sweep_flags,
+    add_switches,
     effective_config,
     guarded,
     refuse,
@@ -27,6 +28,11 @@ _USAGE: Final = """\
        %(prog)s --backfill [--dry-run] [--force] [PATH ...] [options]
        %(prog)s --check-config [ROOT ...] [options]
        %(prog)s --status [--json]"""
+_COMMANDS: Final = {
+    "--backfill": "sweep once and exit; a PATH is a directory or one .npy",
+    "--check-config": "print the effective configuration, or every problem",
+    "--status": "show what the running service is doing",
+}
 _EPILOG: Final = """\
 examples:
   generation-sidecars                                watch ./experiments until Ctrl-C
@@ -72,30 +78,24 @@ def _parser() -> Parser:
         paths="what to watch (ROOT) or sweep (default: experiments)",
     )
     commands = parser.add_argument_group("instead of watching").add_mutually_exclusive_group()
-    commands.add_argument(
-        "--backfill", action="store_true", help="sweep once and exit; a PATH is a directory or one .npy"
-    )
-    commands.add_argument(
-        "--check-config", action="store_true", help="print the effective configuration, or every problem"
-    )
-    commands.add_argument("--status", action="store_true", help="show what the running service is doing")
+    add_switches(commands, _COMMANDS)
     add_information_flags(commands)
     sweep = parser.add_argument_group("with --backfill")
-    add_sweep_flags(sweep)
+    add_switches(sweep, SWEEP_SWITCHES)
     sweep.add_argument(
         "--scheduler",
         metavar="ADDRESS",
         help="run conversions on this Dask cluster, such as tcp://host:8786",
     )
-    parser.add_argument_group("with --status").add_argument("--json", action="store_true", help="print JSON")
+    add_switches(parser.add_argument_group("with --status"), {"--json": "print JSON"})
     parser.add_configuration()
     return parser
 
 
 def _check_combinations(parser: Parser, given: argparse.Namespace) -> None:
-    for flag in ("dry_run", "force", "no_progress", "scheduler"):
-        if getattr(given, flag) not in {None, False} and not given.backfill:
-            parser.error(f"--{flag.replace('_', '-')} requires --backfill")
+    for flag in (*SWEEP_SWITCHES, "--scheduler"):
+        if getattr(given, flag[2:].replace("-", "_")) not in {None, False} and not given.backfill:
+            parser.error(f"{flag} requires --backfill")
     if given.json and not given.status:
         parser.error("--json requires --status")
     if given.status and given.paths:

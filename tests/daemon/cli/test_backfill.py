@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import signal
@@ -197,10 +198,8 @@ def test_the_summary_and_the_event_agree(yard: Yard) -> None:
 
 def lines(yard: Yard, **options: Any) -> list[list[str]]:
     """Return the rows of a dry run, paths relative."""
-    out = io.StringIO()
-    yard.status = dry_run(  # type: ignore[attr-defined]
-        [str(yard.root)], Options(**options), frozenset(), out
-    )
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+        yard.status = dry_run([str(yard.root)], Options(**options), frozenset())  # type: ignore[attr-defined]
     rows = [line.split("\t") for line in out.getvalue().splitlines()]
     return [[plan, os.path.relpath(path, yard.root), reason] for plan, path, reason in rows]
 
