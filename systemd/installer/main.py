@@ -25,8 +25,8 @@ examples:
   sudo systemd/install --uninstall
 
 exit status:
-  0  done, or nothing was to do
-  1  a step failed; what was done before it stays, and the same command carries on
+  0  done, or nothing to do
+  1  a step failed; run the same command again to continue
   2  refused: nothing was changed
 """
 
@@ -36,8 +36,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser = _parser()
     given = parser.parse_args(arguments)
     if not given.uninstall and not (given.experiments and given.user):
-        parser.error("--experiments and --user say what to install for (or --uninstall)")
-    os.umask(0o022)  # root may have a stricter one, and the service's user must be able to read what is made
+        parser.error("--experiments and --user are required, except with --uninstall")
+    os.umask(0o022)  # root's may be stricter, but the service's user must be able to read the files
     try:
         return _run(given)
     except Refused as refused:
@@ -46,7 +46,7 @@ def main(arguments: list[str] | None = None) -> int:
         _say("Nothing was changed.", sys.stderr)
         return REFUSED
     except (Failed, OSError) as error:
-        _say(f"{error}\nIt is not complete. The same command carries on.", sys.stderr)
+        _say(f"{error}\nThe installation is incomplete. Run the same command again to continue.", sys.stderr)
         return FAILED
 
 
@@ -58,17 +58,21 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "--experiments", nargs="+", action="extend", metavar="DIR", help="what to watch; may be several"
+        "--experiments", nargs="+", action="extend", metavar="DIR", help="the directories to watch"
     )
-    parser.add_argument("--user", help="who runs the service: a user who may write there")
-    parser.add_argument("--group", help="the group it runs in (default: the user's own)")
+    parser.add_argument("--user", help="the user of the service, who must be able to write there")
+    parser.add_argument("--group", help="the group of the service (default: the user's own)")
     parser.add_argument(
-        "--config", metavar="FILE", help="install this configuration, without roots, instead of the example's"
+        "--config",
+        metavar="FILE",
+        help="install this configuration, which must not set roots, instead of the example",
     )
     parser.add_argument("--python", metavar="FILE", help="the Python to build with (default: the system's)")
-    parser.add_argument("--wheels", metavar="DIR", help="take packages from here, not from the network")
-    parser.add_argument("--uninstall", action="store_true", help="remove all but the configuration")
-    parser.add_argument("--dry-run", action="store_true", help="say what would be done, and do nothing")
+    parser.add_argument(
+        "--wheels", metavar="DIR", help="take packages from this directory instead of the network"
+    )
+    parser.add_argument("--uninstall", action="store_true", help="remove everything except the configuration")
+    parser.add_argument("--dry-run", action="store_true", help="show what would be done, and change nothing")
     return parser
 
 
@@ -96,7 +100,7 @@ def _install(planner: Planner, given: argparse.Namespace) -> list[Step]:
 
 
 def _checked(given: argparse.Namespace) -> tuple[Wish, pythons.Interpreter]:
-    """Check all that was asked for, and report every problem at once."""
+    """Check everything that was asked for; all problems are reported at once."""
     problems: list[str] = []
 
     def ask(check: Callable[..., Any], *details: Any) -> Any:
@@ -123,12 +127,12 @@ def _checked(given: argparse.Namespace) -> tuple[Wish, pythons.Interpreter]:
 
 
 def _say(line: str, to: TextIO | None = None) -> None:
-    """Print a line at once: steps take a while, and errors must come after what led to them."""
+    """Print a line at once, as steps take a while and errors must appear after the steps."""
     print(line, file=to, flush=True)
 
 
 def _is_active() -> bool:
-    """Ask systemd whether the service runs; without systemd it does not."""
+    """Ask systemd whether the service is running; False without systemd."""
     try:
         run("systemctl", "is-active", "--quiet", UNITS[0])
     except Failed:
@@ -142,12 +146,12 @@ def _carry_out(steps: list[Step], *, dry_run: bool) -> None:
         if not dry_run:
             step.do()
     if not any(step.changes for step in steps):
-        _say("Nothing is to be changed.")
+        _say("Nothing to change.")
 
 
 def _farewell(*, uninstalled: bool, changed: bool) -> str:
     if uninstalled:
-        return f"{NAME} is not installed any more. /etc/{NAME} and all sidecars stay." if changed else ""
+        return f"{NAME} is no longer installed. /etc/{NAME} and all sidecars are kept." if changed else ""
     return (
         f"{NAME} is running.\n"
         f"  see what it does      {NAME} --status\n"

@@ -18,8 +18,8 @@ FOR_EVERYBODY = ("bin/{}", "share/man/man1/{}.1", *COMPLETIONS.values())
 CLONE = Path(__file__).resolve().parents[2]
 
 
-class Refused(Exception):  # noqa: N818  # it is an answer: nothing was changed
-    """What was asked for cannot be done as things are; ``problems`` are sentences for the administrator."""
+class Refused(Exception):  # noqa: N818  # an answer, not an error: nothing was changed
+    """The installation was refused; ``problems`` are sentences for the administrator."""
 
     def __init__(self, *problems: str) -> None:
         super().__init__("\n".join(problems))
@@ -50,7 +50,7 @@ class Places:
 
     @property
     def current(self) -> Path:
-        """The link to the version in force, so that an upgrade takes one rename."""
+        """The link to the installed version, so that an upgrade takes one rename."""
         return self.opt / "current"
 
     @property
@@ -65,12 +65,12 @@ class Places:
 
     @property
     def units(self) -> Path:
-        """The directory of an administrator's units, systemd.unit(5)."""
+        """The directory for an administrator's units, systemd.unit(5)."""
         return self.root / "etc/systemd/system"
 
     @property
     def links(self) -> dict[Path, str]:
-        """Commands, manual pages and completions for everybody: links into the version in force."""
+        """Commands, manual pages and completions for all users: links into the installed version."""
         names = [place.format(program) for program in PROGRAMS for place in FOR_EVERYBODY]
         return {self.root / "usr/local" / name: f"/opt/{NAME}/current/{name}" for name in names}
 

@@ -1,4 +1,4 @@
-"""What is missing on this machine, as a list of steps; it changes nothing."""
+"""Plan an installation as a list of steps; nothing is changed."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Planner:
-    """Compares a machine with a wish; ``active`` tells whether the service runs now."""
+    """Compares a machine with a wish; ``active``: the service is running."""
 
     places: Places
     active: bool
     clone: Path = CLONE
 
     def install(self, wish: Wish, python: Interpreter) -> list[Step]:
-        """Plan an installation or an upgrade; raise :class:`Refused` where something is in the way."""
+        """Plan an installation or an upgrade; raise :class:`Refused` if something is in the way."""
         environment, config = self.places.opt / self._version(python), self.places.config
         program = []
         if not (environment / COMPLETE).exists():
@@ -52,25 +52,25 @@ class Planner:
         return [*program, check, *units, *links, *start, *self._old_versions(environment.name)]
 
     def differences(self, wish: Wish) -> list[str]:
-        """List what the installation in place does differently."""
+        """List what the wish changes for users of the current installation."""
         text = _content(self.places.drop_in(UNITS[0]))
         return [] if text is None else differences(text, wish)
 
     def uninstall(self) -> list[Step]:
-        """Plan the removal of everything except the configuration; files of others at these places stay."""
+        """Plan the removal of everything except the configuration, and of other people's files."""
         service = self.places.units / UNITS[0]
         files = [*(self.places.units / name for name in (*UNITS, SLICE)), *map(self.places.drop_in, UNITS)]
         links = [path for path, target in self.places.links.items() if _target(path) == target]
         there = [path for path in [*files, *links, self.places.opt] if os.path.lexists(path)]
         stop = [
-            command("stop the service, for good", "systemctl", "disable", "--quiet", "--now", UNITS[0]),
-            command("stop a sweep that runs", "systemctl", "stop", UNITS[1], SLICE),
+            command("stop and disable the service", "systemctl", "disable", "--quiet", "--now", UNITS[0]),
+            command("stop a running sweep", "systemctl", "stop", UNITS[1], SLICE),
         ]
-        forget = command("have systemd forget the units", "systemctl", "daemon-reload")
+        forget = command("reload systemd's units", "systemctl", "daemon-reload")
         return [*(stop if service.exists() else []), *map(remove, there), *([forget] if there else [])]
 
     def _version(self, python: Interpreter) -> str:
-        """Name the environment after its content: the sources, and the Python."""
+        """Name the environment by a hash of its sources and its Python."""
         digest = hashlib.sha256(str(python).encode())
         for path in source_files(self.clone):
             digest.update(f"\0{path.relative_to(self.clone)}\0".encode() + path.read_bytes())
@@ -85,13 +85,13 @@ class Planner:
         text = Path(given).read_text(encoding="utf-8")
         if sets_roots(text):
             raise Refused(
-                f"{given} sets roots, which the service does not use: its sandbox has to know the "
-                "directories, so they are named with --experiments. Remove roots from the file."
+                f"{given} sets roots, which the service does not use: its sandbox must know the directories. "
+                "Give them with --experiments, and remove roots from the file."
             )
         if before not in {None, text}:
             raise Refused(
-                f"{path} is there and differs from {given}. It is never overwritten: copy the "
-                "file over it yourself, or leave --config out."
+                f"{path} exists and differs from {given}. It is never overwritten: copy the file over it "
+                "yourself, or leave --config out."
             )
         return [write(path, text)] if before is None else []
 
@@ -104,14 +104,14 @@ class Planner:
     def _links(self, version: str) -> list[Step]:
         for path, target in self.places.links.items():
             if os.path.lexists(path) and _target(path) != target:
-                raise Refused(f"{path} is there already and not from here: move it out of the way.")
+                raise Refused(f"{path} exists, but this program did not make it: move it out of the way.")
         wanted = {self.places.current: version, **self.places.links}
         return [link(path, target) for path, target in wanted.items() if _target(path) != target]
 
     def _start(self, *, restart: bool, reload: bool) -> list[Step]:
         steps = []
         if reload:
-            steps.append(command("have systemd read the units", "systemctl", "daemon-reload"))
+            steps.append(command("reload systemd's units", "systemctl", "daemon-reload"))
         if not os.path.lexists(self.places.units / "multi-user.target.wants" / UNITS[0]):
             words = "start the service at every boot"
             steps.append(command(words, "systemctl", "enable", "--quiet", UNITS[0]))
@@ -121,7 +121,7 @@ class Planner:
         return steps
 
     def _old_versions(self, version: str) -> list[Step]:
-        """Remove older versions last: until the restart the service still runs from one."""
+        """Plan to remove older versions, last: the service runs from one until its restart."""
         keep = {version, self.places.current.name, self.places.sandbox_root.name}
         found = sorted(self.places.opt.iterdir()) if self.places.opt.is_dir() else []
         return [remove(path) for path in found if path.name not in keep]

@@ -1,4 +1,4 @@
-"""The Python that the service can use: new enough, able to make environments, and visible in the sandbox."""
+"""Choose a Python for the service: new enough, with venv, and visible in the sandbox."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ print(json.dumps({"version": sys.version_info[:3], "where": where, "lacks": lack
 
 @dataclass(frozen=True)
 class Interpreter:
-    """A Python that will do: ``executable`` and ``prefix`` without links."""
+    """A usable Python; ``executable`` and ``prefix`` are paths without links."""
 
     executable: str
     prefix: str
@@ -36,7 +36,7 @@ class Interpreter:
 
     @property
     def extra_paths(self) -> tuple[str, ...]:
-        """What the sandbox must show besides ``/usr``."""
+        """The paths that the sandbox must show besides ``/usr``."""
         return () if is_below(self.prefix, ("/usr",)) else (self.prefix,)
 
     def __str__(self) -> str:
@@ -44,7 +44,7 @@ class Interpreter:
 
 
 def choose(asked: str | None = None) -> Interpreter:
-    """Return the Python that was asked for, or the first that will do; :class:`Refused` has all reasons."""
+    """Return the Python that was asked for, or the first usable one; :class:`Refused` has all reasons."""
     reasons = []
     for path in [asked] if asked else _candidates():
         found = examine(path)
@@ -56,7 +56,7 @@ def choose(asked: str | None = None) -> Interpreter:
 
 
 def examine(path: str) -> Interpreter | str:
-    """Return the interpreter at a path, or why it will not do."""
+    """Return the interpreter at a path, or why it cannot be used."""
     try:
         answer = subprocess.run(  # noqa: S603  # an interpreter of the system, or one that root named
             [path, "-I", "-c", _PROBE], check=True, capture_output=True, timeout=60
@@ -68,9 +68,9 @@ def examine(path: str) -> Interpreter | str:
     python = Interpreter(executable, prefix, tuple(told["version"]))
     for place in (python.executable, python.prefix):
         if is_below(place, HIDDEN):
-            return f"it is {place}, and the sandbox shows nothing of /{place.split('/')[1]} to the service"
+            return f"it is {place}, and the sandbox hides /{place.split('/')[1]} from the service"
     if python.version[:2] < OLDEST:
-        return f"it is {'.'.join(map(str, python.version))}, and 3.10 is the oldest that will do"
+        return f"it is {'.'.join(map(str, python.version))}; 3.10 or newer is needed"
     if told["lacks"]:
         return f"it lacks {' and '.join(told['lacks'])} (on Debian or Ubuntu: apt install python3-venv)"
     return python

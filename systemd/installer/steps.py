@@ -1,4 +1,4 @@
-"""The steps of an installation: each has words, which a dry run prints, and can be carried out."""
+"""The steps of an installation; each has words to print, and a function that carries it out."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from installer.pythons import Interpreter
 
 COMPLETE = "complete"
-"""The file that marks an environment as built to its end."""
+"""The file that marks an environment as complete."""
 _SOURCES = (
     "pyproject.toml",
     "README.md",
@@ -37,9 +37,9 @@ _OFFLINE = re.compile(
     r"name resolution|[Nn]etwork is unreachable|NewConnectionError|ConnectTimeout|ProxyError"
 )
 _EXTRAS = (
-    "[metrics]"  # a key of the configuration needs it, and setting a key should not require an installation
+    "[metrics]"  # a key of the configuration needs it, and setting it must not require another installation
 )
-_PATIENCE_SECONDS = 420  # more than the unit's TimeoutStartSec and the stop of an older version before it
+_PATIENCE_SECONDS = 420  # more than the unit's TimeoutStartSec, plus the time to stop an older version
 
 
 class Failed(Exception):  # noqa: N818  # not an error of this program
@@ -60,32 +60,32 @@ class Step:
 
 
 def make_directory(path: Path) -> Step:
-    """Make a directory and what is above it."""
+    """Make a directory and its parents."""
     return Step(f"make {path}", lambda: path.mkdir(parents=True, exist_ok=True))
 
 
 def write(path: Path, text: str) -> Step:
-    """Write a text file, whole or not at all."""
+    """Write a text file atomically."""
     return Step(f"write {path}", lambda: _replace(path, lambda new: new.write_text(text, encoding="utf-8")))
 
 
 def link(path: Path, target: str) -> Step:
-    """Make a symbolic link, or turn it."""
+    """Make or replace a symbolic link."""
     return Step(f"link {path} -> {target}", lambda: _replace(path, lambda new: new.symlink_to(target)))
 
 
 def remove(path: Path) -> Step:
-    """Remove a file, a link or a tree that may have gone, and its directory of drop-ins if that is empty."""
+    """Remove a file, a link or a tree, if it exists, and its directory of drop-ins if that is then empty."""
     return Step(f"remove {path}", lambda: _remove(path))
 
 
 def command(words: str, *program: str) -> Step:
-    """Run a program, whose own words are shown only when it fails."""
+    """Run a program, whose output is shown only if it fails."""
     return Step(words, lambda: run(*program))
 
 
 def check_config(path: Path, *program: str) -> Step:
-    """Check the configuration in place, which a later start would reject."""
+    """Check the installed configuration, as the service will at its next start."""
 
     def do() -> None:
         try:
@@ -97,7 +97,7 @@ def check_config(path: Path, *program: str) -> Step:
 
 
 def build(target: Path, python: Interpreter, clone: Path, wheels: str | None) -> Step:
-    """Make the virtual environment of this version; a half-made one is neither left nor used."""
+    """Make the virtual environment of this version; an incomplete one is removed, and never used."""
 
     def do() -> None:
         shutil.rmtree(target, ignore_errors=True)
@@ -113,7 +113,7 @@ def build(target: Path, python: Interpreter, clone: Path, wheels: str | None) ->
 
 
 def run(*words: str) -> str:
-    """Run a program and return its output; raise :class:`Failed` with that when it failed."""
+    """Run a program and return its output; raise :class:`Failed` with it if the program fails."""
     environment = {**os.environ, "PYTHONNOUSERSITE": "1"}
     try:
         answer = subprocess.run(  # noqa: S603  # words, never a shell's
@@ -134,13 +134,13 @@ def run(*words: str) -> str:
 
 
 def source_files(clone: Path) -> list[Path]:
-    """List what a wheel is made from, in a constant order."""
+    """List the files from which a wheel is made, in a constant order."""
     trees = [path for name in _SOURCES for path in sorted((clone / name).rglob("*")) or [clone / name]]
     return [path for path in trees if not path.is_dir() and path.parent.name != "__pycache__"]
 
 
 def _replace(path: Path, make: Callable[[Path], object]) -> None:
-    """Make a file or a link, and rename it to its path: there is no moment without one."""
+    """Make a file or a link and rename it to its path, so that the path always exists."""
     path.parent.mkdir(parents=True, exist_ok=True)
     new = path.with_name(f".{path.name}.new")
     new.unlink(missing_ok=True)
@@ -159,7 +159,7 @@ def _remove(path: Path) -> None:
 
 
 def _build(target: Path, python: Interpreter, clone: Path, wheels: str | None) -> None:
-    """Build from a copy: setuptools would leave its traces, owned by root, in the clone."""
+    """Build from a copy, because setuptools would leave files owned by root in the clone."""
     with tempfile.TemporaryDirectory() as copy:
         for path in source_files(clone):
             copied = Path(copy, path.relative_to(clone))
@@ -180,11 +180,11 @@ def _build(target: Path, python: Interpreter, clone: Path, wheels: str | None) -
 
 
 def pip_failure(output: str, wheels: str | None) -> str:
-    """Return one sentence when packages are unavailable, for which pip prints a page; else nothing."""
+    """Return one sentence if packages are unavailable, for which pip prints a page; else ""."""
     missing = _MISSING.findall(output)
     if not missing and not _OFFLINE.search(output):
         return ""
     what = f"{missing[-1]} is" if missing else "packages are"
     if wheels:
         return f"{what} not in {wheels}: fill it as systemd/README.md says, on a machine with this Python."
-    return f"{what} not to be had from the network: take the packages from a directory with --wheels DIR."
+    return f"{what} not available from the network: take the packages from a directory with --wheels DIR."

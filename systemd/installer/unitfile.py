@@ -1,4 +1,4 @@
-"""What is written into units and configuration: pure functions, text in and text out."""
+"""The texts of drop-ins and configuration, as pure functions."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ def quoted(word: str, *, for_command: bool = False) -> str:
 
 
 def drop_in(unit: str, wish: Wish, extra_paths: tuple[str, ...] = ()) -> str:
-    """Fill user, group and directories into a unit; ``extra_paths`` can be read too (a Python there)."""
+    """Return a unit's drop-in with user, group and directories; ``extra_paths`` are readable too."""
     directories = [quoted(path) for path in wish.directories]
     arguments = " ".join(quoted(path, for_command=True) for path in wish.directories)
     lines = [
-        "# Written by systemd/install: run it again to change this. Settings of your own belong into another",
-        f"# file of this directory: systemctl edit {unit}",
+        "# Written by systemd/install: run it again to change this. Put your own settings into another file",
+        f"# of this directory: systemctl edit {unit}",
         "[Unit]",
         *(f"RequiresMountsFor={path}" for path in directories),
         "",
@@ -52,28 +52,28 @@ def drop_in(unit: str, wish: Wish, extra_paths: tuple[str, ...] = ()) -> str:
 
 
 def _home_lines(directories: tuple[str, ...]) -> list[str]:
-    """Let directories below a home be seen, and nothing else of any home."""
+    """Show directories below a home, and nothing else of any home."""
     if not any(f"{path}/".startswith(_HOMES) for path in directories):
         return []
     return ["# Not yes: systemd drops what is bound below an inaccessible directory.", "ProtectHome=tmpfs"]
 
 
 def config_text(example: str) -> str:
-    """Make the installed configuration from the example: the directories come from the drop-in."""
+    """Make the installed configuration from the example; the directories come from the drop-in."""
     note = (
-        "# The service gets its directories from systemd/install --experiments, as its sandbox has to know\n"
-        "# them; this key counts only for commands that are given this file by hand.\n# "
+        "# The service gets its directories from systemd/install --experiments: its sandbox must know them.\n"
+        "# This key is only used by commands that you run with this file.\n# "
     )
     return _ROOTS.sub(lambda found: note + found.group(), example, count=1)
 
 
 def sets_roots(config: str) -> bool:
-    """Tell whether a configuration sets the directories, which is a key before its first table."""
+    """Tell whether a configuration sets the directories, with a key before its first table."""
     return _SETS_ROOTS.search(_TABLE.split(config, maxsplit=1)[0]) is not None
 
 
 def differences(text: str, wish: Wish) -> list[str]:
-    """Say what changes for the user of a drop-in that is replaced: directories, user and group."""
+    """List the directories, the user and the group that change when a drop-in is replaced."""
     before = re.findall(r"(?m)^BindPaths=(.*)$", text)
     wished = [quoted(path) for path in wish.directories]
     lines = [f"no longer watched: {path}; its sidecars stay" for path in before if path not in wished]
@@ -81,5 +81,5 @@ def differences(text: str, wish: Wish) -> list[str]:
     for key, value in (("User", wish.user), ("Group", wish.group)):
         old = re.findall(rf"(?m)^{key}=(.*)$", text)
         if old and old[-1] != value:
-            lines.append(f"{key.lower()}: {value} instead of {old[-1]}; files made so far keep theirs")
+            lines.append(f"{key.lower()}: {value} instead of {old[-1]}; existing files keep theirs")
     return lines

@@ -184,7 +184,7 @@ def a_second_install_changes_nothing() -> None:
     """Give the same command again: no file is touched, the service runs on."""
     before, pid = files_of_the_machine(), main_pid()
     said = run(*INSTALL, "--experiments", DATA)
-    assert "Nothing is to be changed." in said, said
+    assert "Nothing to change." in said, said
     assert files_of_the_machine() == before
     assert main_pid() == pid
 
@@ -495,7 +495,7 @@ def an_upgrade_switches_versions_and_a_broken_one_does_not() -> None:
     (newer / "pyproject.toml").write_text("no project at all")
     pid, version = main_pid(), os.readlink("/opt/generation-sidecars/current")
     said = run(*command, status=1)
-    assert "The same command carries on." in said, said
+    assert "Run the same command again to continue." in said, said
     assert (main_pid(), os.readlink("/opt/generation-sidecars/current")) == (pid, version)
     shutil.copy(CLONE / "pyproject.toml", newer)
     with (newer / "daemon/__init__.py").open("a") as file:
@@ -553,7 +553,7 @@ def uninstalling_leaves_configuration_and_nothing_else() -> None:
     alive = [path for path in Path("/proc").glob("[0-9]*") if owner_of(path) == "alice"]
     assert alive == []
     assert (DATA / "gemma/good_completions.md").exists()
-    assert "Nothing is to be changed." in run(str(CLONE / "systemd/install"), "--uninstall")
+    assert "Nothing to change." in run(str(CLONE / "systemd/install"), "--uninstall")
 
 
 SCENARIOS: tuple[Callable[[], None], ...] = (

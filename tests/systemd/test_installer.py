@@ -98,7 +98,7 @@ def test_another_directory_changes_the_drop_ins_only(tmp_path: Path) -> None:
     assert changes_of(Planner(Places(tmp_path), active=True).install(wish, PYTHON)) == [
         f"write {units}/{UNIT}.d/10-installed.conf",
         f"write {units}/generation-sidecars-backfill.service.d/10-installed.conf",
-        "have systemd read the units",
+        "reload systemd's units",
         "start the service and wait until it is ready",
     ]
 
@@ -150,8 +150,8 @@ def test_what_changes_for_people_is_said(tmp_path: Path) -> None:
     assert planner.differences(Wish(("/data/other",), "bob", "crew")) == [
         'no longer watched: "/data/experiments"; its sidecars stay',
         'newly watched: "/data/other"',
-        "user: bob instead of alice; files made so far keep theirs",
-        "group: crew instead of lab; files made so far keep theirs",
+        "user: bob instead of alice; existing files keep theirs",
+        "group: crew instead of lab; existing files keep theirs",
     ]
 
 
@@ -163,7 +163,7 @@ def test_what_changes_for_people_is_said(tmp_path: Path) -> None:
             + "ERROR: No matching distribution found for setuptools>=77\n" * 2,
             None,
             (
-                "setuptools>=77 is not to be had from the network: take the packages from a directory with "
+                "setuptools>=77 is not available from the network: take the packages from a directory with "
                 "--wheels DIR."
             ),
         ),
@@ -193,7 +193,7 @@ def test_a_program_of_that_name_from_elsewhere_is_not_replaced(tmp_path: Path) -
     places = Places(tmp_path)
     (tmp_path / "usr/local/bin").mkdir(parents=True)
     (tmp_path / "usr/local/bin/decode-generations").write_text("mine")
-    with pytest.raises(Refused, match="not from here"):
+    with pytest.raises(Refused, match="did not make it"):
         Planner(places, active=False).install(WISH, PYTHON)
     assert Planner(places, active=False).uninstall() == []
 
@@ -282,7 +282,7 @@ def test_a_hidden_python_is_refused_with_the_reason(tmp_path: Path) -> None:
         'echo \'{"version": [3, 12, 1], "where": ["/root/x/bin/python3", "/root/x"], "lacks": []}\'\n'
     )
     script.chmod(0o755)
-    assert "shows nothing of /root" in str(pythons.examine(str(script)))
+    assert "hides /root" in str(pythons.examine(str(script)))
     with pytest.raises(Refused, match=r"(?s)No Python.*apt install python3 python3-venv"):
         pythons.choose(str(script))
 
@@ -292,7 +292,7 @@ def test_a_hidden_python_is_refused_with_the_reason(tmp_path: Path) -> None:
     [
         (
             '{"version": [3, 8, 1], "where": ["/usr/bin/python3.8", "/usr"], "lacks": []}',
-            "3.10 is the oldest",
+            "3.10 or newer",
         ),
         (
             '{"version": [3, 11, 1], "where": ["/usr/bin/python3.11", "/usr"], "lacks": ["ensurepip"]}',
@@ -317,7 +317,12 @@ def test_directories_are_refused_with_every_reason(tmp_path: Path) -> None:
     with pytest.raises(Refused) as refused:
         checks.checked_directories(asked)
     said = str(refused.value)
-    for words in ("no directory", "is not a directory", "belongs to the system", "name the outer one only"):
+    for words in (
+        "no directory",
+        "is not a directory",
+        "is a system directory",
+        "give only the outer directory",
+    ):
         assert words in said
 
 
@@ -359,7 +364,7 @@ def test_without_systemd_it_says_so(tmp_path: Path) -> None:
     """A container has no use for a unit."""
     answer = call("--experiments", str(tmp_path), "--user", "nobody")
     assert answer.returncode == 2
-    assert "systemd does not run this machine" in answer.stderr
+    assert "systemd is not running on this machine" in answer.stderr
 
 
 @pytest.fixture
