@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import stat
 from contextlib import AbstractContextManager, ExitStack, suppress
 from functools import partial
@@ -14,8 +13,8 @@ from lib.errors import SidecarError, Storage, Unsafe
 from lib.files.atomic import ANY_NEW_FILE, AtomicFile
 from lib.files.lock import SetLock
 from lib.files.permissions import permission_bits
-from lib.files.reader import open_file, status_of, storage_error
-from lib.files.replacing import Replacement, empty_in_place, replace_together, write_in_place
+from lib.files.reader import LOST, open_file, status_of, storage_error
+from lib.files.replacing import Replacement, check_in_place, replace_together, write_in_place
 from lib.names import FORMATS, KINDS, METADATA_SUFFIX, SOURCE_SUFFIX, Kind, sidecar_name
 from lib.npy.array_reader import read_items
 from lib.options import Options
@@ -32,7 +31,6 @@ if TYPE_CHECKING:
 
     from lib.cache.items import Array
 
-_FULL_OR_FAULTY: Final = frozenset({errno.EIO, errno.ENOSPC, errno.EDQUOT})
 _ORDER: Final[tuple[Kind, ...]] = ("full_texts", "completions")
 _NO_SIDECARS: Final = "its sidecars were"
 _BLOCK_TEXTS: Final = 256
@@ -81,29 +79,32 @@ class Save:
         """
         with self._locked():
             pass
-        # what cannot be removed cannot be renamed
-        if self._lock.stays or not self._saved_by_renaming():
+        if self._lock.stays:
+            refusal: SidecarError | None = Storage("the directory does not let files be removed or renamed")
+        else:
+            refusal = self._save_by_renaming()
+        if refusal is not None:
             self._warnings = []
-            self._save_in_place()
+            self._save_in_place(refusal)
         return self._warnings
 
     def _locked(self) -> AbstractContextManager[None]:
         return self._lock.for_saver(self._check_stop)
 
-    def _saved_by_renaming(self) -> bool:
-        """Stage and rename all files; False when the system does not allow it here."""
+    def _save_by_renaming(self) -> SidecarError | None:
+        """Stage and rename all files; return the reason when the system does not allow it here."""
         try:
             with ExitStack() as stack:
                 replacements = self._staged(stack)
                 with self._locked():
                     failures = replace_together(self._directory, replacements)
         except SidecarError as error:
-            if isinstance(error.__cause__, OSError) and error.__cause__.errno in _FULL_OR_FAULTY:
+            if isinstance(error.__cause__, OSError) and error.__cause__.errno in LOST:
                 raise
-            return False
+            return error
         for name, failure in failures:
             self._warn(name, failure)
-        return True
+        return None
 
     def _staged(self, stack: ExitStack) -> list[Replacement]:
         """Write and flush all files under hidden names; those that are not renamed go with the stack."""
@@ -190,10 +191,15 @@ class Save:
         name = self._array_names[kind]
         return [Replacement(sidecar_name(name, fmt), file, needed=False) for fmt, file in files.items()]
 
-    def _save_in_place(self) -> None:
-        """Write as numpy does, onto the files themselves; the completions have no bytes until the end."""
+    def _save_in_place(self, refusal: SidecarError) -> None:
+        """Write as numpy does, onto the files themselves; the completions have no bytes until the end.
+
+        An array that may not be written leaves the old cache.
+        """
         with self._locked():
-            empty_in_place(self._directory, self._array_names["completions"])
+            for kind in _ORDER:
+                check_in_place(self._directory, self._array_names[kind])
+            write_in_place(self._directory, self._array_names["completions"], lambda file: file.write(b""))
             try:
                 write_in_place(self._directory, self._metadata_name, self._write_metadata)
             except OSError as error:
@@ -201,7 +207,7 @@ class Save:
             for kind in _ORDER:
                 name = self._array_names[kind]
                 write_in_place(self._directory, name, partial(_write_array, self._arrays[kind]))
-                self._warn(name, Storage("the directory does not let files be renamed"), _NO_SIDECARS)
+                self._warn(name, refusal, _NO_SIDECARS)
 
     def _write_metadata(self, file: SupportsWrite[bytes]) -> None:
         file.write(self._metadata)

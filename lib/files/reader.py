@@ -22,7 +22,7 @@ _DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 # without O_NONBLOCK, opening a FIFO would wait for its writer for ever
 _FILE: Final = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _GONE: Final = frozenset({errno.ENOENT, errno.ESTALE})
-_LOST: Final = frozenset(
+LOST: Final = frozenset(
     {
         *_GONE,
         errno.EIO,
@@ -120,7 +120,7 @@ def where_offered() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in _LOST:
+        if error.errno in LOST:
             raise
 
 

@@ -7,7 +7,7 @@ import os
 import stat
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, BinaryIO, Final
+from typing import TYPE_CHECKING, BinaryIO
 
 from lib.errors import SidecarError
 from lib.files.atomic import (
@@ -21,8 +21,6 @@ from lib.files.temporary import hold, remove_temporary, temporary_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-
-_IN_PLACE: Final = os.O_WRONLY | os.O_TRUNC | os.O_CLOEXEC
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,22 +125,25 @@ def _remove(directory: int, name: str) -> None:
         os.unlink(name, dir_fd=directory)
 
 
+def check_in_place(directory: int, name: str) -> None:
+    """Check that a file may be written in place; one that is missing is made, without bytes.
+
+    :raises OSError: the system refuses.
+    """
+    os.close(_open_in_place(directory, name))
+
+
 def write_in_place(directory: int, name: str, write: Callable[[BinaryIO], object]) -> None:
     """Write a file as ``open(name, "wb")`` does, following links: where nothing can be renamed.
 
     :raises OSError: the system refuses; an older file is cut short.
     """
-    descriptor = os.open(name, _IN_PLACE | os.O_CREAT, ANY_NEW_FILE, dir_fd=directory)
+    descriptor = _open_in_place(directory, name, os.O_TRUNC)
     with os.fdopen(descriptor, "wb") as file:
         write(file)
         file.flush()
         flush_file(descriptor)
 
 
-def empty_in_place(directory: int, name: str) -> None:
-    """Cut a file to no bytes; one that is not there is fine.
-
-    :raises OSError: the system refuses.
-    """
-    with suppress(FileNotFoundError):
-        os.close(os.open(name, _IN_PLACE, dir_fd=directory))
+def _open_in_place(directory: int, name: str, flags: int = 0) -> int:
+    return os.open(name, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | flags, ANY_NEW_FILE, dir_fd=directory)

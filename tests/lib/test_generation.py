@@ -6,6 +6,7 @@ import errno
 import inspect
 import json
 import os
+import resource
 import stat
 import subprocess
 import sys
@@ -492,6 +493,19 @@ def test_a_disk_too_small_for_the_sidecars_still_holds_the_arrays(tmp_path: Path
         assert not [name for name in os.listdir(disk) if name.startswith(".")]
 
 
+def test_a_file_larger_than_the_system_allows_keeps_the_old_cache(saved: Path) -> None:
+    """As a full disk does: writing onto the old files would fail as well, and lose them."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (5000, limits[1]))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            save_generations_to_cache(saved, ["x" * 9000], ["y"], {})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert sorted(os.listdir(saved.parent)) == NAMES
+    assert load_generations_from_cache(saved) == (FULL, COMPLETIONS, ABOUT)
+
+
 def test_a_path_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     """As the error that numpy would raise, with the reason."""
     (tmp_path / "file").write_text("x")
@@ -508,6 +522,22 @@ def test_a_directory_without_permission_is_told(tmp_path: Path) -> None:
     with as_nobody(), pytest.raises(PermissionError, match="Permission denied"):
         save_generations_to_cache(tmp_path / "n2", ["a"], ["b"], {})
     assert load_generations_from_cache(tmp_path / "n2") == (FULL, COMPLETIONS, ABOUT)
+
+
+@needs_root
+@pytest.mark.parametrize("ending", ["_completions.npy", "_full_texts.npy"])
+def test_an_array_that_may_not_be_written_in_place_keeps_the_old_cache(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ending: str
+) -> None:
+    """No file can be made in the directory, and only the others may be written."""
+    save_generations_to_cache(tmp_path / "n2", FULL, COMPLETIONS, ABOUT)
+    for path in tmp_path.iterdir():
+        path.chmod(0o644 if path.name.endswith(ending) else 0o666)
+    monkeypatch.chdir(tmp_path)  # nobody may not enter the directories above
+    tmp_path.chmod(0o755)
+    with as_nobody(), pytest.raises(PermissionError):
+        save_generations_to_cache("n2", ["a"], ["b"], {})
+    assert load_generations_from_cache("n2") == (FULL, COMPLETIONS, ABOUT)
 
 
 def test_a_directory_with_the_name_of_an_array_stays_and_is_an_error(tmp_path: Path) -> None:
