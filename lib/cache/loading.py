@@ -6,6 +6,7 @@ import time
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
+from lib.cache.metadata import LIMIT_BYTES
 from lib.errors import Changed, SidecarError, Unsafe
 from lib.files.lock import SetLock
 from lib.files.reader import FileBytes, open_file, same_version, status_of
@@ -21,7 +22,6 @@ Cache = tuple[Any, Any, dict[str, Any]]
 
 _TRIES: Final = 400
 _PAUSE_SECONDS: Final = 0.005
-_METADATA_LIMIT: Final = 512 << 20
 
 
 def load(directory: int, stem: str) -> Cache | None:
@@ -96,7 +96,7 @@ def _named(name: str) -> Iterator[None]:
 
 def _read(files: dict[str, FileBytes]) -> Cache:
     values = []
-    for (name, file), read in zip(files.items(), (read_values, read_values, read_metadata), strict=True):
+    for (name, file), read in zip(files.items(), (read_values, read_values, _read_metadata), strict=True):
         with _named(name):
             values.append(read(file))
     completions, full_texts, metadata = values
@@ -113,12 +113,12 @@ def read_values(source: Any) -> Any:
     return read_whole(source, read_header(source, numbers=True))
 
 
-def read_metadata(source: FileBytes) -> dict[str, Any]:
+def _read_metadata(source: FileBytes) -> dict[str, Any]:
     """Read a metadata file.
 
     :raises Corrupt: it is not a JSON object.
     :raises Unsafe: it is larger than 512 MiB.
     """
-    if source.size > _METADATA_LIMIT:
-        raise Unsafe(f"it has more than {_METADATA_LIMIT >> 20} MiB", hint="Move what is large out of it.")
+    if source.size > LIMIT_BYTES:
+        raise Unsafe(f"it has more than {LIMIT_BYTES >> 20} MiB", hint="Move what is large out of it.")
     return parse_metadata(source.read_at(0, source.size))

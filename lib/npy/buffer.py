@@ -63,10 +63,6 @@ class Cursor:
             self._refill()
         return self._window, self._at
 
-    def advance(self, at: int) -> None:
-        """Go on at this index of the window."""
-        self._at = at
-
     def skip(self, length: int) -> None:
         """Go on after the next ``length`` bytes.
 

@@ -25,7 +25,7 @@ TEXT_BYTES_LIMIT: Final = 64 << 20
 ITEM_BYTES_LIMIT: Final = 128 << 20
 """One item (one text, or one row of a table) must fit into memory, as it is stored and as it is rendered."""
 VALUE_BYTES: Final = 32
-"""What each value in an item counts, at least."""
+"""Each value counts as at least these of its item's."""
 ITEM_VALUES_LIMIT: Final = ITEM_BYTES_LIMIT // VALUE_BYTES
 EMPTY_ITEMS_LIMIT: Final = 1 << 20
 """The most items that may take no bytes at all; more is a bomb (``<U0`` × 2**27 takes numpy a gigabyte)."""
@@ -35,13 +35,15 @@ _POINTERS: Final = {
     b"version https://git-lfs.github.com/spec/": ("git-lfs", "git lfs pull"),
     b"/annex/objects/": ("git-annex", "git annex get"),
 }
-"""How a file begins that stands for an array which is stored elsewhere."""
+"""How files begin that stand for an array stored elsewhere."""
 _FIELDS_OF_OBJECTS: Final = "fields of objects"
 _LENGTH_BYTES: Final = {(1, 0): 2, (2, 0): 4, (3, 0): 4}
 _PAIR: Final = re.compile(r"\s*'(\w{1,32})'\s*:\s*('[^'\\]{0,64}'|True|False|\([0-9L,\s]*\)|\[)\s*,?")
 _AFTER_FIELDS: Final = re.compile(
     r"\]\s*,\s*'fortran_order'\s*:\s*(True|False)\s*,\s*'shape'\s*:\s*(\([0-9L,\s]*\))\s*,?\s*\}"
 )
+_SHAPE: Final = re.compile(r"\(\s*\)|\((\s*[0-9]{1,20}L?\s*,)+(\s*[0-9]{1,20}L?)?\s*\)")
+"""Python 2 wrote long integers with an L."""
 _TEXT_DTYPE: Final = re.compile(r"[<>|=]?([US])([0-9]{1,25})")
 _NUMBER_DTYPE: Final = re.compile(r"[<>|=]?([biuf])([1248])")
 _OBJECT_DTYPE: Final = re.compile(r"\|?O[0-9]?")
@@ -77,14 +79,14 @@ class Header:
 
 
 def read_header(source: Bytes, *, numbers: bool = False) -> Header:
-    """Parse the header and hold it against the file: its size, and of a pickle its last byte.
+    """Parse the header, and compare it with the size of the file, and with the last byte of a pickle.
 
-    With ``numbers``, an array of numbers or booleans is read as well.
+    With ``numbers``, arrays of numbers and booleans are allowed, and items of any size.
 
-    :raises Unfinished: the file is shorter than its header says, or does not end where its pickle would.
-    :raises NotText: a sound header of an array that holds no text.
+    :raises Unfinished: the file is shorter than its header says, or does not end as a pickle does.
+    :raises NotText: the header is sound, but the array does not hold text.
     :raises Corrupt: this is not what numpy writes.
-    :raises Unsafe: the numbers ask for more memory than reading text needs.
+    :raises Unsafe: reading it would take more memory than is allowed.
     """
     text, data_offset = _header_text(source)
     descr, fortran_order, shape = _three_values(text)
@@ -122,7 +124,7 @@ def _header_text(source: Bytes) -> tuple[str, int]:
 
 
 def _not_an_array(source: Bytes) -> Corrupt:
-    """Return why a file does not begin like an array, which may be stored elsewhere."""
+    """Return the error for a file that does not begin like an array."""
     start = source.read_at(0, 256)
     for beginning, (keeper, command) in _POINTERS.items():
         if start.startswith(beginning):
@@ -154,7 +156,7 @@ def _three_values(text: str) -> tuple[str, bool, tuple[int, ...]]:
 
 
 def _structured(body: str, position: int) -> tuple[str, bool, tuple[int, ...]]:
-    """Read order and shape behind the fields, which do not matter: only an empty array of these is read."""
+    """Read what stands after the fields of a structured array; of these, only empty arrays are read."""
     after = _AFTER_FIELDS.search(body, position)
     if after is None or after.end() != len(body):
         raise NotText("a structured array, not text")
@@ -163,20 +165,9 @@ def _structured(body: str, position: int) -> tuple[str, bool, tuple[int, ...]]:
 
 
 def _shape(literal: str) -> tuple[int, ...]:
-    if not literal.startswith("("):
-        raise Corrupt("its shape is not a tuple")
-    inner = literal[1:-1].strip()
-    if not inner:
-        return ()
-    parts = [part.strip() for part in inner.split(",")]
-    if len(parts) > 1 and not parts[-1]:
-        parts.pop()
-    elif len(parts) == 1:
-        raise Corrupt("its shape is not a tuple")
-    # Python 2 wrote long integers with an L
-    if not all(re.fullmatch(r"[0-9]{1,20}L?", part) for part in parts):
-        raise Corrupt("its shape is not made of sizes")
-    return tuple(int(part.rstrip("L")) for part in parts)
+    if not _SHAPE.fullmatch(literal):
+        raise Corrupt("its shape is not a tuple of sizes")
+    return tuple(map(int, re.findall(r"[0-9]+", literal)))
 
 
 def _typed(
@@ -198,7 +189,7 @@ def _typed(
 def _check_sizes(header: Header, size: int) -> None:
     texts = math.prod(header.shape)
     if header.letter == "O":
-        # an item takes at least one byte of pickle: a reference or None
+        # an item takes at least one byte of pickle: None does
         if texts > max(size - header.data_offset, 0):
             raise Unfinished(f"it has {size:,} bytes, too few for the {texts:,} items its header promises")
     else:
@@ -209,7 +200,7 @@ def _check_sizes(header: Header, size: int) -> None:
 
 
 def _check_item(header: Header) -> None:
-    """Check that one item may be shown."""
+    """Check that one item is not too large to be shown."""
     texts = math.prod(header.shape)
     if header.item_bytes > TEXT_BYTES_LIMIT and texts:
         raise TooLarge(f"a text takes {header.item_bytes:,} bytes; {TEXT_BYTES_LIMIT:,} are allowed")
@@ -221,7 +212,7 @@ def _check_item(header: Header) -> None:
 
 
 def empty_lists(shape: tuple[int, ...]) -> int:
-    """Count the lists that ``tolist`` makes of an array without items: one for every index before the 0."""
+    """Count what ``tolist`` makes of an array: its values, or its lists if one of its dimensions is 0."""
     sizes = shape[: shape.index(0)] if 0 in shape else shape
     return math.prod(sizes)
 
@@ -244,12 +235,7 @@ def nest(flat: list[Any], shape: tuple[int, ...]) -> Any:
     """
     if not shape:
         return flat[0]
-    for size in reversed(shape[1:]):
-        if size == 0:
-            return _nest_nothing(shape)
-        flat = [flat[start : start + size] for start in range(0, len(flat), size)]
+    for axis in range(len(shape) - 1, 0, -1):
+        size, count = shape[axis], math.prod(shape[:axis])
+        flat = [flat[start * size : (start + 1) * size] for start in range(count)]
     return flat
-
-
-def _nest_nothing(shape: tuple[int, ...]) -> list[Any]:
-    return [_nest_nothing(shape[1:]) for _ in range(shape[0])] if len(shape) > 1 else []

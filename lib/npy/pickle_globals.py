@@ -66,7 +66,9 @@ def recognise(module: object, name: object) -> Role:
 
     :raises Unsafe: it is not one that numpy writes, and could be code.
     """
-    role = _NAMES.get((module, name)) if isinstance(module, str) and isinstance(name, str) else None
+    if not isinstance(module, str) or not isinstance(name, str):
+        raise Unsafe("its pickle names something by what is not a name")
+    role = _NAMES.get((module, name))
     if role is None:
         full = f"{module}.{name}"[:200]
         raise Unsafe(f"its pickle names {full!r}, which plain text never needs")

@@ -125,7 +125,7 @@ class Interpreter:
                     break
                 self._push_texts(raws)
             at = after
-        self.cursor.advance(at)
+        self.cursor.skip(at - first)
         return at > first
 
     def _push_texts(self, raws: list[bytes]) -> None:
@@ -224,7 +224,7 @@ class Interpreter:
     def _tuple(self, count: int) -> None:
         values = tuple(self._taken(count))
         if count:
-            # each wraps the one before: a million levels are a million bytes, and crash what follows them
+            # each wraps the one before: a million bytes nest a million levels, which take seconds to refuse
             self._wraps = self._wraps + 1 if any(value is self._wrapped for value in values) else 0
             if self._wraps > self.limits.nesting:
                 raise Unsafe(f"its pickle nests deeper than {self.limits.nesting}")

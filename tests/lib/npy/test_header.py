@@ -110,9 +110,9 @@ def test_a_file_cut_anywhere_is_unfinished(length: int) -> None:
         (lambda: hostile.npy(header="{}"), Corrupt, "its header is not the one that numpy writes"),
         (lambda: plain_header("'<i8'", "(3,)"), NotText, "an array of '<i8', not text"),
         (lambda: plain_header("[('a', '<i4')]", "(3,)"), NotText, "a structured array, not text"),
-        (lambda: plain_header("'<U1'", "'3'"), Corrupt, "its shape is not a tuple"),
-        (lambda: plain_header("'<U1'", "(3)"), Corrupt, "its shape is not a tuple"),
-        (lambda: plain_header("'<U1'", "(3 3,)"), Corrupt, "its shape is not made of sizes"),
+        (lambda: plain_header("'<U1'", "'3'"), Corrupt, "its shape is not a tuple of sizes"),
+        (lambda: plain_header("'<U1'", "(3)"), Corrupt, "its shape is not a tuple of sizes"),
+        (lambda: plain_header("'<U1'", "(3 3,)"), Corrupt, "its shape is not a tuple of sizes"),
         (lambda: plain_header("True", "(3,)"), Corrupt, "its header has a value of the wrong type"),
         (lambda: hostile.good_u_file() + b"\0", Corrupt, "it has 1 bytes after its end"),
         (
