@@ -1,4 +1,4 @@
-"""Bytes that can be read anywhere, and a cursor over them whose window moves as it is used."""
+"""Bytes that can be read anywhere, and a cursor that reads them forward through a window."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import Final, Protocol
 from lib.errors import Corrupt, Unfinished
 
 WINDOW_BYTES: Final = 1 << 17
-"""Fits the processor's cache."""
+"""What fits into the processor's cache."""
 REFILL_BYTES: Final = 1 << 13
 
 
 class Bytes(Protocol):
-    """A run of bytes that can be read anywhere: a file at one moment, or bytes in memory."""
+    """Bytes that can be read anywhere: one version of a file, or bytes in memory."""
 
     @property
     def size(self) -> int:
@@ -58,13 +58,13 @@ class Cursor:
         return self._base + self._at
 
     def window(self) -> tuple[bytes, int]:
-        """Return the bytes at hand (8 kB or more before the end of the file) and where the next one is."""
+        """Return the window and the place of the next byte; 8 kB or more follow, except at the end."""
         if len(self._window) - self._at < REFILL_BYTES:
             self._refill()
         return self._window, self._at
 
     def skip(self, length: int) -> None:
-        """Go on after the next ``length`` bytes.
+        """Skip the next ``length`` bytes.
 
         :raises Unfinished: the file ends before.
         """
@@ -100,9 +100,9 @@ class Cursor:
         return data
 
     def line(self, limit: int) -> bytes:
-        """Return the bytes before the next newline, at most ``limit``.
+        """Return the bytes before the next newline, and go on after it.
 
-        :raises Corrupt: there is none so near.
+        :raises Corrupt: there is none within ``limit`` bytes.
         :raises Unfinished: the file ends before.
         """
         window, at = self.window()

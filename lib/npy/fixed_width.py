@@ -30,8 +30,8 @@ def fixed_blocks(
 ) -> Iterator[list[Any]]:
     """Yield the items along the first axis in blocks: texts, or nested lists of them (C order).
 
-    ``S`` texts come as ``bytes``; ``as_text`` allows to decode them.  With ``limit``, no more than the first
-    that many items are read.
+    ``S`` texts are ``bytes``, or may be ``str`` with ``as_text``.  With ``limit``, only that many items are
+    read.
 
     :raises Corrupt: a code point above 0x10FFFF, which numpy itself would pass on as invalid text.
     :raises Changed: the file became shorter.
@@ -47,14 +47,14 @@ def _block(source: Bytes, header: Header, first: int, rows: int, *, as_text: boo
     shape = (rows, *header.shape[1:])
     if header.item_bytes == 0 or header.texts_per_item == 0:
         return _listed(np.zeros(shape, dtype=f"{header.letter}1"))
-    if rows * header.texts_per_item * header.item_bytes > BLOCK_BYTES:  # one item, then
+    if rows * header.texts_per_item * header.item_bytes > BLOCK_BYTES:  # then it is one item
         return nest(_great_item(source, header, first, as_text=as_text), shape)  # type: ignore[no-any-return]
     flat = _decoded(_rows(source, header, first, rows), header)
     return _listed(flat.reshape(shape, order="F" if header.fortran_order else "C"))
 
 
 def _great_item(source: Bytes, header: Header, number: int, *, as_text: bool) -> list[Any]:
-    """Read one item a few texts at a time, in C order: memory does not hold its bytes beside its texts."""
+    """Read one item a few texts at a time, in C order, so that memory never holds all its bytes as well."""
     size = header.texts_per_item
     step = 1 if header.fortran_order else max(1, BLOCK_BYTES // header.item_bytes)
     places: Sequence[int] = range(number * size, (number + 1) * size, step)
@@ -100,9 +100,9 @@ def _exactly(source: Bytes, offset: int, length: int) -> bytes:
 
 
 def check_code_points(data: bytes, *, big_endian: bool) -> None:
-    """Check that UCS-4 bytes hold no number above 0x10FFFF.
+    """Check that all numbers in UCS-4 bytes are code points.
 
-    :raises Corrupt: they do.
+    :raises Corrupt: one is above 0x10FFFF.
     """
     points = np.frombuffer(data, dtype=">u4" if big_endian else "<u4")
     if points.size and int(points.max()) > _LAST_CODE_POINT:

@@ -1,4 +1,4 @@
-"""What stands around the items of an object array's pickle.
+"""What surrounds the items in the pickle of an object array.
 
 The shape of every file that ``numpy.save`` writes is
 
@@ -23,19 +23,19 @@ if TYPE_CHECKING:
     from lib.npy.pickle_opcodes import Limits
 
 ITEM_MARKS: Final = 2
-"""As many marks are open among the items: that of the array's state, and that of a batch."""
+"""The marks that are open where items stand: that of the array's state, and that of a batch."""
 _START_LIMIT: Final = 64 << 10
 _STATE_VALUES: Final = 5
 _ENDS_OF_BATCHES: Final = frozenset({APPEND, APPENDS})
 
 
 class Envelope:
-    """Reads what stands around the items, and tells where the machine is among them."""
+    """Reads what surrounds the items, and knows where the interpreter is among them."""
 
     def __init__(self, source: Bytes, start: int, shape: tuple[int, ...], limits: Limits) -> None:
-        self.machine = Interpreter(Cursor(source, start, source.size), Memo(), limits)
+        self.interpreter = Interpreter(Cursor(source, start, source.size), Memo(), limits)
         self.items: list[Any] = []
-        """The array's items, as far as they were read and not handed on."""
+        """The items of the batches that were read and not yet taken."""
         self._shape = shape
 
     def read_start(self) -> None:
@@ -43,55 +43,55 @@ class Envelope:
 
         :raises Corrupt: this is not the pickle of one array of the given shape.
         """
-        machine, cursor = self.machine, self.machine.cursor
+        interpreter, cursor = self.interpreter, self.interpreter.cursor
         start = cursor.position
         if cursor.take(1) != b"\x80" or not 2 <= cursor.byte() <= 4:
             raise Corrupt("its data is not a pickle that numpy writes")
         while (opcode := cursor.byte()) != LIST or not self._is_before_items():
             if opcode == STOP or cursor.position > start + _START_LIMIT:
                 raise Corrupt("its pickle is not that of one array")
-            machine.step(opcode)
-        machine.step(LIST)
-        self.items = machine.stack[-1]
+            interpreter.step(opcode)
+        interpreter.step(LIST)
+        self.items = interpreter.stack[-1]
         window, at = cursor.window()
-        if window[at : at + 1] and window[at] in PUTS:  # Python 2 numbers only what something refers to
-            machine.step(cursor.byte())
-        whole = (machine.marks[0][0], self.items)
-        machine.memo.near = [
-            CYCLE if any(value is part for part in whole) else value for value in machine.memo.near
+        if window[at : at + 1] and window[at] in PUTS:  # Python 2 numbers only what is referred to
+            interpreter.step(cursor.byte())
+        whole = (interpreter.marks[0][0], self.items)
+        interpreter.memo.near = [
+            CYCLE if any(value is part for part in whole) else value for value in interpreter.memo.near
         ]
-        machine.release()
+        interpreter.release()
 
     def read(self) -> int | None:
-        """Read on, at least to where the array's items stand one beside another; return the last opcode.
+        """Read on until the stack is that of the items, or of the array; return the last opcode.
 
-        After the last item it is None: then the end was read as well.
+        After the last item, read the end as well and return None.
 
         :raises SourceFault: the pickle is not one of plain data (Corrupt, Unsafe or NotText say how).
         :raises Unfinished: it ends too early.
         """
-        opcode = self.machine.run(ITEM_MARKS)
-        if not self.machine.marks:
+        opcode = self.interpreter.run(ITEM_MARKS)
+        if not self.interpreter.marks:
             self._read_end()
             return None
-        is_end_of_batch = opcode in _ENDS_OF_BATCHES and self.machine.stack[-1] is self.items
-        if is_end_of_batch and len(self.machine.unfilled) > 1:  # the array itself is one
+        is_end_of_batch = opcode in _ENDS_OF_BATCHES and self.interpreter.stack[-1] is self.items
+        if is_end_of_batch and len(self.interpreter.unfilled) > 1:  # the array itself is one
             raise Corrupt("its pickle holds a part of an array where an item should be")
         return opcode
 
     @property
     def is_in_batch(self) -> bool:
         """Whether the stack is that of a batch of items."""
-        marks = self.machine.marks
+        marks = self.interpreter.marks
         return len(marks) == ITEM_MARKS and marks[-1][-1] is self.items
 
     def _read_end(self) -> None:
-        cursor, stack = self.machine.cursor, self.machine.stack
+        cursor, stack = self.interpreter.cursor, self.interpreter.stack
         if len(stack) != 2 or len(stack[1]) != _STATE_VALUES or stack[1][-1] is not self.items:
             raise Corrupt("its pickle is not that of one array")
         opcode = cursor.byte()
         while opcode in PUTS or opcode == FRAME:
-            self.machine.step(opcode)
+            self.interpreter.step(opcode)
             opcode = cursor.byte()
         if opcode != BUILD or cursor.byte() != STOP:
             raise Corrupt("its pickle is not that of one array")
@@ -99,8 +99,8 @@ class Envelope:
             raise Corrupt("it has bytes after its end")
 
     def _is_before_items(self) -> bool:
-        """Recognise the list of items by where it stands."""
-        match self.machine.marks, self.machine.stack:
+        """Tell whether the next list is that of the items, from what stands before it."""
+        match self.interpreter.marks, self.interpreter.stack:
             case [[list()]], [1, tuple() as shape, DType(letter="O" | "T"), (bool() | 0 | 1)]:
                 check_shape(shape)
                 if shape != self._shape:

@@ -1,6 +1,6 @@
-"""A stack machine that interprets pickles of plain data, and can run nothing.
+"""A stack machine that interprets pickles of plain data and cannot run code.
 
-Any opcode but those of :mod:`lib.npy.pickle_opcodes` is refused by name.
+It refuses every opcode but those of :mod:`lib.npy.pickle_opcodes`.
 """
 
 from __future__ import annotations
@@ -54,8 +54,8 @@ _U32: Final = struct.Struct("<I").unpack_from
 class Interpreter:
     """Takes one opcode after another from a cursor.
 
-    ``held`` counts the bytes of texts, and of the values inside lists, tuples, dictionaries and below marks;
-    :meth:`release` sets it back once they are handed on.
+    ``held`` counts the bytes of texts, and of the values inside lists, tuples, dictionaries and below marks,
+    until :meth:`release`.
     """
 
     def __init__(self, cursor: Cursor, memo: Memo, limits: Limits) -> None:
@@ -66,16 +66,16 @@ class Interpreter:
         self.marks: list[list[Any]] = []
         self.held = 0
         self.is_great = False
-        """The item is, whatever was held of it since it began: it is a row of an array."""
+        """Whether the item is great even if little of it is held: as a row of an array."""
         self.unfilled: dict[int, int] = {}
-        """Arrays whose state was not read yet: their lists by identity, with the memo's next number then."""
+        """Arrays whose state is still to come: the ids of their lists, with the memo's next number then."""
         self._wrapped: tuple[Any, ...] = ()
         self._wraps = 0
 
     def run(self, depth: int) -> int:
         """Read on until at most ``depth`` marks are open; return the last opcode.
 
-        :raises SourceFault: plain data does not have it.
+        :raises SourceFault: an opcode does not belong to plain data.
         :raises Unfinished: the file ends before.
         """
         cursor, marks = self.cursor, self.marks
@@ -89,9 +89,9 @@ class Interpreter:
                 return opcode
 
     def step(self, opcode: int) -> None:
-        """Do what one opcode says, with the argument that follows it.
+        """Carry out one opcode, with the argument that follows it.
 
-        :raises SourceFault: plain data does not have it.
+        :raises SourceFault: it does not belong to plain data.
         :raises Unfinished: the file ends inside it.
         """
         known = self._HANDLERS.get(opcode)
@@ -103,14 +103,14 @@ class Interpreter:
             raise TooLarge(f"an item takes more than {ITEM_BYTES_LIMIT >> 20} MiB")
 
     def release(self, left: int = 0) -> None:
-        """Count no longer what was handed on, but the bytes that are ``left``."""
+        """Count no more than the bytes that are ``left``: the rest was taken."""
         self.held = min(self.held, left)
         self._wrapped = ()
 
-    # The quick way: texts and references, one after another, are the bulk of every real file.
+    # The quick way: texts and references, one after another, are the bulk of most files.
 
     def _read_texts(self, window: bytes, at: int) -> bool:
-        """Read the texts and references from ``at`` on, straight from the window; tell whether it did."""
+        """Read texts and references straight from the window; tell whether there were any."""
         first, end = at, len(window) - LONGEST_REFERENCE
         while at < end and (opcode := window[at]) in _QUICK:
             if opcode == GET:
@@ -143,7 +143,7 @@ class Interpreter:
         except UnicodeDecodeError:
             return list(map(self._text, raws))
 
-    # The opcodes.  Each method gets what distinguishes those that share it: the bytes of an argument or of a
+    # The opcodes.  Those that share a method differ in its argument: the number of bytes of an argument or a
     # length, what is pushed, or how many values are taken from the stack; 0 takes those down to the mark.
 
     def _push(self, value: Any) -> None:
@@ -188,7 +188,7 @@ class Interpreter:
         return int.from_bytes(self.cursor.take(width), "little")
 
     def _sized(self, width: int) -> bytes:
-        """Take bytes after their length."""
+        """Take bytes that follow their length."""
         length = self._length(width)
         if length > self.limits.text_bytes:
             allowed = f"{self.limits.text_bytes:,} are allowed"
@@ -287,7 +287,7 @@ class Interpreter:
             target += value
             return target
         self.memo.replace(number, target, value)
-        target.append(target)  # whatever refers to it stands in the value, which holds itself then
+        target.append(target)  # only what stands in the value still refers to it: the value holds itself
         return value
 
     def _memoize(self, width: int) -> None:
@@ -345,4 +345,4 @@ class Interpreter:
         BUILD: (_build, 2),
         FRAME: (_frame, 8),
     }
-    """Each opcode's method, and the argument that makes it this opcode's."""
+    """The method of each opcode, and its argument."""

@@ -8,21 +8,21 @@ from lib.encoded_text import EncodedText, decoded
 from lib.errors import Corrupt
 
 CYCLE: Final = object()
-"""In the memo in place of what is the whole array: an item that refers to it holds itself."""
+"""Stands in the memo for the whole array: an item that refers to it contains itself."""
 
 
 class Past(Protocol):
-    """Where objects are found that the memo has forgotten."""
+    """Finds objects that the memo has forgotten."""
 
     def recall(self, number: int) -> Any:
-        """Return an object if it is small, else a :class:`Reference` to it."""
+        """Return an object if it is at hand, else a :class:`Reference` to it."""
 
     def load(self, number: int, *, keep_encoded: bool) -> Any:
         """Return an object, read again; a text may stay encoded."""
 
 
 class Reference:
-    """Stands for an object that is read again when it is needed."""
+    """Stands for an object that is to be read again when it is needed."""
 
     __slots__ = ("_number", "_past")
 
@@ -41,7 +41,7 @@ def loaded(value: Any) -> Any:
 
 
 def parts_loaded(values: Any) -> Any:
-    """Return arguments or a state with nothing in it that has to be read again or decoded."""
+    """Return arguments or a state with the references in it read again and the texts decoded."""
     if type(values) is not tuple:
         return values
     parts = map(loaded, values)
@@ -49,9 +49,9 @@ def parts_loaded(values: Any) -> Any:
 
 
 class Memo:
-    """Objects by number: ``near`` holds those from ``base`` on, ``past`` finds the ones before.
+    """Objects by number: ``near`` holds those from ``base`` on, ``past`` finds those before.
 
-    Pickle numbers its objects in the order in which it writes them; so do we, whatever a file says.
+    Pickle numbers objects in the order in which it writes them; no other numbers are accepted.
     """
 
     def __init__(self, base: int = 0, past: Past | None = None) -> None:
@@ -65,9 +65,9 @@ class Memo:
         return self.base + len(self.near)
 
     def add(self, number: int | None, value: Any) -> None:
-        """Remember an object under its number, which is the next one if it is None.
+        """Remember an object under the next number.
 
-        :raises Corrupt: it is another number: memory would grow with what a file says, not with its size.
+        :raises Corrupt: ``number``, if given, is another one.
         """
         if number == 1 and not self.near and not self.base:
             self.base = 1  # Python 2's cPickle counts from 1
@@ -76,7 +76,7 @@ class Memo:
         self.near.append(value)
 
     def replace(self, number: int, value: Any, other: Any) -> None:
-        """Remember another object under a number, if it is that of ``value``."""
+        """Put another object in the place of ``value``, if that is the one with this number."""
         place = number - self.base
         if 0 <= place < len(self.near) and self.near[place] is value:
             self.near[place] = other

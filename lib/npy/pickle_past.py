@@ -104,12 +104,12 @@ class Past:
     def _read_again(self, number: int) -> Any:
         self._walk.run(self._end)
         start, first = self._start_of(number)
-        machine = Interpreter(self._cursor_at(start), Memo(first, self), Limits())
+        interpreter = Interpreter(self._cursor_at(start), Memo(first, self), Limits())
         try:
-            value = self._whole(machine, number)
+            value = self._whole(interpreter, number)
         except Unfinished:
             raise Corrupt("its pickle refers to something that it does not hold") from None
-        size = machine.cursor.position - start + machine.held
+        size = interpreter.cursor.position - start + interpreter.held
         self._keep(number, value, size)
         return value
 
@@ -133,31 +133,31 @@ class Past:
     def _cursor_at(self, position: int) -> Cursor:
         return Cursor(self._source, position, self._source.size, window_bytes=_WINDOW_BYTES)
 
-    def _whole(self, machine: Interpreter, number: int) -> Any:
+    def _whole(self, interpreter: Interpreter, number: int) -> Any:
         """Read on until an object is complete: a list, dict or array gets its number before it is filled."""
-        while machine.memo.next_number <= number:
-            machine.step(machine.cursor.byte())
-        value = machine.stack[-1]
-        if id(value) in machine.unfilled:
-            while machine.unfilled:
-                machine.step(machine.cursor.byte())
-            value = machine.stack[-1]  # an array without dimensions is its value
+        while interpreter.memo.next_number <= number:
+            interpreter.step(interpreter.cursor.byte())
+        value = interpreter.stack[-1]
+        if id(value) in interpreter.unfilled:
+            while interpreter.unfilled:
+                interpreter.step(interpreter.cursor.byte())
+            value = interpreter.stack[-1]  # an array without dimensions is its value
         elif type(value) is list or type(value) is dict:
-            self._fill(machine, self._index.batches(number))
+            self._fill(interpreter, self._index.batches(number))
         elif type(value) is DType:
             opcode = 0
-            while opcode != BUILD or machine.marks or len(machine.stack) > 1:
-                opcode = machine.cursor.byte()
-                machine.step(opcode)
+            while opcode != BUILD or interpreter.marks or len(interpreter.stack) > 1:
+                opcode = interpreter.cursor.byte()
+                interpreter.step(opcode)
         return value
 
-    def _fill(self, machine: Interpreter, batches: int | None) -> None:
+    def _fill(self, interpreter: Interpreter, batches: int | None) -> None:
         """Read the batches of a list or dict; None: all up to the first that is not whole."""
         filled = 0
         while batches is None or filled < batches:
-            opcode, waiting = machine.cursor.byte(), len(machine.stack)
-            machine.step(opcode)
-            if opcode in FILLS and not machine.marks and len(machine.stack) == 1:
+            opcode, waiting = interpreter.cursor.byte(), len(interpreter.stack)
+            interpreter.step(opcode)
+            if opcode in FILLS and not interpreter.marks and len(interpreter.stack) == 1:
                 filled += 1
                 count = {APPENDS: waiting, SETITEMS: waiting // 2}.get(opcode, 1)
                 if batches is None and count != BATCH:

@@ -104,8 +104,8 @@ class ItemStream:
         sizes: Sizes = Sizes(),
     ) -> None:
         self._envelope = Envelope(source, start, shape, Limits())
-        self._machine = self._envelope.machine
-        self._cursor = self._machine.cursor
+        self._interpreter = self._envelope.interpreter
+        self._cursor = self._interpreter.cursor
         self._limit = limit
         self._per_item = max(math.prod(shape[1:]), 1)
         self._sizes = sizes
@@ -114,7 +114,7 @@ class ItemStream:
 
     def take_item_for_great(self, *, is_great: bool) -> None:
         """Keep texts encoded from here on, or no longer: the next elements belong to a great item."""
-        self._machine.is_great = is_great
+        self._interpreter.is_great = is_great
 
     def blocks(self) -> Iterator[list[Any]]:
         """Yield the array's elements, flat and in C order, in blocks.
@@ -138,7 +138,7 @@ class ItemStream:
                     if opcode == MARK:
                         self._begin_batch()
                     elif ready := self._ready():
-                        yield self._taken(self._machine.stack, ready)
+                        yield self._taken(self._interpreter.stack, ready)
         except TooLarge as error:
             yield from self._before(error)
         if self._given != self._count:
@@ -146,28 +146,28 @@ class ItemStream:
 
     def _begin_items(self) -> None:
         # later items share the names of the envelope, which stays
-        memo, sizes = self._machine.memo, self._sizes
+        memo, sizes = self._interpreter.memo, self._sizes
         index = Index(max(sizes.index_step, self._cursor.end // _INDEX_ENTRIES))
         self._past = Past(self._cursor, memo, index, sizes.cache_bytes)
-        self._machine.memo = Memo(memo.next_number, self._past)
+        self._interpreter.memo = Memo(memo.next_number, self._past)
         self._block_start = self._cursor.position
         self._kept = (self._cursor.position, memo.next_number)
         self._begin_batch()
 
     def _begin_batch(self) -> None:
-        self._batch = _Batch(self._cursor, self._given, self._machine.memo.next_number)
+        self._batch = _Batch(self._cursor, self._given, self._interpreter.memo.next_number)
         self._enough = self._sizes.block_bytes
 
     def _ready(self) -> int:
         """Count the items on the stack that are certainly complete; 0 until much was read for a block."""
-        machine, sizes = self._machine, self._sizes
+        interpreter, sizes = self._interpreter, self._sizes
         much = self._cursor.position - self._block_start
-        if much < self._enough and machine.held < sizes.great_bytes:
+        if much < self._enough and interpreter.held < sizes.great_bytes:
             return 0
-        waiting = len(machine.stack) - sizes.unfinished
+        waiting = len(interpreter.stack) - sizes.unfinished
         if waiting > self._count - self._given + _MOST_UNFINISHED:
             raise Corrupt("its pickle holds more items than its header says")
-        if self._batch.knows_starts or max(much, machine.held) >= sizes.great_bytes:
+        if self._batch.knows_starts or max(much, interpreter.held) >= sizes.great_bytes:
             self._batch.find_starts()
             self._block_start = self._cursor.position
             return self._batch.complete(self._cursor.position) - self._given
@@ -181,7 +181,7 @@ class ItemStream:
     def _is_light(self, average: float) -> bool:
         """Tell whether the values that would wait take little memory, from the bytes of one on average."""
         is_little = average * self._sizes.unfinished < self._sizes.great_bytes
-        return is_little and _LIGHT.issuperset(map(type, self._machine.stack))
+        return is_little and _LIGHT.issuperset(map(type, self._interpreter.stack))
 
     def _taken(self, waiting: list[Any], count: int) -> list[Any]:
         """Take the first ``count`` of the items that wait, as a block."""
@@ -191,14 +191,14 @@ class ItemStream:
             raise Corrupt("its pickle holds more items than its header says")
         block = waiting[:count]
         del waiting[:count]
-        self._machine.release(self._batch.bytes_read(self._given, position))
+        self._interpreter.release(self._batch.bytes_read(self._given, position))
         self._forget()
         self._past.settle()
         return block
 
     def _forget(self) -> None:
         """Forget old objects: all but those of the last megabyte, or of the last two."""
-        memo, sizes = self._machine.memo, self._sizes
+        memo, sizes = self._interpreter.memo, self._sizes
         position, number = self._kept
         size = max(
             (self._cursor.position - position) / sizes.kept_bytes,
@@ -219,7 +219,7 @@ class ItemStream:
             complete = self._batch.complete(self._cursor.position)
         if self._limit is not None and complete >= self._limit > self._given:
             # the items stand above the first marks, the last of them unfinished
-            waiting = [*self._machine.marks, self._machine.stack][ITEM_MARKS]
+            waiting = [*self._interpreter.marks, self._interpreter.stack][ITEM_MARKS]
             yield self._taken(waiting, complete - self._given)
         raise error.of_item(complete // self._per_item + 1)
 
