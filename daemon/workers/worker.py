@@ -10,13 +10,12 @@ import signal
 import time
 from contextlib import ExitStack, suppress
 from dataclasses import replace
-from types import ModuleType
 from typing import TYPE_CHECKING, Final
 
 from daemon.signals import end_with
 from daemon.workers.capacity import lower_disk_priority
-from lib.errors import Corrupt, Passing, ProgramFault, SidecarError
-from lib.files.reader import open_directory, status_of, storage_error
+from lib.errors import ProgramFault, SidecarError
+from lib.files.reader import open_directory, status_of
 from lib.outcome import Outcome, failure
 from lib.sync.engine import sync_sources
 
@@ -111,13 +110,21 @@ def convert(
 
     ``stop`` is asked between two blocks.
     """
-    try:
-        with ExitStack() as stack:
-            return _converted(tasks, options, stop, stack)
-    except Exception as error:  # noqa: BLE001 (one bad file never stops the work on others)
-        if len(tasks) > 1:
-            return [outcome for task in tasks for outcome in convert([task], options, stop)]
-        return [failure(tasks[0].name, options, _explained(error))]
+    with ExitStack() as stack:
+        folders = dict.fromkeys((task.root, task.parts) for task in tasks)
+        places = {folder: _opened(*folder, stack) for folder in folders}
+        found = [(places[task.root, task.parts], task) for task in tasks]
+        ready = [(place, task.name) for place, task in found if isinstance(place, int)]
+        _wait_for_tick(ready)
+        began = time.perf_counter()
+        done = iter(sync_sources(ready, options, stop))
+        seconds = (time.perf_counter() - began) / max(1, len(ready))
+        return [
+            replace(next(done), seconds=seconds)
+            if isinstance(place, int)
+            else failure(task.name, options, place)
+            for place, task in found
+        ]
 
 
 def seconds_in_tick(status: os.stat_result, clock: float) -> float:
@@ -128,37 +135,6 @@ def seconds_in_tick(status: os.stat_result, clock: float) -> float:
     tick = TICK_SECONDS if status.st_mtime_ns % 1_000_000_000 else _COARSE_TICK_SECONDS
     age = clock - status.st_mtime
     return tick - age if 0 <= age < tick else 0.0
-
-
-def _explained(error: Exception) -> SidecarError:
-    if isinstance(error, OSError):
-        return storage_error(error, "cannot be handled")
-    if isinstance(error, MemoryError):
-        return Passing("there is not enough memory for it", hint="It is tried again later.")
-    of_a_module = isinstance(getattr(error, "obj", None), ModuleType)  # "module … has no attribute …"
-    if isinstance(error, (ImportError, SyntaxError)) or of_a_module:
-        reason = str(error).strip().partition("\n")[0]
-        return ProgramFault(f"a part of the program could not be loaded: {reason}")
-    return Corrupt(f"internal error: {error!r}", hint="Please report it, with the file if you can.")
-
-
-def _converted(
-    tasks: Sequence[Task], options: Options, stop: Callable[[], bool], stack: ExitStack
-) -> list[Outcome]:
-    """Open each directory once, and hand the sources in those that can be opened to the engine."""
-    folders = dict.fromkeys((task.root, task.parts) for task in tasks)
-    places = {folder: _opened(*folder, stack) for folder in folders}
-    found = [(places[task.root, task.parts], task) for task in tasks]
-    ready = [(place, task.name) for place, task in found if isinstance(place, int)]
-    _wait_for_tick(ready)
-    began = time.perf_counter()
-    done = sync_sources(ready, options, stop)
-    seconds = (time.perf_counter() - began) / max(1, len(ready))
-    outcomes = (replace(outcome, seconds=seconds) for outcome in done)
-    return [
-        next(outcomes) if isinstance(place, int) else failure(task.name, options, place)
-        for place, task in found
-    ]
 
 
 def _opened(root: str, parts: tuple[str, ...], stack: ExitStack) -> int | SidecarError:

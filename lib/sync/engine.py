@@ -9,6 +9,7 @@ from __future__ import annotations
 from contextlib import ExitStack, closing
 from dataclasses import replace
 from functools import cache
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from lib.errors import (
@@ -16,6 +17,7 @@ from lib.errors import (
     Corrupt,
     Interrupted,
     Passing,
+    ProgramFault,
     SidecarError,
     SourceFault,
     Unfinished,
@@ -134,7 +136,7 @@ class Conversion:
             return
         try:
             phase(self)
-        except (SidecarError, OSError, MemoryError, RecursionError) as error:
+        except Exception as error:  # noqa: BLE001 (one bad file never stops the work on others)
             self.fail(error)
 
     def fail(self, error: Exception) -> None:
@@ -283,21 +285,32 @@ class Conversion:
 
     def _explained(self, error: Exception) -> SidecarError:
         """Return the reason of a failure, which may lie in a change during the work."""
-        if isinstance(error, MemoryError):
-            return Passing("there is not enough memory for it")
-        if isinstance(error, RecursionError):
-            return Unsafe("it nests too deep")
-        if isinstance(error, OSError):
-            error = storage_error(error, "cannot be handled")
+        reason = _as_sidecar_error(error)
         try:
-            if isinstance(error, (SourceFault, Unfinished)) and self._source is not None:
-                # The file may have been replaced while it was read.
+            if isinstance(reason, (SourceFault, Unfinished)) and self._source is not None:
+                # the file may have been replaced while it was read
                 check_same(self.directory, self._name, self._source)
-            elif isinstance(error, Vanished) and status_of(self.directory, self._name) is not None:
+            elif isinstance(reason, Vanished) and status_of(self.directory, self._name) is not None:
                 return Changed("a file beside it was removed while it was converted")
         except SidecarError as cause:
             return cause
-        return error if isinstance(error, SidecarError) else Corrupt(repr(error))
+        return reason
+
+
+def _as_sidecar_error(error: Exception) -> SidecarError:
+    if isinstance(error, SidecarError):
+        return error
+    if isinstance(error, OSError):
+        return storage_error(error, "cannot be handled")
+    if isinstance(error, MemoryError):
+        return Passing("there is not enough memory for it")
+    if isinstance(error, RecursionError):
+        return Unsafe("it nests too deep")
+    of_a_module = isinstance(getattr(error, "obj", None), ModuleType)  # "module … has no attribute …"
+    if isinstance(error, (ImportError, SyntaxError)) or of_a_module:
+        reason = str(error).strip().partition("\n")[0]
+        return ProgramFault(f"a part of the program could not be loaded: {reason}")
+    return Corrupt(f"internal error: {error!r}", hint="Please report it, with the file if you can.")
 
 
 def _untouched(plan: Plan) -> Verdict:

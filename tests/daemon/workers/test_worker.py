@@ -69,7 +69,7 @@ def test_a_fault_of_this_program_is_an_outcome(tmp_path: Path, monkeypatch: pyte
     def fault(*_: Any) -> Any:
         raise ZeroDivisionError("oops")
 
-    monkeypatch.setattr(work, "sync_sources", fault)
+    monkeypatch.setattr(Conversion, "write", fault)
     outcome = convert_one(task_of(save(tmp_path / NAME, ["text"])))
     assert (outcome.result, outcome.passing) == ("failed", False)
     assert outcome.reason == "internal error: ZeroDivisionError('oops')"
@@ -85,7 +85,7 @@ def test_a_program_that_is_not_whole_is_not_the_files_fault(
     def fault(*_: Any) -> Any:
         exec(code, {"os": os})
 
-    monkeypatch.setattr(work, "sync_sources", fault)
+    monkeypatch.setattr(Conversion, "write", fault)
     outcome = convert_one(task_of(save(tmp_path / NAME, ["text"])))
     assert (outcome.result, outcome.passing, outcome.error) == ("failed", True, ProgramFault)
     assert "restart the service" in outcome.hint
@@ -122,23 +122,10 @@ def test_a_directory_is_opened_once_for_all_its_sources(
     assert opened == [str(tmp_path)]
 
 
-def test_a_fault_of_this_program_hits_one_of_several(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """When several fail at once each is tried by itself."""
-    whole = work.sync_sources
-
-    def fault(sources: list[tuple[int, str]], *rest: Any) -> Any:
-        if any(name.startswith("bad") for _, name in sources):
-            raise ZeroDivisionError("oops")
-        return whole(sources, *rest)
-
-    monkeypatch.setattr(work, "sync_sources", fault)
-    tasks = [task_of(save(tmp_path / f"{name}_completions.npy", ["x"])) for name in ("a", "bad", "c")]
-    outcomes = convert(tasks, Options())
-    assert [outcome.result for outcome in outcomes] == ["rendered", "failed", "rendered"]
-
-
-def test_a_fault_in_the_middle_leaves_no_drafts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What was drafted for the others is removed before they are tried by themselves."""
+def test_a_fault_of_this_program_in_the_middle_leaves_no_drafts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It hits one of several: the others are done."""
     whole = Conversion.write
 
     def write(self: Conversion, *rest: Any) -> None:
