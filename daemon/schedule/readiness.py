@@ -2,40 +2,25 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from daemon.workers.worker import seconds_in_tick
+from lib.files.reader import file_version
 
 if TYPE_CHECKING:
-    import os
-
-    from lib.sync.plan import Action
     from lib.sync.walk import Found
 
-FileVersion: TypeAlias = tuple[int, int, int]
-"""Inode, size, and time in nanoseconds."""
-
-
-class Version(NamedTuple):
-    """A version of a source and of its sidecars; it is equal as long as nothing changes.
-
-    Of a sidecar: what it needs, its stamp, whether it is too wide, and the file that is there.
-    """
-
-    source: FileVersion
-    sidecars: tuple[tuple[Action, int, bool, FileVersion | None], ...]
+Version: TypeAlias = tuple[object, ...]
+"""A source with its sidecars as they were seen: two of them are equal as long as nothing changes."""
 
 
 def version_of(found: Found) -> Version:
-    """Return the version of a source that was seen."""
+    """Return the version of a source and of each of its sidecars."""
     sidecars = (
-        (plan.action, plan.stamp_ns, plan.is_wide, plan.seen and _version(plan.seen)) for plan in found.plans
+        (plan.action, plan.stamp_ns, plan.is_wide, plan.seen and file_version(plan.seen))
+        for plan in found.plans
     )
-    return Version(_version(found.status), tuple(sidecars))
-
-
-def _version(status: os.stat_result) -> FileVersion:
-    return status.st_ino, status.st_size, status.st_mtime_ns
+    return (file_version(found.status), *sidecars)
 
 
 def seconds_to_wait(

@@ -122,10 +122,9 @@ class ProcessPool(Pool):
         return results
 
     def rest(self) -> None:
-        for lane in self._lanes:
-            for worker in [worker for worker in lane.workers if not worker.batches]:
-                worker.stop()
-                self._drop(lane, worker)
+        for worker in self._processes():
+            if not worker.batches:  # nothing is lost with it, and one that is stopped would not end otherwise
+                worker.kill()
 
     def stop(self) -> None:
         self._is_stopping = True
@@ -153,7 +152,7 @@ class ProcessPool(Pool):
         self._ready.close()
 
     def _processes(self) -> list[WorkerProcess]:
-        """List the workers, and those of whom nothing but their end is expected."""
+        """Return the workers, and the lost ones that have not ended."""
         return [*self._short.workers, *self._long.workers, *self._ending]
 
     def _collect(self, lane: _Lane, worker: WorkerProcess) -> None:
@@ -184,7 +183,11 @@ class ProcessPool(Pool):
     def _lose(self, lane: _Lane, worker: WorkerProcess) -> None:
         """Take back what a lost worker had; its first batch is what it was lost with."""
         worker.kill()
-        self._drop(lane, worker)
+        with suppress(OSError):
+            self._ready.unregister(worker)
+        worker.close()
+        lane.workers.remove(worker)
+        self._ending.append(worker)
         batches, worker.batches = worker.batches, deque()
         lost = [replace(job, losses=job.losses + 1) for job in (batches.popleft() if batches else ())]
         for job in reversed([*lost, *(job for batch in batches for job in batch)]):
@@ -192,14 +195,6 @@ class ProcessPool(Pool):
                 self._results += all_failed([job], STOPPED if self._is_stopping else _DIED)
             else:
                 lane.waiting.appendleft(job)
-
-    def _drop(self, lane: _Lane, worker: WorkerProcess) -> None:
-        """Expect no answer of a worker any more; it is forgotten once it has ended."""
-        with suppress(OSError):
-            self._ready.unregister(worker)
-        worker.close()
-        lane.workers.remove(worker)
-        self._ending.append(worker)
 
     def _fill(self, lane: _Lane) -> None:
         """Hand out what waits, as long as there is a worker for it."""

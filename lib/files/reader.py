@@ -223,10 +223,11 @@ def status_of(directory: int, name: str, *, follow: bool = False) -> os.stat_res
 
 def same_version(one: os.stat_result, other: os.stat_result) -> bool:
     """Tell whether two looks saw the same file with the same content, as far as the file system can tell."""
-    return _version(one) == _version(other)
+    return file_version(one) == file_version(other)
 
 
-def _version(status: os.stat_result) -> tuple[int, ...]:
+def file_version(status: os.stat_result) -> tuple[int, ...]:
+    """Return what stays the same as long as a file and its content do, as far as a look can tell."""
     return (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
 
 

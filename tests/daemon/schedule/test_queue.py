@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 
 from daemon.schedule.queue import Queue
-from daemon.schedule.readiness import Version
 from lib.errors import Corrupt
 from lib.options import Options
 from lib.outcome import failure
@@ -158,7 +157,7 @@ def test_a_source_knows_since_when_it_has_its_version() -> None:
     """The same version again keeps the first time; the outcome of another one says nothing about it."""
     queue = Queue()
     queue.add(A, 0.0)
-    one, two = Version((1, 1, 1), ()), Version((1, 1, 2), ())
+    one, two = ((1, 1, 1),), ((1, 1, 2),)
     queue[A].see(one, 1.0)
     queue[A].outcome = failure(A.name, Options(), Corrupt("broken"))
     queue[A].see(one, 2.0)

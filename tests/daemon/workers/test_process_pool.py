@@ -216,6 +216,17 @@ def test_idle_workers_go_and_come_back(pool: StartingPool, tmp_path: Path) -> No
     assert results(collect(pool)) == {"b": "rendered"}
 
 
+def test_an_idle_worker_that_is_stopped_is_let_go_as_well(tmp_path: Path) -> None:
+    """Its place is free again."""
+    with closing(StartingPool(1)) as pool:
+        submit(pool, tmp_path, "a")
+        collect(pool)
+        freeze(pool.pids[0])
+        pool.rest()
+        submit(pool, tmp_path, "b")
+        assert results(collect(pool, 10.0)) == {"b": "rendered"}
+
+
 def test_a_busy_pool_does_not_rest(pool: StartingPool, tmp_path: Path) -> None:
     """Workers with work stay."""
     submit(pool, tmp_path, "endless")
