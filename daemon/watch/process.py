@@ -2,7 +2,7 @@
 
 watchdog's threads can die, spin or fall silent while its observer looks alive, and rebuilding one inside a
 process leaks descriptors.  So this program repairs nothing: an exception in any thread, an overflow and a
-refused watch end it, with the reason as its last record.  It ends with its standard input, or its parent.
+refused watch end it, with the reason as its last record.  It ends with its standard input and its parent.
 
 A record is a line of JSON on standard output, a list of texts: "ready" or "alive" alone, "ended" or
 "overflow" with the reason, or the kind of a hint with its root and the names from there.
@@ -19,13 +19,13 @@ import sys
 import threading
 import warnings
 from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from watchdog import events
 from watchdog.observers import inotify_c
 from watchdog.observers.api import BaseObserver
 from watchdog.observers.inotify import InotifyFullEmitter, InotifyObserver
+from watchdog.observers.inotify_c import InotifyConstants
 
 from daemon.signals import end_with
 from lib.names import sources_concerned
@@ -41,22 +41,17 @@ KINDS: Final[dict[type[events.FileSystemEvent], str]] = {
     events.DirMovedEvent: "directory",
     events.DirDeletedEvent: "directory",
 }
-"""The kind of each event's hint.  The keys become the kernel's mask, without which watchdog 7 drowns in the
-events of its own walk."""
-LIMITS: Final = {errno.ENOSPC: ("max_user_watches", 524288), errno.EMFILE: ("max_user_instances", 512)}
+"""Each event's kind of hint; the keys mask all other events: watchdog 7 drowns in those of its own walk."""
+LIMITS: Final = {errno.ENOSPC: "max_user_watches=4194304", errno.EMFILE: "max_user_instances=8192"}
+"""What to set where one is reached: several times the default of any kernel."""
 IS_WATCHDOG_6: Final = hasattr(inotify_c, "Inotify")
-_ONLY_REAL_DIRECTORIES: Final = (
-    inotify_c.InotifyConstants.IN_DONT_FOLLOW | inotify_c.InotifyConstants.IN_ONLYDIR
-)
+_NO_LINKS: Final = InotifyConstants.IN_DONT_FOLLOW | InotifyConstants.IN_ONLYDIR
 
 
 def send(kind: str, *texts: str) -> None:
-    """Write one record, from any thread, waiting while the pipe is full; end with the pipe's reader."""
-    try:
-        sys.stdout.buffer.write(json.dumps([kind, *texts]).encode("ascii") + b"\n")
-        sys.stdout.buffer.flush()
-    except OSError:
-        os._exit(1)
+    """Write one record, from any thread, waiting while the pipe is full."""
+    sys.stdout.buffer.write(json.dumps([kind, *texts]).encode("ascii") + b"\n")
+    sys.stdout.buffer.flush()
 
 
 def end(reason: str, kind: str = "ended") -> NoReturn:
@@ -105,14 +100,14 @@ def end_when_incomplete() -> None:
 
     def add_or_end(fd: int, path: bytes, mask: int) -> int:
         # no symbolic links: watchdog 6 would report the target's events under the link's path
-        descriptor: int = add_watch(fd, path, mask | _ONLY_REAL_DIRECTORIES)
+        descriptor: int = add_watch(fd, path, mask | _NO_LINKS)
         if descriptor == -1 and ctypes.get_errno() == errno.ENOSPC:
             end(in_words(OSError(errno.ENOSPC, "")))
         return descriptor
 
     def parse_or_end(buffer: bytes) -> Iterator[Any]:
         for event in parse(buffer):
-            if event[1] & inotify_c.InotifyConstants.IN_Q_OVERFLOW:
+            if event[1] & InotifyConstants.IN_Q_OVERFLOW:
                 end("events came faster than they could be read", "overflow")
             yield event
 
@@ -135,35 +130,32 @@ def watch(roots: Sequence[str]) -> None:
         for root in roots:  # the slash lets a root be a symbolic link, which nothing below it may be
             observer.schedule(Handler(root), root.rstrip("/") + "/", recursive=True, event_filter=list(KINDS))
     except OSError as error:
-        error.filename = root
-        end(in_words(error))
+        end(in_words(error, root))
     send("ready")
 
 
-def in_words(error: OSError, limits: Path = Path("/proc/sys/fs/inotify")) -> str:
-    """Return what the kernel refused, and which limit to raise to what."""
-    if error.errno not in LIMITS:
-        return f"{error.filename} could not be watched: {error.strerror}"
-    (name, floor), now = LIMITS[error.errno], 0
-    with suppress(OSError, ValueError):  # a sandbox may hide the limits
-        now = int((limits / name).read_text(encoding="ascii"))
-    raised = max(floor, 2 * now)
-    return f"the limit fs.inotify.{name}={now} is reached; try sysctl -w fs.inotify.{name}={raised}"
+def in_words(error: OSError, root: str = "") -> str:
+    """Return what the kernel refused, and which limit to raise."""
+    if error.errno in LIMITS:
+        return f"a limit of inotify is reached; raise it with sysctl -w fs.inotify.{LIMITS[error.errno]}"
+    return f"{root} could not be watched: {error.strerror}"
 
 
-def main(parent: int, roots: Sequence[str]) -> NoReturn:
-    """Run the watcher: records on standard output until ``parent`` or standard input ends.
+def main() -> NoReturn:
+    """Run the watcher; the arguments are its parent's process id and the roots.
 
-    Every byte on standard input is answered.
+    It writes records to standard output, answers every byte on standard input, and ends with that.
     """
     # a terminal and systemd send these to all processes; the service decides
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
-    end_with(parent)  # a worker that the parent forked may hold the pipe open after the parent was killed
+    end_with(
+        int(sys.argv[1])
+    )  # a worker that the parent forked may hold the pipe open after the parent was killed
     warnings.simplefilter("ignore")  # one of watchdog 7's prints its whole map of watches, megabytes of it
     threading.excepthook = lambda fault: end(
         f"{type(fault.thread).__name__} died of {fault.exc_type.__name__}: {fault.exc_value}"
     )
-    watch(roots)
+    watch(sys.argv[2:])
     while os.read(sys.stdin.fileno(), 64):
         send("alive")
     os._exit(0)

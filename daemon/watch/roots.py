@@ -12,6 +12,7 @@ import re
 import stat
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -54,7 +55,7 @@ class Root:
     identity: Identity | None = None
     mounts: tuple[Mount, ...] = ()
     obstacle: str = ""
-    hint: str = ""
+    hint: str = "Sweeps run more often instead: sidecars are made, only later."
     is_taken: bool = False
 
     @property
@@ -67,8 +68,8 @@ class Root:
 class Roots:
     """All roots, locked against a second service, as the last look ``found`` them.
 
-    A lock (flock on the directory itself) leaves no file, and ends with the process.  It is the directory's:
-    it stays when the directory is a root by another path.
+    A lock (flock on the directory itself) leaves no file, and ends with the process.  It belongs to the
+    directory, so it stays when the directory becomes a root by another path.
     """
 
     def __init__(self, mounts: Callable[[], list[Mount]] | None = None) -> None:
@@ -87,10 +88,9 @@ class Roots:
         return [root.path for root in self.found if root.identity is None or not root.obstacle]
 
     def use(self, paths: Sequence[str]) -> Root | None:
-        """Put these roots in the place of the present ones, whose locks the next look releases.
+        """Replace the present roots, whose locks the next look releases, by these, which may be missing.
 
-        A root may be missing.  Returns the first one that overlaps another or that another service watches;
-        then the present roots stay.
+        Return the first that overlaps another or that another service watches; the present ones stay then.
         """
         found = self._look(paths)
         refused = next((root for root in found if root.identity is not None and root.obstacle), None)
@@ -152,11 +152,10 @@ class Roots:
             return True
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(descriptor)
-            return False
-        except OSError:
-            pass  # NFS has no locks on directories; two services are harmless: every sidecar is whole
+        except OSError as error:  # NFS has no locks on directories; two services are harmless there
+            if isinstance(error, BlockingIOError):
+                os.close(descriptor)
+                return False
         status = os.fstat(descriptor)
         self._locks[status.st_dev, status.st_ino] = descriptor
         return True
@@ -178,11 +177,10 @@ def _directory_at(path: str) -> Identity | None:
 
 def read_mounts(mountinfo: Path = Path("/proc/self/mountinfo")) -> list[Mount]:
     """Return all mounts in the order of their table; none where it is hidden."""
-    text = ""
-    with suppress(OSError):
-        text = os.fsdecode(mountinfo.read_bytes())
+    text = os.fsdecode(mountinfo.read_bytes()) if os.access(mountinfo, os.R_OK) else ""
     rows = (line.split(" ") for line in text.split("\n") if line)
-    return [Mount(_unescaped(row[4]), row[row.index("-") + 1], row[2]) for row in rows]
+    unescaped = partial(re.sub, r"\\([0-7]{3})", lambda octal: chr(int(octal[1], 8)))
+    return [Mount(unescaped(row[4]), row[row.index("-") + 1], row[2]) for row in rows]
 
 
 def mounts_of(directory: str, mounts: Sequence[Mount]) -> tuple[Mount, ...]:
@@ -195,7 +193,3 @@ def mounts_of(directory: str, mounts: Sequence[Mount]) -> tuple[Mount, ...]:
     # of two at one place the later one covers the earlier
     own = max(reversed(above), key=lambda mount: len(mount.path), default=Mount(here, UNKNOWN, ""))
     return (own, *(mount for mount in mounts if mount.path.startswith(here) and mount not in above))
-
-
-def _unescaped(path: str) -> str:
-    return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), path)

@@ -20,12 +20,13 @@ if TYPE_CHECKING:
     from daemon.watch.roots import Roots
     from lib.sync.walk import Found
 
+    Clock = Callable[[], float]
+
 CHECK_SECONDS: Final = 2.0
 _REPLACE_FIRST_SECONDS: Final = 1.0
 _REPLACE_LAST_SECONDS: Final = 120.0
 _SOUND_AFTER_SECONDS: Final = 30.0
-_WATCH: Final = ""
-"""Stands for the watch itself where a root's path may stand."""
+_WATCH: Final = ""  # in the place of a root's path: the watch over all of them
 _LIFE_SECONDS: Final = 86_400.0
 """watchdog 6 keeps something of every rename for ever."""
 GRACE_SECONDS: Final = 2.0
@@ -36,17 +37,11 @@ REMEMBERED: Final = 10_000
 class Supervisor:
     """Owns the watch over the roots.  ``now`` is monotonic seconds; ``make`` starts a watch over paths.
 
-    ``clock`` returns the time as files have it, in seconds since the epoch.  ``next_check``: when the next
-    :meth:`check` is due.
+    ``clock`` returns the time as files have it, since the epoch.  ``next_check``: when a check is due.
     """
 
     def __init__(
-        self,
-        roots: Roots,
-        make: Callable[[list[str]], Watch],
-        log: Any,
-        *,
-        clock: Callable[[], float] = time.time,
+        self, roots: Roots, make: Callable[[list[str]], Watch], log: Any, *, clock: Clock = time.time
     ) -> None:
         self.roots = roots
         self.watch: Watch | None = None
@@ -66,26 +61,20 @@ class Supervisor:
         return self._ready_since < math.inf
 
     @property
-    def degraded(self) -> str:
-        """Why the last watch was replaced, until the new one has proved sound; empty then."""
-        return self._reasons.get(_WATCH, "")
-
-    @property
     def is_settled(self) -> bool:
         """Tell whether the start is over: the watch is ready, or cannot be for now."""
-        return self.is_ready or bool(self.degraded) or not self.roots.usable
+        return self.is_ready or _WATCH in self._reasons or not self.roots.usable
 
     @property
     def mode(self) -> str:
         """What the service is doing: "watching", "sweeping only" or "waiting for root"."""
-        if not self.roots.usable:
-            return "waiting for root"
-        return "watching" if self.is_ready else "sweeping only"
+        without = "sweeping only" if self.roots.usable else "waiting for root"
+        return "watching" if self.is_ready else without
 
     @property
     def unheard(self) -> str:
-        """Why events are unreliable; empty when they are not."""
-        return self.degraded or next((root.shared for root in self.roots.found if root.shared), "")
+        """Why events are unreliable, which a new watch is until it has proved sound; else empty."""
+        return self._reasons.get(_WATCH) or next(filter(None, (root.shared for root in self.roots.found)), "")
 
     def check(self, now: float) -> bool:
         """Check the roots, and replace an unsound watch; return whether a sweep must follow."""
@@ -95,10 +84,7 @@ class Supervisor:
             must_sweep = self._look()
             if must_sweep or now - self._ready_since > _LIFE_SECONDS:
                 self.close()
-            if self.watch is not None:
-                self._judge(self.watch, now)
-            if self.watch is None and self.roots.usable and now >= self._replace_at:
-                self._open(now)
+            self._renew(now)
         if self.is_ready or self.watch is None or not self.watch.ready:
             return must_sweep
         self._ready_since = now
@@ -113,7 +99,7 @@ class Supervisor:
         if self.watch.ended:
             self.next_check = 0.0
         for hint in hints:
-            self._announcements.announced(hint.root, hint.parts, self._clock())
+            self._announcements.announced(os.path.join(hint.root, *hint.parts), self._clock())
         return hints
 
     def found_changed(self, found: Found, now: float) -> None:
@@ -128,18 +114,19 @@ class Supervisor:
         self.watch, self._ready_since = None, math.inf
         self._announcements.begin(math.inf)
 
-    def _judge(self, watch: Watch, now: float) -> None:
-        if reason := watch.trouble(now) or self._announcements.verdict(now):
-            self._fail(reason, now)
-        elif now - self._ready_since > _SOUND_AFTER_SECONDS:
-            self._report(_WATCH)
-            self._replace_after = 0.0
-
-    def _open(self, now: float) -> None:
-        try:
-            self.watch = self._make([root.path for root in self.roots.usable])
-        except OSError as error:
-            self._fail(f"it could not be started: {error.strerror or error}", now)
+    def _renew(self, now: float) -> None:
+        """Close a watch that is not sound, and start one when it is time for that."""
+        if self.watch is not None:
+            if reason := self.watch.trouble(now) or self._announcements.verdict(now):
+                self._fail(reason, now)
+            elif now - self._ready_since > _SOUND_AFTER_SECONDS:
+                self._report(_WATCH)
+                self._replace_after = 0.0
+        if self.watch is None and self.roots.usable and now >= self._replace_at:
+            try:
+                self.watch = self._make([root.path for root in self.roots.usable])
+            except OSError as error:
+                self._fail(f"it could not be started: {error.strerror or error}", now)
 
     def _fail(self, reason: str, now: float) -> None:
         """Close the watch; it is replaced at once the first time, then after 1 s, doubling, up to 2 min."""
@@ -150,15 +137,13 @@ class Supervisor:
         if self._replace_after or not is_overflow:
             self._report(_WATCH, reason, "The watch is replaced; sweeps continue in the meantime.")
         self._replace_at = now + self._replace_after
-        longer = max(_REPLACE_FIRST_SECONDS, 2 * self._replace_after)
-        self._replace_after = min(_REPLACE_LAST_SECONDS, longer)
+        self._replace_after = min(_REPLACE_LAST_SECONDS, max(_REPLACE_FIRST_SECONDS, 2 * self._replace_after))
 
     def _look(self) -> bool:
         """Look at the roots, and report those without reliable events; return whether any has changed."""
         has_changed = self.roots.look()
         for root in self.roots.found:
-            hint = root.hint or "Sweeps run more often instead: sidecars are made, only later."
-            self._report(root.path, root.obstacle or root.shared, hint)
+            self._report(root.path, root.obstacle or root.shared, root.hint)
         return has_changed
 
     def _report(self, root: str, reason: str = "", hint: str = "") -> None:
@@ -177,13 +162,12 @@ class Announcements:
     watchdog can lose a directory in more ways than can be looked for.  A source that has changed since the
     watch was ready, that is at rest, and that no hint announced, proves that it did.
 
-    ``now``: monotonic seconds; ``clock``: seconds since the epoch, as files have them; ``changed_at`` returns
-    a path's change time.
+    ``now`` is monotonic, ``clock`` the time as files have it; ``changed_at`` returns a path's change time.
     """
 
     def __init__(self, changed_at: Callable[[str], float] = lambda path: os.lstat(path).st_ctime) -> None:
         self._changed_at = changed_at
-        self._announced: dict[tuple[str, ...], float] = {}
+        self._announced: dict[str, float] = {}
         self._since = math.inf
         self._suspect: tuple[Found, float] | None = None
         self._next_verdict = -math.inf
@@ -193,18 +177,16 @@ class Announcements:
         self._announced.clear()
         self._since, self._suspect = clock, None
 
-    def announced(self, root: str, parts: tuple[str, ...], clock: float) -> None:
+    def announced(self, path: str, clock: float) -> None:
         """Record a hint; the oldest one is forgotten when there are too many."""
-        place = root, *parts
-        self._announced.pop(place, None)
-        self._announced[place] = clock
+        self._announced.pop(path, None)
+        self._announced[path] = clock
         if len(self._announced) > REMEMBERED:
             self._since = max(self._since, self._announced.pop(next(iter(self._announced))))
 
     def found(self, found: Found, now: float, clock: float) -> None:
         """Record a source that a sweep found out of date, and that was not in the queue."""
-        is_new = self._since < found.status.st_ctime <= clock
-        if self._suspect is None and is_new and not self._is_announced(found):
+        if self._suspect is None and not self._is_announced(found) and found.status.st_ctime <= clock:
             self._suspect = found, now + GRACE_SECONDS
 
     def verdict(self, now: float) -> str | None:
@@ -216,14 +198,12 @@ class Announcements:
         if self._suspect is None or now < self._suspect[1]:
             return None
         (found, _), self._suspect = self._suspect, None
-        path = found.task.path
         with suppress(OSError):  # it has gone
-            is_at_rest = self._changed_at(path) == found.status.st_ctime
+            is_at_rest = self._changed_at(found.task.path) == found.status.st_ctime
             if is_at_rest and now >= self._next_verdict and not self._is_announced(found):
                 self._next_verdict = now + VERDICT_SECONDS
-                return f"no event announced {path}"
+                return f"no event announced {found.task.path}"
         return None
 
     def _is_announced(self, found: Found) -> bool:
-        key = found.task.root, *found.task.parts, found.task.name
-        return self._announced.get(key, -math.inf) >= found.status.st_ctime
+        return self._announced.get(found.task.path, self._since) >= found.status.st_ctime

@@ -34,7 +34,7 @@ class Court:
 
     def hears(self, name: str, now: float) -> None:
         """Have a hint arrive."""
-        self.announcements.announced("/r", ("d", name), SINCE + now)
+        self.announcements.announced(task(name).path, SINCE + now)
 
 
 def task(name: str) -> Task:

@@ -268,7 +268,7 @@ def test_a_watcher_that_is_not_ready_after_ten_minutes_is_replaced(root: Path) -
     try:
         freeze(watch.pid)
         assert watch.trouble(0.0) is None
-        assert watch.trouble(600.0) == "it was not ready after 600 s"
+        assert watch.trouble(600.0) == "it did not answer for 600 s"
     finally:
         watch.close()
 
@@ -352,10 +352,11 @@ def test_lost_events_end_the_watch(ear: Ear, root: Path) -> None:
 
 
 def test_a_busy_service_does_not_blame_the_watcher(ear: Ear, root: Path) -> None:
-    """Records that wait in the pipe are read before the watcher is judged."""
+    """Records that waited in the pipe are read before the watcher is judged: each is a sign of life."""
     assert ear.watch.trouble(0.0) is None
     (root / "n1_completions.npy").write_bytes(b"x")
     assert select.select([ear.watch], [], [], PATIENCE)[0]
+    ear.watch.read()
     assert ear.watch.trouble(60.0) is None
 
 
@@ -374,7 +375,7 @@ def test_a_failing_start_shows_its_last_words(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr(sys, "path", [str(tmp_path / "nothing")])
     monkeypatch.setattr("daemon.watch.client._HOME", str(tmp_path))
     with watching(tmp_path) as ear:
-        assert (ear.trouble() or "").startswith("the watcher ended: exit status 1: ModuleNotFoundError: ")
+        assert (ear.trouble() or "").startswith("the watcher ended: ModuleNotFoundError: ")
 
 
 def test_closing_twice_is_once(root: Path, tmp_path: Path) -> None:
@@ -458,6 +459,7 @@ Path("/proc/sys/user/max_inotify_watches").write_text("1")
 os.mkdir(sys.argv[2] + "/later")
 while not watch.trouble(0.0):
     select.select([watch], [], [])
+    watch.read()
 print(watch.trouble(0.0))
 watch.close()
 """

@@ -112,7 +112,7 @@ def test_a_watch_in_trouble_is_replaced_at_once(post: Post) -> None:
     assert not post.check(0.1)
     [degraded] = post.log.of("watch.degraded")
     assert degraded["reason"] == "it fell silent"
-    assert post.supervisor.degraded == "it fell silent"
+    assert post.supervisor.unheard == "it fell silent"
 
 
 def test_a_watch_that_ended_is_checked_at_once(post: Post) -> None:
@@ -150,7 +150,7 @@ def test_a_watch_that_stays_sound_ends_the_alarm(post: Post) -> None:
     for _ in range(20):
         post.check()
     assert post.log.names == ["watch.degraded", "watch.restored"]
-    assert post.supervisor.degraded == ""
+    assert post.supervisor.unheard == ""
     post.watches[-1].reason = "it died"
     post.check()
     assert not post.watches[-1].closed
