@@ -1,8 +1,8 @@
-"""Texts of many megabytes, kept as the bytes that stand in the file and decoded a piece at a time.
+"""Texts of many megabytes, kept as the bytes of their file and decoded a piece at a time.
 
 A ``str`` takes four bytes a character as soon as one of them is an emoji.  In a great item a text may be
-``bytes`` instead: an :class:`EncodedText`, or what the file itself holds as bytes, which is UTF-8 if it can
-be read so, and Latin-1 otherwise.
+``bytes`` instead: an :class:`EncodedText`, or bytes that the file itself holds, which are UTF-8 if they can
+be decoded as such, else Latin-1.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 LONG_TEXT: Final = 1 << 22
-"""From this many characters on, a text is rendered in pieces."""
+"""A text of this many characters or more is rendered in pieces."""
 GREAT_BYTES: Final = 4 << 20
-"""From this size on, the texts of an item stay encoded unless they are short."""
+"""Beyond this size, the texts of an item stay encoded unless they are short."""
 SHORT_TEXT: Final = 32
 PIECE_CHARACTERS: Final = 1 << 18
 _MANY_BYTES: Final = 1 << 24
@@ -26,15 +26,15 @@ Text: TypeAlias = "str | bytes"
 
 
 class EncodedText(bytes):
-    """A text as pickle writes it: UTF-8, in which lone surrogates may stand."""
+    """A text as pickle writes it: UTF-8, with surrogates."""
 
     __slots__ = ()
 
 
 def text_from_pickle(raw: bytes, *, is_great: bool) -> Text:
-    """Return a text as pickle writes it: UTF-8, lone surrogates included.
+    """Return a text from the bytes that pickle writes: UTF-8, with surrogates.
 
-    In a great item it stays encoded unless it is short: a ``str`` may take four times its bytes.
+    In a great item it stays encoded unless it is short: a ``str`` may take four times as much.
 
     :raises Corrupt: it is not UTF-8.
     """
@@ -88,7 +88,7 @@ def utf8(text: Text) -> bytes:
 
 
 def compact(value: Any) -> Any:
-    """Return a text that takes more as a ``str`` than as UTF-8 as an :class:`EncodedText`; else the value."""
+    """Return a text as an :class:`EncodedText` if that takes less than a ``str``, else the value itself."""
     if type(value) is not str or len(value) < SHORT_TEXT or value.isascii():
         return value
     return EncodedText(utf8(value))
@@ -105,7 +105,7 @@ def is_space(text: Text) -> bool:
 
 
 def hash_of(text: Text) -> int:
-    """Return the hash of a text, the same whether it is decoded or not, unless it has many megabytes."""
+    """Return the hash of a text; unless it has many megabytes, it does not depend on the encoding."""
     return hash(text) if len(text) > _MANY_BYTES else hash(decoded(text))
 
 

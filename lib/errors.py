@@ -1,7 +1,7 @@
-"""Everything that can go wrong with one file, as errors that say who or what can fix it.
+"""Everything that can go wrong with one file, as errors that say what can fix it.
 
-Each leaf carries the path, the reason and a hint.  Its branch tells whether the file has to change
-(:class:`SourceFault`) or whether it is enough to wait (:class:`Passing`).  The pure readers raise without a
+Each leaf carries a path, a reason and a hint.  Its branch says whether the file has to change
+(:class:`SourceFault`) or whether waiting is enough (:class:`Passing`).  The pure readers raise without a
 path; their callers add it.
 """
 
@@ -11,8 +11,8 @@ from __future__ import annotations
 class SidecarError(Exception):
     """One source or sidecar could not be handled.
 
-    ``reason`` is a clause without a full stop ("the pickle names os.system"), ``hint`` the way out, a
-    sentence.
+    ``reason`` is a clause without a full stop ("its pickle names os.system"), ``hint`` a sentence that says
+    what to do.
     """
 
     hint_default = ""
@@ -27,12 +27,12 @@ class SidecarError(Exception):
         return f"{self.path}: {self.reason}" if self.path else self.reason
 
 
-class SourceFault(SidecarError):  # noqa: N818 -- a branch: it names whose move it is
-    """The file itself is at fault: trying again is of no use before it changes."""
+class SourceFault(SidecarError):  # noqa: N818 -- a branch: its name says who can fix it
+    """The file itself is at fault: trying again is useless until it changes."""
 
 
 class NotText(SourceFault):
-    """The array is sound but holds no text (token ids, counters): it is skipped, not failed."""
+    """The array is sound but does not hold text (token ids, counters): it is skipped and has not failed."""
 
     hint_default = "Other data may use this name; nothing needs to be done."
 
@@ -44,7 +44,7 @@ class Corrupt(SourceFault):
 
 
 class Unsafe(SourceFault):
-    """The file asks for something that reading text never needs: code, pointers, or gigabytes."""
+    """The file asks for something that reading text never needs: code, pointers or gigabytes."""
 
     hint_default = "Do not open it with allow_pickle=True unless you trust who wrote it."
 
@@ -59,12 +59,12 @@ class TooLarge(Unsafe):
         return TooLarge(f"item {number}: {self.reason}", hint=self.hint)
 
 
-class Passing(SidecarError):  # noqa: N818 -- a branch: it names whose move it is
-    """What time can mend: trying again later is worth it."""
+class Passing(SidecarError):  # noqa: N818 -- a branch: its name says who can fix it
+    """Time can mend it: it is worth trying again later."""
 
 
 class Unfinished(Passing):
-    """The file holds fewer bytes than its own header says: still being written, or truncated."""
+    """The file holds fewer bytes than its header says: it is still being written, or truncated."""
 
     hint_default = "If its writer is gone, the file is truncated: generate it again."
 
@@ -72,7 +72,7 @@ class Unfinished(Passing):
 class Changed(Passing):
     """The source changed while it was read; nothing was published."""
 
-    hint_default = "Try again when nobody writes it."
+    hint_default = "Try again when it is no longer being written."
 
 
 class Vanished(Passing):
@@ -86,7 +86,7 @@ class Storage(Passing):
 
 
 class Interrupted(Passing):
-    """Work was stopped between two blocks because the program is ending."""
+    """The work was stopped because the program is ending."""
 
     hint_default = "The same command does the rest; a service does it in its next sweep."
 

@@ -55,8 +55,8 @@ def save_generations_to_cache(
     and arrays.  A cache that was there is replaced as a whole: an exception or a signal leaves the old one or
     completes the new one.  The metadata appears first and the completions last.
 
-    A ``RuntimeWarning``, after the last file is in place, reports what went wrong: lists of
-    different lengths, metadata that JSON cannot say and that was converted, a sidecar that was not made.
+    A ``RuntimeWarning``, after the last file is in place, reports what went wrong: lists of different
+    lengths, metadata that had to be converted to JSON, a sidecar that was not made.
 
     :raises TypeError: an item is not plain data, contains itself, or nests deeper than 100; nothing is
         written.
@@ -126,7 +126,7 @@ def _make_directory(path: str) -> None:
 
 
 def _os_error(error: SidecarError, path: str | os.PathLike[str]) -> OSError:
-    """Return what the system said as the error that callers of numpy expect."""
+    """Return the error of the system, which is what callers of numpy expect."""
     cause = error.__cause__
     number = cause.errno if isinstance(cause, OSError) else None
     return OSError(number or errno.EIO, error.reason, os.fspath(path))

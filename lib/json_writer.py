@@ -1,8 +1,7 @@
 """JSON, byte for byte as ``json.dump(value, f, indent=2, ensure_ascii=False)`` writes it, block by block.
 
-orjson writes texts several times faster and, for texts, the same bytes; everything else is left to the
-standard library, whose floats orjson would write otherwise.  Surrogates become U+FFFD: no strict reader takes
-them, paired or not.
+orjson writes the same bytes for texts, several times faster; everything else is left to the standard library,
+as orjson writes floats differently.  Surrogates, paired or not, become U+FFFD, as strict readers refuse them.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ _FLAT: Final = frozenset({str, int, float, bool, type(None)})
 def dumps(value: Any) -> str:
     """Write one plain value as :func:`json.dump` would, indented by 2.
 
-    :raises Corrupt: it cannot be said in JSON (an integer of thousands of digits).
+    :raises Corrupt: it cannot be written as JSON (an integer of thousands of digits).
     """
     if type(value) is list and value and _FLAT.issuperset(map(type, value)):
         written = _dumped(value, separators=(",\n  ", ""))  # quicker than with `indent`
@@ -43,7 +42,7 @@ def dumps(value: Any) -> str:
 def dumps_numbers(numbers: Sequence[Any]) -> list[str]:
     """Write numbers, booleans and None, each as :func:`dumps` would.
 
-    :raises Corrupt: one cannot be said in JSON.
+    :raises Corrupt: one cannot be written as JSON.
     """
     return _dumped(numbers, separators=("\n", ""))[1:-1].split("\n") if numbers else []
 
@@ -56,9 +55,9 @@ def _dumped(value: Any, **layout: Any) -> str:
 
 
 def pieces(value: Any, line: str = "\n") -> Iterator[str]:
-    """Yield what :func:`dumps` returns in pieces of limited size; ``line`` is how its own line begins.
+    """Yield what :func:`dumps` returns in pieces of limited size; ``line`` begins each of its lines.
 
-    :raises Corrupt: it cannot be said in JSON.
+    :raises Corrupt: it cannot be written as JSON.
     """
     waiting: list[str] = []
     size = 0
@@ -122,7 +121,7 @@ def _values(values: Sequence[Any]) -> bytes:
 
 
 def _fragments(value: Any, line: str) -> Iterator[str]:
-    """Yield the JSON of a value, whose own line begins with ``line``, in fragments of limited size."""
+    """Yield the JSON of a value in fragments of limited size; ``line`` begins each of its lines."""
     inner, kind = line + "  ", type(value)
     if isinstance(value, bytes) or (kind is str and len(value) > _PIECE_CHARACTERS):
         yield '"'
@@ -156,7 +155,7 @@ def _fragments(value: Any, line: str) -> Iterator[str]:
 
 
 def _weight(value: Any) -> int:
-    """Count values and characters; beyond the limit, counting stops."""
+    """Count values and characters, up to a little more than the size of a piece."""
     kind = type(value)
     if kind is str:
         return len(value)

@@ -1,7 +1,7 @@
-"""From what a caller saves to plain data: exactly the types that the reader of the saved file understands.
+"""Converting the items that a caller saves to plain data: exactly the types that the reader understands.
 
-Subclasses become their base (``np.str_``, enumerations, ``OrderedDict``, named tuples), numpy's scalars
-become Python's, arrays of numbers and texts stay arrays.  What is one object stays one object.
+Instances of subclasses become their base (``np.str_``, enumerations, ``OrderedDict``, named tuples), numpy's
+scalars become Python's, arrays of numbers and texts stay arrays.  What is one object stays one object.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ _LARGEST_FLOAT_BYTES: Final = 8
 
 
 def object_array(items: Iterable[Any], argument: str) -> Array:
-    """Return items as an array of shape ``(n,)`` and ``dtype=object``, whatever they are.
+    """Return items as plain data in an array of shape ``(n,)`` and ``dtype=object``.
 
-    ``argument`` names them in error messages.
+    ``argument`` is the name for them in error messages.
 
-    :raises TypeError: ``items`` is not a list of items, or one of them is not plain data, contains itself, or
+    :raises TypeError: ``items`` is one text or a mapping, or an item is not plain data, contains itself, or
         nests deeper than 100.
     """
     if isinstance(items, (str, bytes, Mapping)):
@@ -50,7 +50,7 @@ def object_array(items: Iterable[Any], argument: str) -> Array:
 
 
 class _Converter:
-    """Converts all items of one array; remembers each object, so that it is converted once."""
+    """Converts the items of one array, each object once."""
 
     def __init__(self) -> None:
         self._converted: dict[int, tuple[Any, Any]] = {}
@@ -66,7 +66,7 @@ class _Converter:
             if id(value) in self._unfinished:
                 raise TypeError(f"{place} contains itself")
             self._unfinished.add(id(value))
-            # the original is kept too: its id must not be given to another object
+            # the original is kept too, so that no other object gets its id
             known = value, self._new(value, place, depth + 1)
             self._converted[id(value)] = known
             self._unfinished.discard(id(value))

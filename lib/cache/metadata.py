@@ -1,4 +1,4 @@
-"""From a run's metadata to a JSON object: what JSON cannot say is converted, never refused."""
+"""Writing a run's metadata as a JSON object: values that JSON does not have are converted, never refused."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ _PLAIN: Final = (str, int, float, type(None))
 
 
 def metadata_json(metadata: Any, limit: int = LIMIT_BYTES) -> tuple[bytes, list[str]]:
-    """Write metadata as ``json.dump`` with ``indent=2`` would; return it with a warning for each conversion.
+    """Return metadata as ``json.dump`` with ``indent=2`` would write it, with warnings about what was lost.
 
-    Of more than ``limit`` bytes only the plain values (texts, numbers) are kept, shortest first.
+    If that is more than ``limit`` bytes, only the plain values (texts, numbers) are kept, the shortest first.
     """
     converter = _Converter()
     value = converter.convert(metadata, "", 0)
@@ -38,7 +38,7 @@ def _dumped(value: dict[Any, Any]) -> bytes:
 
 
 def _smallest(value: dict[Any, Any], limit: int) -> dict[Any, Any]:
-    """Keep the plain values that fit into ``limit`` bytes together, in their order."""
+    """Keep the shortest plain values, as many as fit into ``limit`` bytes, in their order."""
     sizes = {key: len(_dumped({key: item})) for key, item in value.items() if isinstance(item, _PLAIN)}
     by_size = sorted(sizes, key=sizes.__getitem__)
     totals = accumulate(sizes[key] for key in by_size)
@@ -47,7 +47,7 @@ def _smallest(value: dict[Any, Any], limit: int) -> dict[Any, Any]:
 
 
 class _Converter:
-    """One conversion: every value becomes what JSON has, and is noted when it was something else."""
+    """One conversion, which notes every value that JSON does not have."""
 
     def __init__(self) -> None:
         self._noted: dict[str, str] = {}
@@ -55,14 +55,14 @@ class _Converter:
 
     @property
     def warnings(self) -> list[str]:
-        """Return one sentence about all that was converted; empty when nothing was."""
+        """Return one sentence about all conversions; nothing if there were none."""
         if not self._noted:
             return []
         places = ", ".join(f"{place} ({kind})" for place, kind in list(self._noted.items())[:10])
         return [f"JSON cannot say all of it, and these values were converted: {places}"]
 
     def note(self, place: str, value: Any) -> None:
-        """Remember that the value at a place was converted."""
+        """Record that the value at a place was converted."""
         self._noted.setdefault(place or "metadata", type(value).__name__)
 
     def convert(self, value: Any, place: str, depth: int) -> Any:

@@ -1,4 +1,4 @@
-"""Reading one source, whatever its dtype: as blocks of items for a page, or whole for the library's load."""
+"""Reading one source of any dtype: as blocks of items for a page, or whole for the library's load."""
 
 from __future__ import annotations
 
@@ -20,12 +20,11 @@ _PIECE_CHARACTERS: Final = 1 << 18
 
 
 def read_items(source: Bytes, header: Header | None = None, limit: int | None = None) -> Iterator[list[Any]]:
-    """Yield the items along the first axis in blocks, the first ``limit`` of them if given.
+    """Yield the items along the first axis in blocks; with ``limit``, only the first ones.
 
     An item is a ``str``, ``bytes``, number, None, list, tuple or dict; in an array of more dimensions a
-    (nested) list of these.  A 0-d array gives its one value as one item.  Inside an item, a
-    :class:`lib.npy.pickle_memo.Reference` stands for what is read again when it is needed:
-    :func:`lib.npy.values.plain` does that.
+    (nested) list of these.  A 0-d array is one item.  Inside an item, a
+    :class:`lib.npy.pickle_memo.Reference` stands for an object that :func:`lib.npy.values.plain` reads again.
 
     :raises SourceFault: NotText, Corrupt or Unsafe say what is wrong with the file.
     :raises Unfinished: it ends too early.
@@ -42,8 +41,7 @@ def read_whole(source: Bytes, header: Header | None = None) -> Any:
     """Return what ``np.load(..., allow_pickle=True).tolist()`` would: the array as a nested list.
 
     What is one object in the file is one object in the result.  Bytes stay bytes, tuples stay tuples; numpy's
-    scalars and arrays inside items are numbers and lists.  A 0-d array gives its value.  Nothing but memory
-    limits the size of what is read.
+    scalars and arrays inside items are numbers and lists.  Only memory limits the size.
 
     :raises SourceFault: NotText, Corrupt or Unsafe say what is wrong with the file.
     :raises Unfinished: it ends too early.
@@ -74,13 +72,13 @@ def _object_rows(source: Bytes, header: Header, limit: int | None) -> Iterator[l
 
 
 def _loaded(blocks: Iterator[list[Any]]) -> Iterator[list[Any]]:
-    """Read again what items refer to, a few of them at a time."""
+    """Replace items that are references by their objects, a few at a time."""
     from lib.npy.pickle_memo import Reference
 
     for block in blocks:
         if Reference not in set(map(type, block)):
             yield block
-            del block  # it may be great, and the next one too
+            del block  # it may be large, and the next one too
             continue
         start = size = 0
         for position, item in enumerate(block):
@@ -110,7 +108,7 @@ def _regrouped(stream: ItemStream, header: Header) -> Iterator[list[Any]]:
             del pending[: whole * per_row]
             number += whole
             size = sum(map(bytes_of, pending))
-        stream.take_item_for_great(is_great=size > GREAT_BYTES)
+        stream.expect_great_item(is_great=size > GREAT_BYTES)
         if size > ITEM_BYTES_LIMIT:
             error = TooLarge(f"it takes more than {ITEM_BYTES_LIMIT >> 20} MiB as it is rendered")
             raise error.of_item(number)

@@ -1,7 +1,7 @@
 """Object arrays: numpy's pickle read as data and never unpickled, as a stream of blocks or as a whole.
 
-A stream hands out items as they come, so memory holds a few of them, not the array.  What surrounds them is
-read by :mod:`lib.npy.pickle_envelope`, the opcodes themselves by :mod:`lib.npy.pickle_interpreter`.
+A stream hands out items as they are read, so that memory holds few of them.  What surrounds the items is read
+by :mod:`lib.npy.pickle_envelope`, the opcodes by :mod:`lib.npy.pickle_interpreter`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from lib.npy.buffer import Bytes
 
 _MOST_UNFINISHED: Final = 600
-"""More values than items wait on the stack only where data nests deeper than 100 levels."""
+"""More values than these wait, besides items, only where data nests deeper than 100 levels."""
 _INDEX_ENTRIES: Final = 1 << 22
 """They take 64 MiB."""
 _ATOMS: Final = frozenset({str, bytes, int, float, bool, type(None)})
@@ -43,9 +43,9 @@ class Sizes:
     great_bytes: int = 4 << 20
     """Beyond, a batch is looked through for where its items begin, so that each can be handed out."""
     unfinished: int = 320
-    """Values on the stack that may yet become part of another, as long as the starts are not known."""
+    """Values on the stack that may be parts of an unfinished one, while it is not known where items begin."""
     kept_bytes: int = 1 << 20
-    """Objects that were read from this many bytes can be referred to at no cost."""
+    """References to objects in the last bytes, this many, cost nothing."""
     kept_objects: int = 1 << 16
     index_step: int = 256
     """Bytes between two entries of the index; more in a file of gigabytes."""
@@ -112,8 +112,8 @@ class ItemStream:
         self._count = math.prod(shape)
         self._given = 0
 
-    def take_item_for_great(self, *, is_great: bool) -> None:
-        """Keep texts encoded from here on, or no longer: the next elements belong to a great item."""
+    def expect_great_item(self, *, is_great: bool) -> None:
+        """Set whether the next elements belong to a great item, whose texts stay encoded."""
         self._interpreter.is_great = is_great
 
     def blocks(self) -> Iterator[list[Any]]:
@@ -140,7 +140,7 @@ class ItemStream:
                     elif ready := self._ready():
                         yield self._taken(self._interpreter.stack, ready)
         except TooLarge as error:
-            yield from self._before(error)
+            yield from self._items_before(error)
         if self._given != self._count:
             raise Corrupt(f"its pickle holds {self._given:,} items, not as many as its header says")
 
@@ -159,7 +159,7 @@ class ItemStream:
         self._enough = self._sizes.block_bytes
 
     def _ready(self) -> int:
-        """Count the items on the stack that are certainly complete; 0 until much was read for a block."""
+        """Count the items on the stack that are certainly complete; 0 until enough was read for a block."""
         interpreter, sizes = self._interpreter, self._sizes
         much = self._cursor.position - self._block_start
         if much < self._enough and interpreter.held < sizes.great_bytes:
@@ -174,12 +174,12 @@ class ItemStream:
         if waiting > 0 and self._is_light(much / waiting):
             self._enough = sizes.block_bytes
             return waiting
-        # it is looked through again when it has doubled: in all, once or twice
+        # the next try is when it has doubled, so that there are few
         self._enough = min(2 * much, sizes.great_bytes)
         return 0
 
     def _is_light(self, average: float) -> bool:
-        """Tell whether the values that would wait take little memory, from the bytes of one on average."""
+        """Tell whether the values that stay on the stack take little memory, if they are of average size."""
         is_little = average * self._sizes.unfinished < self._sizes.great_bytes
         return is_little and _LIGHT.issuperset(map(type, self._interpreter.stack))
 
@@ -208,8 +208,8 @@ class ItemStream:
             memo.forget(memo.next_number if size > 2 else number)
             self._kept = (self._cursor.position, memo.next_number)
 
-    def _before(self, error: TooLarge) -> Iterator[list[Any]]:
-        """Hand out the items before one that is too large, and refuse it unless the limit ends before it."""
+    def _items_before(self, error: TooLarge) -> Iterator[list[Any]]:
+        """Yield the items before one that is too large, if the limit ends before it, and raise the error."""
         complete = self._given
         if self._count - self._given > 1:
             try:
@@ -225,9 +225,9 @@ class ItemStream:
 
 
 def read_flat(source: Bytes, start: int, shape: tuple[int, ...]) -> list[Any]:
-    """Return all elements, flat and in C order, for the array of ``shape`` whose pickle begins at ``start``.
+    """Return all elements, flat and in C order, of the array of ``shape`` whose pickle begins at ``start``.
 
-    What is one object in the file is one object in memory.  Memory alone limits the size.
+    What is one object in the file is one object in memory.  Only memory limits the size.
 
     :raises SourceFault: the pickle is not one of plain data (Corrupt, Unsafe or NotText say how).
     :raises Unfinished: it ends too early.
@@ -245,7 +245,7 @@ def read_flat(source: Bytes, start: int, shape: tuple[int, ...]) -> list[Any]:
 
 
 def _check(items: list[Any]) -> None:
-    """Look at all values, at any depth.
+    """Check all values, at any depth.
 
     :raises Unsafe: an item holds itself.
     :raises Corrupt: an item holds something that is not data.

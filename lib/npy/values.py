@@ -1,4 +1,4 @@
-"""From what a source holds to what JSON can say: the one conversion that both formats share."""
+"""Converting items to values that JSON has: the one conversion that both formats share."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ DEPTH_LIMIT: Final = 100
 _COPY_BYTES: Final = 48
 _PIECE: Final = 1 << 16
 _COUNTS: Final = frozenset({int, bool, type(None)})
-"""What needs no conversion and takes the same anywhere."""
+"""Values that need no conversion, and count the same."""
 
 
 def plain(value: Any) -> Any:
@@ -36,23 +36,23 @@ def plain(value: Any) -> Any:
 
 
 def measured(value: Any) -> tuple[Any, int]:
-    """Do what :func:`plain` does, and return with it what the item takes in bytes."""
+    """Convert one item as :func:`plain` does; return it with its size in bytes."""
     kind = type(value)
     if kind is str and len(value) < LONG_TEXT:
         return value, 4 * len(value) + VALUE_BYTES
     if value is None or kind is int or kind is bool:
         return value, VALUE_BYTES
-    conversion = _Plain()
+    conversion = _Conversion()
     return conversion.convert(value, 0), conversion.size
 
 
 def bytes_of(value: Any) -> int:
-    """Return the bytes that a value counts which is not a container."""
+    """Return the size in bytes of a value that is not a container."""
     return VALUE_BYTES + (rendered_bytes(value) if is_text(value) else 0)
 
 
 def rendered_bytes(text: Text) -> int:
-    """Return what a text takes in a file of JSON, its escapes counted only if it is long.
+    """Return the size of a text in JSON; escapes count only in a long one.
 
     :raises TooLarge: it takes more than 64 MiB without them.
     """
@@ -67,24 +67,19 @@ def rendered_bytes(text: Text) -> int:
     return written
 
 
-class _Plain:
-    """One conversion, with its budget in bytes."""
+class _Conversion:
+    """The conversion of one item; ``size`` is what was converted so far, in bytes."""
 
     def __init__(self) -> None:
-        self._budget = ITEM_BYTES_LIMIT
-
-    @property
-    def size(self) -> int:
-        """What was converted so far takes, in bytes."""
-        return ITEM_BYTES_LIMIT - self._budget
+        self.size = 0
 
     def convert(self, value: Any, depth: int) -> Any:
         if type(value) is Reference:
             value = value.load(keep_encoded=self.size > GREAT_BYTES)
-            if type(value) is Reference:  # of an array without dimensions, which is its value
+            if type(value) is Reference:  # the object was an array without dimensions, which is its value
                 return self.convert(value, depth + 1)
         kind = type(value)
-        self._spend(VALUE_BYTES, depth)
+        self._count(VALUE_BYTES, depth)
         if value is None or kind is bool or kind is int:
             return value
         if kind is float:
@@ -98,38 +93,38 @@ class _Plain:
         raise Corrupt("its pickle holds a part of an array where an item should be")
 
     def _text(self, text: Text, depth: int) -> Text:
-        """Convert a text; a long one, and in a great item any that is not short, stays encoded."""
+        """Convert a text; a long one, and in a great item any but a short one, stays encoded."""
         is_great = self.size > GREAT_BYTES
-        self._spend(rendered_bytes(text), depth)
+        self._count(rendered_bytes(text), depth)
         if len(text) < (SHORT_TEXT if is_great else LONG_TEXT):
             return decoded(text)
         return compact(text) if is_great else text
 
     def _list(self, values: list[Any] | tuple[Any, ...], depth: int) -> list[Any]:
         if type(values) is list and _COUNTS.issuperset(map(type, values)):
-            self._spend(VALUE_BYTES * len(values), depth + bool(values))
+            self._count(VALUE_BYTES * len(values), depth + bool(values))
             return values
         made = [self.convert(item, depth + 1) for item in values]
         if type(values) is list and all(map(is_, made, values)):
             return values
-        self._spend(_COPY_BYTES, depth)
+        self._count(_COPY_BYTES, depth)
         return made
 
     def _dict(self, values: dict[Any, Any], depth: int) -> dict[Any, Any]:
         made = {self._key(key, depth): self.convert(item, depth + 1) for key, item in values.items()}
         if all(map(is_, made, values)) and all(map(is_, made.values(), values.values())):
             return values
-        self._spend(_COPY_BYTES, depth)
+        self._count(_COPY_BYTES, depth)
         return made
 
     def _key(self, key: Any, depth: int) -> Any:
-        if type(key) is float and not math.isfinite(key):  # JSON has no such number, but any text as a key
+        if type(key) is float and not math.isfinite(key):  # as json.dump writes it
             key = json.dumps(key)
         return self._text(key, depth) if is_text(key) else key
 
-    def _spend(self, amount: int, depth: int) -> None:
-        self._budget -= amount
+    def _count(self, amount: int, depth: int) -> None:
+        self.size += amount
         if depth > DEPTH_LIMIT:
             raise TooLarge(f"an item nests deeper than {DEPTH_LIMIT}")
-        if self._budget < 0:
+        if self.size > ITEM_BYTES_LIMIT:
             raise TooLarge(f"an item takes more than {ITEM_BYTES_LIMIT >> 20} MiB as it is rendered")
