@@ -59,7 +59,7 @@ class _Converter:
         if not self._noted:
             return []
         places = ", ".join(f"{place} ({kind})" for place, kind in list(self._noted.items())[:10])
-        return [f"JSON cannot say all of it, and these values were converted: {places}"]
+        return [f"not all of it can be written as JSON, and these values were converted: {places}"]
 
     def note(self, place: str, value: Any) -> None:
         """Record that the value at a place was converted."""
