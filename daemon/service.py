@@ -44,7 +44,7 @@ class Service:
     """Watches until a signal stops it.
 
     ``pool``, ``scheduler`` and ``sweeper`` exist once it is open, and are replaced by a reload.
-    ``lock_seconds``: how long the start waits for a locked root; ``rest_seconds``: how long workers may idle.
+    ``lock_seconds``: how long the start waits for a locked root.
     """
 
     def __init__(
@@ -58,7 +58,6 @@ class Service:
         make_default_root: bool = False,
         make_pool: Callable[[int], Pool] = ProcessPool,
         lock_seconds: float = 3.0,
-        rest_seconds: float = 60.0,
     ) -> None:
         self._config = config
         self._version = version
@@ -68,11 +67,9 @@ class Service:
         self._make_pool = make_pool
         self._make_default_root = make_default_root
         self._lock_seconds = lock_seconds
-        self._rest_seconds = rest_seconds
         self._roots = Roots()
         self.signals = Signals(reloads=True)
         self._reporter = Reporter(log)
-        self._last_work = time.monotonic()
         self._stack = ExitStack()
 
     def run(self) -> int:
@@ -148,8 +145,7 @@ class Service:
             self._take_hint(hint, now)
         until = time.monotonic() + _SLICE_SECONDS
         self.scheduler.work(now, until)
-        if self.scheduler.collect(now):
-            self._last_work = now
+        self.scheduler.collect(now)
         if self._supervisor.check(now):
             self.sweeper.roots = self._roots.to_sweep
             self.sweeper.ask()
@@ -157,7 +153,6 @@ class Service:
             index.write_if_due(now)
         if self._supervisor.is_settled:  # one sweep covers what appears until the watch is ready
             self.sweeper.step(now, until, self._sweep_seconds())
-        self._rest(now)
         troubles, is_settled = self.scheduler.troubles, self._supervisor.is_settled
         status = self._reporter.update(now, self._status, troubles, is_settled=is_settled)
         if status is not None:
@@ -213,12 +208,6 @@ class Service:
         configured = self._config.watch.sweep_seconds
         is_reliable = self._supervisor.is_ready and not self._supervisor.unheard
         return configured if is_reliable else min(configured, _DEGRADED_SWEEP_SECONDS)
-
-    def _rest(self, now: float) -> None:
-        """End idle workers: they hold numpy's memory."""
-        if not len(self.pool) and now - self._last_work > self._rest_seconds:
-            self.pool.rest()
-            self._last_work = now
 
     def _reload_config(self) -> None:
         """Read the configuration again; report a rejected one until another is accepted."""

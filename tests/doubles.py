@@ -112,9 +112,6 @@ class FakePool:
         self.worked += [task.name for task, _ in given]
         return [(task, self._outcome(task, options)) for task, options in given]
 
-    def rest(self) -> None:
-        """Nothing rests."""
-
     def stop(self) -> None:
         """Fail what is still to be done as interrupted."""
         self.stopped = True

@@ -131,16 +131,14 @@ class Scheduler:
             self.collect(time.monotonic())
         self.pool.kill()
 
-    def collect(self, now: float) -> int:
-        """Take what the pool has finished, which starts what waits; return the number of sources."""
-        done = self.pool.done()
-        for task, outcome in done:
+    def collect(self, now: float) -> None:
+        """Take what the pool has finished, which starts what waits."""
+        for task, outcome in self.pool.done():
             source = self.queue[task]
             again, closed = source.again, source.closed
             self._conclude(source, outcome, now)
             if again:
                 self.queue.add(task, now + TICK_SECONDS, closed=closed)
-        return len(done)
 
     def _consider(self, source: Source, now: float) -> None:
         """Give a source its turn: start it, put it off, or drop it."""

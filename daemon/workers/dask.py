@@ -91,9 +91,6 @@ class DaskPool(Pool):
         results, self._results = self._results, []
         return results
 
-    def rest(self) -> None:
-        """Do nothing: the workers are the cluster's."""
-
     def stop(self) -> None:
         """Drop what no worker has begun: those at work cannot be asked to stop."""
         self._is_stopping = True

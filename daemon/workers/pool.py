@@ -44,9 +44,6 @@ class Pool(Protocol):
         Call it at least every two seconds: only here is a worker ended that does not answer.
         """
 
-    def rest(self) -> None:
-        """Let idle workers go; the next task starts new ones."""
-
     def stop(self) -> None:
         """Drop what waits, for good, and ask the workers to stop at the end of the current block."""
 

@@ -30,8 +30,8 @@ _TRANSFER_SECONDS: Final = 5
 class WorkerProcess:
     """A process that starts with the object, and the batches that it has not answered, in order.
 
-    ``deadline``: when its first batch must be done, in seconds of the pool's clock.  ``is_usable``: it may be
-    given work, as it was not killed.
+    ``deadline``: when its first batch must be done, or it has been idle for too long, by the pool's clock.
+    ``is_usable``: it may be given work, as it was not killed.
 
     :raises OSError: the system starts no process now.
     :raises MemoryError: the system has no memory for one.

@@ -65,6 +65,7 @@ class ProcessPool(Pool):
     ``patience_seconds``: how long a worker may neither answer nor read or write anything, besides a second
     for each MiB that it has read or written before.
     ``start_seconds``: how long the system may refuse to start any worker before tasks fail for that.
+    ``rest_seconds``: how long a worker may be idle, as it holds numpy's memory.
     """
 
     def __init__(
@@ -75,6 +76,7 @@ class ProcessPool(Pool):
         serve: Serve = serve,
         patience_seconds: float = 120.0,
         start_seconds: float = 30.0,
+        rest_seconds: float = 60.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._jobs = jobs
@@ -82,6 +84,7 @@ class ProcessPool(Pool):
         self._serve = serve
         self._patience = patience_seconds
         self._start_seconds = start_seconds
+        self._rest = rest_seconds
         self._clock = clock
         self._short, self._long = self._lanes = (_Lane(), _Lane())
         self._ending: list[WorkerProcess] = []
@@ -121,11 +124,6 @@ class ProcessPool(Pool):
         results, self._results = self._results, []
         return results
 
-    def rest(self) -> None:
-        for worker in self._processes():
-            if not worker.batches:  # nothing is lost with it, and one that is stopped would not end otherwise
-                worker.kill()
-
     def stop(self) -> None:
         self._is_stopping = True
         for lane in self._lanes:
@@ -156,11 +154,11 @@ class ProcessPool(Pool):
         return [*self._short.workers, *self._long.workers, *self._ending]
 
     def _collect(self, lane: _Lane, worker: WorkerProcess) -> None:
-        """Take every answer of a worker, and kill it if it is late; one that has ended leaves its batches."""
+        """Take every answer of a worker; kill one that is late, or has long been idle; one may have ended."""
         try:
             while (outcomes := worker.answer()) is not None:
                 jobs = worker.batches.popleft()
-                self._set_deadline(worker, is_new=True)
+                self._set_deadline(worker)
                 for job, outcome in zip(jobs, outcomes, strict=True):
                     if outcome.error is Interrupted and not self._is_stopping:
                         lane.waiting.appendleft(job)  # somebody else ended that worker
@@ -168,17 +166,20 @@ class ProcessPool(Pool):
                         self._results.append((job.task, outcome))
         except (EOFError, OSError):
             self._lose(lane, worker)
-        if worker.batches and self._now > worker.deadline and not self._set_deadline(worker, is_new=False):
+            return
+        if self._now > worker.deadline and not (worker.batches and self._extend_deadline(worker)):
             worker.kill()  # its place is free once it is gone
 
-    def _set_deadline(self, worker: WorkerProcess, *, is_new: bool) -> int:
-        """Set when a worker must answer; return how many bytes it has read and written since the last time.
+    def _set_deadline(self, worker: WorkerProcess) -> None:
+        """Set when a worker must answer its first batch, or has been idle for too long."""
+        worker.transferred_bytes()  # those from now on count
+        worker.deadline = self._now + (self._patience if worker.batches else self._rest)
 
-        Those of a batch that is not new also take their time to reach the disk.
-        """
+    def _extend_deadline(self, worker: WorkerProcess) -> bool:
+        """Give a worker more time if it has read or written anything, which takes time to reach the disk."""
         size = worker.transferred_bytes()
-        worker.deadline = self._now + self._patience + (0.0 if is_new else size / _SLOWEST_BYTES)
-        return size
+        worker.deadline = self._now + self._patience + size / _SLOWEST_BYTES
+        return size > 0
 
     def _lose(self, lane: _Lane, worker: WorkerProcess) -> None:
         """Take back what a lost worker had; its first batch is what it was lost with."""
@@ -211,7 +212,7 @@ class ProcessPool(Pool):
                 self._lose(lane, worker)
                 continue
             if len(worker.batches) == 1:
-                self._set_deadline(worker, is_new=True)
+                self._set_deadline(worker)
 
     def _free_worker(self, lane: _Lane) -> WorkerProcess | None:
         """Return an idle worker, a new one, or one that is nearly done; None when all have enough."""

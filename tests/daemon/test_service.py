@@ -465,7 +465,7 @@ def test_a_second_service_says_so_and_ends(house: House) -> None:
 
 def test_idle_workers_are_let_go(house: House) -> None:
     """They hold memory; the next source brings them back."""
-    house.service = house.make(make_pool=StartingPool, rest_seconds=0.05)
+    house.service = house.make(make_pool=lambda jobs: StartingPool(jobs, rest_seconds=0.05))
     house.put()
     house.open()
     house.turn_until(lambda: not house.service.pool.pids)

@@ -204,35 +204,30 @@ def test_a_time_in_which_nobody_looked_does_not_count(tmp_path: Path) -> None:
         end(pool, tmp_path)
 
 
-def test_idle_workers_go_and_come_back(pool: StartingPool, tmp_path: Path) -> None:
-    """Resting ends the processes; the next task starts others."""
-    submit(pool, tmp_path, "a")
-    collect(pool)
-    before = pool.pids
-    pool.rest()
-    assert before
-    wait_for(lambda: not pool.done() and not any(map(is_there, before)))
-    submit(pool, tmp_path, "b")
-    assert results(collect(pool)) == {"b": "rendered"}
-
-
-def test_an_idle_worker_that_is_stopped_is_let_go_as_well(tmp_path: Path) -> None:
-    """Its place is free again."""
-    with closing(StartingPool(1)) as pool:
+@pytest.mark.parametrize("stopped", [False, True])
+def test_idle_workers_go_and_come_back(tmp_path: Path, *, stopped: bool) -> None:
+    """A stopped one, too, frees its place; the next task starts another."""
+    with closing(StartingPool(1, rest_seconds=0.1)) as pool:
         submit(pool, tmp_path, "a")
         collect(pool)
-        freeze(pool.pids[0])
-        pool.rest()
+        before = pool.pids
+        if stopped:
+            freeze(before[0])
+        wait_for(lambda: not pool.done() and not any(map(is_there, before)))
         submit(pool, tmp_path, "b")
-        assert results(collect(pool, 10.0)) == {"b": "rendered"}
+        assert results(collect(pool)) == {"b": "rendered"}
+        assert before[0] not in pool.pids
 
 
-def test_a_busy_pool_does_not_rest(pool: StartingPool, tmp_path: Path) -> None:
-    """Workers with work stay."""
-    submit(pool, tmp_path, "endless")
-    worker = busy_pids(tmp_path, 1)[0]
-    pool.rest()
-    assert pool.pids == [worker]
+def test_a_busy_worker_does_not_rest(tmp_path: Path) -> None:
+    """It is at work, however long that takes."""
+    with closing(moody_pool(1, rest_seconds=0.01)) as pool:
+        submit(pool, tmp_path, "slow")
+        worker = pool.pids
+        while len(pool) and not pool.done():
+            assert pool.pids == worker
+            select.select([pool], [], [], 0.01)
+        end(pool, tmp_path)
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
