@@ -1,4 +1,4 @@
-"""Values that the tests of the status share."""
+"""Values shared by the tests of the status."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ KEPT: Final = Trouble("/exp/n1_completions.md", "kept", "was edited")
 
 
 def status(**changes: object) -> Status:
-    """Make the status of this very process, with changes."""
+    """Return the status of this process, with changes."""
     plain = Status(
         version="0.1.0",
         pid=os.getpid(),

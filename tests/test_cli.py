@@ -1,4 +1,4 @@
-"""The command lines: what a person types, what they read, and with which status it ends."""
+"""The command lines: what they print, and their exit statuses."""
 
 from __future__ import annotations
 
@@ -47,28 +47,28 @@ either = pytest.mark.parametrize("program", list(PROGRAMS))
 
 
 def finished(run: subprocess.CompletedProcess[str]) -> dict[str, int]:
-    """Return the sums of a sweep's last event."""
+    """Return the sums in a sweep's last event."""
     event = events_of(run.stderr)[-1]
     assert event["event"] == "sweep.finished"
     return {name: event[name] for name in ("rendered", "adopted", "fresh", "kept", "skipped", "failed")}
 
 
 def fresh_tree(directory: Path) -> Path:
-    """Make a tree that a sweep has just been over: one source, two sidecars."""
+    """Make a tree that has just been swept: one source, two sidecars."""
     source = save(directory / "n1_completions.npy", ["x"], time_ns=LONG_AGO_NS)
     assert types(directory, *BACKFILL, directory).returncode == 0
     return source
 
 
 def snapshot(directory: Path) -> dict[Path, tuple[int, int, int]]:
-    """Return what would differ if anything had been written."""
+    """Return everything that a write would change."""
     looks = {path: path.lstat() for path in [directory, *directory.rglob("*")]}
     return {path: (look.st_ino, look.st_mtime_ns, look.st_ctime_ns) for path, look in looks.items()}
 
 
 @sweeping
 def test_a_sweep_over_a_sound_tree_ends_with_0(sweep: tuple[str, ...], tmp_path: Path) -> None:
-    """Sources without text and edited pages are no failures."""
+    """Sources without text and edited pages are not failures."""
     source = fresh_tree(tmp_path)
     source.with_suffix(".md").write_text("mine")
     np.save(tmp_path / "ids_completions.npy", np.arange(3))
@@ -81,7 +81,7 @@ def test_a_sweep_over_a_sound_tree_ends_with_0(sweep: tuple[str, ...], tmp_path:
 def test_a_sweep_that_failed_on_one_file_ends_with_1_and_did_the_others(
     sweep: tuple[str, ...], tmp_path: Path
 ) -> None:
-    """One bad file never stops the work on others."""
+    """One bad file does not stop the work on others."""
     (tmp_path / "a_completions.npy").write_bytes(b"not an array")
     good = save(tmp_path / "b_completions.npy", ["x"])
     run = types(tmp_path, *sweep, tmp_path)
@@ -95,7 +95,7 @@ def test_a_sweep_that_failed_on_one_file_ends_with_1_and_did_the_others(
 
 @sweeping
 def test_a_path_that_is_not_there_is_named_and_ends_with_1(sweep: tuple[str, ...], tmp_path: Path) -> None:
-    """Nothing is swept when one of the paths is wrong: a typing error is corrected first."""
+    """If one of the paths is wrong, nothing is swept."""
     source = save(tmp_path / "b_completions.npy", ["x"])
     run = types(tmp_path, *sweep, "nowhere", "neither_completions.npy", tmp_path)
     assert run.returncode == 1
@@ -105,7 +105,7 @@ def test_a_path_that_is_not_there_is_named_and_ends_with_1(sweep: tuple[str, ...
 
 @sweeping
 def test_without_a_path_the_default_directory_is_swept(sweep: tuple[str, ...], tmp_path: Path) -> None:
-    """It is experiments, below the working directory."""
+    """The default is experiments in the working directory."""
     (tmp_path / "experiments").mkdir()
     source = save(tmp_path / "experiments" / "n1_full_texts.npy", ["x"])
     assert types(tmp_path, *sweep).returncode == 0
@@ -114,7 +114,7 @@ def test_without_a_path_the_default_directory_is_swept(sweep: tuple[str, ...], t
 
 @sweeping
 def test_a_directory_named_like_a_kind_confuses_nobody(sweep: tuple[str, ...], tmp_path: Path) -> None:
-    """Kind comes from the name of the file alone."""
+    """Only the name of the file determines its kind."""
     folder = tmp_path / "n9..completions.." / "old_completions"
     folder.mkdir(parents=True)
     source = save(folder / "n1_full_texts.npy", ["x"])
@@ -126,7 +126,7 @@ def test_a_directory_named_like_a_kind_confuses_nobody(sweep: tuple[str, ...], t
 
 @sweeping
 def test_one_file_given_twice_in_other_words_is_done_once(sweep: tuple[str, ...], tmp_path: Path) -> None:
-    """A glob and a list overlap easily."""
+    """A glob and a list may overlap."""
     save(tmp_path / "n1_completions.npy", ["x"])
     run = types(tmp_path, *sweep, "n1_completions.npy", "./n1_completions.npy", "n1_completions.npy", ".")
     assert run.returncode == 0
@@ -135,7 +135,7 @@ def test_one_file_given_twice_in_other_words_is_done_once(sweep: tuple[str, ...]
 
 
 def test_a_model_stands_for_its_generations(tmp_path: Path) -> None:
-    """--model M means BASE_DIR/M/generations, and nothing beside it."""
+    """--model M sweeps only BASE_DIR/M/generations."""
     inside, outside = tmp_path / "runs" / "m" / "generations", tmp_path / "runs" / "m" / "other"
     for folder in (inside, outside):
         folder.mkdir(parents=True)
@@ -148,7 +148,7 @@ def test_a_model_stands_for_its_generations(tmp_path: Path) -> None:
 
 
 def test_a_dry_run_prints_plan_path_and_reason_of_every_sidecar(tmp_path: Path) -> None:
-    """All six plans, a line each, separated by tabs."""
+    """There is one line for each of the six plans, separated by tabs."""
     fresh_tree(tmp_path)
     for name in ("adopt", "edited", "stale"):
         save(tmp_path / f"{name}_completions.npy", ["x"], time_ns=LONG_AGO_NS)
@@ -174,7 +174,7 @@ def test_a_dry_run_prints_plan_path_and_reason_of_every_sidecar(tmp_path: Path) 
 
 @sweeping
 def test_a_dry_run_writes_nothing(sweep: tuple[str, ...], tmp_path: Path) -> None:
-    """No sidecar, no time, and it does not even tidy up."""
+    """It does not set times or remove temporary files either."""
     tree = tmp_path / "tree"
     tree.mkdir()
     fresh_tree(tree)
@@ -189,7 +189,7 @@ def test_a_dry_run_writes_nothing(sweep: tuple[str, ...], tmp_path: Path) -> Non
 
 
 def test_a_dry_run_says_what_the_sweep_then_does(tmp_path: Path) -> None:
-    """The plan is the same value; only carrying it out differs."""
+    """Both use the same plans."""
     fresh_tree(tmp_path)
     save(tmp_path / "n2_completions.npy", ["x"])
     planned = types(tmp_path, *BACKFILL, "--dry-run", tmp_path).stdout
@@ -200,7 +200,7 @@ def test_a_dry_run_says_what_the_sweep_then_does(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", [b"a\nb", b"a\tb", b"a\x1b[2Jb", b"a\xffb", "é".encode(), b"-rf"])
 @pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
 def test_odd_names_stay_on_one_line_of_three_fields(name: bytes, encoding: str, tmp_path: Path) -> None:
-    """A name can hold any bytes; the line is for a terminal and for cut -f."""
+    """The line is safe for a terminal and for cut -f."""
     save(tmp_path / "n1_completions.npy", ["x"])
     folder = os.path.join(os.fsencode(tmp_path), b"tree")
     os.mkdir(folder)
@@ -213,7 +213,7 @@ def test_odd_names_stay_on_one_line_of_three_fields(name: bytes, encoding: str, 
 
 
 def test_decode_generations_is_backfill_to_the_last_byte(tmp_path: Path) -> None:
-    """Two names for one piece of code: same files, same bytes, same times."""
+    """Both commands make the same files, bytes and times."""
     for name in ("one", "other"):
         (tmp_path / name).mkdir()
         save(tmp_path / name / "n2_completions.npy", ["x", "# y"], time_ns=LONG_AGO_NS)
@@ -230,7 +230,7 @@ def test_decode_generations_is_backfill_to_the_last_byte(tmp_path: Path) -> None
 
 @sweeping
 def test_force_renders_what_was_edited(sweep: tuple[str, ...], tmp_path: Path) -> None:
-    """It is the one way to lose an edit."""
+    """No other flag overwrites an edit."""
     source = fresh_tree(tmp_path)
     page = source.with_suffix(".md").read_bytes()
     source.with_suffix(".md").write_text("mine")
@@ -240,7 +240,7 @@ def test_force_renders_what_was_edited(sweep: tuple[str, ...], tmp_path: Path) -
 
 @sweeping
 def test_the_flags_reach_the_sidecars(sweep: tuple[str, ...], tmp_path: Path) -> None:
-    """Limit, formats, style and jobs lie over the file, and the file over the defaults."""
+    """Flags take precedence over the file, which takes precedence over the defaults."""
     source = save(tmp_path / "n3_completions.npy", ["a", "b", "c"])
     (tmp_path / "my.toml").write_text('[sidecars]\nlimit = 1\nformats = ["md"]\nmarkdown = "plain"\n')
     flags = ("--config", "my.toml", "--limit", "2", "--markdown", "fenced", "--jobs", "2")
@@ -276,7 +276,7 @@ WRONG: Final = [
 def test_wrong_usage_is_explained_and_ends_with_2(
     words: tuple[str, ...], sentence: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """One sentence under the usage, on stderr."""
+    """One sentence follows the usage, on stderr."""
     with pytest.raises(SystemExit) as ended:
         MAINS[words[0]](words[1:])
     said = capsys.readouterr()
@@ -293,7 +293,7 @@ def test_wrong_usage_is_explained_and_ends_with_2(
 def test_all_problems_of_flags_and_file_are_told_and_end_with_2(
     words: tuple[str, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Nobody corrects one mistake after the other."""
+    """All mistakes can be corrected in one go."""
     flags = (
         "--jobs",
         "0",
@@ -322,7 +322,7 @@ def test_all_problems_of_flags_and_file_are_told_and_end_with_2(
 
 
 def test_check_config_shows_what_is_in_force(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """As TOML that means the same: defaults, file, command line."""
+    """It is printed as TOML that has the same meaning."""
     assert cli.main(["--check-config"]) == 0
     assert capsys.readouterr().out == to_toml(Config())
     file = tmp_path / "my.toml"
@@ -336,7 +336,7 @@ def test_check_config_shows_what_is_in_force(tmp_path: Path, capsys: pytest.Capt
 
 @either
 def test_version_says_name_and_number(program: str, tmp_path: Path) -> None:
-    """It is the first question of whoever helps."""
+    """Bug reports need it."""
     run = types(tmp_path, program, "--version")
     assert run.returncode == 0
     assert re.fullmatch(rf"{program} (\d+\.\d+\.\d+\S*|\(not installed\))\n", run.stdout)
@@ -344,7 +344,7 @@ def test_version_says_name_and_number(program: str, tmp_path: Path) -> None:
 
 @either
 def test_help_ends_with_0_and_is_quick(program: str, tmp_path: Path) -> None:
-    """Heavy imports wait until something is to be done."""
+    """It imports nothing that only other commands need."""
     run = types(tmp_path, program, "--help", PYTHONPROFILEIMPORTTIME="1")
     assert run.returncode == 0
     assert run.stdout.startswith(f"usage: {program} ")
@@ -354,7 +354,7 @@ def test_help_ends_with_0_and_is_quick(program: str, tmp_path: Path) -> None:
 
 @sweeping
 def test_a_reader_who_leaves_is_no_error(sweep: tuple[str, ...], tmp_path: Path) -> None:
-    """... | head -1: no traceback, no complaint, status 0."""
+    """`… | head -1` ends with status 0 and without a traceback."""
     source = save(tmp_path / "n1_completions.npy", ["x"])
     for number in range(1200):
         os.link(source, tmp_path / f"{'long' * 20}{number}_completions.npy")
@@ -384,7 +384,7 @@ def test_a_reader_who_leaves_is_no_error(sweep: tuple[str, ...], tmp_path: Path)
 def test_output_that_cannot_be_written_is_a_sentence_and_ends_with_1(
     words: tuple[str, ...], tmp_path: Path
 ) -> None:
-    """A full disk behind > is told once, without a traceback."""
+    """A full disk behind > is reported once, without a traceback."""
     save(tmp_path / "n1_completions.npy", ["x"])
     with Path("/dev/full").open("wb") as full:
         run = subprocess.run(
@@ -401,7 +401,7 @@ def test_output_that_cannot_be_written_is_a_sentence_and_ends_with_1(
 
 @pytest.mark.parametrize("redirection", [">&-", "2>&-", "<&-", ">&- 2>&- <&-"])
 def test_closed_streams_hinder_no_sweep(redirection: str, tmp_path: Path) -> None:
-    """Cron and odd wrappers close them; sidecars must not receive the log."""
+    """Cron closes them, and a sidecar must not receive the log."""
     source = save(tmp_path / "n1_completions.npy", ["x"])
     line = f'exec "$@" {redirection}'
     run = subprocess.run(
@@ -418,7 +418,7 @@ def test_closed_streams_hinder_no_sweep(redirection: str, tmp_path: Path) -> Non
 def test_ctrl_c_says_that_what_is_done_is_whole(
     sweep: tuple[str, ...], number: signal.Signals, tmp_path: Path
 ) -> None:
-    """The signal's status, a sentence, nothing half, no process; the same command does the rest."""
+    """No incomplete file and no process stays; the same command does the rest."""
     tree = tmp_path / "tree"
     tree.mkdir()
     large = save(tree / "z_completions.npy", ["text " * 200] * 400_000)  # one text, many references
@@ -449,7 +449,7 @@ def test_ctrl_c_says_that_what_is_done_is_whole(
 def test_a_sweep_that_is_interrupted_says_so_when_nobody_reads_any_more(
     number: signal.Signals, tmp_path: Path
 ) -> None:
-    """Its reader was the first to end, as in a pipeline: the status is the signal's all the same."""
+    """The status is that of the signal, even if the reader of the pipe ended first."""
     save(tmp_path / "z_completions.npy", ["text " * 200] * 400_000)
     process = subprocess.Popen(
         command_of([*BACKFILL, tmp_path]), env=environment_of(tmp_path), stderr=subprocess.PIPE
@@ -476,7 +476,7 @@ def test_a_sweep_that_is_interrupted_says_so_when_nobody_reads_any_more(
 def test_a_refusal_keeps_its_status_when_nobody_reads_it(
     words: tuple[str, ...], status: int, tmp_path: Path
 ) -> None:
-    """A script that closed the error stream goes by the status alone."""
+    """A script that closed stderr relies on the status."""
     (tmp_path / "notes.txt").touch()
     reader, writer = os.pipe()
     os.close(reader)
@@ -488,7 +488,7 @@ def test_a_refusal_keeps_its_status_when_nobody_reads_it(
 
 
 def test_ctrl_c_during_a_dry_run_is_a_word(tmp_path: Path) -> None:
-    """Nothing was being written: there is nothing to explain."""
+    """Nothing was being written, so there is nothing to explain."""
     source = save(tmp_path / "n1_completions.npy", ["x"])
     for number in range(2000):
         os.link(source, tmp_path / f"{'long' * 20}{number}_completions.npy")
@@ -508,7 +508,7 @@ def test_ctrl_c_during_a_dry_run_is_a_word(tmp_path: Path) -> None:
 
 @sweeping
 def test_of_two_mistakes_the_graver_counts(sweep: tuple[str, ...], tmp_path: Path) -> None:
-    """A path that is missing is 1, one that is no source is 2; both are named."""
+    """A missing path is 1, one that is not a source is 2; both are named."""
     (tmp_path / "notes.txt").touch()
     run = types(tmp_path, *sweep, "nowhere", "notes.txt")
     assert run.returncode == 2
@@ -516,7 +516,7 @@ def test_of_two_mistakes_the_graver_counts(sweep: tuple[str, ...], tmp_path: Pat
 
 
 def parts_are_whole(tree: Path) -> bool:
-    """Tell whether every page that is there has all the parts that it speaks of."""
+    """Tell whether every page has all the parts that it links to."""
     for page in tree.glob("*_completions.md"):
         found = re.search(r"^\*\*Part:\*\* 1 of (\d+)", page.read_text(), re.MULTILINE)
         assert found is not None, page
@@ -528,7 +528,7 @@ def parts_are_whole(tree: Path) -> bool:
 
 
 def test_a_sweep_that_is_killed_leaves_no_page_without_its_parts(tmp_path: Path) -> None:
-    """A page appears after its parts; the same command does the rest, and then there is nothing to do."""
+    """A page appears after its parts; the same command makes the rest."""
     tree, config = tmp_path / "tree", tmp_path / "c.toml"
     tree.mkdir()
     config.write_text("[sidecars]\npage_bytes = 1000\nlinks = true\n")
@@ -555,7 +555,7 @@ def test_a_sweep_that_is_killed_leaves_no_page_without_its_parts(tmp_path: Path)
 
 
 def test_the_other_roots_are_swept_when_one_is_missing(tmp_path: Path) -> None:
-    """A disk that is not mounted does not stop the sweep of the others; it is named, and the status is 1."""
+    """A disk that is not mounted is reported, and the status is 1."""
     (tmp_path / "runs").mkdir()
     source = save(tmp_path / "runs" / "n1_completions.npy", ["x"])
     (tmp_path / "c.toml").write_text('roots = ["gone", "runs"]\n')
@@ -567,7 +567,7 @@ def test_the_other_roots_are_swept_when_one_is_missing(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("flags", [("--version",), ("--print-completion", "zsh")])
 def test_a_few_lines_that_nobody_reads_are_no_error(flags: tuple[str, ...], tmp_path: Path) -> None:
-    """They are flushed at the end, when the reader may have gone."""
+    """They are flushed at the end, when the reader may be gone."""
     line = f"{shlex.join(map(str, command_of([*SIDECARS, *flags])))} | true; exit ${{PIPESTATUS[0]}}"
     done = subprocess.run(
         ["bash", "-c", line], check=False, capture_output=True, env=environment_of(tmp_path), text=True

@@ -1,4 +1,4 @@
-"""Every error that a person can cause reads: what, which path, why, and what to do; never a traceback."""
+"""Every error that a person can cause names the path, the reason and what to do, without a traceback."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Row:
-    """One mistake: how it comes about, what is typed, and what the answer must have in it."""
+    """One mistake: how to cause it, the command, and what the answer must contain."""
 
     name: str
     typed: str
@@ -99,21 +99,21 @@ ROWS: Final = (
 
 
 class _Evil:
-    """What no cache should hold."""
+    """An object that no cache should hold."""
 
     def __reduce__(self) -> tuple[object, tuple[str]]:
         return os.system, ("touch /tmp/it-ran",)
 
 
 def answer(directory: Path, typed: str) -> tuple[int, str]:
-    """Type a command; return its status and what it said."""
+    """Run a command; return its status and its output."""
     run = types(directory, *shlex.split(typed))
     return run.returncode, run.stdout + run.stderr
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
 def test_a_mistake_is_answered_with_path_reason_and_way_out(row: Row, tmp_path: Path) -> None:
-    """As a person meets it: the program itself, in a directory."""
+    """The command runs in a directory of its own."""
     row.make(tmp_path)
     status, said = answer(tmp_path, row.typed)
     assert status == row.status, said
@@ -126,7 +126,7 @@ def test_a_mistake_is_answered_with_path_reason_and_way_out(row: Row, tmp_path: 
 def test_no_permission_says_whom_to_give_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """A user without rights meets a directory of somebody else's."""
+    """A user without permissions meets another user's directory."""
     with small_disk(tmp_path / "disk", "size=1m,mode=755") as disk:
         save(disk / BAD, ["x"])
         words = [*SWEEP.split()[1:], "."]
@@ -149,7 +149,7 @@ def test_no_permission_says_whom_to_give_it(
 
 @needs_root
 def test_a_full_disk_says_so(tmp_path: Path) -> None:
-    """With what follows from it: room has to be made."""
+    """The hint asks to free space."""
     with small_disk(tmp_path / "disk", "size=1m") as disk:
         save(disk / BAD, ["x" * 700_000])
         status, said = answer(disk, f"{SWEEP} .")

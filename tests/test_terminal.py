@@ -1,4 +1,4 @@
-"""What somebody at a terminal sees: a bar, a summary, colours or none, completion, and the manual."""
+"""Output on a terminal: the bar, the summary, colours, completion and the manual."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def lines_of(terminal: Terminal) -> list[str]:
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
-    """Make a tree with one sound source and one that is none."""
+    """Make a tree with one good source and one bad one."""
     (tmp_path / "tree").mkdir()
     save(tmp_path / "tree/a_completions.npy", ["one", "", "three"])
     (tmp_path / "tree/b_completions.npy").write_bytes(b"nonsense")
@@ -48,7 +48,7 @@ def tree(tmp_path: Path) -> Path:
 
 @sweeping
 def test_a_sweep_shows_a_bar_what_needs_attention_and_a_summary(sweep: tuple[str, ...], tree: Path) -> None:
-    """The bar has rate and time left, and is gone at the end; nothing else is said of what went well."""
+    """The bar has rate and time left, and is removed at the end; successes are not listed."""
     terminal = on_terminal([*sweep, tree], tree.parent)
     assert terminal.end() == 1
     assert re.search(rb"sweeping: .*\d/2 \[\d\d:\d\d<.*sources/s\]", terminal.raw)
@@ -69,7 +69,7 @@ def test_a_sweep_shows_a_bar_what_needs_attention_and_a_summary(sweep: tuple[str
 
 @sweeping
 def test_no_progress_shows_lines_and_the_summary(sweep: tuple[str, ...], tree: Path) -> None:
-    """For who wants to read along."""
+    """Every event is shown."""
     terminal = on_terminal([*sweep, "--no-progress", tree], tree.parent)
     assert terminal.end() == 1
     assert b"sweeping" not in terminal.raw
@@ -78,7 +78,7 @@ def test_no_progress_shows_lines_and_the_summary(sweep: tuple[str, ...], tree: P
 
 
 def test_a_terminal_that_cannot_draw_has_no_bar(tree: Path) -> None:
-    """An editor's window, or a log of a continuous integration."""
+    """An editor's window is one."""
     terminal = on_terminal([*BACKFILL, tree], tree.parent, TERM="dumb")
     assert terminal.end() == 1
     assert b"sweeping" not in terminal.raw
@@ -86,7 +86,7 @@ def test_a_terminal_that_cannot_draw_has_no_bar(tree: Path) -> None:
 
 
 def test_no_color_is_heeded(tree: Path) -> None:
-    """No colour in the bar, the lines or the summary."""
+    """Bar, log and summary have no colours."""
     coloured, plain = (
         on_terminal([*BACKFILL, tree], tree.parent, **given) for given in ({}, {"NO_COLOR": "1"})
     )
@@ -96,7 +96,7 @@ def test_no_color_is_heeded(tree: Path) -> None:
 
 
 def test_machines_get_one_event_a_line_even_on_a_terminal(tree: Path) -> None:
-    """``--log-format json`` is for them."""
+    """``--log-format json`` is meant for programs."""
     terminal = on_terminal([*BACKFILL, "--log-format", "json", tree], tree.parent)
     assert terminal.end() == 1
     assert all(line.startswith("{") for line in lines_of(terminal))
@@ -104,7 +104,7 @@ def test_machines_get_one_event_a_line_even_on_a_terminal(tree: Path) -> None:
 
 
 def test_ctrl_c_says_what_was_done(tmp_path: Path) -> None:
-    """The summary so far, and that the rest can be done later; nothing half stays."""
+    """The summary is shown, and says how to do the rest."""
     small = save(tmp_path / "a_completions.npy", ["x"])
     save(tmp_path / "z_completions.npy", ["text " * 200] * 400_000)
     terminal = on_terminal([*BACKFILL, tmp_path], tmp_path)
@@ -123,7 +123,7 @@ def test_ctrl_c_says_what_was_done(tmp_path: Path) -> None:
 @pytest.mark.parametrize("shell", SHELLS)
 @pytest.mark.parametrize("program", PARSERS)
 def test_every_shell_can_parse_its_completion(program: str, shell: str, tmp_path: Path) -> None:
-    """And finds every flag in it."""
+    """The script contains every flag."""
     words = PARSERS[program]().completion(shell)
     for flag in re.findall(r"--[a-z][a-z-]+", PARSERS[program]().format_help()):
         assert flag in words or flag.removeprefix("--") in words, flag
@@ -135,7 +135,7 @@ def test_every_shell_can_parse_its_completion(program: str, shell: str, tmp_path
 
 
 def completions(tmp_path: Path, *words: str) -> set[str]:
-    """Ask bash what it would offer after these words."""
+    """Return what bash offers after these words."""
     path = tmp_path / "completion"
     path.write_text(cli._parser().completion("bash"))
     asked = " ".join(f"'{word}'" for word in ("generation-sidecars", *words))
@@ -150,7 +150,7 @@ def completions(tmp_path: Path, *words: str) -> set[str]:
 
 
 def test_bash_completes_flags_words_and_files(tmp_path: Path) -> None:
-    """As a person at a terminal presses Tab."""
+    """The script is run in bash, as if Tab were pressed."""
     (tmp_path / "experiments").mkdir()
     assert completions(tmp_path, "--back") == {"--backfill"}
     assert completions(tmp_path, "--markdown", "") == {"auto", "plain", "fenced"}
@@ -160,7 +160,7 @@ def test_bash_completes_flags_words_and_files(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("program", PARSERS)
 def test_the_manual_knows_every_flag_and_no_other(program: str) -> None:
-    """It is written by hand, so it is held to the parser."""
+    """It is written by hand, so it is compared with the parser."""
     page = (REPOSITORY / "systemd/man" / f"{program}.1").read_text().replace("\\-", "-")
     assert set(re.findall(r"--[a-z][a-z-]+", page)) - {"--backfill"} == set(
         re.findall(r"--[a-z][a-z-]+", PARSERS[program]().format_help())
@@ -169,7 +169,7 @@ def test_the_manual_knows_every_flag_and_no_other(program: str) -> None:
 
 @pytest.mark.parametrize("program", PARSERS)
 def test_the_manual_is_well_formed(program: str) -> None:
-    """No warning from the formatter that ``man`` uses."""
+    """The formatter that ``man`` uses gives no warning."""
     if shutil.which("groff") is None:
         pytest.skip("groff is not installed")
     page = REPOSITORY / "systemd/man" / f"{program}.1"

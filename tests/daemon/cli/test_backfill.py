@@ -1,4 +1,4 @@
-"""One pass and the end: trees, single sources, sums, stopping, and saying what would be done."""
+"""A single sweep: trees, single sources, sums, stopping, and dry runs."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 class Yard:
-    """A tree to sweep, with everything a sweep needs."""
+    """A tree to sweep, with everything that a sweep needs."""
 
     def __init__(self, root: Path) -> None:
         self.root, self.log, self.pool, self.signals = root, Log(), FakePool(10), Signals()
@@ -42,7 +42,7 @@ class Yard:
             save(path, ["text"], time_ns=SECOND_NS)
 
     def sweep(self, *paths: str, **options: Any) -> dict[str, int]:
-        """Sweep the tree, or these paths in it; return what is not zero."""
+        """Sweep the tree, or these paths in it; return the sums that are not zero."""
         places = [str(self.root / path) for path in paths or ("",)]
         ignore, observers = frozenset({".git"}), [self.summary]
         work = (places, Options(**options), self.pool, self.log)
@@ -53,12 +53,12 @@ class Yard:
 
 @pytest.fixture
 def yard(tmp_path: Path) -> Yard:
-    """Make an empty yard."""
+    """Create an empty yard."""
     return Yard(tmp_path)
 
 
 def test_a_tree_is_swept_once(yard: Yard) -> None:
-    """Everything is rendered; the second sweep finds it fresh."""
+    """The first sweep renders everything; the second finds it fresh."""
     yard.put("a", "x/b", "x/y/c", ".git/d")
     assert yard.sweep() == {"rendered": 6}
     assert yard.sweep() == {"fresh": 6}
@@ -70,13 +70,13 @@ def test_a_tree_is_swept_once(yard: Yard) -> None:
 
 
 def test_more_sources_than_wait_at_a_time_are_all_done(yard: Yard) -> None:
-    """Memory holds a few."""
+    """The queue holds only a few sources at a time."""
     yard.put(*(f"n{number}" for number in range(30)))
     assert yard.sweep() == {"rendered": 60}
 
 
 def test_single_sources_are_swept(yard: Yard) -> None:
-    """By path; its neighbour is left alone; one that is missing fails."""
+    """Only the given file is converted; a missing one fails."""
     yard.put("a", "b")
     assert yard.sweep("a_completions.npy") == {"rendered": 2}
     assert yard.pool.worked == ["a_completions.npy"]
@@ -86,7 +86,7 @@ def test_single_sources_are_swept(yard: Yard) -> None:
 def test_a_relative_source_is_found_in_the_working_directory(
     yard: Yard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A bare name has a directory."""
+    """A bare file name is relative to the working directory."""
     yard.put("a")
     monkeypatch.chdir(yard.root)
     yard.root = type(yard.root)()
@@ -94,14 +94,14 @@ def test_a_relative_source_is_found_in_the_working_directory(
 
 
 def test_a_source_that_is_named_twice_is_done_once(yard: Yard) -> None:
-    """While it waits."""
+    """The second mention is ignored while the first is in the queue."""
     yard.put("a")
     yard.pool.errors["a_completions.npy"] = [Changed("changed")]
     assert yard.sweep("a_completions.npy", "a_completions.npy") == {"rendered": 2}
 
 
 def test_results_of_every_kind_are_summed(yard: Yard) -> None:
-    """Skipped, failed, and what cannot be looked at; nobody's neighbour suffers."""
+    """Skipped sources, failed sources and paths that cannot be read do not affect the others."""
     yard.put("a", "z")
     save(yard.root / "ids_completions.npy", np.arange(3), time_ns=SECOND_NS)
     (yard.root / "broken_completions.npy").write_bytes(b"nonsense that is no array" * 9)
@@ -112,7 +112,7 @@ def test_results_of_every_kind_are_summed(yard: Yard) -> None:
 
 
 def test_a_file_that_changes_under_the_sweep_is_tried_three_times_more(yard: Yard) -> None:
-    """A writer, or a service that does the same work; then it has failed."""
+    """After the fourth attempt, the source has failed."""
     yard.put("a")
     yard.pool.errors["a_completions.npy"] = [Changed("changed")] * 3
     assert yard.sweep() == {"rendered": 2}
@@ -122,7 +122,7 @@ def test_a_file_that_changes_under_the_sweep_is_tried_three_times_more(yard: Yar
 
 
 def test_a_file_that_is_deleted_under_the_sweep_is_no_failure(yard: Yard) -> None:
-    """There is nothing left to do for it."""
+    """A deleted source needs no sidecar."""
     yard.put("a")
     yard.pool.errors["a_completions.npy"] = [Vanished("gone")]
     yard.pool.before = lambda task: os.unlink(task.path)
@@ -131,7 +131,7 @@ def test_a_file_that_is_deleted_under_the_sweep_is_no_failure(yard: Yard) -> Non
 
 
 def test_a_file_that_only_the_worker_does_not_see_is_a_failure(yard: Yard) -> None:
-    """A draft that somebody deletes each time: no sidecar is made, and no exit status may hide it."""
+    """A temporary file that is deleted each time must not end in status 0."""
     yard.put("a")
     yard.pool.errors["a_completions.npy"] = [Vanished("cannot be written: No such file or directory")] * 4
     assert yard.sweep() == {"failed": 2}
@@ -141,7 +141,7 @@ def test_a_file_that_only_the_worker_does_not_see_is_a_failure(yard: Yard) -> No
 
 
 def test_other_failures_are_not_tried_again(yard: Yard) -> None:
-    """A sweep ends; the service has patience."""
+    """A sweep does not wait for a full disk; the service does."""
     yard.put("a")
     yard.pool.errors["a_completions.npy"] = [Storage("full")]
     assert yard.sweep() == {"failed": 2}
@@ -149,7 +149,7 @@ def test_other_failures_are_not_tried_again(yard: Yard) -> None:
 
 
 def test_a_sweep_that_is_stopped_reports_what_it_did(yard: Yard) -> None:
-    """It takes nothing on any more, and ends with its sums; what was interrupted is no failure."""
+    """It takes no more sources and reports its sums; an interrupted source has not failed."""
     yard.put(*(f"n{number}" for number in range(100)))
     yard.pool.before = lambda _task: len(yard.pool.worked) > 50 and os.kill(os.getpid(), signal.SIGTERM)
     sums = yard.sweep()
@@ -160,7 +160,7 @@ def test_a_sweep_that_is_stopped_reports_what_it_did(yard: Yard) -> None:
 
 
 def test_a_sweep_that_is_stopped_before_it_begins_reports_that_it_did_nothing(yard: Yard) -> None:
-    """Ctrl-C while the sources are counted."""
+    """Ctrl-C may arrive while the sources are counted."""
     yard.put("a")
     sums = sweep([str(yard.root)], Options(), yard.pool, yard.log, NoSignals(lambda: True))
     assert yard.log.names == ["sweep.finished"]
@@ -169,7 +169,7 @@ def test_a_sweep_that_is_stopped_before_it_begins_reports_that_it_did_nothing(ya
 
 @pytest.mark.parametrize("error", [Changed("it changed"), Storage("full")])
 def test_a_sweep_ends_within_seconds_whatever_a_worker_does(yard: Yard, error: SidecarError) -> None:
-    """A second signal does not wait for work that never ends."""
+    """After a second signal, the sweep does not wait for its workers."""
     yard.put("a")
     yard.pool.errors["a_completions.npy"] = error
     yard.pool.busy = True
@@ -182,7 +182,7 @@ def test_a_sweep_ends_within_seconds_whatever_a_worker_does(yard: Yard, error: S
 
 
 def test_the_summary_and_the_event_agree(yard: Yard) -> None:
-    """They are added up in two places."""
+    """They are counted separately."""
     yard.put("a", "b")
     yard.sweep("a_completions.npy")
     yard.summary = Summary()
@@ -197,7 +197,7 @@ def test_the_summary_and_the_event_agree(yard: Yard) -> None:
 
 
 def lines(yard: Yard, **options: Any) -> list[list[str]]:
-    """Return the rows of a dry run, paths relative."""
+    """Return the rows of a dry run, with relative paths."""
     with contextlib.redirect_stdout(io.StringIO()) as out:
         yard.status = dry_run([str(yard.root)], Options(**options), frozenset())  # type: ignore[attr-defined]
     rows = [line.split("\t") for line in out.getvalue().splitlines()]
@@ -205,7 +205,7 @@ def lines(yard: Yard, **options: Any) -> list[list[str]]:
 
 
 def test_a_dry_run_reads_nothing_for_an_index(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is fresh is fresh, whoever might want to count it."""
+    """A fresh source is fresh, even if the index would read it."""
     yard.put("a")
     yard.sweep()
     monkeypatch.setattr("lib.sync.engine.read_items", None)
@@ -213,7 +213,7 @@ def test_a_dry_run_reads_nothing_for_an_index(yard: Yard, monkeypatch: pytest.Mo
 
 
 def test_a_dry_run_tells_fresh_kept_adopted_skipped_and_failed(yard: Yard) -> None:
-    """Every plan has its word; only failures count."""
+    """Each plan has its word; only failures affect the status."""
     yard.put("a", "b")
     yard.sweep()
     for name in ("a_completions.json", "a_completions.md"):
@@ -242,7 +242,7 @@ def test_a_dry_run_tells_fresh_kept_adopted_skipped_and_failed(yard: Yard) -> No
 
 @pytest.mark.parametrize("dtype", ["O", "U", "S"])
 def test_a_dry_run_foresees_what_a_file_that_was_cut_short_comes_to(yard: Yard, dtype: str) -> None:
-    """The plan is ``failed``, as it will be."""
+    """Its plan is ``failed``, as in a real sweep."""
     cut = yard.root / "cut_completions.npy"
     save(cut, np.array(["some", "text"], dtype=dtype), time_ns=SECOND_NS)
     os.truncate(cut, cut.stat().st_size - 1)

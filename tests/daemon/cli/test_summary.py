@@ -1,4 +1,4 @@
-"""The summary at the end of a sweep, as a person reads it."""
+"""The summary at the end of a sweep."""
 
 from __future__ import annotations
 
@@ -44,13 +44,13 @@ def outcome(name: str, *verdicts: Verdict, **more: object) -> Outcome:
 
 
 def look_fresh(summary: Summary, name: str, sidecars: int) -> None:
-    """Have a sweep find a source fresh, with this many sidecars."""
+    """Report a fresh source with this many sidecars."""
     plans: Any = (None,) * sidecars
     summary.notice(Found(Task("x", (), name), os.stat("/"), plans), 0.0)
 
 
 def test_a_summary_line_by_line() -> None:
-    """Sidecars by kind and result, sizes, figures, time, and every file that needs a look, with a way out."""
+    """It has sidecars by kind and result, figures, the time, and every file that needs attention."""
     summary = Summary()
     look_fresh(summary, "a_completions.npy", 1374)
     done = (
@@ -69,7 +69,7 @@ def test_a_summary_line_by_line() -> None:
 
 
 def test_a_sweep_with_nothing_to_do_is_short() -> None:
-    """A table, and how long it took."""
+    """It has only the table and the time."""
     summary = Summary()
     look_fresh(summary, "a_full_texts.npy", 4)
     lines = summary.text(0.04).splitlines()
@@ -83,7 +83,7 @@ def test_a_sweep_with_nothing_to_do_is_short() -> None:
 
 
 def test_very_many_failures_are_counted() -> None:
-    """Twenty are shown; each had its line while it happened."""
+    """Only twenty are listed; all of them were logged."""
     summary = Summary()
     for number in range(1005):
         summary.notice(PathFailure(f"d{number}", Storage("no")), 0.0)

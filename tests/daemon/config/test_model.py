@@ -1,4 +1,4 @@
-"""The configuration: defaults, the example, every problem at once, overrides, and TOML there and back."""
+"""The configuration: defaults, the example, problems, overrides, and writing TOML."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ EXAMPLE = Path(__file__).parents[3] / "config.example.toml"
 
 
 def problems_of(text: str) -> list[str]:
-    """Parse a text that must be refused, and give its problems as lines."""
+    """Parse a text that must be rejected; return its problems."""
     with pytest.raises(ConfigError) as caught:
         parse(text)
     return str(caught.value).splitlines()
 
 
 def flattened(document: dict[str, object]) -> dict[str, object]:
-    """Give every key of a document its dotted name."""
+    """Return a document's values by dotted key."""
     flat: dict[str, object] = {}
     for key, value in document.items():
         inner = value.items() if isinstance(value, dict) else None
@@ -51,23 +51,23 @@ def flattened(document: dict[str, object]) -> dict[str, object]:
 
 
 def as_toml_types(config: Config) -> dict[str, object]:
-    """Give a configuration's values by dotted name, as a TOML reader would."""
+    """Return a configuration's values by dotted key, with the types of a TOML reader."""
     flat = flattened(dataclasses.asdict(config))
     return {key: list(value) if isinstance(value, tuple) else value for key, value in flat.items()}
 
 
 def test_an_empty_file_gives_the_defaults() -> None:
-    """Nothing has to be configured."""
+    """No key is required."""
     assert parse("") == Config()
 
 
 def test_the_table_of_keys_and_the_dataclasses_name_the_same_keys() -> None:
-    """A key that only one of them knows could be set without effect, or not at all."""
+    """Each key can be set, and has an effect."""
     assert set(KEYS) == set(as_toml_types(Config()))
 
 
 def test_the_example_holds_every_key_with_its_default() -> None:
-    """Uncommented, the example names each key once, and every value is the default where there is one."""
+    """With comments removed, the example sets every key to its default, if it has one."""
     text = re.sub(r"(?m)^# ((limit|page_bytes|jobs|textfile) = )", r"\1", EXAMPLE.read_text(encoding="utf-8"))
     unset = {
         "sidecars.limit": 10,
@@ -80,12 +80,12 @@ def test_the_example_holds_every_key_with_its_default() -> None:
 
 
 def test_the_example_as_it_stands_changes_nothing() -> None:
-    """Copying the example is the same as having no file."""
+    """A copy of the example has the same effect as no file."""
     assert load(EXAMPLE) == Config()
 
 
 def test_the_example_says_what_each_key_means() -> None:
-    """A comment stands directly above each key."""
+    """There is a comment directly above each key."""
     lines = EXAMPLE.read_text(encoding="utf-8").splitlines()
     keys = [index for index, line in enumerate(lines) if re.match(r"(# )?\w+ = ", line)]
     assert len(keys) == len(KEYS)
@@ -93,7 +93,7 @@ def test_the_example_says_what_each_key_means() -> None:
 
 
 def test_every_key_can_be_set() -> None:
-    """A value of a file lands in the field of its name."""
+    """The value of each key is stored in the field of the same name."""
     text = """
     roots = ["a", "b"]
     [sidecars]
@@ -121,12 +121,12 @@ def test_every_key_can_be_set() -> None:
 
 
 def test_a_whole_number_of_seconds_becomes_a_float() -> None:
-    """An int is accepted for a float, and nobody downstream has to know."""
+    """An int is accepted and converted."""
     assert type(parse("[watch]\nsweep_seconds = 60").watch.sweep_seconds) is float
 
 
 def test_a_tilde_in_a_root_is_the_home_directory(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A service has no shell that would expand it."""
+    """No shell expands it for a service."""
     monkeypatch.setenv("HOME", "/home/ada")
     assert parse('roots = ["~/experiments", "./~x"]').roots == ("/home/ada/experiments", "./~x")
 
@@ -134,7 +134,7 @@ def test_a_tilde_in_a_root_is_the_home_directory(monkeypatch: pytest.MonkeyPatch
 def test_relative_roots_are_compared_when_the_working_directory_is_gone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A reload must not crash the service because of where it stands."""
+    """A reload must not fail because of the working directory."""
     (tmp_path / "gone").mkdir()
     monkeypatch.chdir(tmp_path / "gone")
     (tmp_path / "gone").rmdir()
@@ -210,18 +210,18 @@ def test_relative_roots_are_compared_when_the_working_directory_is_gone(
     ],
 )
 def test_a_mistake_is_told_on_one_line_with_what_is_allowed(text: str, problem: str) -> None:
-    """Key, finding, what is allowed, and the key that may be meant."""
+    """The line has the key, the value, what is allowed, and a similar key if there is one."""
     (line,) = problems_of(text)
     assert line.startswith(problem)
 
 
 def test_a_number_of_thousands_of_digits_is_a_problem_and_no_crash() -> None:
-    """Some Pythons refuse to read it, others read it."""
+    """Some versions of Python refuse to parse it, others do not."""
     assert len(problems_of("a = " + "9" * 9999)) == 1
 
 
 def test_every_problem_is_told_at_once() -> None:
-    """Nobody has to mend a file one mistake at a time."""
+    """All mistakes can be corrected in one go."""
     text = 'rots = ["a"]\n[sidecars]\nlimit = 0\nformats = ["html", "json", "txt"]\n[log]\nlevel = "loud"'
     assert [line.partition(";")[0] for line in problems_of(text)] == [
         "rots: unknown key",
@@ -233,14 +233,14 @@ def test_every_problem_is_told_at_once() -> None:
 
 
 def test_a_long_or_hostile_value_stays_on_one_short_line() -> None:
-    """What is quoted cannot drive the terminal of the person who reads it."""
+    """The quoted value is cut and escaped."""
     (line,) = problems_of(f'[log]\nlevel = "\\u001b[2J\\n\\u202e{"x" * 5000}"')
     assert len(line) < 200
     assert line.isprintable()
 
 
 def test_a_file_with_a_byte_order_mark_is_read(tmp_path: Path) -> None:
-    """Editors on Windows put one in front."""
+    """Editors on Windows add one."""
     path = tmp_path / "config.toml"
     path.write_bytes(b"\xef\xbb\xbf[work]\njobs = 2\n")
     assert load(path).work.jobs == 2
@@ -256,7 +256,7 @@ def test_a_file_with_a_byte_order_mark_is_read(tmp_path: Path) -> None:
     ],
 )
 def test_a_file_that_cannot_be_used_is_named(tmp_path: Path, content: bytes, problem: str) -> None:
-    """The path stands in front of each line."""
+    """Each problem begins with the path."""
     path = tmp_path / "config.toml"
     path.write_bytes(content)
     with pytest.raises(ConfigError) as caught:
@@ -265,7 +265,7 @@ def test_a_file_that_cannot_be_used_is_named(tmp_path: Path, content: bytes, pro
 
 
 def test_a_file_that_cannot_be_read_says_why(tmp_path: Path) -> None:
-    """Missing, a directory, or no name at all."""
+    """It is missing, a directory, or has an impossible name."""
     for path, reason in [
         (tmp_path / "none.toml", "No such file or directory"),
         (tmp_path, "Is a directory"),
@@ -276,7 +276,7 @@ def test_a_file_that_cannot_be_read_says_why(tmp_path: Path) -> None:
 
 
 def test_the_command_line_wins_over_the_file() -> None:
-    """What is given replaces; what is None stays."""
+    """Given values replace those of the file; None changes nothing."""
     config = parse('roots = ["a"]\n[sidecars]\nlimit = 3\n[work]\njobs = 2')
     changed = with_overrides(
         config,
@@ -300,7 +300,7 @@ def test_the_command_line_wins_over_the_file() -> None:
 
 
 def test_the_command_line_is_checked_under_the_names_of_its_flags() -> None:
-    """Nobody who typed a flag has to know the key."""
+    """The problems name the flags, not the keys."""
     given = {"roots": ["a", "a/b"], "sidecars.limit": 0, "work.jobs": 999, "sidecars.formats": ["html"]}
     with pytest.raises(ConfigError) as caught:
         with_overrides(Config(), given)
@@ -331,12 +331,12 @@ CONFIGS = st.builds(
 
 @given(CONFIGS)
 def test_what_is_written_as_toml_is_read_back_the_same(config: Config) -> None:
-    """The effective configuration can be saved and used as a file."""
+    """The printed configuration can be used as a file."""
     assert parse(to_toml(config)) == config
 
 
 def test_a_root_that_is_not_utf8_is_shown_with_a_remark() -> None:
-    """TOML cannot hold it; the document stays valid."""
+    """The document is valid TOML, although the name cannot be written in it."""
     text = to_toml(Config(roots=("a\udcff",)))
     assert tomli.loads(text)["roots"] == ["a\ufffd"]
     assert text.splitlines()[0].endswith("# holds bytes that are not UTF-8")
@@ -344,7 +344,7 @@ def test_a_root_that_is_not_utf8_is_shown_with_a_remark() -> None:
 
 @given(st.text())
 def test_no_text_raises_anything_else(text: str) -> None:
-    """Whatever a file holds, its reader gets a configuration or a list of problems."""
+    """Any text gives a configuration or a list of problems."""
     with contextlib.suppress(ConfigError):
         assert isinstance(parse(text), Config)
 
@@ -362,7 +362,7 @@ def test_no_text_raises_anything_else(text: str) -> None:
 def test_fault_58_what_is_no_file_is_refused_without_waiting(
     make: Callable[[Path], object], reason: str, tmp_path: Path
 ) -> None:
-    """A service that opened a FIFO at SIGHUP would stand still until somebody wrote into it."""
+    """Opening a FIFO at SIGHUP would block the service."""
     path = tmp_path / "c.toml"
     make(path)
     with pytest.raises(ConfigError, match=f"cannot be read: {reason}"):
@@ -370,7 +370,7 @@ def test_fault_58_what_is_no_file_is_refused_without_waiting(
 
 
 def test_every_flag_explains_itself() -> None:
-    """A key without a flag is set in the file only."""
+    """Each flag has a help text and a metavar."""
     flags = [row for row in KEYS.values() if row.flag.startswith("--")]
     assert len(flags) == 6
     assert all(row.help and row.metavar for row in flags)

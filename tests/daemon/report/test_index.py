@@ -1,4 +1,4 @@
-"""The index of each root: complete, current, cheap, and never in the place of somebody else's file."""
+"""The index of each root: complete, up to date, cheap, and never in place of another program's file."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Shelf:
         return save(path, items)
 
     def sweep(self) -> dict[str, int]:
-        """Sweep; return what is not zero."""
+        """Sweep; return the sums that are not zero."""
         pool, options = FakePool(10), Options(count=True)
         catalogue = IndexWriter(str(self.root), options, self.log, TroubleTable())
         sums = sweep_once(self.root, self.log, pool=pool, indexes=[catalogue], count=True)
@@ -48,25 +48,25 @@ class Shelf:
 
     @property
     def index(self) -> Path:
-        """Where the index is."""
+        """The path of the index."""
         return self.root / INDEX_NAME
 
     def known(self) -> dict[str, tuple[int, int, int | None]]:
-        """Return the figures that the index has."""
+        """Return the figures in the index."""
         entries = parse(self.index.read_bytes()).values()
         return {entry.path: (entry.records, entry.blank, entry.distinct) for entry in entries}
 
 
 @pytest.fixture
 def shelf(tmp_path: Path) -> Iterator[Shelf]:
-    """Make an empty shelf."""
+    """Create an empty shelf."""
     (tmp_path / "root").mkdir()
     yield Shelf(tmp_path / "root")
     assert not list(tmp_path.rglob(".generation-sidecars-*"))
 
 
 def test_a_sweep_makes_an_index_and_the_next_reads_nothing(shelf: Shelf) -> None:
-    """Every set with its figures; a second sweep leaves even the file as it is."""
+    """The index has the figures of every set; a second sweep does not touch it."""
     shelf.put("x/a")
     shelf.put("b", ["one"])
     assert shelf.sweep() == {"rendered": 4}
@@ -79,7 +79,7 @@ def test_a_sweep_makes_an_index_and_the_next_reads_nothing(shelf: Shelf) -> None
 
 
 def test_an_index_of_a_tree_that_is_complete_is_made_by_reading_it_once(shelf: Shelf) -> None:
-    """Nothing is rendered again for it."""
+    """No sidecar is rendered again for it."""
     shelf.put("a")
     shelf.sweep()
     shelf.index.unlink()
@@ -89,7 +89,7 @@ def test_an_index_of_a_tree_that_is_complete_is_made_by_reading_it_once(shelf: S
 
 
 def test_what_changes_comes_and_goes_is_followed(shelf: Shelf) -> None:
-    """New figures for what changed, no line for what is gone, and the rest is not touched."""
+    """Changed sources get new figures, deleted ones are dropped, and the others are not read."""
     changed, gone, _ = shelf.put("changed"), shelf.put("gone"), shelf.put("same")
     shelf.sweep()
     save(changed, ["1", "2"], time_ns=changed.stat().st_mtime_ns + 10**9)
@@ -104,7 +104,7 @@ def test_what_changes_comes_and_goes_is_followed(shelf: Shelf) -> None:
 def test_fault_46_a_forged_index_of_many_megabytes_takes_little_memory(
     shelf: Shelf, size: int, forged: bytes
 ) -> None:
-    """It is read as far as it is one, or not at all; the next sweep puts the right one in its place."""
+    """It is read up to a limit, or not at all, and replaced by the next sweep."""
     shelf.put("a")
     shelf.sweep()
     start = shelf.index.read_bytes().removesuffix(b"-->\n")
@@ -119,7 +119,7 @@ def test_fault_46_a_forged_index_of_many_megabytes_takes_little_memory(
 
 
 def test_metadata_gives_model_and_time(shelf: Shelf) -> None:
-    """Also when they come later."""
+    """It may also arrive later."""
     shelf.put("a")
     shelf.sweep()
     metadata = shelf.root / "a_metadata.json"
@@ -131,7 +131,7 @@ def test_metadata_gives_model_and_time(shelf: Shelf) -> None:
 
 
 def test_what_holds_no_text_has_no_line(shelf: Shelf) -> None:
-    """Nor has what cannot be read; both are told elsewhere."""
+    """Neither has a source that cannot be read; both are reported elsewhere."""
     shelf.put("numbers", np.arange(3))
     (shelf.root / "broken_completions.npy").write_bytes(b"nonsense")
     shelf.put("a")
@@ -140,7 +140,7 @@ def test_what_holds_no_text_has_no_line(shelf: Shelf) -> None:
 
 
 def test_somebody_elses_file_of_that_name_stays(shelf: Shelf) -> None:
-    """And the sweep says so and fails: the index that was asked for is not there."""
+    """The sweep reports it and fails, because the index was not written."""
     shelf.index.write_text("# My notes\n")
     shelf.put("a")
     assert shelf.sweep() == {"rendered": 2, "failed": 1}
@@ -154,7 +154,7 @@ def test_somebody_elses_file_of_that_name_stays(shelf: Shelf) -> None:
 def test_a_file_that_comes_while_the_index_is_written_stays(
     shelf: Shelf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is looked at last, just before the rename."""
+    """The name is checked again just before the rename."""
 
     def slow_render(entries: Iterable[Entry], formats: tuple[Format, ...]) -> bytes:
         shelf.index.write_text("# My notes\n")
@@ -167,7 +167,7 @@ def test_a_file_that_comes_while_the_index_is_written_stays(
 
 
 def test_a_link_of_that_name_is_not_followed(shelf: Shelf, tmp_path: Path) -> None:
-    """What it leads to is not written."""
+    """The target of the link is not changed."""
     (tmp_path / "elsewhere").write_text("precious")
     shelf.index.symlink_to(tmp_path / "elsewhere")
     shelf.put("a")
@@ -176,7 +176,7 @@ def test_a_link_of_that_name_is_not_followed(shelf: Shelf, tmp_path: Path) -> No
 
 
 def test_a_directory_of_that_name_is_told(shelf: Shelf) -> None:
-    """The sidecars are there all the same."""
+    """The sidecars are made anyway."""
     shelf.index.mkdir()
     shelf.put("a")
     assert shelf.sweep() == {"rendered": 2, "failed": 1}
@@ -185,13 +185,13 @@ def test_a_directory_of_that_name_is_told(shelf: Shelf) -> None:
 
 
 def test_an_empty_tree_has_no_index(shelf: Shelf) -> None:
-    """There is nothing to list."""
+    """No file is created."""
     shelf.sweep()
     assert not shelf.index.exists()
 
 
 def test_sets_that_its_readers_could_not_read_are_left_out(shelf: Shelf) -> None:
-    """A closed source, closed metadata, a closed directory; also when they are closed later."""
+    """The source, its metadata or its directory may be private, now or later."""
     names = ("open", "source", "described", "folder/x", "later")
     for name in names:
         path = shelf.put(name)
@@ -212,13 +212,13 @@ def test_sets_that_its_readers_could_not_read_are_left_out(shelf: Shelf) -> None
 
 
 def listed(shelf: Shelf) -> set[str]:
-    """Return the stems that an index shows."""
+    """Return the stems that the index shows."""
     page = shelf.index.read_text()
     return {name for name in ("open", "source", "described", "x", "later") if f"{name}_completions" in page}
 
 
 def test_a_large_index_is_written_less_often(shelf: Shelf) -> None:
-    """Soon after the first change, then after a rest."""
+    """It is written soon after the first change, then after a pause."""
     catalogue = IndexWriter(str(shelf.root), Options(), shelf.log, TroubleTable())
     catalogue.notice(Walk.ENDED, 100.0)
     assert catalogue.next_due() == 101.0

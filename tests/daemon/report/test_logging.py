@@ -1,4 +1,4 @@
-"""The log: its two formats, hostile names, a stderr that does not take lines, the journal."""
+"""The log: two formats, hostile names, a stderr that cannot be written, the journal."""
 
 from __future__ import annotations
 
@@ -30,27 +30,27 @@ ROOT = Path(__file__).parents[3]
 
 
 class Pipe:
-    """A pipe that stands for stderr; reading never waits."""
+    """A pipe in place of stderr; reading never blocks."""
 
     def __init__(self) -> None:
         self.reader, self.writer = os.pipe()
         os.set_blocking(self.reader, False)
 
     def read(self) -> str:
-        """Take what there is."""
+        """Return what has been written."""
         try:
             return os.read(self.reader, 1 << 22).decode("utf-8")
         except BlockingIOError:
             return ""
 
     def events(self) -> list[dict[str, object]]:
-        """Take what there is, as JSON lines."""
+        """Return the events that have been written, from JSON."""
         return [json.loads(line) for line in self.read().splitlines()]
 
 
 @pytest.fixture(autouse=True)
 def _clean(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Start without the environment's wishes, and leave structlog as it was."""
+    """Start without settings in the environment; reset structlog at the end."""
     for name in ("NO_COLOR", "JOURNAL_STREAM"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("TERM", "xterm")
@@ -60,7 +60,7 @@ def _clean(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.fixture
 def pipe() -> Iterator[Pipe]:
-    """Give a pipe and close it afterwards."""
+    """Open a pipe, and close it afterwards."""
     pipe = Pipe()
     yield pipe
     for fd in (pipe.reader, pipe.writer):
@@ -69,7 +69,7 @@ def pipe() -> Iterator[Pipe]:
 
 
 def on_terminal(action: Callable[[int], None]) -> str:
-    """Run an action with a terminal, and give what it shows."""
+    """Run an action with a terminal; return what it shows."""
     master, slave = pty.openpty()
     try:
         action(slave)
@@ -83,7 +83,7 @@ def on_terminal(action: Callable[[int], None]) -> str:
 
 
 def test_an_event_is_a_json_object_with_its_keys_in_order(pipe: Pipe) -> None:
-    """Event, level, timestamp, then the fields as they were given."""
+    """Event, level and timestamp come first, then the fields in the given order."""
     configure("info", "auto", fd=pipe.writer)
     get_logger().info(SIDECARS_WRITTEN, source="a.npy", formats=("json", "md"), records=3)
     (event,) = pipe.events()
@@ -100,14 +100,14 @@ def test_an_event_is_a_json_object_with_its_keys_in_order(pipe: Pipe) -> None:
 
 
 def test_the_leading_keys_lead_whatever_was_bound(pipe: Pipe) -> None:
-    """A reader of raw lines finds the event in the same place."""
+    """Bound fields come after the leading keys."""
     configure("info", "json", fd=pipe.writer)
     get_logger().bind(root="experiments").warning("x", zone="a")
     assert list(pipe.events()[0]) == ["event", "level", "timestamp", "root", "zone"]
 
 
 def test_events_can_be_tested_by_equality() -> None:
-    """The seam of structlog seam sees what the service logs."""
+    """The test helper of structlog sees the events."""
     configure("info", "json")
     with capture_logs() as captured:
         get_logger().info(SOURCE_FAILED, reason="corrupt")
@@ -115,7 +115,7 @@ def test_events_can_be_tested_by_equality() -> None:
 
 
 def test_event_names_are_unique_and_dotted() -> None:
-    """Scripts rely on them to the letter."""
+    """Scripts rely on these names."""
     names = [value for key, value in vars(events).items() if key.isupper() and isinstance(value, str)]
     assert len(names) == len(set(names)) == 23
     assert all(name.count(".") == 1 and name.islower() for name in names)
@@ -123,7 +123,7 @@ def test_event_names_are_unique_and_dotted() -> None:
 
 @pytest.mark.parametrize("name", ["a.npy", HOSTILE, "\ud800", "", '"\\'])
 def test_a_hostile_name_survives_json_and_stays_on_its_line(pipe: Pipe, name: str) -> None:
-    """The line is printable, and a JSON reader gets the very name."""
+    """The line is printable, and a JSON reader gets the original name."""
     configure("info", "json", fd=pipe.writer)
     get_logger().info("x", source=name)
     text = pipe.read()
@@ -133,7 +133,7 @@ def test_a_hostile_name_survives_json_and_stays_on_its_line(pipe: Pipe, name: st
 
 
 def test_a_hostile_name_is_escaped_on_the_console(pipe: Pipe) -> None:
-    """No terminal acts upon it, and a person sees what it holds."""
+    """Every character that is not printable is escaped."""
     configure("info", "console", fd=pipe.writer)
     get_logger().info("x", source=HOSTILE, nested=[HOSTILE, Path(HOSTILE)], **{"ke\ny": 1})
     text = pipe.read()
@@ -142,20 +142,20 @@ def test_a_hostile_name_is_escaped_on_the_console(pipe: Pipe) -> None:
 
 
 def test_console_values_are_words(pipe: Pipe) -> None:
-    """What would not be one word stands in quotation marks; what has no value is left out."""
+    """Values with spaces are quoted; None is left out."""
     configure("info", "console", fd=pipe.writer)
     get_logger().info("x", a="b", c="d e", f="", g='"', h=("json", "md"), i=1.5, j=5.0, k=None)
     assert pipe.read().partition(" info    ")[2] == 'x a=b c="d e" f="" g="\\"" h=json,md i=1.5 j=5\n'
 
 
 def test_printable_text_is_left_alone() -> None:
-    """Names in any script stay readable, and backslashes are not doubled."""
+    """Other scripts and backslashes are unchanged."""
     assert escaped("дата\\n 数据 é") == "дата\\n 数据 é"
 
 
 @pytest.mark.parametrize("value", [float("nan"), {1: {2, 3}}, {(1, 2): 3}, b"\xff", object(), Path("/a")])
 def test_a_value_that_json_does_not_know_is_still_logged(pipe: Pipe, value: object) -> None:
-    """An odd field must not cost the event."""
+    """The event is logged even if one of its fields cannot be."""
     configure("info", "json", fd=pipe.writer)
     get_logger().info("x", source="a.npy", value=value)
     (event,) = pipe.events()
@@ -164,7 +164,7 @@ def test_a_value_that_json_does_not_know_is_still_logged(pipe: Pipe, value: obje
 
 @pytest.mark.parametrize(("level", "count"), [("debug", 4), ("info", 3), ("warning", 2), ("error", 1)])
 def test_only_the_level_and_above_is_logged(pipe: Pipe, level: str, count: int) -> None:
-    """A configured level is the least that is logged."""
+    """Lower levels are dropped."""
     configure(level, "json", fd=pipe.writer)  # type: ignore[arg-type]
     logger = get_logger()
     for method in (logger.debug, logger.info, logger.warning, logger.error):
@@ -183,7 +183,7 @@ def test_a_logger_in_use_follows_a_new_configuration(pipe: Pipe) -> None:
 
 
 def test_auto_is_console_with_colours_on_a_terminal() -> None:
-    """A person sees at once what is bad."""
+    """An error is red."""
 
     def act(fd: int) -> None:
         configure("info", "auto", fd=fd)
@@ -195,7 +195,7 @@ def test_auto_is_console_with_colours_on_a_terminal() -> None:
 
 @pytest.mark.parametrize(("name", "value"), [("NO_COLOR", "1"), ("TERM", "dumb")])
 def test_colours_can_be_refused(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
-    """no-color.org, and terminals that know none."""
+    """NO_COLOR is set, or the terminal has no colours."""
     monkeypatch.setenv(name, value)
 
     def act(fd: int) -> None:
@@ -206,7 +206,7 @@ def test_colours_can_be_refused(monkeypatch: pytest.MonkeyPatch, name: str, valu
 
 
 def test_json_can_be_had_on_a_terminal() -> None:
-    """The configured format wins over the guess."""
+    """A configured format takes precedence over detection."""
 
     def act(fd: int) -> None:
         configure("info", "json", fd=fd)
@@ -227,14 +227,14 @@ def test_in_the_journal_each_line_has_its_priority(pipe: Pipe, monkeypatch: pyte
 
 
 def test_a_stream_that_is_not_the_journal_gets_no_priority(pipe: Pipe) -> None:
-    """The variable is inherited by programs whose stderr went elsewhere since."""
+    """The variable is inherited, also by programs whose stderr was redirected."""
     assert not is_journal(pipe.writer, {"JOURNAL_STREAM": "1:1"})
     assert not is_journal(pipe.writer, {})
     assert not is_journal(-1, {"JOURNAL_STREAM": "1:1"})
 
 
 def test_a_pipe_that_nobody_reads_costs_lines_and_hardly_time(pipe: Pipe) -> None:
-    """The service goes on; who reads again learns how much is missing."""
+    """Lines are dropped without blocking, and later counted in the log."""
     fcntl.fcntl(pipe.writer, fcntl.F_SETPIPE_SZ, 8192)
     configure("info", "json", fd=pipe.writer)
     logger = get_logger()
@@ -253,7 +253,7 @@ def test_a_pipe_that_nobody_reads_costs_lines_and_hardly_time(pipe: Pipe) -> Non
 
 
 def test_half_a_line_is_ended_before_the_next(pipe: Pipe) -> None:
-    """A line longer than a pipe is cut, and only that one."""
+    """A line that does not fit the pipe is cut; the next one begins on a new line."""
     fcntl.fcntl(pipe.writer, fcntl.F_SETPIPE_SZ, 8192)
     configure("info", "json", fd=pipe.writer)
     get_logger().info("long", filler="y" * 20_000)
@@ -265,7 +265,7 @@ def test_half_a_line_is_ended_before_the_next(pipe: Pipe) -> None:
 
 
 def test_a_long_line_reaches_a_file_whole(tmp_path: Path) -> None:
-    """Pieces are an affair of pipes."""
+    """It is written in pieces, without a gap."""
     path = tmp_path / "log"
     with path.open("wb") as file:
         configure("info", "json", fd=file.fileno())
@@ -274,7 +274,7 @@ def test_a_long_line_reaches_a_file_whole(tmp_path: Path) -> None:
 
 
 def test_a_reader_that_is_gone_is_no_error(pipe: Pipe) -> None:
-    """`generation-sidecars 2>&1 | head` ends the pipe, not the service."""
+    """`generation-sidecars 2>&1 | head` closes the pipe, and the service continues."""
     configure("info", "json", fd=pipe.writer)
     os.close(pipe.reader)
     for _ in range(3):
@@ -282,7 +282,7 @@ def test_a_reader_that_is_gone_is_no_error(pipe: Pipe) -> None:
 
 
 def test_a_closed_descriptor_is_no_error(pipe: Pipe) -> None:
-    """Nothing can be told, nothing breaks."""
+    """Lines are dropped."""
     configure("info", "auto", fd=pipe.writer)
     os.close(pipe.writer)
     get_logger().info("x")
@@ -291,7 +291,7 @@ def test_a_closed_descriptor_is_no_error(pipe: Pipe) -> None:
 
 
 def test_a_full_disk_is_no_error() -> None:
-    """The log cannot be written, the sidecars may still be."""
+    """Lines are dropped; sidecars may still be written elsewhere."""
     with Path("/dev/full").open("wb") as full:
         configure("info", "json", fd=full.fileno())
         for _ in range(3):
@@ -299,7 +299,7 @@ def test_a_full_disk_is_no_error() -> None:
 
 
 def test_a_program_started_without_stderr_does_not_log_into_another_file(tmp_path: Path) -> None:
-    """The first file it opens gets the number 2: that file must not become the log."""
+    """The first file that is opened gets descriptor 2, and must not become the log."""
     script = (
         "import os; from daemon.report.logging import *\n"
         "fd = os.open('victim', os.O_CREAT | os.O_WRONLY); assert fd == 2, fd\n"

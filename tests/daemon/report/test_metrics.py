@@ -1,4 +1,4 @@
-"""The figures for Prometheus, read back with its own parser."""
+"""The metrics file, read back with Prometheus's own parser."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ STATUS = Status("1.2", 1, "2026-01-01T00:00:00+00:00", "2026-01-01T00:10:00+00:0
 
 
 def samples(path: Path) -> dict[str, float]:
-    """Read all samples of a file, labels sorted behind their names."""
+    """Return all samples of a file by name and sorted labels."""
     return {
         sample.name + "".join(f",{key}={value}" for key, value in sorted(sample.labels.items())): sample.value
         for family in text_string_to_metric_families(path.read_text())
@@ -35,7 +35,7 @@ def samples(path: Path) -> dict[str, float]:
 
 
 def test_what_was_done_is_counted(tmp_path: Path) -> None:
-    """By kind and result; counters that nothing moved are there, at zero."""
+    """Counters have kind and result, and exist before their first increase."""
     path = tmp_path / "a.prom"
     metrics = Metrics(str(path), "1.2", Log())
     verdicts = (Verdict("json", "rendered", ""), Verdict("md", "kept", ""))
@@ -54,7 +54,7 @@ def test_what_was_done_is_counted(tmp_path: Path) -> None:
 
 
 def test_how_the_service_is_stands_in_gauges(tmp_path: Path) -> None:
-    """The numbers of ``--status``."""
+    """The gauges have the numbers of ``--status``."""
     path = tmp_path / "a.prom"
     metrics = Metrics(str(path), "1.2", Log())
     sweep, counts = {"rendered": 1, "seconds": 1.5}, {"failed": 2, "kept": 1}
@@ -72,7 +72,7 @@ def test_how_the_service_is_stands_in_gauges(tmp_path: Path) -> None:
 
 
 def test_a_file_that_cannot_be_written_is_told_once(tmp_path: Path) -> None:
-    """Path, reason and the way out; and again after it had worked in between."""
+    """The event has path, reason and hint, and is repeated only after a success."""
     log, path = Log(), tmp_path / "not yet" / "a.prom"
     metrics = Metrics(str(path), "1", log)
     for _ in range(2):
@@ -87,7 +87,7 @@ def test_a_file_that_cannot_be_written_is_told_once(tmp_path: Path) -> None:
 
 
 def test_without_the_library_the_way_out_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is an extra; who does not ask for metrics does not need it."""
+    """The library is an optional dependency."""
     require_library()
     monkeypatch.setitem(sys.modules, "prometheus_client", None)
     with pytest.raises(RefusedError, match=r"pip install 'generation-sidecars\[metrics\]'"):
@@ -95,7 +95,7 @@ def test_without_the_library_the_way_out_is_said(monkeypatch: pytest.MonkeyPatch
 
 
 def test_the_service_does_not_import_it_unasked() -> None:
-    """Nor tqdm, nor shtab."""
+    """The same is true of tqdm and shtab."""
     code = (
         "import sys, daemon.cli.main, daemon.service, daemon.cli.backfill;"
         "assert not {'prometheus_client', 'tqdm', 'shtab'} & set(sys.modules)"

@@ -1,4 +1,4 @@
-"""Outcomes as events: names and keys, by equality."""
+"""Outcomes as log events, compared by equality."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ PATH = "/r/d/n1_completions.npy"
 
 
 def outcome(*verdicts: Verdict, **more: Any) -> Outcome:
-    """Make an outcome of these verdicts."""
+    """Make an outcome with these verdicts."""
     return Outcome(TASK.name, "completions", verdicts, **more)
 
 
 def events(result: Outcome, **retry: Any) -> list[tuple[str, str, dict[str, Any]]]:
-    """Log one outcome."""
+    """Log one outcome; return the events."""
     log = Log()
     log_outcome(log, TASK, result, **retry)
     return log.events
 
 
 def test_what_was_written_is_one_event_with_its_figures() -> None:
-    """Only the formats that were rendered are named."""
+    """It names only the formats that were rendered."""
     figures = Figures(records=3, blank=1, distinct=2, median_length=4.0, longest_length=9)
     verdicts = (Verdict("json", "rendered", "absent"), Verdict("md", "fresh", "up to date"))
     assert events(outcome(*verdicts, figures=figures, bytes=77, seconds=0.123456)) == [
@@ -53,12 +53,12 @@ def test_what_was_written_is_one_event_with_its_figures() -> None:
 
 
 def test_a_fresh_source_is_no_event() -> None:
-    """Nothing happened."""
+    """Nothing was written."""
     assert events(outcome(Verdict("json", "fresh", "up to date"))) == []
 
 
 def test_an_adopted_sidecar_and_a_kept_one_have_their_events() -> None:
-    """A kept one is a warning with its way out."""
+    """A kept sidecar is a warning with a hint."""
     verdicts = (Verdict("json", "adopted", "the same"), Verdict("md", "kept", "edited", "Use --force."))
     assert events(outcome(*verdicts)) == [
         ("info", "sidecar.adopted", {"source": PATH, "format": "json"}),
@@ -71,7 +71,7 @@ def test_an_adopted_sidecar_and_a_kept_one_have_their_events() -> None:
 
 
 def test_a_skipped_source_says_why() -> None:
-    """Other data under our names is no error."""
+    """Data without text is not an error."""
     assert events(failure(TASK.name, Options(), NotText("it holds int64"))) == [
         (
             "info",
@@ -87,7 +87,7 @@ def test_a_skipped_source_says_why() -> None:
 
 
 def test_a_failed_source_says_why_and_when_it_is_tried_again() -> None:
-    """Nobody waits for another attempt where only a change of the file helps, or in a sweep."""
+    """There is no time where only a change of the file helps, or in a sweep."""
     error = failure(TASK.name, Options(), Storage("full", hint="Make room."))
     fields = {"source": PATH, "kind": "completions", "reason": "full", "hint": "Make room."}
     final = fields | {"attempt": 1, "retry_seconds": None}
@@ -98,13 +98,13 @@ def test_a_failed_source_says_why_and_when_it_is_tried_again() -> None:
 
 
 def test_metadata_that_cannot_be_read_is_a_warning() -> None:
-    """The page is made all the same."""
+    """The page is made anyway."""
     result = outcome(Verdict("md", "fresh", "up to date"), warnings=("no JSON",))
     assert events(result) == [("warning", "metadata.unreadable", {"source": PATH, "reason": "no JSON"})]
 
 
 def test_a_path_that_cannot_be_looked_at_is_a_failure() -> None:
-    """With reason and hint."""
+    """The event has reason and hint."""
     log = Log()
     log_failure(log, PathFailure("/r/d", Storage("denied", hint="Give permission.")))
     fields = {"source": "/r/d", "reason": "denied", "hint": "Give permission."}

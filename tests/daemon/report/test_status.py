@@ -1,4 +1,4 @@
-"""What a status says of the health of a service, and its JSON."""
+"""The health that a status reports, and its JSON."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ UNIT = FailedUnit("generation-sidecars.service", "exit-code, status 2")
 
 @pytest.mark.parametrize(("late", "expected"), [(0, "running"), (28, "running"), (29, "stuck")])
 def test_a_service_that_missed_three_updates_is_stuck(late: int, expected: str) -> None:
-    """It is alive, but its loop stands still."""
+    """It is alive, but its loop is not running."""
     assert Reading(status()).condition(NOW + timedelta(seconds=late)) == expected
 
 
 def test_a_service_without_its_lock_died() -> None:
-    """However fresh its file is."""
+    """The age of its file does not matter."""
     assert Reading(status(), is_alive=False).condition(NOW) == "died"
 
 
 def test_the_exit_status_says_how_it_is() -> None:
-    """0 well, 1 ill, 3 absent."""
+    """It is 0 if all is well, 3 without a service, else 1."""
     well, died = Reading(status()), Reading(status(), is_alive=False)
     failing = Reading(status(counts={"failed": 1, "kept": 1}))
     assert exit_status([], NOW) == 3
@@ -39,13 +39,13 @@ def test_the_exit_status_says_how_it_is() -> None:
 
 
 def test_fault_65_a_rejected_configuration_and_a_failed_unit_are_ill() -> None:
-    """Both wait for a person, and nothing else would show them."""
+    """Both need a person."""
     assert exit_status([Reading(status(rejected=("work.jobs: found 0",)))], NOW) == 1
     assert exit_status([], NOW, UNIT) == 1
 
 
 def test_the_json_is_for_programs() -> None:
-    """Every field under its own name, and the condition; any name comes back whole."""
+    """It has every field and the condition; any path is read back unchanged."""
     told = status(troubles=(dataclasses.replace(FAILED, path=HOSTILE), KEPT))
     text = render_json([Reading(told)], NOW)
     (entry,) = json.loads(text)
@@ -57,7 +57,7 @@ def test_the_json_is_for_programs() -> None:
 
 
 def test_the_json_has_a_unit_that_failed() -> None:
-    """A monitor sees that none runs, and which unit to look at."""
+    """A monitor sees which unit to look at."""
     (entry,) = json.loads(render_json([], NOW, UNIT))
     assert (entry["condition"], entry["name"]) == ("failed", "generation-sidecars.service")
 
@@ -89,7 +89,7 @@ def test_every_change_counts() -> None:
 
 
 def test_a_state_keeps_its_beginning() -> None:
-    """The status says since when a source fails, not when it failed last, or began to fail otherwise."""
+    """The time is that of the first failure, even if the reason changes."""
     table = TroubleTable()
     assert table.put(1, FAILED)
     version, later = table.version, dataclasses.replace(FAILED, since="2026-11-23T23:00:00+00:00")
@@ -102,6 +102,6 @@ def test_a_state_keeps_its_beginning() -> None:
 
 
 def since(table: TroubleTable) -> str:
-    """Return the beginning of the only entry."""
+    """Return the time of the only entry."""
     [entry] = table.entries()
     return str(json.loads(entry)["since"])

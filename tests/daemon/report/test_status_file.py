@@ -1,4 +1,4 @@
-"""The status file: where it is, that it is whole and private, and how one that was left behind is told."""
+"""The status file: its place, its privacy, atomic writes, and files that a killed service left."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ signal.pause()
 
 @pytest.fixture
 def directory(tmp_path: Path) -> Path:
-    """Give a runtime directory that is not made yet."""
+    """Return a runtime directory that does not exist yet."""
     return tmp_path / NAME
 
 
 def told(directory: Path, *changed: Status, troubles: Sequence[str] = ()) -> list[StatusFile]:
-    """Have a service each report, and live on."""
+    """Write a status file for each status; the services stay alive."""
     files = [StatusFile.open([directory], each.pid) for each in changed]
     for file, each in zip(files, changed, strict=True):
         file.write(each, troubles)
@@ -54,7 +54,7 @@ def told(directory: Path, *changed: Status, troubles: Sequence[str] = ()) -> lis
 
 
 def killed(directory: Path, root: str = "/exp") -> int:
-    """Have a service report and be killed; return its pid."""
+    """Start a service that writes its status, and kill it; return its pid."""
     path = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
     service = subprocess.Popen(
         [sys.executable, "-c", HOLD, directory, root],
@@ -71,46 +71,46 @@ def killed(directory: Path, root: str = "/exp") -> int:
 
 
 def roots_of(readings: tuple[Reading, ...]) -> list[tuple[str, ...]]:
-    """Return the roots of every service that was found."""
+    """Return the roots of each service."""
     return [reading.status.roots for reading in readings]
 
 
 @pytest.fixture
 def reported(directory: Path) -> Iterator[Path]:
-    """Give a runtime directory with a service that is alive."""
+    """Return a runtime directory with one service alive."""
     [file] = told(directory, status())
     with closing(file):
         yield directory
 
 
 def test_systemd_says_where_the_file_goes() -> None:
-    """The first of several directories is the service's, and the only place."""
+    """If systemd sets several directories, the first is used, and no other place."""
     environ = {"RUNTIME_DIRECTORY": "/run/a:/run/b", "XDG_RUNTIME_DIR": "/run/user/7"}
     assert own_directories(environ) == (Path("/run/a"),)
 
 
 def test_the_session_says_where_the_file_goes(tmp_path: Path) -> None:
-    """A relative path is none, says the XDG specification."""
+    """A relative path is ignored, as the XDG specification demands."""
     session = {"XDG_RUNTIME_DIR": str(tmp_path)}
     assert own_directories(session)[0] == tmp_path / NAME
     assert own_directories({"XDG_RUNTIME_DIR": "x"}, run=tmp_path, tmp=tmp_path)[0].parent == tmp_path
 
 
 def test_a_session_that_is_not_in_the_environment_is_found(tmp_path: Path) -> None:
-    """A service started by cron and a reader in a terminal mean the same directory."""
+    """A service started by cron and a reader in a terminal use the same directory."""
     user = tmp_path / "user" / str(os.getuid())
     user.mkdir(parents=True)
     assert own_directories({}, run=tmp_path)[0] == user / NAME
 
 
 def test_without_a_session_there_is_a_private_directory(tmp_path: Path) -> None:
-    """It is named by the user, so that two users never share it."""
+    """Its name has the user's id, so that two users never share it."""
     assert own_directories({}, run=tmp_path, tmp=Path("/t")) == (Path("/t", f"{NAME}-{os.getuid()}"),)
 
 
 @needs_root
 def test_fault_57_the_session_of_another_user_is_not_taken_over(tmp_path: Path) -> None:
-    """`su` leaves XDG_RUNTIME_DIR: its owner could prepare whatever root then writes through."""
+    """`su` keeps XDG_RUNTIME_DIR, whose owner could plant links for root to write through."""
     os.chown(tmp_path, 12345, 12345)
     assert own_directories({"XDG_RUNTIME_DIR": str(tmp_path)}, run=tmp_path, tmp=Path("/t")) == (
         Path("/t", f"{NAME}-{os.getuid()}"),
@@ -118,7 +118,7 @@ def test_fault_57_the_session_of_another_user_is_not_taken_over(tmp_path: Path) 
 
 
 def test_what_is_written_is_read_back(directory: Path) -> None:
-    """Every field survives, a hostile name too, and so do the troubles."""
+    """Every field and every trouble is unchanged, even a hostile path."""
     written = status(
         mode="sweeping only",
         unusable={"/exp": "missing"},
@@ -138,7 +138,7 @@ def test_what_is_written_is_read_back(directory: Path) -> None:
 
 
 def test_a_hundred_thousand_sources_are_written_quickly(directory: Path) -> None:
-    """Each is named, and the main loop waits for it; it once took 800 ms."""
+    """The main loop waits for it; it once took 800 ms."""
     table = TroubleTable()
     for number in range(100_000):
         table.put(number, dataclasses.replace(FAILED, path=f"/experiments/model/{number}_completions.npy"))
@@ -149,19 +149,19 @@ def test_a_hundred_thousand_sources_are_written_quickly(directory: Path) -> None
 
 
 def test_a_renewed_file_counts_as_an_update(reported: Path) -> None:
-    """Nothing has to be written again to show that the service lives."""
+    """The file's time is enough to show that the service is alive."""
     [path] = reported.iterdir()
     os.utime(path, (2_000_000_000, 2_000_000_000))
     assert read(reported)[0].status.updated == "2033-05-18T03:33:20+00:00"
 
 
 def test_the_directory_is_for_its_user_alone(reported: Path) -> None:
-    """Paths are nobody else's business."""
+    """Other users do not see the paths."""
     assert stat.S_IMODE(reported.stat().st_mode) == 0o700
 
 
 def test_a_reader_sees_the_old_file_or_the_new_one(directory: Path) -> None:
-    """Never half of it, nor a dead service, however often it is replaced; and nothing else lies about."""
+    """It never sees an incomplete file or a dead service, and no other file is left."""
     [file] = told(directory, status())
     stop = threading.Event()
 
@@ -184,7 +184,7 @@ def test_a_reader_sees_the_old_file_or_the_new_one(directory: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["link", "open", "file"])
 def test_fault_57_a_directory_that_another_user_laid_out_is_refused(tmp_path: Path, kind: str) -> None:
-    """In a place like /tmp anybody may have made it first, to read, forge or overwrite."""
+    """In /tmp, anybody may create it first, to read, forge or overwrite files."""
     common, target = tmp_path / "tmp", tmp_path / "target"
     common.mkdir()
     common.chmod(0o1777)
@@ -206,7 +206,7 @@ def test_fault_57_a_directory_that_another_user_laid_out_is_refused(tmp_path: Pa
 @needs_root
 @pytest.mark.parametrize("mode", [0o755, 0o1777])
 def test_a_directory_of_another_user_is_refused_wherever_it_is(tmp_path: Path, mode: int) -> None:
-    """Its owner could forge what is read, or link the file's name to one of root's."""
+    """Its owner could forge the status, or plant a link to one of root's files."""
     tmp_path.chmod(mode)
     os.chown(tmp_path, 12345, 12345)
     private = tmp_path / NAME
@@ -220,7 +220,7 @@ def test_a_directory_of_another_user_is_refused_wherever_it_is(tmp_path: Path, m
 
 @needs_root
 def test_the_next_directory_is_taken_when_one_is_refused(tmp_path: Path) -> None:
-    """Whoever prepared the first one has not kept the service from reporting."""
+    """A planted directory does not keep the service from reporting."""
     (tmp_path / "a").mkdir()
     os.chown(tmp_path / "a", 12345, 12345)
     file = StatusFile.open([tmp_path / "a", tmp_path / "b"], 1)
@@ -231,7 +231,7 @@ def test_the_next_directory_is_taken_when_one_is_refused(tmp_path: Path) -> None
 
 
 def test_fault_57_the_temporary_name_is_never_written_through(directory: Path, tmp_path: Path) -> None:
-    """It can be guessed: a link under it must not lead to another file."""
+    """The name can be guessed, and a link planted there."""
     victim = tmp_path / "victim"
     victim.write_text("precious")
     file = StatusFile.open([directory], 7)
@@ -242,13 +242,13 @@ def test_fault_57_the_temporary_name_is_never_written_through(directory: Path, t
 
 
 def test_a_directory_that_cannot_be_made_is_an_error_of_the_system(tmp_path: Path) -> None:
-    """The service goes on without."""
+    """The caller gets an OSError."""
     with pytest.raises(OSError, match="No such file"):
         StatusFile.open([tmp_path / "none" / NAME], 1)
 
 
 def test_a_directory_that_was_removed_is_an_error(reported: Path) -> None:
-    """A session's directory goes with the session; the service looks for another one."""
+    """The session's directory is removed with the session."""
     [file] = told(reported, status(pid=1_000_000_001))
     for path in list(reported.iterdir()):
         path.unlink()
@@ -275,7 +275,7 @@ def test_a_directory_that_was_removed_is_an_error(reported: Path) -> None:
     ],
 )
 def test_what_is_no_status_is_passed_over(reported: Path, content: bytes) -> None:
-    """Half a file or another program's never stops ``--status``."""
+    """Incomplete files and files of other programs are ignored."""
     (reported / "1.json").write_bytes(content)
     (reported / "2.json").mkdir()
     (reported / "3.json").symlink_to("/dev/zero")
@@ -284,7 +284,7 @@ def test_what_is_no_status_is_passed_over(reported: Path, content: bytes) -> Non
 
 
 def test_a_status_of_a_newer_version_is_read(reported: Path) -> None:
-    """What this version does not know it leaves out."""
+    """Unknown fields are ignored."""
     [path] = reported.iterdir()
     path.write_text(json.dumps(json.loads(path.read_text()) | {"mood": "good"}))
     assert roots_of(read(reported)) == [("/exp",)]
@@ -296,7 +296,7 @@ def test_a_directory_that_is_missing_holds_nothing(directory: Path) -> None:
 
 
 def test_closing_removes_the_file_and_may_be_done_twice(directory: Path) -> None:
-    """Stopping has more than one way."""
+    """The second call has no effect."""
     [file] = told(directory, status())
     for _ in range(2):
         file.close()
@@ -304,14 +304,14 @@ def test_closing_removes_the_file_and_may_be_done_twice(directory: Path) -> None
 
 
 def test_a_killed_service_is_dead_at_once(directory: Path) -> None:
-    """The kernel lets go of its lock; a process number that comes around again means nothing."""
+    """The kernel releases its lock; process ids are not compared."""
     pid = killed(directory)
     [reading] = read(directory)
     assert (reading.status.pid, reading.is_alive) == (pid, False)
 
 
 def test_the_next_service_clears_what_killed_ones_left(directory: Path) -> None:
-    """Whatever their roots were, so that they are not reported for ever; a living one's file stays."""
+    """Files of services that are alive stay."""
     [living] = told(directory, status(roots=("/living",)))
     killed(directory, "/a")
     killed(directory, "/b")
@@ -324,7 +324,7 @@ def test_the_next_service_clears_what_killed_ones_left(directory: Path) -> None:
 
 
 def test_a_child_that_outlives_its_service_does_not_keep_it_alive(directory: Path) -> None:
-    """A program that was started does not inherit the lock."""
+    """A started program does not inherit the lock."""
     [file] = told(directory, status())
     with subprocess.Popen(["sleep", "600"]) as child:
         os.close(file._file)
@@ -351,7 +351,7 @@ def test_the_system_service_is_asked_when_the_user_has_none(tmp_path: Path) -> N
 
 @needs_root
 def test_the_system_service_of_another_user_is_believed(tmp_path: Path) -> None:
-    """The service manager makes its directory for that user in /run, where only root can put one."""
+    """Its directory in /run was created for that user by systemd, as only root can."""
     run = tmp_path / "run"
     run.mkdir()
     [file] = told(run / NAME, status())
@@ -363,7 +363,7 @@ def test_the_system_service_of_another_user_is_believed(tmp_path: Path) -> None:
 
 
 def test_all_services_of_a_user_are_shown(tmp_path: Path) -> None:
-    """Whatever directory each of them found when it was started."""
+    """Each may use a different directory."""
     session = {"XDG_RUNTIME_DIR": str(tmp_path)}
     first, second = own_directories(session, run=tmp_path, tmp=tmp_path)
     files = [*told(first, status(roots=("/a",))), *told(second, status(roots=("/b",)))]
@@ -373,7 +373,7 @@ def test_all_services_of_a_user_are_shown(tmp_path: Path) -> None:
 
 
 def test_the_dead_are_left_out_when_their_roots_are_served(tmp_path: Path) -> None:
-    """A crash that was followed by a new start is no news; one whose root nobody serves is."""
+    """A crash is only reported if no other service took over the roots."""
     session = {"XDG_RUNTIME_DIR": str(tmp_path)}
     first, second = own_directories(session, run=tmp_path, tmp=tmp_path)
     killed(second, "/exp")

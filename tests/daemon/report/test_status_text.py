@@ -1,4 +1,4 @@
-"""How the state of services reads for people."""
+"""The text of ``--status``."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def text_of(**changes: object) -> str:
 
 
 def test_the_text_is_for_people() -> None:
-    """The whole of it, to the letter."""
+    """The complete text is compared."""
     skipped = [Trouble(f"/exp/{name}.npy", "skipped", "it holds numbers", "Fine.") for name in "ab"]
     told = text_of(
         pid=77,
@@ -66,7 +66,7 @@ def test_the_text_is_for_people() -> None:
 
 
 def test_many_skipped_sources_are_counted_and_some_are_shown() -> None:
-    """A hundred thousand lines would hide the files that failed."""
+    """Only the first few paths are shown, so that failures stay visible."""
     skipped = [Trouble(f"/exp/{number}.npy", "skipped", "it holds numbers") for number in range(5000)]
     told = text_of(troubles=tuple(skipped))
     assert "  skipped  5,000 sources: it holds numbers\n" in told
@@ -75,7 +75,7 @@ def test_many_skipped_sources_are_counted_and_some_are_shown() -> None:
 
 
 def test_a_dead_and_a_stuck_service_are_called_so() -> None:
-    """With the time of the last sign of life."""
+    """The time of the last update is shown."""
     died = render_text([Reading(status(), is_alive=False)], NOW)
     assert "the service died at 2026-11-23 11:59:58 UTC" in died
     late = render_text([Reading(status())], NOW + timedelta(days=1))
@@ -83,7 +83,7 @@ def test_a_dead_and_a_stuck_service_are_called_so() -> None:
 
 
 def test_no_service_is_said_in_words() -> None:
-    """An empty answer would look like a fault."""
+    """The text says how to start one."""
     assert render_text([], NOW).startswith("No service is running. Start one: ")
 
 
@@ -91,7 +91,7 @@ def test_no_service_is_said_in_words() -> None:
     ("user", "words"), [(False, "systemctl restart x.service"), (True, "systemctl --user ")]
 )
 def test_a_unit_that_failed_is_named_with_what_to_do(user: bool, words: str) -> None:
-    """Nothing runs, and the reason is in the journal."""
+    """The text has the commands for the journal and the restart."""
     text = render_text([], NOW, FailedUnit("x.service", "exit-code, status 2", user))
     assert text.startswith("x.service has failed (exit-code, status 2), and no service is running.\n")
     assert f"journalctl {'--user ' if user else ''}-u x.service" in text
@@ -99,7 +99,7 @@ def test_a_unit_that_failed_is_named_with_what_to_do(user: bool, words: str) -> 
 
 
 def test_the_text_fits_eighty_columns_and_drives_no_terminal() -> None:
-    """Hostile names are escaped; only a path may be longer, so that it can be copied."""
+    """Names are escaped; only a path may be longer, so that it can be copied."""
     bad = Trouble("/" + "x y" * 50, "failed", "\x1b[2J why " * 20, "try \n" * 30)
     odd = Trouble(bad.path, "skipped", "\x1b[2J why " * 20)
     text = text_of(
@@ -120,6 +120,6 @@ def test_the_text_fits_eighty_columns_and_drives_no_terminal() -> None:
     [(-5, "0 s"), (0, "0 s"), (61, "1 min 1 s"), (3600, "1 h"), (90_061, "1 d 1 h"), (86_400 * 400, "400 d")],
 )
 def test_spans_of_time_have_two_units(seconds: int, words: str) -> None:
-    """A clock that was set back gives no negative span."""
+    """A negative span is shown as 0 s."""
     updated = (NOW - timedelta(seconds=seconds)).isoformat()
     assert f"({words} ago)" in text_of(updated=updated)

@@ -1,4 +1,4 @@
-"""sd_notify: what reaches a real socket, and that nothing else ever happens."""
+"""sd_notify over a real socket, and the watchdog's interval."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def server() -> Iterator[socket.socket]:
-    """Give a datagram socket that stands for systemd's; receiving never waits."""
+    """Bind a datagram socket in place of systemd's; receiving never blocks."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as bound:
         bound.setblocking(False)
         yield bound
 
 
 def test_a_message_reaches_the_socket(server: socket.socket, tmp_path: Path) -> None:
-    """Assignments come in one datagram, a line each."""
+    """All assignments are in one datagram, one a line."""
     server.bind(str(tmp_path / "notify"))
     environ = {"NOTIFY_SOCKET": str(tmp_path / "notify")}
     assert notify("READY=1", "STATUS=watching 3 directories", environ=environ)
@@ -32,7 +32,7 @@ def test_a_message_reaches_the_socket(server: socket.socket, tmp_path: Path) -> 
 
 
 def test_an_abstract_socket_is_reached(server: socket.socket) -> None:
-    """Containers often have one, written with an @."""
+    """Its name begins with @, as in many containers."""
     server.bind("")  # the kernel chooses a free abstract name
     name = server.getsockname().decode()
     assert notify("WATCHDOG=1", environ={"NOTIFY_SOCKET": "@" + name[1:]})
@@ -40,7 +40,7 @@ def test_an_abstract_socket_is_reached(server: socket.socket) -> None:
 
 
 def test_a_hostile_status_is_one_assignment(server: socket.socket, tmp_path: Path) -> None:
-    """A file name in it can neither add an assignment nor stop the message."""
+    """A newline cannot start another assignment."""
     server.bind(str(tmp_path / "notify"))
     environ = {"NOTIFY_SOCKET": str(tmp_path / "notify")}
     assert notify("STATUS=a\nSTOPPING=1\r\udcff", "READY=1", environ=environ)
@@ -51,20 +51,20 @@ def test_a_hostile_status_is_one_assignment(server: socket.socket, tmp_path: Pat
     "value", [None, "", "relative", "vsock:2:1234", "@", "/no/such", "/" + "x" * 500, "/a\0b"]
 )
 def test_without_a_usable_socket_nothing_happens(value: str | None) -> None:
-    """The service runs as well without systemd."""
+    """The service also runs without systemd."""
     environ = {} if value is None else {"NOTIFY_SOCKET": value}
     assert not notify("READY=1", environ=environ)
 
 
 def test_a_full_socket_does_not_make_the_service_wait(server: socket.socket, tmp_path: Path) -> None:
-    """A systemd that is busy costs a message, not the service."""
+    """The message is dropped instead."""
     server.bind(str(tmp_path / "notify"))
     environ = {"NOTIFY_SOCKET": str(tmp_path / "notify")}
     assert not all(notify("WATCHDOG=1", environ=environ) for _ in range(100_000))
 
 
 def test_a_message_larger_than_a_datagram_is_no_error(server: socket.socket, tmp_path: Path) -> None:
-    """It is not sent, and that is all."""
+    """It is dropped."""
     server.bind(str(tmp_path / "notify"))
     environ = {"NOTIFY_SOCKET": str(tmp_path / "notify")}
     assert not notify("STATUS=" + "x" * (8 << 20), environ=environ)
@@ -85,5 +85,5 @@ def test_a_message_larger_than_a_datagram_is_no_error(server: socket.socket, tmp
     ],
 )
 def test_the_watchdog_is_fed_when_it_waits_for_this_process(environ: dict[str, str], seconds: float) -> None:
-    """What it does not say plainly means that nobody waits."""
+    """Any other value means that there is no watchdog."""
     assert watchdog_seconds(environ, pid=42) == seconds
