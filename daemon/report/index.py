@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from daemon.report.events import INDEX_FAILED, INDEX_WRITTEN
 from daemon.report.outcomes import Done, Walk
-from daemon.report.status import Trouble
 from lib.errors import SidecarError, Unsafe, Vanished
 from lib.files.atomic import ANY_NEW_FILE, AtomicFile, flush_directory
 from lib.files.permissions import narrowed_to_any_group
@@ -107,7 +106,7 @@ class IndexWriter:
             is_written = False
         except SidecarError as error:
             failure = PathFailure(path, error)
-            if self._troubles.put(path, Trouble.of(failure, time.time())):
+            if self._troubles.put_failure(failure):
                 self._log.error(INDEX_FAILED, path=path, reason=error.reason, hint=error.hint)
             return failure
         self._troubles.drop(path)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import time
 from collections import Counter
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 
     from daemon.report.systemd import FailedUnit
     from lib.sync.walk import PathFailure
@@ -32,12 +33,6 @@ class Trouble:
     hint: str = ""
     since: str = ""
 
-    @classmethod
-    def of(cls, failure: PathFailure, seconds: float) -> Trouble:
-        """Return the entry for a path that failed at ``seconds`` since the epoch."""
-        error = failure.error
-        return cls(failure.path, "failed", error.reason, error.hint, iso(seconds))
-
 
 class _Entry(NamedTuple):
     state: str
@@ -49,34 +44,41 @@ class _Entry(NamedTuple):
 class TroubleTable:
     """Troubles by key, each encoded when it is added, so that writing 100,000 takes little time.
 
-    ``counts``: the number of troubles by state; ``version`` grows with every change.
+    ``counts``: the number of troubles by state; ``version`` grows with every change.  ``clock`` returns the
+    seconds since the epoch.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self.counts: Counter[str] = Counter()
         self.version = 0
         self._entries: dict[Hashable, _Entry] = {}
+        self._clock = clock
 
     def state_of(self, key: Hashable) -> str:
         """Return the state under a key, or ""."""
         return self._entries[key].state if key in self._entries else ""
 
-    def put(self, key: Hashable, trouble: Trouble) -> bool:
+    def put(self, key: Hashable, path: str, state: str, reason: str, hint: str = "") -> bool:
         """Add a trouble, or replace the one under its key, whose time is kept while the state is the same.
 
         Returns whether the state or the reason is new.
         """
-        before = self._entries.get(key)
-        if before is not None and before.state == trouble.state:
-            if before.reason == trouble.reason:
+        since, before = "", self._entries.get(key)
+        if before is not None and before.state == state:
+            if before.reason == reason:
                 return False
-            trouble = replace(trouble, since=before.since)
+            since = before.since
+        since = since or iso(self._clock())
         self.drop(key)
-        self.counts[trouble.state] += 1
+        self.counts[state] += 1
         self.version += 1
-        text = json.dumps(asdict(trouble))
-        self._entries[key] = _Entry(trouble.state, trouble.reason, trouble.since, text)
+        text = json.dumps(asdict(Trouble(path, state, reason, hint, since)))
+        self._entries[key] = _Entry(state, reason, since, text)
         return True
+
+    def put_failure(self, failure: PathFailure) -> bool:
+        """Add a path that failed, under its name; return whether that or the reason is new."""
+        return self.put(failure.path, failure.path, "failed", failure.error.reason, failure.error.hint)
 
     def drop(self, key: Hashable) -> None:
         """Remove the trouble under a key, if there is one."""
@@ -163,8 +165,8 @@ def render_json(readings: Sequence[Reading], now: datetime, failed: FailedUnit |
 
 def moment(text: str) -> datetime:
     """Parse an ISO time; without a zone it is in UTC."""
-    time = datetime.fromisoformat(text.replace("Z", "+00:00"))  # Python 3.10 cannot read the Z
-    return time if time.tzinfo else time.replace(tzinfo=timezone.utc)
+    parsed = datetime.fromisoformat(text.replace("Z", "+00:00"))  # Python 3.10 cannot read the Z
+    return parsed if parsed.tzinfo else parsed.replace(tzinfo=timezone.utc)
 
 
 def iso(seconds: float) -> str:

@@ -118,7 +118,7 @@ def _groups(skipped: Sequence[Trouble]) -> list[str]:
         lines += _wrapped(f"{len(paths):,} {noun}: {escaped(reason)}", f"  {'skipped':<8} ", _LEAD)
         lines += [f"{_LEAD}{escaped(path)}" for path in paths[:_SKIPPED_SHOWN]]
         if len(paths) > _SKIPPED_SHOWN:
-            lines.append(f"{_LEAD}… and {len(paths) - _SKIPPED_SHOWN:,} more: --status --json lists them all")
+            lines.append(f"{_LEAD}… and {len(paths) - _SKIPPED_SHOWN:,} more: --status --json has them all")
     return lines
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from daemon.report.events import SOURCE_RECOVERED
 from daemon.report.outcomes import Done, log_outcome, log_unstamped
-from daemon.report.status import Trouble, TroubleTable, iso
+from daemon.report.status import TroubleTable
 from daemon.schedule.queue import Queue
 from daemon.schedule.readiness import seconds_to_wait, version_of
 from daemon.workers.worker import TICK_SECONDS
@@ -232,8 +232,7 @@ class Scheduler:
         if outcome.result == "fresh":  # only its stamp is missing
             self.troubles.drop(task)
             return
-        since = iso(time.time())
-        self.troubles.put(task, Trouble(task.path, outcome.result, outcome.reason, outcome.hint, since))
+        self.troubles.put(task, task.path, outcome.result, outcome.reason, outcome.hint)
 
     def _recover(self, source: Source) -> None:
         """Log that a source that had failed no longer does."""

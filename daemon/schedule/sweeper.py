@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from daemon.report.events import SWEEP_FINISHED, SWEEP_STARTED
 from daemon.report.outcomes import RESULTS, Done, Walk, log_failure
-from daemon.report.status import Trouble, iso
+from daemon.report.status import iso
 from daemon.schedule.branches import Branches
 from daemon.schedule.inventory import Inventory
 from lib.errors import Vanished
@@ -220,7 +220,7 @@ class Sweeper:
             return False
         self._failing.add(failure.path)
         self._sweep.mended.discard(failure.path)
-        if self._scheduler.troubles.put(failure.path, Trouble.of(failure, time.time())):
+        if self._scheduler.troubles.put_failure(failure):
             log_failure(self._log, failure)
         self._scheduler.tell(failure, now)
         return True

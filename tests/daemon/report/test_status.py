@@ -9,7 +9,7 @@ from datetime import timedelta
 import pytest
 from reports import FAILED, HOSTILE, KEPT, NOW, status
 
-from daemon.report.status import Reading, Status, TroubleTable, exit_status, render_json
+from daemon.report.status import Reading, Status, Trouble, TroubleTable, exit_status, render_json
 from daemon.report.systemd import FailedUnit
 
 UNIT = FailedUnit("generation-sidecars.service", "exit-code, status 2")
@@ -62,13 +62,19 @@ def test_the_json_has_a_unit_that_failed() -> None:
     assert (entry["condition"], entry["name"]) == ("failed", "generation-sidecars.service")
 
 
+def put(table: TroubleTable, key: object, trouble: Trouble, **changes: str) -> bool:
+    """Put a trouble into a table."""
+    trouble = dataclasses.replace(trouble, **changes)
+    return table.put(key, trouble.path, trouble.state, trouble.reason, trouble.hint)
+
+
 def test_a_trouble_stays_until_it_is_dropped_or_replaced() -> None:
     """A key has one state at a time."""
     table = TroubleTable()
-    table.put("a", FAILED)
-    table.put("b", KEPT)
+    put(table, "a", FAILED)
+    put(table, "b", KEPT)
     assert +table.counts == {"failed": 1, "kept": 1}
-    table.put("b", dataclasses.replace(FAILED, path="/exp/b"))
+    put(table, "b", FAILED, path="/exp/b")
     table.drop("a")
     table.drop("unknown")
     assert +table.counts == {"failed": 1}
@@ -79,8 +85,11 @@ def test_every_change_counts() -> None:
     """The version shows whether there is something to write."""
     table = TroubleTable()
     seen = [table.version]
-    other = dataclasses.replace(FAILED, reason="the disk is read-only")
-    for change in (lambda: table.put(1, FAILED), lambda: table.put(1, other), lambda: table.drop(1)):
+    for change in (
+        lambda: put(table, 1, FAILED),
+        lambda: put(table, 1, FAILED, reason="the disk is read-only"),
+        lambda: table.drop(1),
+    ):
         change()
         seen.append(table.version)
     table.drop(1)
@@ -90,15 +99,16 @@ def test_every_change_counts() -> None:
 
 def test_a_state_keeps_its_beginning() -> None:
     """The time is that of the first failure, even if the reason changes."""
-    table = TroubleTable()
-    assert table.put(1, FAILED)
-    version, later = table.version, dataclasses.replace(FAILED, since="2026-11-23T23:00:00+00:00")
-    assert not table.put(1, later)
+    clock = iter((0.0, 60.0))
+    table = TroubleTable(clock.__next__)
+    assert put(table, 1, FAILED)
+    version = table.version
+    assert not put(table, 1, FAILED)
     assert table.version == version
-    assert table.put(1, dataclasses.replace(later, reason="it is corrupt"))
-    assert since(table) == FAILED.since
-    assert table.put(1, dataclasses.replace(later, state="skipped"))
-    assert since(table) == later.since
+    assert put(table, 1, FAILED, reason="it is corrupt")
+    assert since(table) == "1970-01-01T00:00:00+00:00"
+    assert put(table, 1, FAILED, state="skipped")
+    assert since(table) == "1970-01-01T00:01:00+00:00"
 
 
 def since(table: TroubleTable) -> str:

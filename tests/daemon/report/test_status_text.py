@@ -71,7 +71,7 @@ def test_many_skipped_sources_are_counted_and_some_are_shown() -> None:
     told = text_of(troubles=tuple(skipped))
     assert "  skipped  5,000 sources: it holds numbers\n" in told
     assert told.count("/exp/") == 10
-    assert "… and 4,990 more: --status --json lists them all\n" in told
+    assert "… and 4,990 more: --status --json has them all\n" in told
 
 
 def test_a_dead_and_a_stuck_service_are_called_so() -> None:
