@@ -70,6 +70,7 @@ class Service:
         self._roots = Roots()
         self.signals = Signals(reloads=True)
         self._reporter = Reporter(log)
+        self._metrics: list[Metrics] = []
         self._stack = ExitStack()
 
     def run(self) -> int:
@@ -129,9 +130,14 @@ class Service:
         troubles, textfile = self.scheduler.troubles, config.metrics.textfile
         indexed = config.roots if config.index.enabled else ()
         indexes = [IndexWriter(root, options, self._log, troubles) for root in indexed]
-        metrics = [Metrics(textfile, self._version, self._log)] if textfile is not None else []
+        if textfile is None:
+            self._metrics = []
+        elif self._metrics:  # they count since the start, across reloads
+            self._metrics[0].path = textfile
+        else:
+            self._metrics = [Metrics(textfile, self._version, self._log)]
         self.scheduler.indexes = indexes
-        self.scheduler.observers = [self._reporter, *indexes, *metrics, self.sweeper]
+        self.scheduler.observers = [self._reporter, *indexes, *self._metrics, self.sweeper]
         self.sweeper.on_changed = self._supervisor.found_changed
 
     def turn(self) -> None:

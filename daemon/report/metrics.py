@@ -5,7 +5,6 @@ The names follow https://prometheus.io/docs/practices/naming/.
 
 from __future__ import annotations
 
-import time
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -44,7 +43,7 @@ class Metrics:
         import prometheus_client as prometheus  # see require_library
 
         prometheus.disable_created_metrics()  # type: ignore[no-untyped-call]
-        self._path = path
+        self.path = path
         self._log = log
         self._reason = ""
         self._write = prometheus.write_to_textfile
@@ -63,7 +62,7 @@ class Metrics:
         self._sweep_seconds = gauge("last_sweep_duration_seconds", "How long the last sweep took.")
         self._sweep_time = gauge("last_sweep_timestamp_seconds", "When the last sweep ended.")
         self._updated = gauge("last_update_timestamp_seconds", "When this file was written.")
-        gauge("start_time_seconds", "When the service started.").set(time.time())
+        self._start = gauge("start_time_seconds", "When the service started.")
         gauge("build_info", "The running version.", ("version",)).labels(version).set(1)
         for kind in KINDS:  # alerts need a counter before its first increase
             for result in _RESULTS:
@@ -89,6 +88,7 @@ class Metrics:
 
     def _report(self, status: Status) -> None:
         """Replace the file; log a failure once, until its reason changes."""
+        self._start.set(moment(status.since).timestamp())
         self._sources.set(status.sources)
         self._directories.set(status.directories)
         self._pending.set(status.pending)
@@ -101,9 +101,9 @@ class Metrics:
         self._updated.set_to_current_time()
         before, self._reason = self._reason, ""
         try:
-            self._write(self._path, self._registry)
+            self._write(self.path, self._registry)
         except OSError as error:
             self._reason = error.strerror or str(error)
             if self._reason != before:
                 hint = "Make its directory writable for this user; with systemd, also add it to BindPaths=."
-                self._log.error(METRICS_FAILED, path=self._path, reason=self._reason, hint=hint)
+                self._log.error(METRICS_FAILED, path=self.path, reason=self._reason, hint=hint)

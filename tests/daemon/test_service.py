@@ -597,3 +597,15 @@ def test_metrics_are_written_beside_the_status(house: House, tmp_path: Path) -> 
     house.feed("closed", house.put())
     line = 'generation_sidecars_sidecars_total{kind="completions",result="rendered"} 2.0'
     house.turn_until(lambda: textfile.exists() and line in textfile.read_text())
+
+
+def test_metrics_count_across_reloads(house: House, tmp_path: Path) -> None:
+    """What was counted stays, also in a new place."""
+    house.open()
+    first, second = tmp_path / "a.prom", tmp_path / "b.prom"
+    reconfigure(house, metrics=Metrics(str(first)))
+    house.feed("closed", house.put())
+    line = 'generation_sidecars_sidecars_total{kind="completions",result="rendered"} 2.0'
+    house.turn_until(lambda: first.exists() and line in first.read_text())
+    reconfigure(house, metrics=Metrics(str(second)))
+    house.turn_until(lambda: second.exists() and line in second.read_text())

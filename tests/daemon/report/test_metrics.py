@@ -66,6 +66,7 @@ def test_how_the_service_is_stands_in_gauges(tmp_path: Path) -> None:
     assert found["troubled_sources,state=failed"] == 2
     assert found["troubled_sources,state=skipped"] == 0
     assert found["watching"] == 1
+    assert found["start_time_seconds"] == 1767225600
     assert found["last_sweep_duration_seconds"] == 1.5
     assert found["last_sweep_timestamp_seconds"] == 1767226140
     assert found["last_update_timestamp_seconds"] == pytest.approx(time.time(), abs=60)
