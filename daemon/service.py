@@ -101,7 +101,7 @@ class Service:
         self._stack.close()
 
     def _use_roots(self) -> bool:
-        """Create the default root, and lock the roots that exist; False when that cannot be."""
+        """Create the default root, and lock the roots that exist; False when that is not possible."""
         root = ""
         try:
             for root in self._config.roots if self._make_default_root else ():
@@ -162,7 +162,7 @@ class Service:
         troubles, is_settled = self.scheduler.troubles, self._supervisor.is_settled
         status = self._reporter.update(now, self._status, troubles, is_settled=is_settled)
         if status is not None:
-            self.scheduler.tell(status, now)
+            self.scheduler.notify(status, now)
 
     def _take_hint(self, hint: Hint, now: float) -> None:
         """Queue the sources that a hint concerns, or ask for a walk of its directory."""

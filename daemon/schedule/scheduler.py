@@ -1,7 +1,8 @@
 """The scheduler: hints and sweeps name sources, and the pool converts those that are ready.
 
 A source is ready when it was closed or renamed into place and is old enough for a later write to have another
-time, or when it has not changed for a while.  What time can mend is retried; the rest waits for a change.
+time, or when it has not changed for a while.  Failures that time can mend are retried; other sources wait for
+a change.
 """
 
 from __future__ import annotations
@@ -45,7 +46,8 @@ _STOP_LOOK_SECONDS: Final = 0.2
 class Scheduler:
     """Owns the queue; use from one thread.  ``now`` is monotonic seconds.
 
-    ``troubles``: the sources without fresh sidecars, for the status.  ``observers`` are told in this order.
+    ``troubles``: the sources without fresh sidecars, for the status.  ``observers``: in the order in which
+    they are notified.
     """
 
     def __init__(
@@ -75,7 +77,7 @@ class Scheduler:
         return any(index.wants(found) for index in self.indexes)
 
     def take(self, found: Found, now: float) -> Outcome | None:
-        """Queue a source that a sweep found not fresh.
+        """Queue a source that a sweep found out of date.
 
         Returns its last outcome instead when that is still valid: the source waits for a change, or for the
         next attempt.
@@ -105,8 +107,8 @@ class Scheduler:
             if source is not None and source.state == "settled":
                 self._drop(source)
 
-    def tell(self, event: Event, now: float) -> None:
-        """Tell every observer."""
+    def notify(self, event: Event, now: float) -> None:
+        """Notify every observer."""
         for observer in self.observers:
             observer.notice(event, now)
 
@@ -159,7 +161,7 @@ class Scheduler:
             self.queue.start(source)
             self.pool.submit(source.task, self.options, seen.status.st_size)
             return
-        self.tell(Done(source.task, None), now)
+        self.notify(Done(source.task, None), now)
 
     def _seconds_to_wait(self, found: Found, source: Source, now: float) -> float:
         still, clock = now - source.seen, time.time()
@@ -171,7 +173,7 @@ class Scheduler:
         """Decide what follows an outcome: another attempt, or none before something changes."""
         if outcome.error is Interrupted or (outcome.error is Vanished and self._is_gone(source.task)):
             self._drop(source)
-            self.tell(Done(source.task, None), now)
+            self.notify(Done(source.task, None), now)
         elif outcome.result == "failed" and outcome.passing and self._is_tried_again(source, outcome):
             self._retry(source, outcome, now)
         else:
@@ -190,7 +192,7 @@ class Scheduler:
             self._remember(source, outcome)
         else:
             self._drop(source)
-        self.tell(Done(source.task, outcome), now)
+        self.notify(Done(source.task, outcome), now)
 
     def _retry(self, source: Source, outcome: Outcome, now: float) -> None:
         """Plan the next attempt, and report this one unless it may still be a race with a writer."""
@@ -198,14 +200,14 @@ class Scheduler:
         if self.queue.retries.attempts is not None:
             return  # its turn ends with the last attempt
         if outcome.error in _RACES and source.failures <= _QUIET_ATTEMPTS:
-            self.tell(Done(source.task, None), now)
+            self.notify(Done(source.task, None), now)
             return
         self._remember(source, outcome)
         logged = source.logged
         if logged is None or logged[0] != outcome.reason or now - logged[1] >= _LOG_AGAIN_SECONDS:
             source.logged = (outcome.reason, now)
             log_outcome(self._log, source.task, outcome, attempt=source.failures, retry_seconds=wait)
-        self.tell(Done(source.task, outcome), now)
+        self.notify(Done(source.task, outcome), now)
 
     def _is_tried_again(self, source: Source, outcome: Outcome) -> bool:
         """Tell whether to retry what time can mend: a single sweep does not wait for a full disk."""

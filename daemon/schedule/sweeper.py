@@ -71,7 +71,7 @@ class _Sweep:
 class Sweeper:
     """An observer that walks all roots when asked, and new directories.  ``now`` is monotonic seconds.
 
-    ``roots`` may name single sources.  While ``backlog_limit`` sources wait, no walk goes on;
+    ``roots`` may name single sources.  No walk continues while ``backlog_limit`` sources wait;
     ``branches_limit``: how many walks of new directories may wait.  ``is_only_one``: a missing root is a
     failure, and the indexes are written before the sweep is finished; in a service the supervisor reports
     missing roots, and the indexes are written when they are due.
@@ -177,7 +177,7 @@ class Sweeper:
             self._once_more = math.inf
         self._log.info(SWEEP_STARTED, paths=self.roots)
         self.inventory.begin_sweep()
-        self._scheduler.tell(Walk.BEGUN, now)
+        self._scheduler.notify(Walk.BEGUN, now)
         walk = steps(self.roots, self._scheduler.options, self._ignore)
         self._sweep = _Sweep(now, walk, set(self._scheduler.queue.settled), set(self._failing))
 
@@ -199,7 +199,7 @@ class Sweeper:
         if found.is_fresh and not wanted:
             sweep.sums["fresh"] += len(found.plans)
             scheduler.take_fresh(found.task)
-            scheduler.tell(found, now)
+            scheduler.notify(found, now)
             return
         is_known = found.is_fresh or found.task in scheduler.queue
         outcome = scheduler.take(found, now)
@@ -222,7 +222,7 @@ class Sweeper:
         self._sweep.mended.discard(failure.path)
         if self._scheduler.troubles.put_failure(failure):
             log_failure(self._log, failure)
-        self._scheduler.tell(failure, now)
+        self._scheduler.notify(failure, now)
         return True
 
     def _end_walk(self, now: float) -> None:
@@ -234,7 +234,7 @@ class Sweeper:
         for path in sweep.mended:
             self._scheduler.troubles.drop(path)
         self.inventory.end_sweep()
-        self._scheduler.tell(Walk.ENDED, now)
+        self._scheduler.notify(Walk.ENDED, now)
         if sweep.is_done:
             self._finish(now)
 
@@ -243,7 +243,7 @@ class Sweeper:
         for index in self._scheduler.indexes if self._is_only_one else ():
             if (failure := index.write()) is not None:
                 sweep.sums["failed"] += 1
-                self._scheduler.tell(failure, now)
+                self._scheduler.notify(failure, now)
         seconds = round(max(0.0, now - sweep.began), 3)
         self.last = {**{result: sweep.sums[result] for result in RESULTS}, "seconds": seconds}
         self.last_ended = iso(time.time())

@@ -9,7 +9,7 @@ from typing import Final
 
 JOBS_LIMIT: Final = 8
 JOB_BYTES: Final = 600 << 20
-"""What one job takes at the most, its worker for a long source beside the one for short ones."""
+"""Memory that one job takes at most: its worker for a long source beside the one for short ones."""
 _NICENESS: Final = 10
 _CGROUPS: Final = Path("/sys/fs/cgroup")
 _IOPRIO_SET: Final = {"x86_64": 251, "aarch64": 30}
@@ -24,14 +24,14 @@ def default_jobs(cgroups: Path = _CGROUPS, membership: Path = Path("/proc/self/c
 
 
 def lower_priority() -> None:
-    """Let everything else have the processors first, unless that is set up already (``Nice=``)."""
+    """Lower the priority for the processors, unless it was set already (``Nice=``)."""
     with suppress(OSError):
         if os.getpriority(os.PRIO_PROCESS, 0) == 0:
             os.setpriority(os.PRIO_PROCESS, 0, _NICENESS)
 
 
 def lower_disk_priority() -> None:
-    """Let everything else have the disk first, where the system allows it; see ioprio_set(2)."""
+    """Take the lowest priority for the disk, where the system allows it; see ioprio_set(2)."""
     number = _IOPRIO_SET.get(os.uname().machine)
     if number is not None:
         import ctypes  # Python has no function for it

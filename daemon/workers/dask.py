@@ -34,14 +34,14 @@ _ADDRESS: Final = re.compile(r"((tcp|tls|ws|wss)://)?[^/\s]+:\d+")
 _ALIVE: Final = frozenset({"running", "connecting"})
 _LEAST_WIDTH: Final = 8
 """An adaptive cluster has no workers before there is work that waits for them."""
-_GOODBYE_SECONDS: Final = 3.0
+_DISCONNECT_SECONDS: Final = 3.0
 
 _GONE: Final = Passing(
     "its worker does not answer any more: the scheduler is gone",
     hint="Start the cluster again; the same command does the rest.",
 )
 _UNSEEN: Final = Passing(
-    "it is there, but not for the worker that was to read it",
+    "it exists, but the worker that was to read it does not see it",
     hint="Workers of a cluster must see the same paths as the sweep.",
 )
 
@@ -58,7 +58,7 @@ class DaskPool(Pool):
     def __init__(self, address: str) -> None:
         self._client = _connect(address)
         self._width: int = max(_LEAST_WIDTH, sum(self._client.nthreads().values()))
-        # pure: two equal calls would be one, and the second look at a source must not be
+        # not pure: Dask would answer a second look at a source with the result of the first
         self._executor = self._client.get_executor(pure=False)
         self._waiting: deque[Job] = deque()
         self._running: dict[Future[list[Outcome]], list[Job]] = {}
@@ -96,17 +96,17 @@ class DaskPool(Pool):
         self._is_stopping = True
         self._waiting.clear()
         running = list(self._running)
-        _apart(lambda: [future.cancel() for future in running])
+        _in_background(lambda: [future.cancel() for future in running])
 
     def kill(self) -> None:
         """Expect nothing any more: those at work finish what they have begun."""
         self._is_stopping = True
         self._abandon(STOPPED)
 
-    def close(self, patience_seconds: float = _GOODBYE_SECONDS) -> None:
-        """Say goodbye to the scheduler, for this long; may be called twice."""
+    def close(self, patience_seconds: float = _DISCONNECT_SECONDS) -> None:
+        """Disconnect from the scheduler, waiting no longer than this; may be called twice."""
         if self._event >= 0:
-            _apart(lambda: self._client.close(patience_seconds)).join(patience_seconds + 1.0)
+            _in_background(lambda: self._client.close(patience_seconds)).join(patience_seconds + 1.0)
             os.close(self._event)
             self._event = -1
 
@@ -127,7 +127,7 @@ class DaskPool(Pool):
         return [(job.task, _checked(job, outcome)) for job, outcome in zip(jobs, outcomes, strict=True)]
 
     def _abandon(self, error: SidecarError) -> None:
-        """Report everything as failed: those who were to do it will not answer."""
+        """Report everything as failed: the workers will not answer."""
         for batch in (*self._running.values(), self._waiting):
             self._results += all_failed(batch, error)
         self._running.clear()
@@ -138,8 +138,8 @@ class DaskPool(Pool):
             os.eventfd_write(self._event, 1)
 
 
-def _apart(act: Callable[[], object]) -> threading.Thread:
-    """Do what waits for the scheduler, and may fail, in a thread that may be left behind."""
+def _in_background(act: Callable[[], object]) -> threading.Thread:
+    """Run what waits for the scheduler, and may fail, in a thread that may be left behind."""
 
     def run() -> None:
         with suppress(Exception):
@@ -151,7 +151,7 @@ def _apart(act: Callable[[], object]) -> threading.Thread:
 
 
 def _checked(job: Job, outcome: Outcome) -> Outcome:
-    """Return a worker's outcome; that it did not find a file that is there is a fault of the cluster."""
+    """Return a worker's outcome; not finding a file that exists is a fault of the cluster."""
     if outcome.error is Vanished and os.path.lexists(job.task.path):
         return failure(job.task.name, job.options, _UNSEEN)
     return outcome
@@ -171,7 +171,7 @@ def _connect(address: str) -> Any:
         raise RefusedError(
             "--scheduler needs Dask, which is not installed: pip install 'generation-sidecars[dask]'"
         ) from None
-    if not _ADDRESS.fullmatch(address):  # Dask would say so too, and then wait for a minute at the end
+    if not _ADDRESS.fullmatch(address):  # Dask would report it as well, but then takes a minute to end
         raise RefusedError(f"{address}: no address of a scheduler, such as tcp://host:8786")
     logging.disable()  # Dask's loggers: they print tracebacks of what is reported here as a sentence
     try:

@@ -36,7 +36,7 @@ class Pool(Protocol):
         """Tell whether another short task would start soon; more may be submitted, and wait."""
 
     def submit(self, task: Task, options: Options, size: int = 0) -> None:
-        """Take a task on, whose source has ``size`` bytes; it starts with the next :meth:`done`."""
+        """Accept a task whose source has ``size`` bytes; it starts with the next :meth:`done`."""
 
     def done(self) -> list[Done]:
         """Return what was finished since the last call, and start what waits.
@@ -45,10 +45,10 @@ class Pool(Protocol):
         """
 
     def stop(self) -> None:
-        """Drop what waits, for good, and ask the workers to stop at the end of the current block."""
+        """Drop what waits, accept nothing more, and ask the workers to stop after the current block."""
 
     def kill(self) -> None:
-        """Drop what waits, for good, and end the work at once; the next sweep removes what that leaves."""
+        """Drop what waits, accept nothing more, and end the work at once; sweeps remove its litter."""
 
     def close(self, patience_seconds: float = 5.0) -> None:
         """Stop, wait this long for running conversions, then kill them; may be called twice."""

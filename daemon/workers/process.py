@@ -1,4 +1,4 @@
-"""One worker process and the batches that it was given: forked, and spoken to over a socket.
+"""One worker process and the batches that it was given: forked, and reached over a socket.
 
 ``concurrent.futures`` will not do: its manager thread holds locks and waits for workers without a deadline,
 so a worker that hangs would make the program hang, at the latest when it ends.
@@ -116,7 +116,7 @@ def _fork(serve: Serve, connection: Connection) -> int:
                 signal.pthread_sigmask(signal.SIG_SETMASK, before - _SIGNALS)
                 serve(connection, stop)
                 os._exit(0)
-            finally:  # whatever happens, the parent's code is not for this process
+            finally:  # it must not return into its parent's code
                 signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
                 os._exit(1)
     finally:

@@ -112,7 +112,7 @@ class ProcessPool(Pool):
 
     def done(self) -> list[Done]:
         now = self._clock()
-        # a while in which nobody looked does not count: the whole program may have been stopped
+        # time in which nobody called this does not count: the whole program may have been stopped
         self._now += min(now - self._looked, _GAP_SECONDS)
         self._looked = now
         for lane in self._lanes:
@@ -145,7 +145,7 @@ class ProcessPool(Pool):
             while self._processes() and self._clock() < deadline:
                 self._ready.poll(_WAIT_SECONDS)
                 self._results += self.done()
-        for worker in self._processes():  # the kernel cannot end it, and keeps it
+        for worker in self._processes():  # the kernel could not end it
             worker.close()
         self._ready.close()
 
@@ -161,7 +161,7 @@ class ProcessPool(Pool):
                 self._set_deadline(worker)
                 for job, outcome in zip(jobs, outcomes, strict=True):
                     if outcome.error is Interrupted and not self._is_stopping:
-                        lane.waiting.appendleft(job)  # somebody else ended that worker
+                        lane.waiting.appendleft(job)  # not by this pool
                     else:
                         self._results.append((job.task, outcome))
         except (EOFError, OSError):
@@ -207,7 +207,7 @@ class ProcessPool(Pool):
             batch = next_batch(waiting, self._jobs)
             try:
                 worker.give(batch)
-            except OSError:  # it has ended, or is stopped, and nobody saw it yet
+            except OSError:  # it has ended, or is stopped
                 waiting.extendleft(reversed(batch))
                 self._lose(lane, worker)
                 continue

@@ -1,4 +1,4 @@
-"""What a worker does: it converts a few sources at a time; whatever goes wrong is an outcome.
+"""What a worker does: it converts a few sources at a time; every failure is an outcome.
 
 Tasks and outcomes are plain values, so that they can travel to any process.
 """
@@ -98,7 +98,7 @@ def serve(connection: Connection, stop: Stop) -> None:
 
 
 def serve_in_background(connection: Connection, stop: Stop) -> None:
-    """Do what :func:`serve` does, and let everything else have the disk first."""
+    """Serve as :func:`serve` does, with the lowest priority for the disk."""
     lower_disk_priority()
     serve(connection, stop)
 

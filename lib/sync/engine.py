@@ -66,7 +66,7 @@ def sync_source(
 def sync_sources(
     sources: Sequence[tuple[int, str]], options: Options, stop: Callable[[], bool] = lambda: False
 ) -> list[Outcome]:
-    """Bring the sidecars of several sources, each ``(directory, name)``, up to date in step.
+    """Bring the sidecars of several sources, each ``(directory, name)``, up to date together.
 
     The sidecars of all are written, then those of all are flushed to disk, then all appear, and last each
     directory is flushed: the disk is waited for a few times, not a few times a source.  In the same way each

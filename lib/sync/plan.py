@@ -36,8 +36,8 @@ _COARSE_CTIME_NS: Final = 2_000_000_000
 class Plan:
     """What to do about one sidecar, and why.
 
-    ``narrow``: it is right, but more people can read it than what it shows.  ``compare``: somebody wrote it
-    after us, so its bytes decide.  ``blocked``: its name belongs to something that is not a file.
+    ``narrow``: it is right, but more people can read it than what it shows.  ``compare``: somebody may
+    have edited it, so its bytes decide.  ``blocked``: its name belongs to something that is not a file.
     ``inputs``: the files it is made from, as they were seen, the source first; ``seen``: the sidecar.
     """
 

@@ -37,7 +37,7 @@ _UNSTAMPED: Final = f"{_SAME}; its file system does not keep its time"
 
 
 class Sink:
-    """Takes the bytes of one sidecar: write, seal, flush, publish; close whatever happened.
+    """Takes the bytes of one sidecar: write, seal, flush, publish, and in any case close.
 
     ``check`` returns the files that a sidecar of a format is made from, the source first.  It raises if they
     are no longer what was read: nothing of the sidecar may appear then.
