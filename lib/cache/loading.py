@@ -78,8 +78,7 @@ def _belong_together(directory: int, files: dict[str, FileBytes]) -> bool:
     were opened first, nothing was replaced.
     """
     for name, file in reversed(files.items()):
-        now = status_of(directory, name, follow=True)
-        if now is None or not same_version(now, file.status):
+        if not same_version(status_of(directory, name, follow=True), file.status):
             return False
     return True
 

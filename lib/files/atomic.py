@@ -123,8 +123,7 @@ class AtomicFile:
         :raises Changed: somebody wrote the file meanwhile; theirs stays.
         :raises Storage: the system refuses.
         """
-        now = status_of(self._directory, name)
-        if now is not planned and (now is None or planned is None or not same_version(now, planned)):
+        if not same_version(status_of(self._directory, name), planned):
             raise Changed("somebody wrote the sidecar meanwhile")
         self.replace(name)
 
@@ -207,8 +206,7 @@ def narrow(file: FileBytes, seen: os.stat_result, inputs: Sequence[FileBytes]) -
 
 def remove_file(directory: int, name: str, seen: os.stat_result) -> None:
     """Remove a file, if it is still the one that was looked at; one that cannot be removed stays."""
-    now = status_of(directory, name)
-    if now is not None and same_version(now, seen):
+    if same_version(status_of(directory, name), seen):
         with contextlib.suppress(OSError):
             os.unlink(name, dir_fd=directory)
 

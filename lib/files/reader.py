@@ -221,8 +221,10 @@ def status_of(directory: int, name: str, *, follow: bool = False) -> os.stat_res
         raise storage_error(error, "cannot be looked up") from error
 
 
-def same_version(one: os.stat_result, other: os.stat_result) -> bool:
-    """Tell whether two looks saw the same file with the same content, as far as the file system can tell."""
+def same_version(one: os.stat_result | None, other: os.stat_result | None) -> bool:
+    """Tell whether two looks saw no file, or the same one with the same content, as far as they can tell."""
+    if one is None or other is None:
+        return one is other
     return file_version(one) == file_version(other)
 
 
@@ -236,8 +238,7 @@ def check_same(directory: int, name: str, file: FileBytes, what: str = "it") -> 
 
     :raises Changed: it is not.
     """
-    now = status_of(directory, name)
-    if now is None or not same_version(now, file.status) or file.has_changed():
+    if not same_version(status_of(directory, name), file.status) or file.has_changed():
         raise Changed(f"{what} changed while it was read")
 
 

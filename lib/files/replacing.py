@@ -10,12 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO
 
 from lib.errors import SidecarError
-from lib.files.atomic import (
-    ANY_NEW_FILE,
-    AtomicFile,
-    flush_directory,
-    flush_file,
-)
+from lib.files.atomic import ANY_NEW_FILE, AtomicFile, flush_directory, flush_file
 from lib.files.reader import close_quietly, storage_error
 from lib.files.temporary import hold, remove_temporary, temporary_name
 
@@ -94,7 +89,7 @@ def _back_up(directory: int, name: str, backups: ExitStack, undo: ExitStack, *, 
         if move or not _link(directory, name, hidden):
             os.rename(name, hidden, src_dir_fd=directory, dst_dir_fd=directory)
     except FileNotFoundError:
-        undo.callback(_remove, directory, name)
+        undo.callback(remove_temporary, directory, name)
         return False
     except OSError as error:
         raise storage_error(error, "cannot be replaced") from error
@@ -118,11 +113,6 @@ def _link(directory: int, name: str, hidden: str) -> bool:
 def _restore(directory: int, hidden: str, name: str) -> None:
     with suppress(OSError):
         os.rename(hidden, name, src_dir_fd=directory, dst_dir_fd=directory)
-
-
-def _remove(directory: int, name: str) -> None:
-    with suppress(OSError):
-        os.unlink(name, dir_fd=directory)
 
 
 def check_in_place(directory: int, name: str) -> None:
