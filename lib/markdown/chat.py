@@ -1,4 +1,4 @@
-"""Chat messages: their roles, their texts, and whatever else they hold."""
+"""Chat messages: their roles, their texts, and their other fields."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def _is_message(value: Any) -> bool:
 
 
 def texts_of(content: Any) -> list[Text]:
-    """Return the texts of a message's content: itself, or its parts if all are text; else none.
+    """Return the texts of a message's content: the content itself, or its parts if all are text; else none.
 
     >>> texts_of([{"type": "text", "text": "Hi"}, {"type": "text", "text": "there"}]), texts_of(None)
     (['Hi', 'there'], [])
@@ -78,7 +78,7 @@ def _messages_before(chat: list[Any], completion: Any) -> list[Any] | None:
         text = _text_of([last])
         if text == completion:
             return earlier or None
-        begin = _before(text or "", completion)  # the model continued a message that the prompt began
+        begin = _before(text or "", completion)  # the prompt began the message that the model completed
         return None if begin is None else [*earlier, {**last, "content": begin}]
     answer = [completion] if isinstance(completion, dict) else completion
     if not is_chat(answer) or chat[-len(answer) :] != answer:
@@ -96,7 +96,7 @@ def _text_of(answer: Any) -> Text | None:
 
 
 def _before(text: Text, tail: Text) -> str | None:
-    """Return what stands before the end of a text; None if it is empty, or ends otherwise."""
+    """Return what stands before the tail of a text; None if that is nothing, or the text ends otherwise."""
     if isinstance(text, bytes) or isinstance(tail, bytes):
         data, end = utf8(text), utf8(tail)
         if not data.endswith(end) or len(data) - len(end) > _PROMPT_BYTES:

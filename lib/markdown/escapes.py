@@ -27,7 +27,7 @@ _DEFINITION_BEGINS: Final = re.compile(
     rb"(?:[ \t>]|(?:[-+*]|[0-9]{1,9}[.)])[ \t]){0,99}(?:\[[ xX]\][ \t]+)?\*?(?=\[)"
 )
 _WORD_LIMIT: Final = 500
-"""A longer word is not looked through: that keeps the time in proportion."""
+"""Longer words are not looked through, so that the time stays in proportion to the text."""
 ODD_BLANK: Final = re.compile(
     rb"\n(?=[^\n!-~])[ \t>]*(?:%b)(?:[ \t\r>]|%b)*(?=\n|\Z)" % (WIDE_SPACES, WIDE_SPACES)
 )
@@ -36,7 +36,7 @@ _DELIMITERS: Final = re.compile(rb"^(?=[^\n]*-)[ \t\r>|:*+0-9.)-]*$", re.MULTILI
 _LINK: Final = re.compile(rb"\]\((?![^()\s`<>\\]*\))")
 _MAY_HIDE_CODE: Final = re.compile(rb"[|~]|\]\(")
 _REACHES_FURTHER: Final = re.compile(rb"://|www\.|@", re.IGNORECASE)
-# a bare address takes a backslash in, and ends before what that was to escape
+# a backslash becomes part of a bare address, which ends before the character that it was to escape
 ADDRESS_BEFORE: Final = re.compile(
     rb"[:w](?:(?<=:)//|(?<=w)ww\.)(?:(?!://|www\.)[^\s<])*(?:<[A-Za-z/!?]|!\\?\[|\$\$)", re.IGNORECASE
 )
@@ -69,7 +69,7 @@ def places_to_escape(text: bytes, blocks: Blocks) -> list[int] | None:
 
 
 def may_hide_code(text: bytes) -> bool:
-    """Tell whether some readers may find in a text what hides a code span of one line, or a part of it."""
+    """Tell whether some readers may take a part of a code span, on one line of a text, for something else."""
     if _MAY_HIDE_CODE.search(text):
         return True
     if not _REACHES_FURTHER.search(text):
@@ -80,7 +80,7 @@ def may_hide_code(text: bytes) -> bool:
 
 
 def _chunks(blocks: Blocks) -> Iterator[range]:
-    """Yield runs of lines without an empty line, outside code blocks: no paragraph is longer."""
+    """Yield runs of lines without an empty line or a code block: no paragraph is longer than one."""
     start = 0
     for number, line in enumerate((*blocks.lines, b"")):
         if number in blocks.code or not line.strip(b" \t\r"):
@@ -90,7 +90,7 @@ def _chunks(blocks: Blocks) -> Iterator[range]:
 
 
 def _escapes_of_chunk(lines: list[bytes], chunk: range) -> list[tuple[int, int]] | None:
-    """Return what is dangerous outside code spans, each of which stands on one line: lines and columns."""
+    """Return the lines and columns of what must be escaped; None if a code span goes over several lines."""
     dangerous = [number for number in chunk if DANGER.search(lines[number])]
     if not dangerous:
         return []
@@ -119,7 +119,7 @@ def _escapes_of_chunk(lines: list[bytes], chunk: range) -> list[tuple[int, int]]
 
 
 def _outside(line: bytes, spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Return where what stands outside code spans begins and ends."""
+    """Return where the stretches between code spans begin and end."""
     edges = [0, *chain.from_iterable(spans), len(line)]
     return list(zip(edges[::2], edges[1::2], strict=True))
 
@@ -138,10 +138,10 @@ def _stand_on_one_line(lines: list[bytes], spans: dict[int, tuple[list[tuple[int
 
 
 def _is_certain(text: bytes, codes: list[bytes]) -> bool:
-    """Tell whether every reader takes for code what we do, of ``text`` that has ``codes`` among its lines.
+    """Tell whether every reader finds the same code spans in ``text``; ``codes`` has those of each line.
 
-    The rows of a table are cut at bars, links and (for marked) emphasis end inside code before code is
-    looked for.
+    Some readers cut the rows of a table at bars, and end a link or (marked) emphasis inside code, before they
+    look for code.
     """
     code = b"\n".join(codes)
     if _LINK.search(text) or (b"](" in code and b"[" in text) or (b"~" in code and b"~" in text):
@@ -152,7 +152,7 @@ def _is_certain(text: bytes, codes: list[bytes]) -> bool:
 
 
 def _may_be_swallowed(line: bytes, start: int) -> bool:
-    """Tell whether a bare address may take in the back-ticks that begin a code span here."""
+    """Tell whether the back-ticks that begin a code span here may belong to a bare address."""
     before = line[max(0, start - _WORD_LIMIT) : start]
     if not before or before[-1:].isspace():
         return False

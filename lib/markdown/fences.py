@@ -1,4 +1,4 @@
-"""Texts in fences that no back-ticks inside can close; control characters shown as pictures."""
+"""Fences that no back-ticks inside can close, and pictures in the place of control characters."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
 _TICKS: Final = re.compile(b"``*")  # `re` finds a first character more quickly than a repeated one
-# cmark, GitHub's parser, counts the back-ticks that open a fence to 255 and no further, and knows no code
-# span of more than 80.
+# cmark, GitHub's parser, counts no more than 255 of the back-ticks that open a fence.
 _FENCE_COUNTED: Final = 255
 _CLOSES_ANY_FENCE: Final = re.compile(rb"^(?= {0,3}`{%d,}[ \t\r]*$)" % _FENCE_COUNTED, re.MULTILINE)
 _TICKS_AT_ONCE: Final = 1 << 16
@@ -30,8 +29,8 @@ _PICTURED: Final = str.maketrans(
 def fenced(text: bytes, language: bytes) -> bytes:
     r"""Put a text (UTF-8) into a fence of back-ticks longer than any run of them inside it.
 
-    Only a line of 255 and more back-ticks and nothing else is changed: no fence contains it for every reader,
-    so it is indented by four spaces.
+    Only a line of nothing but 255 or more back-ticks is changed: for some readers it closes any fence, so it
+    is indented by four spaces.
 
     >>> fenced(b"a", b"text")
     b'```text\na\n```'
@@ -40,12 +39,12 @@ def fenced(text: bytes, language: bytes) -> bytes:
 
 
 def fenced_text(text: bytes) -> bytes:
-    """Put a text into a fence, its control characters shown as pictures."""
+    """Put a text into a fence, and show its control characters as pictures."""
     return fenced(pictured(text.decode()).encode(), b"text")
 
 
 def fenced_pieces(pieces: Callable[[], Iterable[bytes]], language: bytes) -> Iterator[bytes]:
-    """Yield a text in a fence, as :func:`fenced` does; ``pieces`` gives it twice, cut at line breaks."""
+    """Yield a text in a fence, as :func:`fenced` does; ``pieces`` returns it, cut at line breaks, twice."""
     longest = max(2, _longest_run_of(pieces()))
     yield from _ticks(longest + 1)
     yield b"%b\n" % language
@@ -61,7 +60,7 @@ def _ticks(count: int) -> Iterator[bytes]:
 
 
 def longest_run(text: bytes) -> int:
-    """Return how long the longest run of back-ticks is."""
+    """Return the length of the longest run of back-ticks."""
     return max(map(len, _TICKS.findall(text)), default=0) if b"`" in text else 0
 
 
@@ -76,7 +75,7 @@ def _longest_run_of(parts: Iterable[bytes]) -> int:
 
 
 def pictured(text: str) -> str:
-    """Show control characters as their pictures, so that a terminal only shows them.
+    """Replace control characters by their pictures, so that no terminal obeys them.
 
     Newline, tab and the carriage return of a CRLF stay; C1 controls, which have no pictures, become U+FFFD.
     """

@@ -1,7 +1,7 @@
 """Long texts, shown in pieces: memory holds one piece at a time, whatever a text is made of.
 
-A text is cut where a paragraph or a heading begins after an empty line, outside any fence: all blocks are
-closed there, so that each part can be looked at by itself.
+A text is cut where a paragraph or a heading begins below an empty line, outside any fence.  All blocks are
+closed there, so each part can be looked at by itself.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 PART_CHARACTERS: Final = 1 << 18
 _LONGEST_PART: Final = 4
-"""How many times as long a part may become."""
+"""How many times the usual length a part may have."""
 _TRIES: Final = 4
 _MAY_BEGIN: Final = re.compile(rb"\r?\n\r?\n(?=[A-Za-z#\x80-\xff])")
 _BEGINS: Final = re.compile(r"[^\W\d_]|#")
@@ -37,8 +37,8 @@ def long_text_pieces(
 ) -> Iterator[bytes]:
     """Yield what is shown of a long text, in pieces of about ``size`` bytes.
 
-    Where a text cannot be cut into parts, it stands as it is if it is inert, else in a fence.  With
-    ``in_quotes``, all of it stands in a quote.
+    A text that cannot be cut into parts stands as it is if it is inert, else in a fence.  With ``in_quotes``,
+    all of it stands in a quote.
     """
     data = encoded(text)
     cuts = _cuts(data, size) if style == "auto" else None
@@ -62,12 +62,12 @@ def _fenced(data: bytes, size: int) -> Iterator[bytes]:
 
 
 def _quoted(part: bytes) -> bytes:
-    """Return a part in a quote, in a fence where that is not safe."""
+    """Return a part in a quote, or in a fence where a quote is not safe."""
     return shown_safely([part], in_quotes=True)[0]
 
 
 def _cuts(data: bytes, size: int) -> list[tuple[int, int]] | None:
-    """Return where the empty line before each part begins and ends; None if there are too few of them."""
+    """Return where the empty line before each part begins and ends; None if a part would be too long."""
     cuts = [(0, 0)]
     while len(data) - cuts[-1][1] > size:
         start = cuts[-1][1]
@@ -109,8 +109,8 @@ def _parts(data: bytes, cuts: list[tuple[int, int]]) -> Iterator[tuple[bytes, by
 
 
 def _is_harmless(data: bytes, size: int) -> bool:
-    """Tell whether each piece of a text is inert, whatever stands in the others, and no danger spans two."""
-    is_cut_well = b"]:" not in data  # what defines something begins as far before as one likes
+    """Tell whether each piece of a text is inert, and no danger can span two of them."""
+    is_cut_well = b"]:" not in data  # a definition may begin in any earlier piece
     for piece in _pieces(data, size):
         if not is_cut_well or not is_inert(piece):
             return False
@@ -119,7 +119,7 @@ def _is_harmless(data: bytes, size: int) -> bool:
 
 
 def _pieces(data: bytes, size: int) -> Iterator[bytes]:
-    """Cut a text behind a line break, in a very long line behind a space, else behind any character."""
+    """Cut a text after a line break, in a very long line after a space, else after any character."""
     start = 0
     while start < len(data):
         stop = start + size

@@ -1,6 +1,6 @@
-"""The sections of a page, one an item: values in, bytes out.
+"""The sections of a page, one for each item: values in, bytes out.
 
-The format is this project's own; in which of three ways a text is shown, :mod:`lib.markdown.batch` decides.
+The format is this project's own; :mod:`lib.markdown.batch` decides in which of three ways a text is shown.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _NUMBER: Final = b"```json\n%b\n```"
 _BLANK: Final = b"*(blank)*"
 _MESSAGES_AT_ONCE: Final = 64
 _SHORT_TEXT: Final = 4096
-"""Characters of a content that is looked at together with others."""
+"""Contents of at most this many characters are looked at together."""
 _WORDS: Final = re.compile(r"\w(?:.*\w)?")
 
 
@@ -56,7 +56,7 @@ def bodies(values: Sequence[Any], style: Style, *, all_text: bool) -> Sequence[b
 
 
 def sections(kind: Kind, shown: Sequence[bytes], first_number: int) -> bytes:
-    """Return heading, what is shown and rule of each item in turn, formatted in one go."""
+    """Return the heading, the content and the rule of each item in turn, formatted in one go."""
     section = f"{_HEADINGS[kind]} %d\n\n%b\n\n---\n\n".encode()
     fields: list[int | bytes] = [0] * (2 * len(shown))
     fields[0::2] = range(first_number, first_number + len(shown))
@@ -92,7 +92,7 @@ def _body(value: Any, style: Style) -> bytes:
 
 
 def item_pieces(value: Any, style: Style) -> Iterator[bytes]:
-    """Return what is shown of an item, in pieces of limited size: a long text, messages, or JSON."""
+    """Return what is shown of an item (a text, messages or JSON) in pieces of limited size."""
     if is_text(value):
         is_blank = style == "auto" and is_space(value)
         return iter((_BLANK,)) if is_blank else long_text_pieces(value, style)
@@ -107,7 +107,7 @@ def _json_pieces(value: Any, style: Style) -> Iterator[bytes]:
 
 
 def _chat_pieces(messages: Sequence[Mapping[str, Any]], style: Style) -> Iterator[bytes]:
-    """Yield each message's role, and in quotes its content and whatever else it has."""
+    """Yield each message's role, then its content and its other fields in quotes."""
     between = b""
     for start in range(0, len(messages), _MESSAGES_AT_ONCE):
         some = messages[start : start + _MESSAGES_AT_ONCE]
@@ -126,7 +126,7 @@ def _chat_pieces(messages: Sequence[Mapping[str, Any]], style: Style) -> Iterato
 
 
 def _role(role: str) -> str:
-    """Show a role so that it can stand in bold: stars around a star would be a rule."""
+    """Show a role so that it can stand between two pairs of stars: a role of stars would make a rule."""
     value = header_value(role)
     return value if value.startswith("`") or _WORDS.fullmatch(value) else f"`{value}`"
 

@@ -1,6 +1,6 @@
-"""The index of a tree: one page that lists every set, and can be read back so that nothing is read twice.
+"""The index of a tree: a page that lists every set, and is read back so that no source is counted twice.
 
-The format is this project's own: a GFM table, and below it, in a comment, one JSON array a source.
+The format is this project's own: a GFM table, and below it, in a comment, a JSON array for each source.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _LABELS: Final[dict[Kind, str]] = {"completions": "completions", "full_texts": "
 _NS: Final = 1_000_000_000
 _ENTRIES_LIMIT: Final = 1 << 17
 _LINE_LIMIT: Final = 1 << 20
-"""More than an index of 16 MiB has, unless it is forged."""
+"""More lines, and longer ones, than an index of 16 MiB has, unless it is forged."""
 _COUNT_LIMIT: Final = 1 << 96
 """More than any file system's time in nanoseconds."""
 
@@ -90,7 +90,7 @@ def parse(page: bytes) -> dict[str, Entry]:
 
 
 def _entry(line: str) -> Entry | None:
-    """Read one line of data; None for one that was not written here: anybody may have edited the file."""
+    """Read one line of data; None if it was not written here, as anybody may have edited the file."""
     if len(line) > _LINE_LIMIT:
         return None
     try:
@@ -105,14 +105,14 @@ def _entry(line: str) -> Entry | None:
 
 
 def _main(of_kind: dict[Kind, Entry]) -> Entry:
-    """Return the entry whose figures are shown for a set: its completions', if there are any."""
+    """Return the entry whose figures are shown for a set: that of its completions, if it has them."""
     return next(of_kind[kind] for kind in KINDS if kind in of_kind)
 
 
 def _moment(entry: Entry) -> tuple[float, str]:
     """Return when a set was generated, as epoch seconds and as a date for its row.
 
-    Its metadata says so, or else its file's time; the date is "" beyond the year 9999.
+    Its metadata tells, or else its file's time; the date is "" beyond the year 9999.
     """
     try:
         said = datetime.fromisoformat(entry.when)

@@ -1,4 +1,4 @@
-"""What stands above and between the items of a page: its summary, and links to items and to other parts.
+"""What stands above and between the items of a page: its summary, and links to its items and other parts.
 
 Anchors are those that GitHub, GitLab and editors derive from a heading: ``## Completion 7`` has
 ``#completion-7``.
@@ -37,12 +37,12 @@ _LISTED_LIMIT: Final = 20
 _PARTS_LIMIT: Final = 50
 _PARAMETER_CHARACTERS: Final = 60
 _LABEL_BYTES: Final = 400
-"""More than the words and figures take that stand between links."""
+"""More than the words and figures between the links take."""
 
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """The most bytes that stand above the items: in the first part only, in every part, and for each item."""
+    """The most bytes that can stand above the items: in the first part, in every part, and for each item."""
 
     first: int
     every: int
@@ -71,7 +71,7 @@ def summary(page: Page, overview: Overview) -> list[str]:
 
 
 def parameters(metadata: Mapping[str, Any]) -> list[str]:
-    """Return the line with the metadata's plain values, without those in the header; no line for no values.
+    """Return the line with the metadata's plain values, except those in the header; none without values.
 
     >>> parameters({"model_name": "m", "temperature": 1.0, "stop": ["x"], "prompt_name": "base"})
     ['**Parameters:** temperature = 1.0 · prompt_name = base']
@@ -84,7 +84,7 @@ def parameters(metadata: Mapping[str, Any]) -> list[str]:
 
 
 def lengths(overview: Overview) -> list[str]:
-    """Return the line with the distribution of the texts' lengths; no line for no texts.
+    """Return the line with the distribution of the texts' lengths; none without texts.
 
     >>> from lib.outcome import Figures
     >>> from lib.render.statistics import Overview
@@ -132,7 +132,7 @@ def part_line(page: Page, part: int) -> str:
 
 
 def contents(page: Page, part: int) -> list[str]:
-    """Return the lines with links to a part's items, of more than 1000 to every tenth, and to all parts."""
+    """Return the lines with links to a part's items (every tenth of more than 1000), and to all parts."""
     numbers = _thinned(page.range_of(part), _ENTRIES_LIMIT)
     entries = [f"[{number}](#{_anchor(page, number)})" for number in numbers]
     rows = [entries[at : at + _ENTRIES_A_LINE] for at in range(0, len(entries), _ENTRIES_A_LINE)]
@@ -145,7 +145,7 @@ def contents(page: Page, part: int) -> list[str]:
 
 
 def neighbours(page: Page, number: int) -> bytes:
-    """Return the paragraph below an item's heading: links to its neighbours and to the top."""
+    """Return the paragraph below an item's heading: links to the items beside it and to the top."""
     links = _previous_and_next(number, page.shown, partial(_item, page, number))
     links.append(f"[contents](#{_TITLE_ANCHORS[page.kind]})")
     return f"{_SEPARATOR.join(links)}\n\n".encode()
@@ -171,7 +171,7 @@ def room(page: Page) -> Room:
 
 
 def _thinned(numbers: range, limit: int) -> range:
-    """Return all of the numbers, or every tenth, every hundredth and so on, to keep within a limit."""
+    """Return all numbers, or every tenth, every hundredth and so on, so that a limit is kept."""
     step = 1
     while len(numbers) / step > limit:
         step *= 10
@@ -179,12 +179,12 @@ def _thinned(numbers: range, limit: int) -> range:
 
 
 def _listed_parts(page: Page) -> list[int]:
-    """Return the parts that each part links to: all, or of many every tenth and so on, and the last."""
+    """Return the parts that each part links to: all, or every tenth and so on, and the last."""
     return sorted({*_thinned(range(1, page.parts + 1), _parts_limit(page)), page.parts})
 
 
 def _parts_limit(page: Page) -> int:
-    """Return how many parts to link to: in a small part, the links take at most a quarter of it."""
+    """Return how many parts to link to: the links take at most a quarter of a small part."""
     return max(1, min(_PARTS_LIMIT, (page.extras.page_bytes or 0) // 8 // _part_link_bytes(page)))
 
 

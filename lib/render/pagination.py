@@ -1,4 +1,4 @@
-"""Looking through a source before its page is written: the figures of its summary, and where it is split."""
+"""Reading a source before its page is written, for the figures of its summary and where to split it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def count(blocks: Iterable[list[Any]]) -> Statistics:
 def find_shared_prompt(blocks: Iterable[list[Any]], full_texts: Iterator[Any]) -> Any:
     """Return the prompt that all items have, or None; ``full_texts`` are those of the items, in order.
 
-    An item that is None, for a request that failed, does not count.
+    Items that are None, for requests that failed, are left out.
 
     :raises SourceFault: an item cannot be read.
     """
@@ -50,7 +50,7 @@ def find_shared_prompt(blocks: Iterable[list[Any]], full_texts: Iterator[Any]) -
 def paginate(page: Page, blocks: Iterable[list[Any]], full_texts: Iterator[Any]) -> Page:
     """Complete a page with its overview and the first items of its parts.
 
-    No part is longer than ``page_bytes`` unless it has a single item that is.
+    No part is longer than ``page_bytes``, unless a single item is.
 
     :raises SourceFault: an item cannot be rendered.
     """
