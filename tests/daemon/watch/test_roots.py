@@ -1,4 +1,4 @@
-"""The roots: which directory stands there, whose it is, and what lies below it."""
+"""The roots: which directory is at each path, who holds its lock, and what is mounted below it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def roots() -> Iterator[Roots]:
-    """Give roots that are closed, twice, at the end."""
+    """Yield roots that are closed, twice, at the end."""
     roots = Roots(lambda: [Mount("/", "ext4", "8:1")])
     yield roots
     roots.close()
@@ -48,7 +48,7 @@ def taken(path: Path) -> str:
 
 
 def test_a_look_finds_which_directory_stands_there(roots: Roots, tmp_path: Path) -> None:
-    """None, one, another one, none, a file; nothing changes between two looks at the same."""
+    """No directory, one, another one, none, a file; nothing changes between two looks at the same."""
     path = tmp_path / "root"
     assert roots.use([str(path)]) is None
     missing = look(roots)
@@ -126,7 +126,7 @@ def test_a_lock_is_never_let_go_while_its_directory_stands(
 def test_a_replaced_root_is_locked_before_the_old_one_is_let_go(
     roots: Roots, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """At every moment the service holds one of the two."""
+    """The service holds one of the two at every moment."""
     path = tmp_path / "root"
     path.mkdir()
     roots.use([str(path)])
