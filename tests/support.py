@@ -26,7 +26,6 @@ from make_caches import MANIFEST
 from lib.errors import Corrupt, SidecarError, Unsafe
 from lib.files.reader import open_directory
 from lib.npy.array_reader import read_items
-from lib.npy.buffer import MemoryBytes
 from lib.npy.header import read_header
 from lib.options import Options
 from lib.render.page import Page
@@ -272,6 +271,22 @@ def save(path: Path, items: Any, *, time_ns: int | None = None) -> Path:
     if time_ns is not None:
         os.utime(path, ns=(time_ns, time_ns))
     return path
+
+
+class MemoryBytes:
+    """Bytes in memory, to be read as a file is."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+
+    @property
+    def size(self) -> int:
+        """Length in bytes."""
+        return len(self._data)
+
+    def read_at(self, offset: int, length: int) -> bytes:
+        """Return up to ``length`` bytes from ``offset``."""
+        return self._data[offset : offset + length]
 
 
 def flat_items(data: bytes, limit: int | None = None) -> list[Any]:

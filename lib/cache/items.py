@@ -11,14 +11,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from lib.npy.values import DEPTH_LIMIT
+from lib.npy.values import ATOMS, DEPTH_LIMIT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     Array = np.ndarray[Any, Any]
 
-_EXACT: Final = frozenset({str, bytes, bool, int, float, type(None)})
 _TO_BASE: Final[tuple[tuple[type, Callable[[Any], Any]], ...]] = (
     (str, str.__str__),
     (bytes, lambda value: b"".join([value])),
@@ -41,7 +40,7 @@ def object_array(items: Iterable[Any], argument: str) -> Array:
         what = "one text" if isinstance(items, (str, bytes)) else "a mapping"
         raise TypeError(f"{argument} is {what}, not a list of items")
     originals = list(items)
-    converter = _Converter()
+    converter = _ItemConverter()
     array = np.empty(len(originals), dtype=object)
     for position, item in enumerate(originals):
         # one by one: a list of lists of equal length would be taken for a second dimension
@@ -49,7 +48,7 @@ def object_array(items: Iterable[Any], argument: str) -> Array:
     return array
 
 
-class _Converter:
+class _ItemConverter:
     """Converts the items of one array, each object once."""
 
     def __init__(self) -> None:
@@ -59,7 +58,7 @@ class _Converter:
     def convert(self, value: Any, place: str, depth: int) -> Any:
         if depth > DEPTH_LIMIT:
             raise TypeError(f"{place} nests deeper than {DEPTH_LIMIT}")
-        if type(value) in _EXACT:
+        if type(value) in ATOMS:
             return value
         known = self._converted.get(id(value))
         if known is None:
@@ -93,7 +92,7 @@ class _Converter:
 
     def _key(self, key: Any, place: str, depth: int) -> Any:
         converted = self.convert(key, place, depth)
-        if type(converted) in _EXACT or type(converted) is tuple:
+        if type(converted) in ATOMS or type(converted) is tuple:
             return converted
         raise TypeError(f"{place} has a key of type {type(key).__name__}, which is not plain data")
 

@@ -12,7 +12,6 @@ from lib.files.lock import SetLock
 from lib.files.reader import FileBytes, open_file, same_version, status_of
 from lib.names import METADATA_SUFFIX, SOURCE_SUFFIX
 from lib.npy.array_reader import read_whole
-from lib.npy.header import read_header
 from lib.sync.inputs import parse_metadata
 
 if TYPE_CHECKING:
@@ -95,21 +94,11 @@ def _named(name: str) -> Iterator[None]:
 
 def _read(files: dict[str, FileBytes]) -> Cache:
     values = []
-    for (name, file), read in zip(files.items(), (read_values, read_values, _read_metadata), strict=True):
+    for (name, file), read in zip(files.items(), (read_whole, read_whole, _read_metadata), strict=True):
         with _named(name):
             values.append(read(file))
     completions, full_texts, metadata = values
     return full_texts, completions, metadata
-
-
-def read_values(source: Any) -> Any:
-    """Read an array as ``np.load(…, allow_pickle=True).tolist()`` would.
-
-    numpy's scalars and arrays inside items come as numbers and lists.
-
-    :raises SidecarError: it is broken, or holds what is not plain data.
-    """
-    return read_whole(source, read_header(source, numbers=True))
 
 
 def _read_metadata(source: FileBytes) -> dict[str, Any]:

@@ -19,7 +19,7 @@ def metadata_json(metadata: Any, limit: int = LIMIT_BYTES) -> tuple[bytes, list[
 
     If that is more than ``limit`` bytes, only the plain values (texts, numbers) are kept, the shortest first.
     """
-    converter = _Converter()
+    converter = _JsonConverter()
     value = converter.convert(metadata, "", 0)
     if not isinstance(value, dict):
         converter.note("", metadata)
@@ -46,7 +46,7 @@ def _smallest(value: dict[Any, Any], limit: int) -> dict[Any, Any]:
     return {key: item for key, item in value.items() if key in kept}
 
 
-class _Converter:
+class _JsonConverter:
     """One conversion, which notes every value that JSON does not have."""
 
     def __init__(self) -> None:

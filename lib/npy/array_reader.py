@@ -37,7 +37,7 @@ def read_items(source: Bytes, header: Header | None = None, limit: int | None = 
     return fixed_blocks(source, header, limit, as_text=True)
 
 
-def read_whole(source: Bytes, header: Header | None = None) -> Any:
+def read_whole(source: Bytes) -> Any:
     """Return what ``np.load(..., allow_pickle=True).tolist()`` would: the array as a nested list.
 
     What is one object in the file is one object in the result.  Bytes stay bytes, tuples stay tuples; numpy's
@@ -46,9 +46,9 @@ def read_whole(source: Bytes, header: Header | None = None) -> Any:
     :raises SourceFault: NotText, Corrupt or Unsafe say what is wrong with the file.
     :raises Unfinished: it ends too early.
     """
-    header = header or read_header(source)
     from lib.npy.fixed_width import fixed_blocks
 
+    header = read_header(source, whole=True)
     if header.letter != "O":
         rows = [row for block in fixed_blocks(source, header) for row in block]
         return rows if header.shape else rows[0]

@@ -12,7 +12,7 @@ REFILL_BYTES: Final = 1 << 13
 
 
 class Bytes(Protocol):
-    """Bytes that can be read anywhere: one version of a file, or bytes in memory."""
+    """Bytes that can be read anywhere: one version of a file."""
 
     @property
     def size(self) -> int:
@@ -22,31 +22,15 @@ class Bytes(Protocol):
         """Return up to ``length`` bytes from ``offset``; fewer only at the end."""
 
 
-class MemoryBytes:
-    """Bytes that are already in memory."""
-
-    def __init__(self, data: bytes) -> None:
-        self._data = data
-
-    @property
-    def size(self) -> int:
-        """Length in bytes."""
-        return len(self._data)
-
-    def read_at(self, offset: int, length: int) -> bytes:
-        """Return up to ``length`` bytes from ``offset``."""
-        return self._data[offset : offset + length]
-
-
 class Cursor:
-    """Reads forward from ``start`` to ``end`` (offsets in bytes).
+    """Reads forward from an offset (bytes) to the end.
 
     Its window is ``window_bytes`` long at first, and grows with each refill.
     """
 
-    def __init__(self, source: Bytes, start: int, end: int, window_bytes: int = WINDOW_BYTES) -> None:
+    def __init__(self, source: Bytes, start: int, window_bytes: int = WINDOW_BYTES) -> None:
         self.source = source
-        self.end = end
+        self.end = source.size
         self._window_bytes = window_bytes
         self._window = b""
         self._base = start

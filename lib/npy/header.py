@@ -78,10 +78,10 @@ class Header:
         return math.prod(self.shape[1:])
 
 
-def read_header(source: Bytes, *, numbers: bool = False) -> Header:
+def read_header(source: Bytes, *, whole: bool = False) -> Header:
     """Parse the header, and compare it with the size of the file, and with the last byte of a pickle.
 
-    With ``numbers``, arrays of numbers and booleans are allowed, and items of any size.
+    To read the array as a ``whole``, numbers and booleans are allowed, and items of any size.
 
     :raises Unfinished: the file is shorter than its header says, or does not end as a pickle does.
     :raises NotText: the header is sound, but the array does not hold text.
@@ -90,11 +90,11 @@ def read_header(source: Bytes, *, numbers: bool = False) -> Header:
     """
     text, data_offset = _header_text(source)
     descr, fortran_order, shape = _three_values(text)
-    header = _typed(descr, fortran_order, shape, data_offset, numbers=numbers)
+    header = _typed(descr, fortran_order, shape, data_offset, numbers=whole)
     if descr == _FIELDS_OF_OBJECTS:  # no items, but a pickle that says so
         return header
     _check_sizes(header, source.size)
-    if not numbers:
+    if not whole:
         _check_item(header)
     if header.letter == "O" and source.read_at(source.size - 1, 1) != _STOP:
         raise Unfinished("it does not end where numpy's data ends: cut short, or still being written")

@@ -33,7 +33,7 @@ class Envelope:
     """Reads what surrounds the items, and knows where the interpreter is among them."""
 
     def __init__(self, source: Bytes, start: int, shape: tuple[int, ...], limits: Limits) -> None:
-        self.interpreter = Interpreter(Cursor(source, start, source.size), Memo(), limits)
+        self.interpreter = Interpreter(Cursor(source, start), Memo(), limits)
         self.items: list[Any] = []
         """The items of the batches that were read and not yet taken."""
         self._shape = shape

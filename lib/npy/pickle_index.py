@@ -68,7 +68,7 @@ class Walk:
         """Offset of the next opcode."""
         return self._cursor.position
 
-    def run(self, end: int, last: int = sys.maxsize) -> None:
+    def run(self, end: int = sys.maxsize, last: int = sys.maxsize) -> None:
         """Go on to an offset, until the object numbered ``last`` is in the memo, or until the batch closes.
 
         :raises Corrupt: these are not the opcodes of plain data.

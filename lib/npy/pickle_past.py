@@ -52,7 +52,7 @@ class Past:
         self._index = index
         self._begin = cursor.position
         index.enter(number, cursor.position)
-        self._walk = Walk(Cursor(cursor.source, cursor.position, cursor.end), number, index)
+        self._walk = Walk(Cursor(cursor.source, cursor.position), number, index)
         self._end = cursor.position
         self._cache: dict[int, Any] = {}
         self._cached_bytes = 0
@@ -123,7 +123,7 @@ class Past:
         while position > self._begin:
             position, passed = self._index.before(number, steps)
             walk = Walk(self._cursor_at(position), passed)
-            walk.run(self._source.size, number)
+            walk.run(last=number)
             start, first, _ = walk.starts[-1] if walk.starts else UNKNOWN
             if first >= 0 and walk.number == number + 1:
                 return start, first
@@ -131,7 +131,7 @@ class Past:
         raise Corrupt("its pickle refers to something that it does not hold")
 
     def _cursor_at(self, position: int) -> Cursor:
-        return Cursor(self._source, position, self._source.size, window_bytes=_WINDOW_BYTES)
+        return Cursor(self._source, position, _WINDOW_BYTES)
 
     def _whole(self, interpreter: Interpreter, number: int) -> Any:
         """Read on until an object is complete: a list, dict or array gets its number before it is filled."""

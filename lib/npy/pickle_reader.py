@@ -20,6 +20,7 @@ from lib.npy.pickle_index import Index, Walk
 from lib.npy.pickle_memo import Memo, Reference
 from lib.npy.pickle_opcodes import APPEND, MARK, UNLIMITED, Limits
 from lib.npy.pickle_past import Past
+from lib.npy.values import ATOMS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,7 +31,6 @@ _MOST_UNFINISHED: Final = 600
 """More values than these wait, besides items, only where data nests deeper than 100 levels."""
 _INDEX_ENTRIES: Final = 1 << 22
 """They take 64 MiB."""
-_ATOMS: Final = frozenset({str, bytes, int, float, bool, type(None)})
 _LIGHT: Final = frozenset({str, EncodedText, int, float, bool, type(None), Reference})
 
 
@@ -74,9 +74,8 @@ class _Batch:
         :raises SidecarError: it does not come to an end.
         """
         if not self.knows_starts:
-            end = self._source.size
-            walk = Walk(Cursor(self._source, self._start, end), self._number, in_batch=True)
-            walk.run(end)
+            walk = Walk(Cursor(self._source, self._start), self._number, in_batch=True)
+            walk.run()
             self._starts = walk.offsets() + array("Q", [walk.position])
 
     def complete(self, position: int) -> int:
@@ -239,7 +238,7 @@ def read_flat(source: Bytes, start: int, shape: tuple[int, ...]) -> list[Any]:
     items = envelope.items
     if len(items) != math.prod(shape):
         raise Corrupt(f"its pickle holds {len(items):,} items, not as many as its header says")
-    if not _ATOMS.issuperset(map(type, items)):
+    if not ATOMS.issuperset(map(type, items)):
         _check(items)
     return items
 
@@ -256,7 +255,7 @@ def _check(items: list[Any]) -> None:
     while path:
         for part in path[-1][1]:
             place = id(part)
-            if type(part) in _ATOMS or place in seen:
+            if type(part) in ATOMS or place in seen:
                 continue
             if place in within:
                 raise Unsafe("an item holds itself")

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from lib.encoded_text import Text
 
 DEPTH_LIMIT: Final = 100
+ATOMS: Final = frozenset({str, bytes, bool, int, float, type(None)})
+"""The types of plain data that hold no other values."""
 _COPY_BYTES: Final = 48
 _PIECE: Final = 1 << 16
 _COUNTS: Final = frozenset({int, bool, type(None)})

@@ -22,9 +22,9 @@ sys.path[:0] = [str(Path(__file__).resolve().parents[2]), str(Path(__file__).res
 
 import hostile  # noqa: E402  # the path comes first
 import numpy as np  # noqa: E402  # the path comes first
+from support import MemoryBytes  # noqa: E402  # the path comes first
 
 from lib.npy.array_reader import read_whole  # noqa: E402  # the path comes first
-from lib.npy.buffer import MemoryBytes  # noqa: E402  # the path comes first
 from lib.npy.header import read_header  # noqa: E402  # the path comes first
 from lib.npy.pickle_memo import loaded  # noqa: E402  # the path comes first
 from lib.npy.pickle_reader import ItemStream, Sizes  # noqa: E402  # the path comes first

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support import MemoryBytes
 
 from lib.cache.items import object_array
-from lib.cache.loading import read_values
-from lib.npy.buffer import MemoryBytes
+from lib.npy.array_reader import read_whole
 
 Pair = namedtuple("Pair", "first second")  # noqa: PYI024 -- what callers use
 
@@ -81,7 +81,7 @@ def test_arrays_of_numbers_and_texts_stay_arrays() -> None:
     first, second = object_array([numbers, [np.array(["a", "b"])]], "items")
     assert first is numbers
     assert type(second[0]) is np.ndarray
-    assert read_values(MemoryBytes(saved([numbers]))) == [numbers.tolist()]
+    assert read_whole(MemoryBytes(saved([numbers]))) == [numbers.tolist()]
 
 
 def test_what_is_shared_stays_shared() -> None:
@@ -102,7 +102,7 @@ def nested(depth: int) -> list[Any]:
 
 def test_depth_is_limited_before_anything_is_pickled() -> None:
     """A hundred levels are saved and loaded; ten thousand are a TypeError, not a crash of the pickler."""
-    assert read_values(MemoryBytes(saved([nested(99)]))) == [nested(99)]
+    assert read_whole(MemoryBytes(saved([nested(99)]))) == [nested(99)]
     with pytest.raises(TypeError, match=r"items\[0\] nests deeper than 100"):
         object_array([nested(10_000)], "items")
 
@@ -132,6 +132,6 @@ def shared_items(draw: st.DrawFn) -> list[Any]:
 @given(items=shared_items())
 def test_what_save_wrote_load_returns(items: list[Any]) -> None:
     """Any plain data, whatever repeats in it: equal, and of the same types."""
-    loaded = read_values(MemoryBytes(saved(items)))
+    loaded = read_whole(MemoryBytes(saved(items)))
     assert loaded == items
     assert types_of(loaded) == types_of(items)

@@ -9,7 +9,7 @@ import stat
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from support import as_nobody, needs_root
+from support import MemoryBytes, as_nobody, needs_root
 
 from lib.errors import SidecarError, Storage, Unsafe, Vanished
 from lib.files.reader import (
@@ -21,7 +21,6 @@ from lib.files.reader import (
     status_of,
     storage_error,
 )
-from lib.npy.buffer import MemoryBytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable

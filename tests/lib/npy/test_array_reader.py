@@ -17,6 +17,7 @@ from make_caches import plain as plain_of_manifest
 from support import (
     AGES,
     DATA,
+    MemoryBytes,
     as_json,
     finite,
     flat_items,
@@ -29,7 +30,6 @@ from support import (
 from lib.encoded_text import decoded
 from lib.errors import Corrupt, NotText, SidecarError, Unfinished, Unsafe
 from lib.npy.array_reader import read_items, read_whole
-from lib.npy.buffer import MemoryBytes
 from lib.npy.fixed_width import BLOCK_BYTES
 from lib.npy.header import read_header
 

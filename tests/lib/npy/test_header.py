@@ -11,10 +11,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support import promptly
+from support import MemoryBytes, promptly
 
 from lib.errors import Corrupt, NotText, SidecarError, Unfinished, Unsafe
-from lib.npy.buffer import MemoryBytes
 from lib.npy.header import DIMENSIONS_LIMIT, HEADER_BYTES_LIMIT, Header, empty_lists, read_header
 
 if TYPE_CHECKING:

@@ -12,10 +12,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support import NUMPY_2, flat_items, objects
+from support import NUMPY_2, MemoryBytes, flat_items, objects
 
 from lib.errors import Corrupt, NotText, SourceFault, Unfinished, Unsafe
-from lib.npy.buffer import MemoryBytes
 from lib.npy.pickle_reader import ItemStream
 from lib.npy.values import measured, plain
 

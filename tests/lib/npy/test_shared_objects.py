@@ -10,11 +10,10 @@ import numpy as np
 import pytest
 from faults.service import rounds
 from fuzz.shared_objects import check_all, file_of
-from support import flat_items, objects
+from support import MemoryBytes, flat_items, objects
 
 from lib.errors import Corrupt, Unsafe
 from lib.npy.array_reader import read_whole
-from lib.npy.buffer import MemoryBytes
 from lib.npy.header import read_header
 from lib.npy.pickle_reader import ItemStream, Sizes
 from lib.npy.values import plain
