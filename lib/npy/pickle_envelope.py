@@ -16,7 +16,7 @@ from lib.npy.buffer import Cursor
 from lib.npy.pickle_globals import DType, check_shape
 from lib.npy.pickle_interpreter import Interpreter
 from lib.npy.pickle_memo import CYCLE, Memo
-from lib.npy.pickle_opcodes import APPEND, APPENDS, BUILD, FRAME, LIST, PUTS, STOP
+from lib.npy.pickle_opcodes import APPEND, APPENDS, BUILD, FRAME, LIST, PAGE_LIMITS, PUTS, STOP
 
 if TYPE_CHECKING:
     from lib.npy.buffer import Bytes
@@ -32,7 +32,9 @@ _ENDS_OF_BATCHES: Final = frozenset({APPEND, APPENDS})
 class Envelope:
     """Reads what surrounds the items, and knows where the interpreter is among them."""
 
-    def __init__(self, source: Bytes, start: int, shape: tuple[int, ...], limits: Limits) -> None:
+    def __init__(
+        self, source: Bytes, start: int, shape: tuple[int, ...], limits: Limits = PAGE_LIMITS
+    ) -> None:
         self.interpreter = Interpreter(Cursor(source, start), Memo(), limits)
         self.items: list[Any] = []
         """The items of the batches that were read and not yet taken."""

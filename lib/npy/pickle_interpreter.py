@@ -27,6 +27,7 @@ from lib.npy.pickle_opcodes import (
     LONG_GET,
     LONGEST_REFERENCE,
     MARK,
+    PAGE_LIMITS,
     SETITEM,
     SETITEMS,
     TEXTS,
@@ -58,7 +59,7 @@ class Interpreter:
     until :meth:`release`.
     """
 
-    def __init__(self, cursor: Cursor, memo: Memo, limits: Limits) -> None:
+    def __init__(self, cursor: Cursor, memo: Memo, limits: Limits = PAGE_LIMITS) -> None:
         self.cursor = cursor
         self.memo = memo
         self.limits = limits

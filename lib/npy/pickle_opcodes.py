@@ -77,7 +77,7 @@ _KEY_DEPTH: Final = 200
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one item may take; the defaults are those of a page."""
+    """What one item may take, by default on a page."""
 
     text_bytes: int = TEXT_BYTES_LIMIT
     item_bytes: int = 168 << 20
@@ -107,6 +107,7 @@ class Limits:
         return True
 
 
+PAGE_LIMITS: Final = Limits()
 UNLIMITED: Final = Limits(
     text_bytes=sys.maxsize,
     item_bytes=sys.maxsize,
@@ -115,7 +116,7 @@ UNLIMITED: Final = Limits(
     nesting=100_000,
     key_values=1 << 20,
 )
-"""What the library's load allows: whatever memory holds."""
+"""What the library's load allows: as much as memory holds."""
 
 
 def text_run(window: bytes, at: int, last: int, end: int, number: int) -> tuple[list[bytes], int]:

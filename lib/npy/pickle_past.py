@@ -26,7 +26,6 @@ from lib.npy.pickle_opcodes import (
     LONGEST_REFERENCE,
     MARK,
     SETITEMS,
-    Limits,
     text_run,
 )
 
@@ -104,7 +103,7 @@ class Past:
     def _read_again(self, number: int) -> Any:
         self._walk.run(self._end)
         start, first = self._start_of(number)
-        interpreter = Interpreter(self._cursor_at(start), Memo(first, self), Limits())
+        interpreter = Interpreter(self._cursor_at(start), Memo(first, self))
         try:
             value = self._whole(interpreter, number)
         except Unfinished:

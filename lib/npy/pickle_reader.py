@@ -18,7 +18,7 @@ from lib.npy.buffer import WINDOW_BYTES, Cursor
 from lib.npy.pickle_envelope import ITEM_MARKS, Envelope
 from lib.npy.pickle_index import Index, Walk
 from lib.npy.pickle_memo import Memo, Reference
-from lib.npy.pickle_opcodes import APPEND, MARK, UNLIMITED, Limits
+from lib.npy.pickle_opcodes import APPEND, MARK, UNLIMITED
 from lib.npy.pickle_past import Past
 from lib.npy.values import ATOMS
 
@@ -102,7 +102,7 @@ class ItemStream:
         limit: int | None = None,
         sizes: Sizes = Sizes(),
     ) -> None:
-        self._envelope = Envelope(source, start, shape, Limits())
+        self._envelope = Envelope(source, start, shape)
         self._interpreter = self._envelope.interpreter
         self._cursor = self._interpreter.cursor
         self._limit = limit
