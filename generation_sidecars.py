@@ -1,7 +1,7 @@
-"""The commands' way in: they find their own packages first, and say in one line what is missing.
+"""The entry point of the commands, which finds their packages and reports in one line what is missing.
 
-``lib`` and ``daemon`` are names that other projects use too, and ``PYTHONPATH`` may lead to those.  The
-syntax of this file is that of Python 3.6, so that one that is too old for the rest can say so.
+Other projects may have packages called ``lib`` and ``daemon`` too, and ``PYTHONPATH`` may lead to those.
+This file has the syntax of Python 3.6, so that a Python that is too old for the rest can still report that.
 """
 
 import importlib
@@ -23,7 +23,7 @@ def decode(arguments: "list[str] | None" = None) -> int:
 
 
 def _run(module: str, arguments: "list[str] | None") -> int:
-    """Run a module's ``main`` with this folder first in the import path, which child processes take over."""
+    """Run a module's ``main`` with this folder first in the import path, also for child processes."""
     sys.path[:] = [_HOME, *(path for path in sys.path if path != _HOME)]
     try:
         from lib import require
@@ -33,7 +33,7 @@ def _run(module: str, arguments: "list[str] | None") -> int:
     except ImportError as error:
         sys.stderr.write(f"{error}\n")
         return 1
-    except KeyboardInterrupt:  # before the command has its own answer to it
+    except KeyboardInterrupt:  # before the command handles it itself
         sys.stderr.write("Stopped.\n")
         return 130
     return status

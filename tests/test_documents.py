@@ -71,13 +71,13 @@ VARIABLE = (
 
 
 def text_of(name: str) -> str:
-    """Read one document."""
+    """Return the text of a document."""
     return (REPOSITORY / name).read_text(encoding="utf-8")
 
 
 @dataclass(frozen=True)
 class Block:
-    """One fenced block: its language, its text, and the line of the document where it begins."""
+    """One fenced block: its language, its text, and the line where it begins."""
 
     language: str
     text: str
@@ -97,7 +97,7 @@ def blocks_of(name: str) -> tuple[Block, ...]:
 
 @dataclass(frozen=True)
 class Step:
-    """One command of a console block, with what the document says it shows."""
+    """One command of a console block, and the output that the document shows for it."""
 
     command: str
     shown: str
@@ -120,7 +120,7 @@ def steps_of(block: Block) -> Iterator[Step]:
 
 
 def looks_like(shown: str, expected: str) -> bool:
-    """Compare what was shown with what a document says, apart from what may differ."""
+    """Compare output with that in a document, except for what may differ."""
     for pattern, word in VARIABLE:
         shown, expected = pattern.sub(word, shown), pattern.sub(word, expected)
     pattern = re.escape(expected.strip("\n")).replace("…", ".*")
@@ -129,7 +129,7 @@ def looks_like(shown: str, expected: str) -> bool:
 
 @dataclass
 class Reader:
-    """Somebody with a terminal in an empty directory, who types what a document says."""
+    """A reader with a terminal in an empty directory, who types the commands of a document."""
 
     directory: Path
     environment: dict[str, str]
@@ -137,7 +137,7 @@ class Reader:
 
     @classmethod
     def in_directory(cls, directory: Path) -> Reader:
-        """Lay the programs on the search path, and keep everything else out of the way."""
+        """Put the programs on the search path, and nothing else of this machine."""
         programs = directory / "programs"
         programs.mkdir()
         for program, arguments in PROGRAMS.items():
@@ -164,13 +164,13 @@ class Reader:
         return cls(work, environment)
 
     def types(self, command: str) -> str:
-        """Run a command on a terminal, and return what appears there."""
+        """Run a command on a terminal; return what appears."""
         terminal = Terminal(["bash", "-c", command], self.directory, self.environment, columns=80)
         terminal.end()
         return terminal.screen
 
     def watches(self, command: str) -> None:
-        """Start a service as in another terminal, and wait until it is ready."""
+        """Start a service as in another terminal; wait until it is ready."""
         said = self.directory.parent / "service.log"
         with said.open("wb") as file:
             process = subprocess.Popen(
@@ -185,7 +185,7 @@ class Reader:
         wait_for(lambda: b"service.ready" in said.read_bytes(), PATIENCE_SECONDS)
 
     def leaves(self) -> None:
-        """Press Ctrl-C in the other terminals; services end well."""
+        """Press Ctrl-C in the other terminals; the services end with status 0."""
         for process in self.background:
             process.send_signal(signal.SIGINT)
         assert [process.wait(PATIENCE_SECONDS) for process in self.background] == [0] * len(self.background)
@@ -199,7 +199,7 @@ def is_watching(command: str) -> bool:
 
 
 def play(reader: Reader, name: str) -> None:
-    """Do what a document says, from top to bottom."""
+    """Follow a document from top to bottom."""
     printed = ""
     for block in blocks_of(name):
         where = f"{name}:{block.line}"
@@ -219,7 +219,7 @@ def play(reader: Reader, name: str) -> None:
 
 
 def follow(reader: Reader, step: Step, name: str) -> None:
-    """Type one command, and look whether the terminal shows what the document says."""
+    """Type one command, and compare what the terminal shows with the document."""
     if is_watching(step.command):
         reader.watches(step.command)
         return
@@ -232,7 +232,7 @@ def follow(reader: Reader, step: Step, name: str) -> None:
 
 @pytest.fixture
 def reader(tmp_path: Path) -> Iterator[Reader]:
-    """Give a reader, whose services end with the test."""
+    """Return a reader, whose services end with the test."""
     somebody = Reader.in_directory(tmp_path)
     yield somebody
     for process in somebody.background:
@@ -249,20 +249,20 @@ def test_what_a_document_says_to_type_shows_what_it_says(name: str, reader: Read
 
 
 def test_a_command_that_shows_something_else_is_noticed(reader: Reader) -> None:
-    """The test of the documents would be worth nothing if it could not fail."""
+    """The test of the documents can fail."""
     with pytest.raises(AssertionError, match="Hello"):
         follow(reader, Step("echo Hello", "Good evening", 1), "a document")
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_block_has_a_language_that_is_checked(name: str) -> None:
-    """A block of another language would be an example that nobody runs."""
+    """Examples in any other language would not be run."""
     assert {block.language for block in blocks_of(name)} <= LANGUAGES
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_text_blocks_hold_no_commands(name: str) -> None:
-    """``text`` is for layouts and lines of a log; a command belongs where it is executed."""
+    """``text`` is for layouts and log lines; commands belong into blocks that are run."""
     started = [line.split()[0] for block in blocks_of(name) if block.language == "text"
                for line in block.text.splitlines() if line.strip()]  # fmt: skip
     assert not {"$", "make", "sudo", *PROGRAMS}.intersection(started)
@@ -282,7 +282,7 @@ def sh_lines() -> list[str]:
 
 @pytest.mark.parametrize("line", sorted(set(sh_lines())))
 def test_what_would_change_the_machine_is_sound(line: str) -> None:
-    """Targets of make exist, scripts of ours exist and know their flags, and the shell can parse the line."""
+    """Targets of make exist, scripts exist and have these flags, and the shell can parse the line."""
     subprocess.run(["bash", "-n", "-c", line], check=True)
     words = [word for word in shlex.split(line, comments=True) if word != "sudo" and "=" not in word]
     if words[0] == "make":
@@ -313,13 +313,13 @@ def help_of(program: str) -> str:
     [("generation-sidecars", "docs/COMMANDS.md"), ("decode-generations", "DECODE_GENERATIONS.md")],
 )
 def test_the_help_in_the_documents_is_the_programs_own(program: str, name: str) -> None:
-    """Every flag that exists is documented, because the whole help is."""
+    """The complete help is in the documents, so every flag is."""
     assert help_of(program) in text_of(name)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_flag_in_the_documents_exists(name: str) -> None:
-    """A flag of ours that is only in the documents is a promise nobody keeps."""
+    """The documents mention no other flag of these programs."""
     prose = "\n".join(
         line
         for line in text_of(name).splitlines()
@@ -331,7 +331,7 @@ def test_every_flag_in_the_documents_exists(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_configuration_key_in_the_documents_exists(name: str) -> None:
-    """A key in prose stands in back-ticks with its section."""
+    """In prose, a key is in back-ticks and has its section."""
     sections = "|".join({key.partition(".")[0] for key in KEYS if "." in key})
     events = {value for key, value in vars(log).items() if key.isupper() and isinstance(value, str)}
     named = set(re.findall(rf"`((?:{sections})\.[a-z_]+)`", text_of(name)))
@@ -339,14 +339,14 @@ def test_every_configuration_key_in_the_documents_exists(name: str) -> None:
 
 
 def test_every_event_is_documented_and_every_documented_event_exists() -> None:
-    """The list of events is the one that the log module keeps."""
+    """The documented events are those of the events module."""
     events = {value for key, value in vars(log).items() if key.isupper() and isinstance(value, str)}
     rows = re.findall(r"^\| `([a-z]+\.[a-z]+)` +\| [A-Z]", text_of("docs/EVENTS.md"), re.MULTILINE)
     assert set(rows) == events
 
 
 def test_the_exit_statuses_in_the_documents_are_the_programs() -> None:
-    """0, 1, 2 and 3 mean the same in the code and in the documents."""
+    """They are 0, 1, 2 and 3."""
     meant = (validation.ALL_IS_WELL, validation.SOMETHING_FAILED, validation.WRONG_USAGE, status.NOT_RUNNING)
     assert meant == (0, 1, 2, 3)
     for name, statuses in (("docs/COMMANDS.md", "0123"), ("DECODE_GENERATIONS.md", "012")):
@@ -354,7 +354,7 @@ def test_the_exit_statuses_in_the_documents_are_the_programs() -> None:
 
 
 def test_the_limits_in_the_documents_are_those_of_the_code() -> None:
-    """Who runs into a limit finds the right number."""
+    """Each documented number is that of a constant."""
     text = " ".join(text_of("GENERATION_CACHING.md").split())
     for words in (
         f"{header.ITEM_BYTES_LIMIT >> 20} MiB",
@@ -373,14 +373,14 @@ def test_the_limits_in_the_documents_are_those_of_the_code() -> None:
 
 
 def anchors_of(name: str) -> set[str]:
-    """List the anchors that GitHub makes of a document's headings."""
+    """List the anchors that GitHub makes from a document's headings."""
     headings = re.findall(r"^#+ (.+)$", text_of(name), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_link_leads_somewhere(name: str) -> None:
-    """Links within the repository name a file that is there, and a heading in it."""
+    """The file exists, and so does the heading."""
     for target in re.findall(r"\]\(([^)\s]+)\)", text_of(name)):
         path, _, anchor = target.partition("#")
         assert not path.startswith("/"), target
@@ -392,7 +392,7 @@ def test_every_link_leads_somewhere(name: str) -> None:
 
 
 def test_every_row_of_what_goes_wrong_is_a_test() -> None:
-    """And every test of the fault suites belongs to a row that says what it shows."""
+    """Every test of the fault suites has a row as well."""
     rows = re.findall(r"^\| (\d+) \|.*\| `fault_(\d\d)` \|$", text_of("docs/RELIABILITY.md"), re.MULTILINE)
     described = [int(row) for row, _ in rows]
     assert described == [int(number) for _, number in rows]
@@ -426,12 +426,12 @@ def test_the_code_that_contributing_names_is_there() -> None:
 
 
 def test_readme_fits_on_a_few_screens() -> None:
-    """A newcomer reads it to the end; details have pages of their own."""
+    """Details are in other documents."""
     assert len(text_of("README.md").splitlines()) <= 250
 
 
 def test_the_version_in_the_changelog_is_the_projects() -> None:
-    """The newest entry is about what is here."""
+    """The newest entry has the current version."""
     version = re.search(r'^version = "(.+)"$', text_of("pyproject.toml"), re.MULTILINE)
     entries = re.findall(r"^## (\S+)", text_of("CHANGELOG.md"), re.MULTILINE)
     assert version is not None
@@ -439,7 +439,7 @@ def test_the_version_in_the_changelog_is_the_projects() -> None:
 
 
 def test_the_demo_shows_a_tree_and_a_page() -> None:
-    """``make demo`` works from a checkout, in a few seconds, and leaves nothing behind."""
+    """``make demo`` works in a checkout, takes a few seconds, and leaves nothing behind."""
     run = subprocess.run(
         [sys.executable, REPOSITORY / "tests" / "demo.py"],
         capture_output=True,
@@ -453,12 +453,12 @@ def test_the_demo_shows_a_tree_and_a_page() -> None:
 
 
 def test_the_commands_in_the_documents_are_those_that_are_installed() -> None:
-    """What a reader types exists after the installation."""
+    """Each command exists after the installation."""
     scripts = text_of("pyproject.toml").partition("[project.scripts]")[2].partition("\n[")[0]
     assert set(re.findall(r"^([\w-]+) = ", scripts, re.MULTILINE)) == PROGRAMS.keys() - {"python"}
 
 
 def test_nothing_in_the_documents_is_of_this_machine() -> None:
-    """The project stands alone: no path of the machine it was written on, no trailing space."""
+    """There is no path of the author's machine, and no trailing space."""
     for name in (*NAMES, "LICENSE"):
         assert not re.search(r"(?m)\.\./\.\./|[ \t]+$", text_of(name)), name

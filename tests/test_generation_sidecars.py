@@ -1,4 +1,4 @@
-"""The commands' way in: their own packages first, and one line when this Python lacks something."""
+"""The entry point of the commands: finding its packages, and one line for what is missing."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ TREES = ("lib", "daemon")
 
 @pytest.fixture
 def clone(tmp_path: Path) -> Path:
-    """Copy what runs into a folder of its own, as a fresh clone has it."""
+    """Copy the program into a folder of its own, as in a fresh clone."""
     target = tmp_path / "clone"
     for tree in TREES:
         shutil.copytree(REPOSITORY / tree, target / tree, ignore=shutil.ignore_patterns("__pycache__"))
@@ -30,7 +30,7 @@ def clone(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """Make a project with packages of the same names, which end whoever imports them."""
+    """Make a project whose packages have the same names, and fail when imported."""
     project = tmp_path / "project"
     for name in (*TREES, "tests"):
         (project / name).mkdir(parents=True)
@@ -40,7 +40,7 @@ def project(tmp_path: Path) -> Path:
 
 
 def run(*words: str | Path, cwd: Path, **environ: str) -> subprocess.CompletedProcess[str]:
-    """Run this Python without what the tests' own environment adds to its import path."""
+    """Run this Python without the import path of the tests' environment."""
     kept = {
         key: value for key, value in os.environ.items() if not key.startswith(("PYTHONPATH", "PYTHONSAFE"))
     }
@@ -76,7 +76,7 @@ def test_a_python_that_is_too_old_can_read_what_says_so(name: str) -> None:
     ids=lambda words: words[-1],
 )
 def test_without_the_dependencies_one_line_says_what_to_run(words: tuple[str, ...], clone: Path) -> None:
-    """The system's Python in a fresh clone has none of them."""
+    """In a fresh clone, the system's Python has none of them."""
     answer = bare(*words, cwd=clone)
     assert answer.returncode == 1
     assert answer.stdout == ""
@@ -85,7 +85,7 @@ def test_without_the_dependencies_one_line_says_what_to_run(words: tuple[str, ..
 
 
 def test_a_virtual_environment_that_is_there_is_named(clone: Path) -> None:
-    """After `make run` only the wrong Python was taken."""
+    """After `make run`, only the wrong Python was used."""
     python = clone / ".venv/bin/python"
     python.parent.mkdir(parents=True)
     python.touch()
@@ -103,7 +103,7 @@ def test_the_library_raises_an_import_error(clone: Path) -> None:
 
 @pytest.mark.parametrize("words", [("decode_generations.py",), ("-m", "daemon")], ids=lambda words: words[-1])
 def test_a_python_that_is_too_old_is_told_so(words: tuple[str, ...], clone: Path) -> None:
-    """In one line too."""
+    """The message is one line."""
     run_as = "module" if words[0] == "-m" else "path"
     code = (
         "import sys, runpy; sys.version_info = (3, 9, 1); sys.path.insert(0, '.'); "
@@ -115,7 +115,7 @@ def test_a_python_that_is_too_old_is_told_so(words: tuple[str, ...], clone: Path
 
 
 def environments() -> list[dict[str, str]]:
-    """List what leads Python to the wrong packages, or keeps it from its script's folder."""
+    """List environments in which Python finds the wrong packages, or leaves out the script's folder."""
     return [{"PYTHONPATH": "."}, {"PYTHONPATH": ".", "PYTHONSAFEPATH": "1"}, {"PYTHONSAFEPATH": "1"}]
 
 
@@ -123,7 +123,7 @@ def environments() -> list[dict[str, str]]:
 def test_fault_60_the_old_script_finds_its_own_packages(
     environ: dict[str, str], clone: Path, project: Path
 ) -> None:
-    """A project may have `lib` and `daemon` packages of its own, and PYTHONPATH lead to them."""
+    """A project may have packages called `lib` and `daemon`, on PYTHONPATH."""
     source = save(project / "experiments" / "a_completions.npy", ["text"])
     answer = run(clone / "decode_generations.py", cwd=project, **environ)
     assert (answer.returncode, source.with_suffix(".md").exists()) == (0, True), answer.stderr
@@ -131,7 +131,7 @@ def test_fault_60_the_old_script_finds_its_own_packages(
 
 @pytest.mark.parametrize("name", ["main", "decode"])
 def test_fault_60_the_console_scripts_find_their_own_packages(name: str, clone: Path, project: Path) -> None:
-    """A console script imports the top-level module and nothing else."""
+    """A console script imports only the top-level module."""
     (project / "script.py").write_text(
         f"import sys\nsys.path.append({str(clone)!r})\n"
         f"from generation_sidecars import {name}\nsys.exit({name}())\n"
@@ -143,7 +143,7 @@ def test_fault_60_the_console_scripts_find_their_own_packages(name: str, clone: 
 
 
 def test_fault_60_the_watcher_process_finds_them_too(clone: Path, project: Path, tmp_path: Path) -> None:
-    """Events arrive, long before a sweep would look."""
+    """Events arrive long before the next sweep."""
     (tmp_path / "run").mkdir(mode=0o700)
     kept = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
     service = subprocess.Popen(

@@ -39,7 +39,7 @@ class Bar:
             total += 1
         self._begin(total)
 
-    def notice(self, event: Event, now: float) -> None:  # noqa: ARG002 (as declared)
+    def notice(self, event: Event, _now: float) -> None:
         """Advance by a source, or by a path that cannot be read."""
         if isinstance(event, (Found, PathFailure, Done)):
             self._advance()

@@ -42,7 +42,7 @@ class Summary:
         self._files: Counter[Result] = Counter()
         self._shown: dict[Result, list[str]] = {"failed": [], "kept": []}
 
-    def notice(self, event: Event, now: float) -> None:  # noqa: ARG002 (as declared)
+    def notice(self, event: Event, _now: float) -> None:
         """Count the sidecars of a source; a path that cannot be read or written counts as one."""
         if isinstance(event, Found):
             self._sums[kind_of(event.task.name)]["fresh"] += len(event.plans)

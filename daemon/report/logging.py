@@ -60,12 +60,14 @@ def configure(
         colours=console and on_terminal and not dumb,
         prefixed=is_journal(fd, os.environ),
     )
-    lines = Lines(fd, lambda count: renderer(None, "warning", {"event": LOG_DROPPED, "lines": count}), aside)
+    writer = LineWriter(
+        fd, lambda count: renderer(None, "warning", {"event": LOG_DROPPED, "lines": count}), aside
+    )
     structlog.configure(
         processors=[renderer],
         wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
         context_class=dict,
-        logger_factory=lambda *_: lines,
+        logger_factory=lambda *_: writer,
         cache_logger_on_first_use=False,  # so that a new configuration reaches loggers that are in use
     )
 
@@ -124,7 +126,7 @@ class Renderer:
         return f"\x1b[{colour}m{text}\x1b[0m" if self.colours else text
 
 
-class Lines:
+class LineWriter:
     """Writes whole lines to a file descriptor, or drops them; never raises.  Use from one thread."""
 
     def __init__(

@@ -70,7 +70,7 @@ class Metrics:
             for metric in (self._bytes, self._items, self._blank):
                 metric.labels(kind)
 
-    def notice(self, event: Event, now: float) -> None:  # noqa: ARG002 (as declared)
+    def notice(self, event: Event, _now: float) -> None:
         """Count the outcome of a source; write the file when the service reports its status."""
         if isinstance(event, Status):
             self._report(event)

@@ -40,7 +40,7 @@ Event: TypeAlias = "Found | PathFailure | Done | Walk | Status"
 class Observer(Protocol):
     """Something that is told about the work, always from the same thread."""
 
-    def notice(self, event: Event, now: float) -> None:
+    def notice(self, event: Event, now: float, /) -> None:
         """Act on an event; ``now`` is monotonic seconds."""
 
 

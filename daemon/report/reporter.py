@@ -53,7 +53,7 @@ class Reporter:
         self._alive_every = systemd.watchdog_seconds() / 3
         self._alive_due = 0.0 if self._alive_every < math.inf else math.inf
 
-    def notice(self, event: Event, now: float) -> None:  # noqa: ARG002 (as declared)
+    def notice(self, event: Event, _now: float) -> None:
         """Count an outcome, and report it soon."""
         self._look_due = min(self._look_due, self._pause_ends)
         if isinstance(event, PathFailure):

@@ -1,4 +1,4 @@
-"""The installer without a boot: what it plans, what it writes, what it refuses, and in which words."""
+"""The installer without a boot: its plans, what it writes, what it refuses, and its messages."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ ME = pwd.getpwuid(os.getuid()).pw_name
 
 
 def installed(places: Places, wish: Wish = WISH) -> None:
-    """Carry an installation out except for its commands and its build, which leaves an empty environment."""
+    """Carry out an installation without its commands; the build leaves an empty environment."""
     for step in Planner(places, active=False).install(wish, PYTHON):
         first, path = step.words.split()[:2]
         if first == "build":
@@ -67,7 +67,7 @@ def call(*words: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_a_new_machine_gets_everything_in_an_order_that_never_breaks(tmp_path: Path) -> None:
-    """Build and check come before any unit; the start comes last."""
+    """Build and check come before the units; the start comes last."""
     words = [step.words for step in Planner(Places(tmp_path), active=False).install(WISH, PYTHON)]
     assert words[0].startswith("build ")
     check = next(number for number, text in enumerate(words) if text.startswith("check "))
@@ -76,7 +76,7 @@ def test_a_new_machine_gets_everything_in_an_order_that_never_breaks(tmp_path: P
 
 
 def test_a_second_installation_has_nothing_to_do(tmp_path: Path) -> None:
-    """With everything in place nothing is changed; a service that was stopped is only started."""
+    """Nothing is changed; a stopped service is started."""
     installed(Places(tmp_path))
     assert changes_of(Planner(Places(tmp_path), active=True).install(WISH, PYTHON)) == []
     stopped = Planner(Places(tmp_path), active=False).install(WISH, PYTHON)
@@ -84,14 +84,14 @@ def test_a_second_installation_has_nothing_to_do(tmp_path: Path) -> None:
 
 
 def test_another_version_is_built_beside_the_old_one_which_goes_last(tmp_path: Path) -> None:
-    """The running service keeps its files until it has been restarted."""
+    """The running service keeps its files until its restart."""
     installed(Places(tmp_path))
     steps = Planner(Places(tmp_path), active=True).install(WISH, replace(PYTHON, version=(3, 12, 0)))
     assert [step.words.split()[0] for step in steps] == ["build", "check", "link", "start", "remove"]
 
 
 def test_another_directory_changes_the_drop_ins_only(tmp_path: Path) -> None:
-    """And has the units read and the service restarted."""
+    """The units are reloaded and the service is restarted."""
     installed(Places(tmp_path))
     wish = replace(WISH, directories=("/data/other",))
     units = tmp_path / "etc/systemd/system"
@@ -104,7 +104,7 @@ def test_another_directory_changes_the_drop_ins_only(tmp_path: Path) -> None:
 
 
 def test_an_edited_configuration_stays(tmp_path: Path) -> None:
-    """Without --config it is left alone; a --config that differs is refused, one that is equal is fine."""
+    """A --config that differs from it is refused; one that is equal is accepted."""
     places = Places(tmp_path)
     installed(places)
     places.config.write_text("[sidecars]\nlimit = 3\n")
@@ -119,7 +119,7 @@ def test_an_edited_configuration_stays(tmp_path: Path) -> None:
 
 
 def test_the_configuration_in_place_is_checked_every_time(tmp_path: Path) -> None:
-    """One that would be refused at the next start is not called fine because nothing else is to be done."""
+    """It is checked even if there is nothing else to do."""
     installed(Places(tmp_path))
     [check] = Planner(Places(tmp_path), active=True).install(WISH, PYTHON)
     assert check.words == f"check {tmp_path}/etc/generation-sidecars/config.toml"
@@ -130,7 +130,7 @@ def test_the_configuration_in_place_is_checked_every_time(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("line", ['roots = ["/a"]', '  "roots"=[', "[sidecars]\nroots = 1"])
 def test_a_given_configuration_with_roots_is_refused(line: str, tmp_path: Path) -> None:
-    """It would be silently ignored: the sandbox gets its directories from --experiments."""
+    """The key would be ignored: the directories come from --experiments."""
     mine = tmp_path / "mine.toml"
     mine.write_text(f"# roots = []\n{line}\n")
     planner, wish = Planner(Places(tmp_path), active=False), replace(WISH, config=str(mine))
@@ -142,7 +142,7 @@ def test_a_given_configuration_with_roots_is_refused(line: str, tmp_path: Path) 
 
 
 def test_what_changes_for_people_is_said(tmp_path: Path) -> None:
-    """A directory that is no longer watched, one that is, and who runs the service."""
+    """It lists directories that are dropped or added, and a new user or group."""
     planner = Planner(Places(tmp_path), active=True)
     assert planner.differences(WISH) == []
     installed(Places(tmp_path))
@@ -177,19 +177,19 @@ def test_what_changes_for_people_is_said(tmp_path: Path) -> None:
 def test_without_the_packages_one_sentence_names_the_way_out(
     said: str, wheels: str | None, sentence: str
 ) -> None:
-    """The output of pip, and of the pip that it runs, is a page long."""
+    """The output of pip is a page long."""
     assert pip_failure(said, wheels) == sentence
 
 
 def test_the_version_covers_every_file_of_the_program() -> None:
-    """An upgrade that changes only a sub-package is built, too."""
+    """A change in a sub-package alone is built as well."""
     found = {str(path.relative_to(REPOSITORY)) for path in source_files(REPOSITORY)}
     assert {"daemon/report/status.py", "lib/npy/header.py", "generation_sidecars.py"} <= found
     assert not any("__pycache__" in name for name in found)
 
 
 def test_a_program_of_that_name_from_elsewhere_is_not_replaced(tmp_path: Path) -> None:
-    """Somebody's own /usr/local/bin/decode-generations stays, and is named; uninstalling leaves it too."""
+    """Another /usr/local/bin/decode-generations is named, and kept by an uninstallation."""
     places = Places(tmp_path)
     (tmp_path / "usr/local/bin").mkdir(parents=True)
     (tmp_path / "usr/local/bin/decode-generations").write_text("mine")
@@ -199,7 +199,7 @@ def test_a_program_of_that_name_from_elsewhere_is_not_replaced(tmp_path: Path) -
 
 
 def test_uninstalling_leaves_the_configuration_and_what_is_the_administrators(tmp_path: Path) -> None:
-    """Its own drop-ins are settings like the configuration."""
+    """The administrator's drop-ins are kept like the configuration."""
     places = Places(tmp_path)
     installed(places)
     mine = places.drop_in(UNIT).with_name("override.conf")
@@ -213,7 +213,7 @@ def test_uninstalling_leaves_the_configuration_and_what_is_the_administrators(tm
 
 
 def test_a_failed_build_leaves_nothing(tmp_path: Path) -> None:
-    """The next run starts over, and the version in force is not touched."""
+    """The next run starts over; the installed version is not touched."""
     broken = tmp_path / "clone"
     target = tmp_path / "opt/version"
     broken.mkdir()
@@ -223,7 +223,7 @@ def test_a_failed_build_leaves_nothing(tmp_path: Path) -> None:
 
 
 def test_a_failed_step_shows_what_its_program_said() -> None:
-    """And with which status it ended."""
+    """The message also has the exit status."""
     with pytest.raises(Failed, match=r"(?s)status 3.*no space"):
         run("sh", "-c", "echo no space; exit 3")
 
@@ -255,19 +255,19 @@ def test_the_drop_in_names_user_group_and_directories() -> None:
 
 @pytest.mark.parametrize("home", ["/home/alice/runs", "/root/runs", "/run/user/1000/runs"])
 def test_a_directory_in_a_home_is_let_through(home: str) -> None:
-    """An inaccessible home would swallow the bind below it."""
+    """With ProtectHome=yes, systemd would drop the bind."""
     assert "ProtectHome=tmpfs" in drop_in(UNIT, replace(WISH, directories=("/data/a", home)))
 
 
 def test_a_python_of_its_own_is_shown_to_the_sandbox() -> None:
-    """One below /usr is there anyway."""
+    """A Python below /usr is visible without that."""
     assert PYTHON.extra_paths == ()
     other = Interpreter("/opt/python/bin/python3.13", "/opt/python", (3, 13, 0))
     assert 'BindReadOnlyPaths="/opt/python"' in drop_in(UNIT, WISH, other.extra_paths)
 
 
 def test_the_installed_configuration_leaves_the_roots_to_the_installer() -> None:
-    """Every other line is the example's."""
+    """All other lines are those of the example."""
     example = (REPOSITORY / "config.example.toml").read_text(encoding="utf-8")
     text = config_text(example)
     assert "\nroots" not in text
@@ -275,7 +275,7 @@ def test_the_installed_configuration_leaves_the_roots_to_the_installer() -> None
 
 
 def test_a_hidden_python_is_refused_with_the_reason(tmp_path: Path) -> None:
-    """Here one that says of itself that it lies below /root."""
+    """It reports that it is below /root."""
     script = tmp_path / "python3"
     script.write_text(
         "#!/bin/sh\n"
@@ -302,7 +302,7 @@ def test_a_hidden_python_is_refused_with_the_reason(tmp_path: Path) -> None:
     ],
 )
 def test_a_python_that_will_not_do_says_why(told: str, reason: str, tmp_path: Path) -> None:
-    """Too old, incomplete, or no Python at all."""
+    """It is too old, incomplete, or not a Python."""
     script = tmp_path / "python3"
     script.write_text(f"#!/bin/sh\necho '{told}'\n")
     script.chmod(0o755)
@@ -310,7 +310,7 @@ def test_a_python_that_will_not_do_says_why(told: str, reason: str, tmp_path: Pa
 
 
 def test_directories_are_refused_with_every_reason(tmp_path: Path) -> None:
-    """Missing, a file, the system's, one inside another: all told at once."""
+    """They are missing, a file, the system's, or inside another; all are reported at once."""
     (tmp_path / "file").touch()
     (tmp_path / "in").mkdir()
     asked = [str(tmp_path / "none"), str(tmp_path / "file"), "/usr/lib", str(tmp_path), str(tmp_path / "in")]
@@ -335,7 +335,7 @@ def test_a_link_is_resolved_and_a_directory_taken_once(tmp_path: Path) -> None:
 
 
 def test_the_program_tells_every_mistake_and_changes_nothing(tmp_path: Path) -> None:
-    """Wrong user, group, directory and file in one go, status 2, no traceback."""
+    """Wrong user, group, directory and file are reported together, with status 2."""
     answer = call("--experiments", str(tmp_path / "x"), "--user", "nobody-here", "--group", "no-group",
                   "--config", str(tmp_path / "y"), "--dry-run")  # fmt: skip
     assert answer.returncode == 2
@@ -346,14 +346,14 @@ def test_the_program_tells_every_mistake_and_changes_nothing(tmp_path: Path) -> 
 
 
 def test_root_is_no_user_for_the_service(tmp_path: Path) -> None:
-    """It would defeat the sandbox's purpose."""
+    """A service of root would not be contained."""
     answer = call("--experiments", str(tmp_path), "--user", "root", "--dry-run")
     assert answer.returncode == 2
     assert "must not run as root" in answer.stderr
 
 
 def test_arguments_that_are_missing_are_named() -> None:
-    """Neither a directory nor a user has a default."""
+    """Directory and user have no default."""
     answer = call("--user", ME)
     assert answer.returncode == 2
     assert "--experiments and --user" in answer.stderr
@@ -361,7 +361,7 @@ def test_arguments_that_are_missing_are_named() -> None:
 
 @pytest.mark.skipif(Path("/run/systemd/system").is_dir(), reason="systemd runs here")
 def test_without_systemd_it_says_so(tmp_path: Path) -> None:
-    """A container has no use for a unit."""
+    """A container cannot use a unit."""
     answer = call("--experiments", str(tmp_path), "--user", "nobody")
     assert answer.returncode == 2
     assert "systemd is not running on this machine" in answer.stderr
@@ -369,14 +369,14 @@ def test_without_systemd_it_says_so(tmp_path: Path) -> None:
 
 @pytest.fixture
 def open_directory() -> Iterator[Path]:
-    """Give a directory that everybody can write to; pytest's own are private."""
+    """Return a directory that everybody can write to; pytest's own are private."""
     with tempfile.TemporaryDirectory() as name:
         Path(name).chmod(0o777)
         yield Path(name)
 
 
 def test_dry_run_says_what_it_would_do_and_does_nothing(open_directory: Path) -> None:
-    """Works without root and without systemd, and notes that they are missing."""
+    """It works without root and systemd, and notes that they are missing."""
     before = Path("/opt/generation-sidecars").exists()
     answer = call("--experiments", str(open_directory), "--user", "nobody", "--dry-run")
     if "No Python" in answer.stderr:

@@ -1,4 +1,4 @@
-"""The units as files: sound, as hard as promised, the same sandbox twice, and reasons in the unit itself."""
+"""The unit files: valid, hardened, with the same sandbox, and a reason for each line."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ needs_analyze = pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="
 
 
 def text_of(unit: str) -> str:
-    """Read one unit of the repository."""
+    """Return the text of a unit."""
     return (SYSTEMD / unit).read_text(encoding="utf-8")
 
 
@@ -28,7 +28,7 @@ def directives_of(unit: str) -> list[tuple[str, str]]:
 
 
 def values_of(unit: str, name: str) -> list[str]:
-    """List what one directive is set to."""
+    """List the values of one directive."""
     return [value for key, value in directives_of(unit) if key == name]
 
 
@@ -46,7 +46,7 @@ def test_a_unit_has_an_exposure_of_at_most_0_3(unit: str) -> None:
 @needs_analyze
 @pytest.mark.parametrize("unit", [SERVICE, BACKFILL, USER_UNIT, "sidecars.slice"])
 def test_a_unit_has_no_mistake(unit: str, tmp_path: Path) -> None:
-    """Every directive is known and well-formed; another program stands in for ours."""
+    """Every directive is known and valid; another program takes the place of the service's."""
     copy = tmp_path / Path(unit).name
     program = re.compile(r"(?m)^(Exec\w+=)\S+")
     copy.write_text(
@@ -68,7 +68,7 @@ def test_both_units_have_the_same_sandbox() -> None:
 
 @pytest.mark.parametrize("unit", [SERVICE, USER_UNIT])
 def test_nothing_that_a_file_does_can_make_the_service_fail_for_good(unit: str) -> None:
-    """It is restarted without limit; a dead worker does not stop it, a refused configuration does."""
+    """It is restarted without limit, except after a rejected configuration."""
     assert values_of(unit, "StartLimitIntervalSec") == ["0"]
     assert values_of(unit, "Restart") == ["always"]
     assert values_of(unit, "RestartPreventExitStatus") == ["2"]
@@ -84,7 +84,7 @@ def test_a_unit_takes_nothing_from_its_users_jobs(unit: str) -> None:
 
 
 def test_every_directive_has_its_reason_above_it() -> None:
-    """A person who wonders about a line of the unit finds it there: blocks begin with a comment."""
+    """Each block of directives begins with a comment."""
     above = ""
     for line in text_of(SERVICE).splitlines():
         if re.match(r"[A-Z]\w+=", line) and not line.startswith(("Description=", "WantedBy=")):
@@ -93,7 +93,7 @@ def test_every_directive_has_its_reason_above_it() -> None:
 
 
 def test_a_reload_checks_the_configuration_that_is_loaded() -> None:
-    """`systemctl reload` fails when it is rejected; the service is told first, so that `--status` knows."""
+    """`systemctl reload` fails if it is rejected, after the service was told, for `--status`."""
     [told, checked] = values_of(SERVICE, "ExecReload")
     [started] = values_of(SERVICE, "ExecStart")
     assert "MAINPID" in told
