@@ -226,7 +226,7 @@ class _Moody:
     def __init__(self, connection: Connection, stop: worker.Stop) -> None:
         self._connection = connection
         self._stop = stop
-        self.send = connection.send
+        self.send, self.poll = connection.send, connection.poll
 
     def recv(self) -> Any:
         """Receive a batch, and show a mood about each of its tasks."""

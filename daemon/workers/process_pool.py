@@ -1,7 +1,7 @@
 """The pool of processes on this machine.
 
 Long sources have workers of their own, so that no short one waits for them.  A worker that dies, or does not
-answer in time, costs only the batch it was working on: each task of it is tried again by itself, and fails if
+answer in time, costs only the batches that it had: each task of these is tried again by itself, and fails if
 its worker is lost again.
 """
 
@@ -182,20 +182,20 @@ class ProcessPool(Pool):
         return size > 0
 
     def _lose(self, lane: _Lane, worker: WorkerProcess) -> None:
-        """Take back what a lost worker had; its first batch is what it was lost with."""
+        """Take back what a lost worker had; any of it may be what it was lost with."""
         worker.kill()
         with suppress(OSError):
             self._ready.unregister(worker)
         worker.close()
         lane.workers.remove(worker)
         self._ending.append(worker)
-        batches, worker.batches = worker.batches, deque()
-        lost = [replace(job, losses=job.losses + 1) for job in (batches.popleft() if batches else ())]
-        for job in reversed([*lost, *(job for batch in batches for job in batch)]):
-            if self._is_stopping or job.losses > 1:
+        jobs = [job for batch in worker.batches for job in batch]
+        worker.batches.clear()
+        for job in reversed(jobs):
+            if self._is_stopping or job.losses:
                 self._results += all_failed([job], STOPPED if self._is_stopping else _DIED)
             else:
-                lane.waiting.appendleft(job)
+                lane.waiting.appendleft(replace(job, losses=1))
 
     def _fill(self, lane: _Lane) -> None:
         """Hand out what waits, as long as there is a worker for it."""
@@ -222,7 +222,10 @@ class ProcessPool(Pool):
             return best
         if len(lane.workers) < self._jobs and (started := self._start(lane)) is not None:
             return started
-        return best if best is not None and len(best.batches) < _AHEAD else None
+        if best is None or len(best.batches) == _AHEAD:
+            return None
+        # a task that was lost with its worker goes by itself: nothing else is taken for the cause then
+        return None if lane.waiting[0].losses or best.batches[0][0].losses else best
 
     def _start(self, lane: _Lane) -> WorkerProcess | None:
         """Start a worker; None when the system refuses, which it may do for a while."""

@@ -10,6 +10,8 @@ import signal
 import time
 from contextlib import ExitStack, suppress
 from dataclasses import replace
+from functools import partial
+from threading import Thread
 from typing import TYPE_CHECKING, Final
 
 from daemon.signals import end_with
@@ -17,7 +19,7 @@ from daemon.workers.capacity import lower_disk_priority
 from lib.errors import ProgramFault, SidecarError
 from lib.files.reader import open_directory, status_of
 from lib.outcome import Outcome, failure
-from lib.sync.engine import sync_sources
+from lib.sync.engine import publish_sources, write_sources
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -84,17 +86,42 @@ def prepare(parent: int) -> Stop:
 
 
 def serve(connection: Connection, stop: Stop) -> None:
-    """Convert the batches that arrive, until the process is asked to stop or its parent is gone."""
+    """Convert the batches that arrive, until the process is asked to stop or its parent is gone.
+
+    While a batch is flushed to disk and published, the next one is written.
+    """
+    publishing: Thread | None = None
     while True:
-        stop.is_idle = True
+        stop.is_idle = publishing is None
         if stop.asked:
-            return
+            break
         tasks, options = connection.recv()
         stop.is_idle = False
-        outcomes = convert(tasks, options, stop)
+        answer = partial(_answer, connection, begin(tasks, options, stop), stop)
+        if publishing is not None:
+            publishing.join()
+        publishing = _started(answer) if connection.poll() else answer()
+    if publishing is not None:
+        publishing.join()
+
+
+def _answer(connection: Connection, publish: Callable[[], list[Outcome]], stop: Stop) -> None:
+    outcomes = publish()
+    with suppress(OSError):  # the parent is gone
         connection.send(outcomes)
-        if any(outcome.error is ProgramFault for outcome in outcomes):
-            return  # a module that was half imported stays so; the next worker begins anew
+    if any(outcome.error is ProgramFault for outcome in outcomes):
+        stop.asked = True  # a module that was half imported stays so; the next worker begins anew
+
+
+def _started(work: Callable[[], None]) -> Thread | None:
+    """Start work in a thread; do it at once when the system has no thread to give."""
+    thread = Thread(target=work)
+    try:
+        thread.start()
+    except RuntimeError:
+        work()
+        return None
+    return thread
 
 
 def serve_in_background(connection: Connection, stop: Stop) -> None:
@@ -110,6 +137,11 @@ def convert(
 
     ``stop`` is asked between two blocks.
     """
+    return begin(tasks, options, stop)()
+
+
+def begin(tasks: Sequence[Task], options: Options, stop: Callable[[], bool]) -> Callable[[], list[Outcome]]:
+    """Write the sidecars of sources; return what publishes them, to be called once, in any thread."""
     with ExitStack() as stack:
         folders = dict.fromkeys((task.root, task.parts) for task in tasks)
         places = {folder: _opened(*folder, stack) for folder in folders}
@@ -117,7 +149,12 @@ def convert(
         ready = [(place, task.name) for place, task in found if isinstance(place, int)]
         _wait_for_tick(ready)
         began = time.perf_counter()
-        done = iter(sync_sources(ready, options, stop))
+        conversions = write_sources(ready, options, stop)
+        directories = stack.pop_all()
+
+    def publish() -> list[Outcome]:
+        with directories:
+            done = iter(publish_sources(conversions))
         seconds = (time.perf_counter() - began) / max(1, len(ready))
         return [
             replace(next(done), seconds=seconds)
@@ -125,6 +162,8 @@ def convert(
             else failure(task.name, options, place)
             for place, task in found
         ]
+
+    return publish
 
 
 def seconds_in_tick(status: os.stat_result, clock: float) -> float:

@@ -66,16 +66,34 @@ def sync_source(
 def sync_sources(
     sources: Sequence[tuple[int, str]], options: Options, stop: Callable[[], bool] = lambda: False
 ) -> list[Outcome]:
-    """Bring the sidecars of several sources, each ``(directory, name)``, up to date together.
+    """Bring the sidecars of several sources, each ``(directory, name)``, up to date together."""
+    return publish_sources(write_sources(sources, options, stop))
 
-    The sidecars of all are written, then those of all are flushed to disk, then all appear, and last each
-    directory is flushed: the disk is waited for a few times, not a few times a source.  In the same way each
-    directory is tried once.
+
+def write_sources(
+    sources: Sequence[tuple[int, str]], options: Options, stop: Callable[[], bool]
+) -> list[Conversion]:
+    """Write what the sidecars of several sources need, under temporary names.
+
+    Call :func:`publish_sources` with the result while the directories are open.
     """
-    check = cache(check_renaming)
+    check = cache(check_renaming)  # once a directory
     conversions = [Conversion(directory, name, options, stop, check) for directory, name in sources]
+    with ExitStack() as undo:
+        for conversion in conversions:
+            undo.callback(conversion.close)
+            conversion.attempt(Conversion.write)
+        undo.pop_all()
+    return conversions
+
+
+def publish_sources(conversions: Sequence[Conversion]) -> list[Outcome]:
+    """Flush what was written to disk, then let all of it appear, and last flush each directory.
+
+    So the disk is waited for a few times, not a few times a source.
+    """
     try:
-        for phase in (Conversion.write, Conversion.flush, Conversion.publish):
+        for phase in (Conversion.flush, Conversion.publish):
             for conversion in conversions:
                 conversion.attempt(phase)
         published = [conversion for conversion in conversions if conversion.has_published]

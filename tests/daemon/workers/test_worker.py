@@ -8,7 +8,9 @@ import subprocess
 import sys
 import textwrap
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from multiprocessing import Pipe
+from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -16,7 +18,7 @@ from doubles import task_of
 from support import SECOND_NS, is_running, save, wait_for
 
 from daemon.workers import worker as work
-from daemon.workers.worker import convert, prepare
+from daemon.workers.worker import Stop, convert, prepare, serve
 from lib.errors import Corrupt, ProgramFault, Vanished
 from lib.files.reader import open_directory
 from lib.names import is_temporary
@@ -26,6 +28,7 @@ from lib.sync.walk import Task
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from multiprocessing.connection import Connection
     from pathlib import Path
 
     from lib.outcome import Outcome
@@ -138,6 +141,42 @@ def test_a_fault_of_this_program_in_the_middle_leaves_no_drafts(
     outcomes = convert(tasks, Options())
     assert [outcome.result for outcome in outcomes] == ["rendered", "rendered", "failed", "rendered"]
     assert not [path for path in tmp_path.iterdir() if is_temporary(path.name)]
+
+
+@pytest.mark.parametrize("has_threads", [True, False])
+def test_the_next_batch_is_written_while_one_waits_for_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, has_threads: bool
+) -> None:
+    """The first flush ends when the drafts of both batches are there; without threads they go one by one."""
+    tasks = [task_of(save(tmp_path / f"{name}_completions.npy", ["x"])) for name in "ab"]
+    whole, flushed = os.fsync, []
+
+    def fsync(descriptor: int) -> None:
+        if has_threads and not flushed:
+            wait_for(lambda: sum(is_temporary(path.name) for path in tmp_path.iterdir()) == 4)
+        flushed.append(descriptor)
+        whole(descriptor)
+
+    def refuse(_: Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    ours, theirs = Pipe()
+    server = Thread(target=_serve_to_the_end, args=(theirs,))
+    server.start()
+    if not has_threads:
+        monkeypatch.setattr(Thread, "start", refuse)
+    for task in tasks:
+        ours.send(([task], Options()))
+    assert [ours.recv()[0].result for _ in tasks] == ["rendered"] * 2
+    ours.close()
+    server.join(60)
+    assert not server.is_alive()
+
+
+def _serve_to_the_end(connection: Connection) -> None:
+    with suppress(EOFError), connection:
+        serve(connection, Stop())
 
 
 def test_a_file_written_just_now_is_not_read_before_its_time_can_tell(tmp_path: Path) -> None:
