@@ -435,70 +435,54 @@ def test_the_watcher_dies_with_its_parent(root: Path, company: str) -> None:
             os.killpg(parent.pid, signal.SIGKILL)
 
 
-APART = ("unshare", "--user", "--map-root-user")
 LIMITED = """
-import select, sys
-sys.path.insert(0, sys.argv[1])
-from pathlib import Path
-from daemon.watch.client import Watch
-Path("/proc/sys/user/" + sys.argv[3]).write_text(sys.argv[4])
-watch = Watch([sys.argv[2]])
-while not (watch.ready or watch.trouble(0.0)):
-    select.select([watch], [], [])
-    watch.read()
-print(watch.trouble(0.0))
-watch.close()
-"""
-
-LIMITED_LATER = """
 import os, select, sys
-sys.path.insert(0, sys.argv[1])
 from pathlib import Path
+checkout, root, limit, value, when = sys.argv[1:]
+sys.path.insert(0, checkout)
 from daemon.watch.client import Watch
-watch = Watch([sys.argv[2]])
-while not watch.ready:
-    select.select([watch], [], [])
-    watch.read()
-Path("/proc/sys/user/max_inotify_watches").write_text("1")
-os.mkdir(sys.argv[2] + "/later")
-while not watch.trouble(0.0):
-    select.select([watch], [], [])
-    watch.read()
+def wait_until(so):
+    while not so():
+        select.select([watch], [], [])
+        watch.read()
+if when == "at the start":
+    Path("/proc/sys/user", limit).write_text(value)
+watch = Watch([root])
+if when == "later":
+    wait_until(lambda: watch.ready)
+    Path("/proc/sys/user", limit).write_text(value)
+    os.mkdir(root + "/later")
+wait_until(lambda: watch.trouble(0.0))
 print(watch.trouble(0.0))
 watch.close()
 """
 
 
 @pytest.mark.parametrize(
-    ("key", "value", "name"),
-    [("max_inotify_watches", 50, "max_user_watches"), ("max_inotify_instances", 0, "max_user_instances")],
+    ("kind", "value", "when"),
+    [("watches", 50, "at the start"), ("instances", 0, "at the start"), ("watches", 1, "later")],
 )
-def test_an_exhausted_limit_is_named_with_the_command_that_raises_it(
-    root: Path, key: str, value: int, name: str
+def test_a_limit_that_is_reached_ends_the_watch_and_is_named_with_the_command_that_raises_it(
+    root: Path, kind: str, value: int, when: str
 ) -> None:
-    """In a user namespace of its own, with few watches: both lines of watchdog say the same."""
-    if (
-        not shutil.which(APART[0])
-        or subprocess.run([*APART, "true"], check=False, capture_output=True).returncode
-    ):
+    """With few watches, in a user namespace: watchdog itself says nothing of a new directory, for example."""
+    apart = ("unshare", "--user", "--map-root-user")
+    if not shutil.which("unshare") or subprocess.run([*apart, "true"], check=False).returncode:
         pytest.skip("no user namespaces here")
     for n in range(60):
         (root / f"d{n}").mkdir()
-    script = [sys.executable, "-c", LIMITED, CHECKOUT, root, key, str(value)]
-    run = subprocess.run([*APART, *script], check=True, capture_output=True, text=True)
-    assert f"sysctl -w fs.inotify.{name}=" in run.stdout, run.stdout
-
-
-def test_a_limit_that_is_reached_later_ends_the_watch_within_seconds(root: Path) -> None:
-    """A new directory that cannot be watched: watchdog keeps that to itself."""
-    if (
-        not shutil.which(APART[0])
-        or subprocess.run([*APART, "true"], check=False, capture_output=True).returncode
-    ):
-        pytest.skip("no user namespaces here")
-    script = [sys.executable, "-c", LIMITED_LATER, CHECKOUT, root]
-    run = subprocess.run([*APART, *script], check=True, capture_output=True, text=True, timeout=PATIENCE)
-    assert "sysctl -w fs.inotify.max_user_watches=" in run.stdout, run.stdout
+    script = [
+        sys.executable,
+        "-c",
+        LIMITED,
+        str(CHECKOUT),
+        str(root),
+        f"max_inotify_{kind}",
+        str(value),
+        when,
+    ]
+    run = subprocess.run([*apart, *script], check=True, capture_output=True, text=True, timeout=PATIENCE)
+    assert f"sysctl -w fs.inotify.max_user_{kind}=" in run.stdout, run.stdout
 
 
 def test_an_idle_watch_costs_nothing(root: Path) -> None:

@@ -1,4 +1,4 @@
-"""The writing edge: whole files or none, seen by nobody who could not see the source, and no litter."""
+"""The writing edge: files are whole or absent, as private as their sources, and leave no litter."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def shared() -> Iterator[Path]:
 
 @contextmanager
 def draft_of(directory: int) -> Iterator[AtomicFile]:
-    """Make a draft that is gone in the end."""
+    """Make a draft, and discard it at the end."""
     draft = AtomicFile(directory)
     try:
         yield draft
@@ -62,7 +62,7 @@ def draft_of(directory: int) -> Iterator[AtomicFile]:
 
 
 def publish_like(source: Path, name: str = NAME) -> os.stat_result:
-    """Publish a file that takes after a source; return what became of it."""
+    """Publish a file with the permissions of a source; return its status."""
     with open_directory(str(source.parent)) as directory, open_file(directory, source.name) as file:
         draft = AtomicFile(directory)
         try:
@@ -101,7 +101,7 @@ def test_a_discarded_draft_leaves_nothing(directory: int, tmp_path: Path) -> Non
     assert os.listdir(tmp_path) == []
 
 
-def test_a_descriptor_is_given_back(directory: int) -> None:
+def test_descriptors_are_closed(directory: int) -> None:
     """Publishing and discarding close what a draft opened."""
     before = os.listdir("/proc/self/fd")
     with draft_of(directory) as draft:
@@ -170,7 +170,7 @@ def test_a_directory_that_gives_its_group_does_not_give_it_to_readers(tmp_path: 
     [(0o644, 0o644), (0o664, 0o644), (0o666, 0o666), (0o604, 0o600), (0o606, 0o600), (0o646, 0o644)],
 )
 def test_another_group_reads_no_more_than_everybody(shared: Path, mode: int, allowed: int) -> None:
-    """Who cannot give the file to the source's group gives group and others what both have."""
+    """Where the source's group cannot be set, group and others may do what both may do with the source."""
     source = save(shared / "n1_completions.npy", ["a"])
     os.chown(source, 0, 23_456)
     source.chmod(mode)
@@ -206,14 +206,14 @@ def access_list_of(path: Path) -> bytes | None:
 
 
 def test_a_sidecar_has_the_access_list_of_its_source(tmp_path: Path) -> None:
-    """Who was let in by name is let in, and the group, whose bits show the mask, is not."""
+    """A user who is named in it may read; the group, whose bits show the mask, may not."""
     source = save(tmp_path / "n1_completions.npy", ["a"])
     set_access_list(source, access_list(12_345))
     publish_like(source)
     assert access_list_of(tmp_path / NAME) == access_list_of(source) is not None
 
 
-def test_a_directory_lets_nobody_in_who_could_not_read_the_source(tmp_path: Path) -> None:
+def test_a_directory_adds_no_readers_to_those_of_the_source(tmp_path: Path) -> None:
     """A default access list of the directory does not reach the sidecar of a source that has none."""
     source = save(tmp_path / "n1_completions.npy", ["a"])
     source.chmod(0o640)
@@ -238,7 +238,7 @@ def test_an_access_list_of_another_group_is_not_copied(shared: Path) -> None:
 
 
 def test_a_file_written_meanwhile_stays(directory: int, tmp_path: Path) -> None:
-    """Between plan and publication somebody made the sidecar, or changed it: theirs stays."""
+    """Somebody made or changed the sidecar between plan and publication."""
     with draft_of(directory) as draft:
         draft.seal(None, None)
         (tmp_path / NAME).write_text("theirs")
@@ -255,7 +255,7 @@ def test_a_file_written_meanwhile_stays(directory: int, tmp_path: Path) -> None:
 
 
 def test_a_link_at_the_name_is_replaced_never_followed(directory: int, tmp_path: Path) -> None:
-    """What the link leads to is not touched."""
+    """The target of the link is not changed."""
     (tmp_path / "secret").write_text("secret")
     (tmp_path / NAME).symlink_to("secret")
     with draft_of(directory) as draft:
@@ -269,7 +269,7 @@ def test_a_link_at_the_name_is_replaced_never_followed(directory: int, tmp_path:
 
 
 def test_a_directory_at_the_name_stays(directory: int, tmp_path: Path) -> None:
-    """It is an error that says so, and the draft goes."""
+    """The error says so, and the draft is removed."""
     (tmp_path / NAME).mkdir()
     with draft_of(directory) as draft:
         draft.seal(None, None)
@@ -304,7 +304,7 @@ def test_adopting_sets_the_time_of_the_file_that_was_compared(directory: int, tm
 
 
 def test_adopting_follows_no_link(directory: int, tmp_path: Path) -> None:
-    """The time of what a link leads to is not touched."""
+    """The time of the link's target is not changed."""
     (tmp_path / "other").write_text("x")
     (tmp_path / NAME).symlink_to("other")
     with pytest.raises(Unsafe, match="a symbolic link"), open_file(directory, NAME) as file:
@@ -324,7 +324,7 @@ def test_a_published_file_is_not_locked(directory: int, tmp_path: Path) -> None:
 
 
 def test_a_full_disk_leaves_no_litter(tmp_path: Path) -> None:
-    """Writing fails with a reason and a hint, and the draft goes."""
+    """Writing fails with a reason and a hint, and the draft is removed."""
     with small_disk(tmp_path / "disk", "size=64k") as disk, open_directory(str(disk)) as directory:
         with draft_of(directory) as draft, pytest.raises(Storage) as caught:
             draft.write(b"x" * 1_000_000)
@@ -333,7 +333,7 @@ def test_a_full_disk_leaves_no_litter(tmp_path: Path) -> None:
         assert os.listdir(disk) == []
 
 
-def test_a_disk_without_inodes_is_told(tmp_path: Path) -> None:
+def test_a_disk_without_inodes_is_reported(tmp_path: Path) -> None:
     """No draft can be made at all."""
     with small_disk(tmp_path / "disk", "nr_inodes=1") as disk, open_directory(str(disk)) as directory:
         with pytest.raises(Storage, match="no file can be made in its directory: No space left"):
@@ -341,7 +341,7 @@ def test_a_disk_without_inodes_is_told(tmp_path: Path) -> None:
         assert os.listdir(disk) == []
 
 
-def test_a_read_only_disk_is_told(tmp_path: Path) -> None:
+def test_a_read_only_disk_is_reported(tmp_path: Path) -> None:
     """Drafts, renames and times are refused with a hint."""
     with small_disk(tmp_path / "disk", "size=64k") as disk:
         (disk / NAME).write_text("x")
@@ -355,7 +355,7 @@ def test_a_read_only_disk_is_told(tmp_path: Path) -> None:
 
 
 @needs_root
-def test_a_directory_without_permission_is_told(shared: Path) -> None:
+def test_a_directory_without_permission_is_reported(shared: Path) -> None:
     """A user who may not write gets a reason and a hint, not a traceback."""
     shared.chmod(0o755)
     with open_directory(str(shared)) as directory, as_nobody(), pytest.raises(Storage) as caught:
@@ -364,8 +364,8 @@ def test_a_directory_without_permission_is_told(shared: Path) -> None:
     assert "permission" in caught.value.hint
 
 
-def test_a_directory_that_is_gone_is_told(tmp_path: Path) -> None:
-    """No directory is brought back."""
+def test_a_directory_that_is_gone_is_reported(tmp_path: Path) -> None:
+    """No directory is made again."""
     (tmp_path / "run").mkdir()
     with open_directory(str(tmp_path / "run")) as directory:
         draft = AtomicFile(directory)
@@ -392,7 +392,7 @@ NOT_OFFERED = (
 
 
 class Refusing:
-    """Makes calls of the system fail with one error, as a mount would."""
+    """Makes system calls fail with one error, as a mount would."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, number: int, *calls: str) -> None:
         for call in calls:
@@ -401,17 +401,17 @@ class Refusing:
         self.failed = 0
 
     def fail(self) -> None:
-        """Fail as it was told."""
+        """Raise the error."""
         self.failed += 1
         raise OSError(self.number, os.strerror(self.number))
 
 
 @pytest.mark.parametrize("number", LOST)
 @pytest.mark.parametrize("call", ["fsync", "fchmod", "utime"])
-def test_what_says_that_data_is_lost_is_an_error(
+def test_an_error_that_means_lost_data_is_raised(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str, number: int
 ) -> None:
-    """Nothing is published, and a directory that cannot be flushed is told."""
+    """Nothing is published."""
     source = save(tmp_path / "n1_completions.npy", ["a"])
     refusing = Refusing(monkeypatch, number, call)
     with pytest.raises(SidecarError):
@@ -424,7 +424,7 @@ def test_what_says_that_data_is_lost_is_an_error(
 def test_what_a_mount_does_not_offer_is_done_without(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
-    """Owner, access list, mode, times and flushing refused: the sidecar is there, as open as its source."""
+    """Owner, access list, mode, times and flushing are refused: the sidecar has the readers of its source."""
     source = save(tmp_path / "n1_completions.npy", ["a"])
     source.chmod(0o644)
     refusing = Refusing(monkeypatch, number, "fsync", "fchmod", "fchown", "setxattr", "removexattr", "utime")
@@ -439,7 +439,7 @@ def test_what_a_mount_does_not_offer_is_done_without(
 def test_a_mount_that_opens_files_to_more_people_gets_no_sidecar(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It says so, where the source itself is closed."""
+    """That is an error if the source itself has fewer readers."""
     source = save(tmp_path / "n1_completions.npy", ["a"])
     source.chmod(0o600)
     with open_directory(str(tmp_path)) as directory, open_file(directory, source.name) as file:
@@ -451,7 +451,7 @@ def test_a_mount_that_opens_files_to_more_people_gets_no_sidecar(
 
 
 def test_directories_are_made_with_their_parents(tmp_path: Path) -> None:
-    """One that is there is fine; a file in the way is an error."""
+    """One that exists is fine; a file in the way is an error."""
     make_directories(str(tmp_path / "a" / "b"))
     make_directories(str(tmp_path / "a" / "b"))
     (tmp_path / "file").touch()
@@ -461,8 +461,8 @@ def test_directories_are_made_with_their_parents(tmp_path: Path) -> None:
     assert (tmp_path / "a" / "b").is_dir()
 
 
-def test_a_draft_whose_descriptor_is_gone_is_told(directory: int) -> None:
-    """It can only be discarded, and says so."""
+def test_a_draft_whose_descriptor_is_closed_fails(directory: int) -> None:
+    """It can only be discarded."""
     draft = AtomicFile(directory)
     os.close(draft._descriptor)
     for act in (lambda: draft.seal(None, 1), lambda: draft.write(b"x")):

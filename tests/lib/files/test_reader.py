@@ -36,7 +36,7 @@ def read(folder: Path, name: str = NAME) -> bytes:
 
 
 def a_socket(path: Path) -> None:
-    """Leave a socket behind."""
+    """Make a socket."""
     with socket.socket(socket.AF_UNIX) as made:
         made.bind(str(path))
 
@@ -53,7 +53,7 @@ KINDS: dict[str, tuple[Callable[[Path], Any], str]] = {
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_is_no_file_is_refused_at_once(tmp_path: Path, kind: str) -> None:
+def test_anything_but_a_file_is_refused_at_once(tmp_path: Path, kind: str) -> None:
     """Without following, blocking or reading."""
     make, words = KINDS[kind]
     make(tmp_path / NAME)
@@ -85,7 +85,7 @@ def test_a_file_is_read_anywhere(tmp_path: Path) -> None:
 
 
 def test_a_file_keeps_the_size_that_it_had(tmp_path: Path) -> None:
-    """What is appended later is another version; what is cut off is simply not there."""
+    """Bytes that were cut off are missing, and it is another version."""
     (tmp_path / NAME).write_bytes(b"0123456789")
     with open_directory(str(tmp_path)) as directory, open_file(directory, NAME) as file:
         os.truncate(tmp_path / NAME, 4)
@@ -94,7 +94,7 @@ def test_a_file_keeps_the_size_that_it_had(tmp_path: Path) -> None:
         assert not same_version(file.status, os.stat(tmp_path / NAME))
 
 
-def test_a_disk_that_refuses_to_read_is_told() -> None:
+def test_a_disk_that_cannot_be_read_is_reported() -> None:
     """A descriptor that cannot be read is a Storage error with its reason."""
     reading, writing = os.pipe()
     try:
@@ -106,7 +106,7 @@ def test_a_disk_that_refuses_to_read_is_told() -> None:
 
 
 @needs_root
-def test_a_file_without_permission_is_told(tmp_path: Path) -> None:
+def test_a_file_without_permission_is_reported(tmp_path: Path) -> None:
     """The hint says what to give."""
     (tmp_path / NAME).touch(0o600)
     with open_directory(str(tmp_path)) as directory, as_nobody(), pytest.raises(Storage) as caught:
@@ -134,7 +134,7 @@ def test_directories_below_a_root_are_opened(tmp_path: Path) -> None:
 
 
 def test_a_link_leads_to_a_root_but_not_below_it(tmp_path: Path) -> None:
-    """The user names the root; what lies below it, anybody may have put there."""
+    """The user names the root; anybody may have put a link below it."""
     (tmp_path / "real" / "sub").mkdir(parents=True)
     (tmp_path / "root").symlink_to("real")
     (tmp_path / "real" / "link").symlink_to("sub")
@@ -184,7 +184,7 @@ def test_looking_up_follows_nothing(tmp_path: Path) -> None:
 def test_every_refusal_of_the_system_has_a_reason_and_a_way_out(
     number: int | None, error: type[SidecarError]
 ) -> None:
-    """The type says whose move it is, the hint what the move is."""
+    """The type says who can mend it, the hint how."""
     made = storage_error(OSError(number, "words") if number else OSError("words"), "cannot be tried")
     assert type(made) is error
     assert made.reason.startswith("cannot be tried: ")
@@ -209,7 +209,7 @@ def test_a_rewritten_file_is_another_version(tmp_path: Path) -> None:
     assert not same_version(first, os.stat(other))
 
 
-def test_an_unknown_kind_of_file_has_words() -> None:
-    """Even what has no name is named."""
+def test_an_unknown_kind_of_file_has_a_name() -> None:
+    """A sentence can be made about any."""
     assert file_type(stat.S_IFREG) == "a file"
     assert file_type(0) == "something unknown"

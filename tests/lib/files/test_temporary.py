@@ -1,4 +1,4 @@
-"""Temporary files: litter goes, a live writer's file stays, and nothing piles up in any directory."""
+"""Temporary files: litter is removed, a live writer's file stays, and nothing piles up in any directory."""
 
 from __future__ import annotations
 
@@ -44,10 +44,10 @@ with open_directory(sys.argv[1]) as directory:
 """
 
 
-def test_what_a_killed_writer_leaves_goes_and_a_live_writers_file_stays(
+def test_a_killed_writers_file_is_removed_and_a_live_writers_file_stays(
     directory: int, tmp_path: Path
 ) -> None:
-    """The lock tells them apart, and the kernel lets go of it when a process dies."""
+    """The lock tells them apart: the kernel releases it when a process dies."""
     writer = subprocess.Popen(
         [sys.executable, "-c", WRITER, str(tmp_path)],
         cwd=Path(__file__).parents[3],
@@ -67,7 +67,7 @@ def test_what_a_killed_writer_leaves_goes_and_a_live_writers_file_stays(
 
 
 def test_only_our_own_files_are_litter(directory: int, tmp_path: Path) -> None:
-    """Other names stay, and so does what is no file under a name of ours."""
+    """Other names stay, and so do links, directories and FIFOs with names like ours."""
     others = ["notes.tmp", ".generation-sidecars-0.tmp", LITTER + ".txt", NAME, "a_completions.npy"]
     for name in others:
         (tmp_path / name).write_text("keep")
@@ -87,7 +87,7 @@ def test_only_our_own_files_are_litter(directory: int, tmp_path: Path) -> None:
 def test_a_file_that_takes_the_name_of_litter_meanwhile_stays(
     directory: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Between opening and locking, its holder may remove it, and the next one makes another file."""
+    """Its holder may remove it between opening and locking, and the next holder makes another file."""
     (tmp_path / LITTER).touch()
     flock = fcntl.flock
 
@@ -131,7 +131,7 @@ with open_directory(sys.argv[1]) as directory:
 
 
 class Refusing:
-    """A directory that lets no file be renamed, or removed."""
+    """Makes system calls fail, as in a directory whose files cannot be renamed or removed."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, *calls: str) -> None:
         for call in calls:
@@ -142,8 +142,8 @@ class Refusing:
         raise PermissionError(1, "Operation not permitted")
 
 
-def test_a_directory_that_lets_files_be_renamed_is_left_as_it_was(directory: int, tmp_path: Path) -> None:
-    """Nothing of the probe stays, nor of one that was interrupted."""
+def test_a_directory_whose_files_can_be_renamed_is_left_as_it_was(directory: int, tmp_path: Path) -> None:
+    """The probe is removed, and so is one that was interrupted."""
     for _ in range(2):
         check_renaming(directory)
         assert os.listdir(tmp_path) == []
@@ -151,10 +151,10 @@ def test_a_directory_that_lets_files_be_renamed_is_left_as_it_was(directory: int
 
 
 @pytest.mark.parametrize("calls", [("rename",), ("rename", "unlink")])
-def test_a_directory_that_lets_no_file_be_renamed_is_refused(
+def test_a_directory_whose_files_cannot_be_renamed_is_refused(
     directory: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, calls: tuple[str, ...]
 ) -> None:
-    """However often it is tried, it has one hidden file at most."""
+    """However often it is tried, at most one hidden file stays."""
     Refusing(monkeypatch, *calls)
     for _ in range(3):
         with pytest.raises(Storage, match="no file in its directory can be renamed"):
@@ -163,10 +163,10 @@ def test_a_directory_that_lets_no_file_be_renamed_is_refused(
         assert all(is_temporary(name) for name in os.listdir(tmp_path))
 
 
-def test_a_directory_that_lets_no_file_be_removed_keeps_the_last_one(
+def test_a_directory_whose_files_cannot_be_removed_keeps_one(
     directory: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What could not be removed replaces what could not be removed before."""
+    """Each file that cannot be removed replaces the one before."""
     Refusing(monkeypatch, "unlink")
     for _ in range(3):
         check_renaming(directory)
@@ -174,8 +174,8 @@ def test_a_directory_that_lets_no_file_be_removed_keeps_the_last_one(
         assert len(os.listdir(tmp_path)) == 1
 
 
-def test_a_name_of_a_stranger_is_left_alone(directory: int, tmp_path: Path) -> None:
-    """A directory or a link with the name of the probe stays, and stops nothing."""
+def test_somebody_elses_link_with_the_name_of_the_probe_stays(directory: int, tmp_path: Path) -> None:
+    """The directory is not refused for it."""
     stranger = tmp_path / f".generation-sidecars-{0:016x}.tmp"
     stranger.symlink_to("nowhere")
     check_renaming(directory)
