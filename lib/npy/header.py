@@ -135,7 +135,7 @@ def _not_an_array(source: Bytes) -> Corrupt:
 
 
 def _three_values(text: str) -> tuple[str, bool, tuple[int, ...]]:
-    body = text.strip()
+    body = text.strip().replace('"', "'")  # other writers of the format quote as they like
     if not (body.startswith("{") and body.endswith("}")):
         raise Corrupt("its header is not a dictionary")
     values: dict[str, str] = {}

@@ -81,9 +81,10 @@ def test_objects_have_several_names(descr: str) -> None:
     assert read(hostile.npy(bytes(3) + b".", descr=descr)).letter == "O"
 
 
-def test_spaces_and_order_of_keys_do_not_matter() -> None:
+@pytest.mark.parametrize("quote", "'\"")
+def test_spaces_quotes_and_order_of_keys_do_not_matter(quote: str) -> None:
     """Other writers of the format lay their header out as they like."""
-    header = " { 'shape' :( 3 , ) ,'fortran_order':True,  'descr':'<U1'} "
+    header = " { 'shape' :( 3 , ) ,'fortran_order':True,  'descr':'<U1'} ".replace("'", quote)
     assert read(hostile.npy(bytes(12), header=header)).fortran_order
 
 
