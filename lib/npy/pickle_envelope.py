@@ -30,39 +30,40 @@ _ENDS_OF_BATCHES: Final = frozenset({APPEND, APPENDS})
 
 
 class Envelope:
-    """Reads what surrounds the items, and knows where the interpreter is among them."""
+    """Reads what surrounds the items, and knows where the interpreter is among them.
+
+    The pickle of an array of ``shape`` begins at ``start``; it is read up to the empty list of items.
+
+    :raises Corrupt: this is not the pickle of one array of this shape.
+    """
 
     def __init__(
         self, source: Bytes, start: int, shape: tuple[int, ...], limits: Limits = PAGE_LIMITS
     ) -> None:
         self.interpreter = Interpreter(Cursor(source, start), Memo(), limits)
-        self.items: list[Any] = []
+        self.items = self._read_start(shape)
         """The items of the batches that were read and not yet taken."""
-        self._shape = shape
 
-    def read_start(self) -> None:
-        """Read up to the empty list of items.
-
-        :raises Corrupt: this is not the pickle of one array of the given shape.
-        """
+    def _read_start(self, shape: tuple[int, ...]) -> list[Any]:
         interpreter, cursor = self.interpreter, self.interpreter.cursor
         start = cursor.position
         if cursor.take(1) != b"\x80" or not 2 <= cursor.byte() <= 4:
             raise Corrupt("its data is not a pickle that numpy writes")
-        while (opcode := cursor.byte()) != LIST or not self._is_before_items():
+        while (opcode := cursor.byte()) != LIST or not self._is_before_items(shape):
             if opcode == STOP or cursor.position > start + _START_LIMIT:
                 raise Corrupt("its pickle is not that of one array")
             interpreter.step(opcode)
         interpreter.step(LIST)
-        self.items = interpreter.stack[-1]
+        items: list[Any] = interpreter.stack[-1]
         window, at = cursor.window()
         if window[at : at + 1] and window[at] in PUTS:  # Python 2 numbers only what is referred to
             interpreter.step(cursor.byte())
-        whole = (interpreter.marks[0][0], self.items)
+        whole = (interpreter.marks[0][0], items)
         interpreter.memo.near = [
             CYCLE if any(value is part for part in whole) else value for value in interpreter.memo.near
         ]
         interpreter.release()
+        return items
 
     def read(self) -> int | None:
         """Read on until the stack is that of the items, or of the array; return the last opcode.
@@ -100,12 +101,12 @@ class Envelope:
         if cursor.position != cursor.end:
             raise Corrupt("it has bytes after its end")
 
-    def _is_before_items(self) -> bool:
+    def _is_before_items(self, shape: tuple[int, ...]) -> bool:
         """Tell whether the next list is that of the items, from what stands before it."""
         match self.interpreter.marks, self.interpreter.stack:
-            case [[list()]], [1, tuple() as shape, DType(letter="O" | "T"), (bool() | 0 | 1)]:
-                check_shape(shape)
-                if shape != self._shape:
+            case [[list()]], [1, tuple() as found, DType(letter="O" | "T"), (bool() | 0 | 1)]:
+                check_shape(found)
+                if found != shape:
                     raise Corrupt("its pickle holds an array of another shape than its header says")
                 return True
         return False

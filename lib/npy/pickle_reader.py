@@ -92,6 +92,9 @@ class ItemStream:
     """Reads the pickle of one array of ``shape`` from an offset (bytes) to the end of a file.
 
     Use once: :meth:`blocks`.  With ``limit``, what is wrong after that many elements does not matter.
+
+    :raises SourceFault: this is not the pickle of such an array.
+    :raises Unfinished: it ends too early.
     """
 
     def __init__(
@@ -102,14 +105,20 @@ class ItemStream:
         limit: int | None = None,
         sizes: Sizes = Sizes(),
     ) -> None:
+        self._count, self._per_item = math.prod(shape), max(math.prod(shape[1:]), 1)
+        self._limit = limit
+        self._sizes = sizes
+        self._given = 0
         self._envelope = Envelope(source, start, shape)
         self._interpreter = self._envelope.interpreter
         self._cursor = self._interpreter.cursor
-        self._limit = limit
-        self._per_item = max(math.prod(shape[1:]), 1)
-        self._sizes = sizes
-        self._count = math.prod(shape)
-        self._given = 0
+        memo, position = self._interpreter.memo, self._cursor.position
+        index = Index(max(sizes.index_step, source.size // _INDEX_ENTRIES))
+        self._past = Past(self._cursor, memo, index, sizes.cache_bytes)
+        self._interpreter.memo = Memo(memo.next_number, self._past)
+        self._block_start, self._enough = position, sizes.block_bytes
+        self._kept = (position, memo.next_number)
+        self._batch = self._new_batch()
 
     def expect_great_item(self, *, is_great: bool) -> None:
         """Set whether the next elements belong to a great item, whose texts stay encoded."""
@@ -125,8 +134,6 @@ class ItemStream:
         :raises Unfinished: it ends too early.
         """
         envelope = self._envelope
-        envelope.read_start()
-        self._begin_items()
         try:
             while (opcode := envelope.read()) is not None:
                 if items := envelope.items:
@@ -135,7 +142,7 @@ class ItemStream:
                     yield self._taken(items, len(items))
                 elif envelope.is_in_batch and self._count - self._given > 1:  # else it may be the last item
                     if opcode == MARK:
-                        self._begin_batch()
+                        self._batch, self._enough = self._new_batch(), self._sizes.block_bytes
                     elif ready := self._ready():
                         yield self._taken(self._interpreter.stack, ready)
         except TooLarge as error:
@@ -143,19 +150,8 @@ class ItemStream:
         if self._given != self._count:
             raise Corrupt(f"its pickle holds {self._given:,} items, not as many as its header says")
 
-    def _begin_items(self) -> None:
-        # later items share the names of the envelope, which stays
-        memo, sizes = self._interpreter.memo, self._sizes
-        index = Index(max(sizes.index_step, self._cursor.end // _INDEX_ENTRIES))
-        self._past = Past(self._cursor, memo, index, sizes.cache_bytes)
-        self._interpreter.memo = Memo(memo.next_number, self._past)
-        self._block_start = self._cursor.position
-        self._kept = (self._cursor.position, memo.next_number)
-        self._begin_batch()
-
-    def _begin_batch(self) -> None:
-        self._batch = _Batch(self._cursor, self._given, self._interpreter.memo.next_number)
-        self._enough = self._sizes.block_bytes
+    def _new_batch(self) -> _Batch:
+        return _Batch(self._cursor, self._given, self._interpreter.memo.next_number)
 
     def _ready(self) -> int:
         """Count the items on the stack that are certainly complete; 0 until enough was read for a block."""
@@ -232,7 +228,6 @@ def read_flat(source: Bytes, start: int, shape: tuple[int, ...]) -> list[Any]:
     :raises Unfinished: it ends too early.
     """
     envelope = Envelope(source, start, shape, UNLIMITED)
-    envelope.read_start()
     while envelope.read() is not None:
         pass
     items = envelope.items

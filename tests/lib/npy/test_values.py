@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lib.encoded_text import decoded
-from lib.errors import Corrupt, Unsafe
+from lib.errors import Corrupt, TooLarge
 from lib.npy.header import ITEM_VALUES_LIMIT
 from lib.npy.pickle_globals import DType, Role
 from lib.npy.values import DEPTH_LIMIT, plain
@@ -65,7 +65,7 @@ def test_depth_has_a_limit(wrap: Any) -> None:
     """A hundred levels are shown, one more is refused; nothing overflows the stack."""
     json.dumps(plain(deep(DEPTH_LIMIT, wrap)))
     for levels in (DEPTH_LIMIT + 1, 100_000):
-        with pytest.raises(Unsafe, match="nests deeper than 100"):
+        with pytest.raises(TooLarge, match="nests deeper than 100"):
             plain(deep(levels, wrap))
 
 
@@ -73,7 +73,7 @@ def test_cycles_are_refused_by_depth() -> None:
     """A value that holds itself is only very deep."""
     held: list[Any] = []
     held.append({"again": (held,)})
-    with pytest.raises(Unsafe, match="nests deeper"):
+    with pytest.raises(TooLarge, match="nests deeper"):
         plain(held)
 
 
@@ -90,7 +90,7 @@ def test_cycles_are_refused_by_depth() -> None:
 )
 def test_an_item_written_out_has_a_size(value: Any) -> None:
     """References that multiply are stopped before they are written out."""
-    with pytest.raises(Unsafe, match="MiB as it is rendered"):
+    with pytest.raises(TooLarge, match="MiB as it is rendered"):
         plain(value())
 
 
