@@ -11,8 +11,9 @@ import fcntl
 import json
 import os
 import stat
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import replace
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -26,10 +27,10 @@ _TMP: Final = Path("/tmp")  # noqa: S108  # a directory of another user in it is
 _DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _READ: Final = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
 _CREATE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-_OTHERS_WRITE: Final = stat.S_IWGRP | stat.S_IWOTH
 _LIMIT_BYTES: Final = 1 << 28
 _READS: Final = 10
 _BUFFER_BYTES: Final = 1 << 20
+_TROUBLE: Final = itemgetter(*Trouble.__slots__)
 
 
 def own_directories(
@@ -142,29 +143,26 @@ def _prepared(path: Path) -> int:
     """Open a private directory, which is created if it is missing; clear what killed services left there."""
     with suppress(FileExistsError):
         os.mkdir(path, 0o700)
-    directory = _open_private(path)
+    directory = _open_directory(path)
     _clear_dead(directory)
     return directory
 
 
-def _open_private(path: Path) -> int:
-    """Open a directory that this user owns and nobody else can write to."""
+def _open_directory(path: Path, *, may_be_systems: bool = False) -> int:
+    """Open a directory that this user owns and nobody else can write to.
+
+    ``may_be_systems``: it may also be one that only root can have created, such as a directory in ``/run``.
+    """
     directory = os.open(path, _DIRECTORY)
-    status = os.fstat(directory)
-    if status.st_uid == os.getuid() and not status.st_mode & _OTHERS_WRITE:
+    is_private = _is_private(os.fstat(directory), os.getuid())
+    if is_private or (may_be_systems and _is_private(os.stat(path.parent), 0)):
         return directory
     os.close(directory)
     raise PermissionError(errno.EPERM, "another user owns it or can write to it", str(path))
 
 
-def _open_trusted(path: Path) -> int:
-    """Open a private directory, or one that only root can have created, such as a directory in ``/run``."""
-    with suppress(PermissionError):
-        return _open_private(path)
-    parent = os.stat(path.parent)
-    if parent.st_uid != 0 or parent.st_mode & _OTHERS_WRITE:
-        raise PermissionError(errno.EPERM, "another user owns it or can write to it", str(path))
-    return os.open(path, _DIRECTORY)
+def _is_private(status: os.stat_result, uid: int) -> bool:
+    return status.st_uid == uid and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
 
 
 def _clear_dead(directory: int) -> None:
@@ -181,18 +179,13 @@ def _clear_dead(directory: int) -> None:
 
 def read(directory: Path) -> tuple[Reading, ...]:
     """Return the readings in a directory, sorted by pid; other files are ignored.  Never raises."""
-    try:
-        descriptor = _open_trusted(directory)
-    except OSError:
-        return ()
-    try:
+    with suppress(OSError), ExitStack() as stack:
+        descriptor = _open_directory(directory, may_be_systems=True)
+        stack.callback(os.close, descriptor)
         names = [name for name in os.listdir(descriptor) if name.endswith(".json")]
         found = [reading for name in names if (reading := _read_one(descriptor, name)) is not None]
-    except OSError:
-        return ()
-    finally:
-        os.close(descriptor)
-    return tuple(sorted(found, key=lambda reading: reading.status.pid))
+        return tuple(sorted(found, key=lambda reading: reading.status.pid))
+    return ()
 
 
 def read_all(
@@ -255,8 +248,8 @@ def _parsed(content: bytes, found: os.stat_result) -> Status | None:
     try:
         raw = json.loads(content)
         known = {name: raw[name] for name in Status.__slots__ if name in raw}
-        troubles = [{name: entry[name] for name in Trouble.__slots__} for entry in raw["troubles"]]
-        status = Status(**{**known, "troubles": tuple(Trouble(**entry) for entry in troubles)})
+        troubles = tuple(Trouble(*_TROUBLE(entry)) for entry in raw["troubles"])
+        status = Status(**known | {"troubles": troubles})
         for time in filter(None, (status.since, status.last_sweep_ended)):
             moment(time)
         return replace(
