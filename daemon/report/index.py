@@ -142,7 +142,6 @@ class IndexWriter:
             try:
                 visible = self._visible(directory, draft.as_source().status)
                 draft.write(render(visible.values(), self._options.formats))
-                draft.seal(None, None)
                 draft.flush()
                 _check_own(directory)
                 draft.replace(INDEX_NAME)

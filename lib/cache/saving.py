@@ -129,7 +129,7 @@ class Save:
                 old = opened.enter_context(open_file(self._directory, name, follow=True))
             # asked for at once: a mount may refuse to change them later
             file = self._new_file(stack, ANY_NEW_FILE if old is None else permission_bits(old))
-            file.seal(old, None)
+            file.seal([old] if old is not None else [], None)
         finally:
             with suppress(SidecarError):  # the old file was only looked at
                 opened.close()
@@ -186,7 +186,7 @@ class Save:
         for fmt, file in files.items():
             inputs = inputs_of(fmt, source.status, *(other.status for other in others))
             stamp_ns = max(status.st_mtime_ns for status in inputs)
-            file.seal(source, stamp_ns, others if fmt == "md" else ())
+            file.seal([source, *others] if fmt == "md" else [source], stamp_ns)
             file.flush()
         name = self._array_names[kind]
         return [Replacement(sidecar_name(name, fmt), file, needed=False) for fmt, file in files.items()]

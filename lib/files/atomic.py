@@ -41,7 +41,7 @@ ANY_NEW_FILE: Final = 0o666
 class AtomicFile:
     """A hidden file that gets its name when it is complete: write, :meth:`seal`, then :meth:`publish`.
 
-    :meth:`discard` removes it if it was not published.  ``mode`` is the mode to create it with.
+    :meth:`discard` removes it if it was not published.  ``mode`` is the mode that it is created with.
     """
 
     def __init__(self, directory: int, mode: int = _PRIVATE) -> None:
@@ -74,21 +74,21 @@ class AtomicFile:
         """Return it as an open file, to be read or to have its permissions copied."""
         return FileBytes(self._descriptor)
 
-    def seal(self, like: FileBytes | None, stamp_ns: int | None, others: Sequence[FileBytes] = ()) -> None:
-        """Copy the permissions and owner of the file ``like``, if any; set the modification time, if any.
+    def seal(self, inputs: Sequence[FileBytes], stamp_ns: int | None) -> None:
+        """Copy the permissions and owner of the first input, if any; set the modification time, if any.
 
-        Only users who can read each of the ``others`` as well can read it.  A mount without permissions or
-        times keeps its own, unless that lets more people read the file than ``like``.
+        Only users who can read all inputs can read the file.  A mount without permissions or times keeps its
+        own, unless that lets more people read the file than its first input.
 
         :raises Storage: the system refuses.
         """
         with storage_errors("cannot be written"):
-            if like is not None:
-                gid = os.fstat(self._descriptor).st_gid
-                mode = copy_permissions(self._descriptor, like, others)
+            if inputs:
+                has_group = os.fstat(self._descriptor).st_gid == inputs[0].status.st_gid
+                mode = copy_permissions(self._descriptor, inputs)
                 if mode & ~os.fstat(self._descriptor).st_mode:
-                    self._make_again(mode if gid == like.status.st_gid else narrowed_to_any_group(mode))
-                    copy_permissions(self._descriptor, like, others)
+                    self._make_again(mode if has_group else narrowed_to_any_group(mode))
+                    copy_permissions(self._descriptor, inputs)
             if stamp_ns is not None:
                 with where_offered():
                     os.utime(self._descriptor, ns=(stamp_ns, stamp_ns))
@@ -118,7 +118,7 @@ class AtomicFile:
                 self._send()
 
     def publish(self, name: str, planned: os.stat_result | None) -> None:
-        """Rename the sealed file to ``name``, unless the file there has changed since the work was planned.
+        """Rename the file to ``name``, unless the file there has changed since the work was planned.
 
         :raises Changed: somebody wrote the file meanwhile; theirs stays.
         :raises Storage: the system refuses.
@@ -128,7 +128,7 @@ class AtomicFile:
         self.replace(name)
 
     def replace(self, name: str) -> None:
-        """Flush the sealed file and rename it to ``name``, replacing any file of that name.
+        """Flush the file and rename it to ``name``, replacing any file of that name.
 
         :raises Storage: the system refuses (a directory of that name, no permission), or the disk does.
         """
@@ -201,7 +201,7 @@ def narrow(file: FileBytes, seen: os.stat_result, inputs: Sequence[FileBytes]) -
     """
     with storage_errors("its permissions cannot be narrowed"):
         if same_version(os.fstat(file.descriptor), seen):
-            copy_permissions(file.descriptor, inputs[0], inputs[1:])
+            copy_permissions(file.descriptor, inputs)
 
 
 def remove_file(directory: int, name: str, seen: os.stat_result) -> None:

@@ -29,24 +29,24 @@ def permission_bits(file: FileBytes) -> int:
     return stat.S_IMODE(file.status.st_mode) & _PERMISSION_BITS
 
 
-def copy_permissions(descriptor: int, source: FileBytes, others: Sequence[FileBytes] = ()) -> int:
-    """Give a new file a source's owner, group, access list and permission bits, or narrower ones.
+def copy_permissions(descriptor: int, inputs: Sequence[FileBytes]) -> int:
+    """Give a file the owner, group, access list and permission bits of its first input, or narrower ones.
 
-    Only users who can read each of the ``others`` as well can read it.  A mount that does not offer one of
-    these keeps its own, unless that lets more people read the file than the source.  Returns the permission
-    bits that the file should have; it may have fewer.
+    Only users who can read all inputs can read it.  A mount that does not offer one of these keeps its own,
+    unless that lets more people read the file than its first input.  Returns the permission bits that the
+    file should have; it may have fewer.
 
     :raises Storage: more people could read it.
     :raises OSError: the disk is faulty.
     """
-    mine, like, access_list = os.fstat(descriptor), source.status, access_list_of(source.descriptor)
-    mode, is_owned = permission_bits(source), (mine.st_uid, mine.st_gid) == (like.st_uid, like.st_gid)
-    is_like = is_owned and not others and stat.S_IMODE(mine.st_mode) == mode
+    mine, like, access_list = os.fstat(descriptor), inputs[0].status, access_list_of(inputs[0].descriptor)
+    mode, is_owned = permission_bits(inputs[0]), (mine.st_uid, mine.st_gid) == (like.st_uid, like.st_gid)
+    is_like = is_owned and len(inputs) == 1 and stat.S_IMODE(mine.st_mode) == mode
     if is_like and access_list_of(descriptor) == access_list:
         return mode
     gid = mine.st_gid if is_owned else _set_owner(descriptor, like)
-    mode = _common_mode(gid, [like, *(other.status for other in others)])
-    lists = {access_list, *(access_list_of(other.descriptor) for other in others)}
+    mode = _common_mode(gid, [file.status for file in inputs])
+    lists = {access_list, *(access_list_of(file.descriptor) for file in inputs[1:])}
     if lists != {None} and (len(lists) > 1 or gid != like.st_gid):  # who is in both is not known
         mode, access_list = mode & stat.S_IRWXU, None
     if not _set_access_list(descriptor, access_list):

@@ -149,7 +149,7 @@ class _Draft:
         return self._file.size
 
     def seal(self, inputs: Sequence[FileBytes]) -> None:
-        self._file.seal(inputs[0], self._plan.stamp_ns, inputs[1:])
+        self._file.seal(inputs, self._plan.stamp_ns)
 
     def publish(self) -> Verdict:
         """Rename the draft into place, unless the same sidecar is there already.

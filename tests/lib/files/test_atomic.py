@@ -67,7 +67,7 @@ def publish_like(source: Path, name: str = NAME) -> os.stat_result:
         draft = AtomicFile(directory)
         try:
             draft.write(b"[]")
-            draft.seal(file, LONG_AGO_NS)
+            draft.seal([file], LONG_AGO_NS)
             draft.publish(name, None)
         finally:
             draft.discard()
@@ -83,7 +83,7 @@ def test_a_draft_is_seen_by_nobody_until_it_is_published(directory: int, tmp_pat
     draft.write(b"")
     draft.write(b"two")
     assert not (tmp_path / NAME).exists()
-    draft.seal(None, LONG_AGO_NS)
+    draft.seal([], LONG_AGO_NS)
     draft.publish(NAME, None)
     assert os.listdir(tmp_path) == [NAME]
     assert (tmp_path / NAME).read_bytes() == b"one, two"
@@ -105,7 +105,6 @@ def test_descriptors_are_closed(directory: int) -> None:
     """Publishing and discarding close what a draft opened."""
     before = os.listdir("/proc/self/fd")
     with draft_of(directory) as draft:
-        draft.seal(None, None)
         draft.replace(NAME)
     with draft_of(directory):
         pass
@@ -240,7 +239,6 @@ def test_an_access_list_of_another_group_is_not_copied(shared: Path) -> None:
 def test_a_file_written_meanwhile_stays(directory: int, tmp_path: Path) -> None:
     """Somebody made or changed the sidecar between plan and publication."""
     with draft_of(directory) as draft:
-        draft.seal(None, None)
         (tmp_path / NAME).write_text("theirs")
         with pytest.raises(Changed):
             draft.publish(NAME, None)
@@ -260,7 +258,6 @@ def test_a_link_at_the_name_is_replaced_never_followed(directory: int, tmp_path:
     (tmp_path / NAME).symlink_to("secret")
     with draft_of(directory) as draft:
         draft.write(b"new")
-        draft.seal(None, None)
         with pytest.raises(Changed):
             draft.publish(NAME, None)
         draft.replace(NAME)
@@ -271,10 +268,9 @@ def test_a_link_at_the_name_is_replaced_never_followed(directory: int, tmp_path:
 def test_a_directory_at_the_name_stays(directory: int, tmp_path: Path) -> None:
     """The error says so, and the draft is removed."""
     (tmp_path / NAME).mkdir()
-    with draft_of(directory) as draft:
-        draft.seal(None, None)
-        with pytest.raises(Storage, match="cannot be renamed into place: Is a directory"):
-            draft.replace(NAME)
+    words = "cannot be renamed into place: Is a directory"
+    with draft_of(directory) as draft, pytest.raises(Storage, match=words):
+        draft.replace(NAME)
     assert os.listdir(tmp_path) == [NAME]
 
 
@@ -283,7 +279,6 @@ def test_the_old_file_is_whole_until_the_new_one_is(directory: int, tmp_path: Pa
     (tmp_path / NAME).write_text("old")
     with (tmp_path / NAME).open() as held, draft_of(directory) as draft:
         draft.write(b"new")
-        draft.seal(None, None)
         draft.publish(NAME, status_of(directory, NAME))
         assert held.read() == "old"
     assert (tmp_path / NAME).read_text() == "new"
@@ -370,7 +365,6 @@ def test_a_directory_that_is_gone_is_reported(tmp_path: Path) -> None:
     with open_directory(str(tmp_path / "run")) as directory:
         draft = AtomicFile(directory)
         shutil.rmtree(tmp_path / "run")
-        draft.seal(None, None)
         with pytest.raises(SidecarError, match="No such file"):
             draft.replace(NAME)
         draft.discard()
@@ -446,7 +440,7 @@ def test_a_mount_that_opens_files_to_more_people_gets_no_sidecar(
         draft = AtomicFile(directory, 0o644)
         monkeypatch.setattr(os, "fchmod", lambda *_: None)
         with pytest.raises(Storage, match="more people"):
-            draft.seal(file, None)
+            draft.seal([file], None)
         draft.discard()
 
 
@@ -465,7 +459,7 @@ def test_a_draft_whose_descriptor_is_closed_fails(directory: int) -> None:
     """It can only be discarded."""
     draft = AtomicFile(directory)
     os.close(draft._descriptor)
-    for act in (lambda: draft.seal(None, 1), lambda: draft.write(b"x")):
+    for act in (lambda: draft.seal([], 1), lambda: draft.write(b"x")):
         with pytest.raises(Storage, match=os.strerror(errno.EBADF)):
             act()
     draft.discard()
