@@ -39,8 +39,9 @@ _UNSTAMPED: Final = f"{_SAME}; its file system does not keep its time"
 class Sink:
     """Takes the bytes of one sidecar: write, seal, flush, publish, and in any case close.
 
-    ``check`` returns the files that a sidecar of a format is made from, the source first.  It raises if they
-    are no longer what was read: nothing of the sidecar may appear then.
+    ``bytes_taken``: the number of bytes that went into new files, of all parts.  ``check`` returns the files
+    that a sidecar of a format is made from, the source first.  It raises if they are no longer what was read:
+    nothing of the sidecar may appear then.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class Sink:
         check: Callable[[Format], Sequence[FileBytes]],
     ) -> None:
         self.plan = plan
+        self.bytes_taken = 0
         self._directory, self._name = directory, name
         self._options = options
         self._check = check
@@ -59,17 +61,11 @@ class Sink:
         self._first = self._part(plan, name)
         self._present: _Draft | _Comparison | None = self._first
         self._kept: Verdict | None = None
-        self._earlier_bytes = 0
-
-    @property
-    def bytes_taken(self) -> int:
-        """Number of bytes written to all parts."""
-        return self._earlier_bytes + (0 if self._present is None else self._present.bytes_taken)
 
     def write(self, data: bytes) -> None:
         """Take the next bytes of the present part."""
         if self._present is not None:
-            self._present.write(data)
+            self.bytes_taken += self._present.write(data)
 
     def next_part(self) -> None:
         """Finish a part of a page, which appears unless it is the first, and begin the next.
@@ -120,10 +116,7 @@ class Sink:
 
     def _finish_part(self) -> None:
         part, self._present = self._present, None
-        if part is None:
-            return
-        self._earlier_bytes += part.bytes_taken
-        if part is self._first:
+        if part is None or part is self._first:
             return
         with closing(part):
             part.seal(self._check("md"))
@@ -142,11 +135,11 @@ class _Draft:
         self._force = force
         self._directory, self._name = directory, name
         self._file = AtomicFile(directory)
-        self.write, self.flush, self.close = self._file.write, self._file.flush, self._file.discard
+        self.flush, self.close = self._file.flush, self._file.discard
 
-    @property
-    def bytes_taken(self) -> int:
-        return self._file.size
+    def write(self, data: bytes) -> int:
+        self._file.write(data)
+        return len(data)
 
     def seal(self, inputs: Sequence[FileBytes]) -> None:
         self._file.seal(inputs, self._plan.stamp_ns)
@@ -179,8 +172,6 @@ class _Draft:
 class _Comparison:
     """Compares what would be written with a file that somebody else wrote."""
 
-    bytes_taken = 0
-
     def __init__(self, plan: Plan, directory: int, name: str, *, adopt: bool) -> None:
         self._plan = plan
         self._adopt = adopt
@@ -192,10 +183,11 @@ class _Comparison:
         self._offset = 0
         self.close = self._stack.close
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes) -> int:
         if self._same:
             self._same = self._file.read_at(self._offset, len(data)) == data
             self._offset += len(data)
+        return 0
 
     def seal(self, inputs: Sequence[FileBytes]) -> None:
         self._inputs = inputs
