@@ -17,13 +17,13 @@ from daemon.config.validation import ALL_IS_WELL, SOMETHING_FAILED, WRONG_USAGE
 from daemon.report.logging import configure, escaped, get_logger
 from daemon.schedule.queue import FEW, Queue
 from daemon.schedule.scheduler import Scheduler
-from daemon.schedule.sweeper import Sweeper, steps
+from daemon.schedule.sweeper import Sweeper
 from daemon.signals import Signals
 from daemon.workers.capacity import default_jobs, lower_priority
 from daemon.workers.process_pool import ProcessPool
 from daemon.workers.worker import convert, serve_in_background, tune
 from lib.names import KINDS, kind_of, sidecar_name
-from lib.sync.walk import Found, PathFailure
+from lib.sync.walk import Found, PathFailure, walk_all
 
 if TYPE_CHECKING:
     import argparse
@@ -63,7 +63,7 @@ def dry_run(paths: Sequence[str], options: Options, ignore: frozenset[str]) -> i
     """Print plan, path and reason of each sidecar, tab-separated; write nothing; return the exit status."""
     status = ALL_IS_WELL
     options = replace(options, dry_run=True, count=False)
-    for step in steps(paths, options, ignore):
+    for step in walk_all(paths, options, ignore):
         for result, path, reason in _verdicts(step, options):
             if result == "failed":
                 status = SOMETHING_FAILED

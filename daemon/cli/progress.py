@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from daemon.report.outcomes import Done
-from lib.names import kind_of
-from lib.sync.walk import Found, PathFailure, names_below
+from lib.sync.walk import Found, PathFailure, source_names
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
     from contextlib import AbstractContextManager
 
     from daemon.report.outcomes import Event
@@ -32,7 +30,7 @@ class Bar:
         """Count the sources, by name only, then show the bar."""
         self._begin(None)
         total = 0
-        for _ in _names(paths, ignore):
+        for _ in source_names(paths, ignore):
             if stop():
                 break
             self._advance()
@@ -68,11 +66,3 @@ class Bar:
         if self._bar is not None:
             with suppress(OSError):
                 self._bar.update()
-
-
-def _names(paths: Sequence[str], ignore: frozenset[str]) -> Iterator[str]:
-    for path in paths:
-        if kind_of(os.path.basename(path)) and not os.path.isdir(path):
-            yield path
-        else:
-            yield from names_below(path, ignore)

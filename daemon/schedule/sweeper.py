@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import random
 import time
 from collections import Counter
@@ -16,30 +15,19 @@ from daemon.report.status import iso
 from daemon.schedule.branches import Branches
 from daemon.schedule.inventory import Inventory
 from lib.errors import Vanished
-from lib.names import kind_of
-from lib.sync.walk import Folder, Found, PathFailure, Step, Task, look, walk
+from lib.sync.walk import Folder, Found, PathFailure, walk, walk_all
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator
 
     from daemon.report.outcomes import Event
     from daemon.schedule.scheduler import Scheduler
-    from lib.options import Options
     from lib.outcome import Outcome, Result
+    from lib.sync.walk import Step, Task
 
 _JITTER: Final = 0.1
 _PATIENCE_SECONDS: Final = 10.0
 """How long the next sweep waits for the sources of the last one, which is then reported as it is."""
-
-
-def steps(paths: Sequence[str], options: Options, ignore: frozenset[str]) -> Iterator[Step]:
-    """Yield every directory and source below the paths; a path may be a source too."""
-    for path in paths:
-        directory, name = os.path.split(path)
-        if kind_of(name) and not os.path.isdir(path):
-            yield look(Task(directory or ".", (), name), options)
-        else:
-            yield from walk(path, options, ignore)
 
 
 @dataclass(slots=True)
@@ -178,8 +166,8 @@ class Sweeper:
         self._log.info(SWEEP_STARTED, paths=self.roots)
         self.inventory.begin_sweep()
         self._scheduler.notify(Walk.BEGUN, now)
-        walk = steps(self.roots, self._scheduler.options, self._ignore)
-        self._sweep = _Sweep(now, walk, set(self._scheduler.queue.settled), set(self._failing))
+        steps = walk_all(self.roots, self._scheduler.options, self._ignore)
+        self._sweep = _Sweep(now, steps, set(self._scheduler.queue.settled), set(self._failing))
 
     def _step_in_sweep(self, walk: Iterator[Step], now: float) -> None:
         step = next(walk, None)

@@ -18,7 +18,7 @@ from lib.names import is_temporary, kind_of
 from lib.sync.plan import plan_source
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from lib.options import Options
     from lib.sync.plan import Plan
@@ -74,6 +74,16 @@ class PathFailure:
 Step = Folder | Found | PathFailure
 
 
+def walk_all(paths: Sequence[str], options: Options, ignore: frozenset[str]) -> Iterator[Step]:
+    """Yield every directory and source below the paths, each of which may be a source itself; never raises."""
+    for path in paths:
+        if _is_source(path):
+            directory, name = os.path.split(path)
+            yield look(Task(directory or ".", (), name), options)
+        else:
+            yield from walk(path, options, ignore)
+
+
 def walk(root: str, options: Options, ignore: frozenset[str], below: tuple[str, ...] = ()) -> Iterator[Step]:
     """Yield every directory and every source of a tree, or of its part ``below``; never raises.
 
@@ -100,14 +110,15 @@ def walk(root: str, options: Options, ignore: frozenset[str], below: tuple[str, 
                 yield PathFailure(os.path.join(root, *parts), error)
 
 
-def names_below(root: str, ignore: frozenset[str]) -> Iterator[str]:
-    """Yield the name of every source of a tree, without a look at the files themselves; never raises."""
-    waiting: list[tuple[str, ...]] = [()]
+def source_names(paths: Sequence[str], ignore: frozenset[str]) -> Iterator[str]:
+    """Yield the name of every source below the paths, without a look at the files themselves; never raises."""
+    yield from filter(_is_source, paths)
+    waiting: list[tuple[str, tuple[str, ...]]] = [(path, ()) for path in paths if not _is_source(path)]
     while waiting:
-        parts = waiting.pop()
+        root, parts = waiting.pop()
         with suppress(SidecarError), open_directory(root, parts) as directory:
             names, deeper, _ = _list(directory, ignore)
-            waiting += [(*parts, name) for name in deeper if len(parts) < _DEPTH_LIMIT]
+            waiting += [(root, (*parts, name)) for name in deeper if len(parts) < _DEPTH_LIMIT]
             yield from names
 
 
@@ -118,6 +129,11 @@ def look(task: Task, options: Options) -> Found | PathFailure:
             return _look(directory, task, options) or PathFailure(task.path, Vanished("it is not there"))
     except SidecarError as error:
         return PathFailure(task.path, error)
+
+
+def _is_source(path: str) -> bool:
+    """Tell whether a path names a source, and not a directory of that name."""
+    return kind_of(os.path.basename(path)) is not None and not os.path.isdir(path)
 
 
 def _look(directory: int, task: Task, options: Options) -> Found | PathFailure | None:

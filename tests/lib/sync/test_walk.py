@@ -85,7 +85,7 @@ def test_fault_55_hidden_names_are_neither_sources_nor_entered(tmp_path: Path) -
         "a_completions.npy",
     )
     assert names(steps(root)) == ["a_completions.npy"]
-    assert list(module.names_below(str(root), frozenset())) == ["a_completions.npy"]
+    assert list(module.source_names([str(root)], frozenset())) == ["a_completions.npy"]
 
 
 @needs_root
