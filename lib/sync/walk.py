@@ -75,7 +75,7 @@ Step = Folder | Found | PathFailure
 
 
 def walk_all(paths: Sequence[str], options: Options, ignore: frozenset[str]) -> Iterator[Step]:
-    """Yield every directory and source below the paths, each of which may be a source itself; never raises."""
+    """Yield every directory and source below the paths, each of which may be a source; never raises."""
     for path in paths:
         if _is_source(path):
             directory, name = os.path.split(path)
@@ -111,7 +111,7 @@ def walk(root: str, options: Options, ignore: frozenset[str], below: tuple[str, 
 
 
 def source_names(paths: Sequence[str], ignore: frozenset[str]) -> Iterator[str]:
-    """Yield the name of every source below the paths, without a look at the files themselves; never raises."""
+    """Yield the name of every source below the paths, without a look at the files; never raises."""
     yield from filter(_is_source, paths)
     waiting: list[tuple[str, tuple[str, ...]]] = [(path, ()) for path in paths if not _is_source(path)]
     while waiting:
