@@ -51,14 +51,14 @@ def _service(status: Status, now: datetime, condition: Condition) -> str:
     }[condition]
     rows = [
         ("state", state),
-        *([("config", _REJECTED)] if status.rejected else []),
+        ("config", _REJECTED if status.rejected else ""),
         *(("config", problem) for problem in status.rejected),
-        *([("watch", f"unreliable, so sweeps run more often: {status.unheard}")] if status.unheard else []),
+        ("watch", f"unreliable, so sweeps run more often: {status.unheard}" if status.unheard else ""),
         ("since", f"{_clock(since)} ({duration((updated - since).total_seconds())})"),
         ("updated", _ago(status.updated, now)),
         *((name, f"{getattr(status, name):,}") for name in ("directories", "sources", "pending")),
         ("last sweep", _sweep(status, now)),
-        *(("since start", text) for text in [_totals(status.totals)] if text),
+        ("since start", _totals(status.totals)),
     ]
     lines = [f"{NAME} {escaped(status.version)} (pid {status.pid})"]
     marks = {root: f"  ({escaped(reason)})" for root, reason in status.unusable.items()}
@@ -103,7 +103,7 @@ def _entry(trouble: Trouble) -> list[str]:
     since = f" (since {_clock(moment(trouble.since))})" if trouble.since else ""
     lines = [f"  {escaped(trouble.state):<8} {escaped(trouble.path)}"]
     for text in (trouble.reason + since, trouble.hint):
-        lines += _wrapped(escaped(text), _LEAD) if text else []
+        lines += _wrapped(escaped(text), _LEAD)
     return lines
 
 
@@ -123,6 +123,7 @@ def _groups(skipped: Sequence[Trouble]) -> list[str]:
 
 
 def _wrapped(text: str, lead: str, further: str | None = None) -> list[str]:
+    """Return the lines of a text: none if it is empty."""
     return textwrap.wrap(
         text,
         _WIDTH,

@@ -6,6 +6,7 @@ import math
 import os
 import socket
 import subprocess
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _PATIENCE_SECONDS: Final = 5.0
+_PROPERTIES: Final = "--property=ActiveState,SubState,Result,ExecMainStatus"
 
 
 def notify(*assignments: str, environ: Mapping[str, str] = os.environ) -> bool:
@@ -59,19 +61,14 @@ class FailedUnit:
 
 def failed_unit(name: str = "generation-sidecars.service") -> FailedUnit | None:
     """Return the system's unit if it has failed, or else this user's; None without systemd."""
-    return next((unit for user in (False, True) if (unit := _failed_unit(name, user=user))), None)
-
-
-def _failed_unit(name: str, *, user: bool) -> FailedUnit | None:
-    wanted = "--property=ActiveState,SubState,Result,ExecMainStatus"
-    words = ["systemctl", *(["--user"] if user else []), "show", wanted, name]
-    try:
-        answer = subprocess.run(  # noqa: S603  # fixed arguments
-            words, capture_output=True, text=True, errors="replace", timeout=_PATIENCE_SECONDS, check=True
-        )
-    except (OSError, subprocess.SubprocessError):  # systemd is not running, or not for this user
-        return None
-    fields = dict(line.partition("=")[::2] for line in answer.stdout.splitlines())
-    if fields.get("ActiveState") != "failed" and fields.get("SubState") != "auto-restart":
-        return None
-    return FailedUnit(name, f"{fields.get('Result', '')}, status {fields.get('ExecMainStatus', '')}", user)
+    for user in (False, True):
+        words = ["systemctl", *(["--user"] if user else []), "show", _PROPERTIES, name]
+        with suppress(OSError, subprocess.SubprocessError):  # systemd is not running, or not for this user
+            answer = subprocess.run(  # noqa: S603  # fixed arguments
+                words, capture_output=True, text=True, errors="replace", timeout=_PATIENCE_SECONDS, check=True
+            )
+            fields = dict(line.partition("=")[::2] for line in answer.stdout.splitlines())
+            if fields.get("ActiveState") == "failed" or fields.get("SubState") == "auto-restart":
+                reason = f"{fields.get('Result', '')}, status {fields.get('ExecMainStatus', '')}"
+                return FailedUnit(name, reason, user)
+    return None

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from daemon.report.systemd import notify, watchdog_seconds
+from daemon.report.systemd import FailedUnit, failed_unit, notify, watchdog_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -87,3 +87,23 @@ def test_a_message_larger_than_a_datagram_is_no_error(server: socket.socket, tmp
 def test_the_watchdog_is_fed_when_it_waits_for_this_process(environ: dict[str, str], seconds: float) -> None:
     """Any other value means that there is no watchdog."""
     assert watchdog_seconds(environ, pid=42) == seconds
+
+
+@pytest.mark.parametrize(
+    ("active", "sub", "user"),
+    [("failed", "failed", False), ("activating", "auto-restart", True), ("active", "running", None)],
+)
+def test_a_unit_that_failed_or_keeps_being_restarted_is_found(
+    active: str, sub: str, user: bool | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The system's systemd is asked first, then the user's; it may not be running."""
+    systemctl = tmp_path / "systemctl"
+    only = {False: '[ "$1" = show ]', True: '[ "$1" = --user ]', None: "true"}[user]
+    answer = f"ActiveState={active}\\nSubState={sub}\\nResult=exit-code\\nExecMainStatus=2\\n"
+    systemctl.write_text(f"#!/bin/sh\n{only} && printf '{answer}'\n", "utf-8")
+    systemctl.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    found = None if user is None else FailedUnit("x.service", "exit-code, status 2", user)
+    assert failed_unit("x.service") == found
+    systemctl.unlink()
+    assert failed_unit("x.service") is None
