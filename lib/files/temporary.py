@@ -52,12 +52,12 @@ def make_held(directory: int, name: str, mode: int) -> int | None:
         try:
             with suppress(OSError):
                 fcntl.flock(descriptor, fcntl.LOCK_EX)
+            if _has_name(directory, name, descriptor):
+                undo.pop_all()
+                return descriptor
         except BaseException:
             remove_temporary(directory, name)
             raise
-        if _has_name(directory, name, descriptor):
-            undo.pop_all()
-            return descriptor
     return None
 
 
@@ -84,7 +84,7 @@ def hold(directory: int, name: str, operation: int) -> int:
 
 
 def _has_name(directory: int, name: str, descriptor: int) -> bool:
-    with suppress(OSError):
+    with suppress(FileNotFoundError):
         named = os.stat(name, dir_fd=directory, follow_symlinks=False)
         return stat.S_ISREG(named.st_mode) and os.path.samestat(os.fstat(descriptor), named)
     return False
@@ -122,9 +122,11 @@ def check_renaming(directory: int) -> None:
     :raises Storage: no file in it can be made, or renamed.
     """
     check_append_only(directory)
+    is_new = False
     with storage_errors("no file can be made in its directory"), suppress(FileExistsError):
         close_quietly(os.open(_PROBE, _NEW, 0o600, dir_fd=directory))
-    there = status_of(directory, _PROBE)
+        is_new = True
+    there = None if is_new else status_of(directory, _PROBE)
     if there is not None and not stat.S_ISREG(there.st_mode):  # somebody else's
         return
     renamed = temporary_name()
