@@ -48,6 +48,7 @@ _HINTS: Final = {
     errno.ENOSPC: "The disk (or its inodes) is full; make room on it.",
     errno.EDQUOT: "The disk quota is used up; remove files, or have it raised.",
     errno.EIO: "The disk or the network file system reports a fault; look at the kernel's log.",
+    errno.EEXIST: "A file, or a link to nothing, has its name; move it away.",
     errno.EMFILE: "Raise the limit on open files (ulimit -n).",
     errno.ENFILE: "The machine has too many open files.",
     errno.ENAMETOOLONG: "The sidecar's name is too long for the file system; shorten the source's name.",

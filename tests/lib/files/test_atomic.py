@@ -445,13 +445,15 @@ def test_a_mount_that_opens_files_to_more_people_gets_no_sidecar(
 
 
 def test_directories_are_made_with_their_parents(tmp_path: Path) -> None:
-    """One that exists is fine; a file in the way is an error."""
+    """One that exists is fine; a file or a link in the way is an error, and the hint says so."""
     make_directories(str(tmp_path / "a" / "b"))
     make_directories(str(tmp_path / "a" / "b"))
     (tmp_path / "file").touch()
-    for path in (tmp_path / "file", tmp_path / "file" / "c"):
-        with pytest.raises(SidecarError, match="the directory cannot be made"):
+    (tmp_path / "link").symlink_to("nothing")
+    for path in (tmp_path / "file", tmp_path / "file" / "c", tmp_path / "link"):
+        with pytest.raises(SidecarError, match="the directory cannot be made") as caught:
             make_directories(str(path))
+        assert "move it away" in caught.value.hint or "never followed" in caught.value.hint
     assert (tmp_path / "a" / "b").is_dir()
 
 
