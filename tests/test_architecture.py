@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import graphlib
 import re
 import subprocess
 import sys
@@ -136,6 +137,16 @@ def test_arrows_point_one_way(path: Path) -> None:
     own = ROOMS.index(room_of(name_of(path)) or "")
     found = {room for name in imports(path, run_time=False) if (room := room_of(name)) is not None}
     assert found <= set(ROOMS[: own + 1])
+
+
+def test_no_modules_import_each_other() -> None:
+    """Not in a circle of any length, types included: each can be read after those that it imports."""
+    modules = {name_of(path): imports(path, run_time=False) for path in MODULES}
+    arrows = {
+        module: {found for name in names for found in (name, name.rpartition(".")[0]) if found in modules}
+        for module, names in modules.items()
+    }
+    graphlib.TopologicalSorter(arrows).prepare()
 
 
 @pytest.mark.parametrize("path", [path for path in MODULES if room_of(name_of(path)) in PURE], ids=name_of)
