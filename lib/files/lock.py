@@ -20,6 +20,7 @@ from lib.files.temporary import hold, make_held, temporary_name
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+_NOT_OPENED: Final = frozenset({errno.EACCES, errno.EPERM, errno.EISDIR, errno.ELOOP})
 _PAUSE_SECONDS: Final = 0.005
 _TRIES: Final = 4000
 """A holder keeps the lock for milliseconds; after 20 s it hangs or is dead, and a saver takes over."""
@@ -80,10 +81,8 @@ class SetLock:
         except FileExistsError:
             try:
                 descriptor = hold(self._directory, self._name, fcntl.LOCK_EX)
-            except PermissionError:
-                return False
-            except OSError:
-                return None
+            except OSError as error:
+                return False if error.errno in _NOT_OPENED else None
         except OSError:
             return False
         if descriptor is None:

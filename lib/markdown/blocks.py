@@ -123,13 +123,10 @@ class Blocks:
             return
         line = line.removesuffix(b"\r")
         if b"\t" in line:
-            pattern, start = (
-                (_LIKE_A_FENCE, sum(self._containers)) if is_in_fence else (_STRUCTURE_WITH_TAB, 0)
-            )
-            self.certain &= pattern.match(line, start) is None
+            odd = _LIKE_A_FENCE if is_in_fence else _STRUCTURE_WITH_TAB
+            self.certain &= odd.match(line, sum(self._containers) if is_in_fence else 0) is None
             line = line.expandtabs(4)
-        position, matched = self._continued(line)
-        content = line[position:]
+        content, matched = self._continued(line)
         if self._block == _FENCE and matched == len(self._containers):
             self._take_code(number, content)
         elif not content.strip(b" "):
@@ -142,19 +139,18 @@ class Blocks:
         """Tell at a glance whether a line continues all open containers, none of which is a quote."""
         return _QUOTE not in self._containers and (not line or line.startswith(b" " * sum(self._containers)))
 
-    def _continued(self, line: bytes) -> tuple[int, int]:
-        """Return where the content of a line begins, and how many of the open containers it continues."""
-        position = 0
+    def _continued(self, line: bytes) -> tuple[bytes, int]:
+        """Return the content of a line, and how many of the open containers the line continues."""
         for place, width in enumerate(self._containers):
-            content = line[position:].lstrip(b" ")
-            indent = len(line) - position - len(content)
-            if width == _QUOTE and indent <= 3 and content[:1] == b">":
-                position += indent + (2 if content[1:2] == b" " else 1)
-            elif width != _QUOTE and (indent >= width or not content):
-                position += min(width, indent)
+            rest = line.lstrip(b" ")
+            indent = len(line) - len(rest)
+            if width == _QUOTE and indent <= 3 and rest[:1] == b">":
+                line = rest[1:].removeprefix(b" ")
+            elif width != _QUOTE and (indent >= width or not rest):
+                line = line[width:]
             else:
-                return position, place
-        return position, len(self._containers)
+                return line, place
+        return line, len(self._containers)
 
     def _take_code(self, number: int, content: bytes) -> None:
         """Take a line of the open fence, which may be its last."""
@@ -203,9 +199,8 @@ class Blocks:
     def _is_whole_block(self, content: bytes, matched: int) -> bool:
         """Tell whether a line is a heading, a thematic break, or what makes a paragraph a heading."""
         is_below_text = self._block == _PARAGRAPH and matched == len(self._containers)
-        return bool((is_below_text and _UNDERLINE.match(content)) or _HEADING.match(content)) or _is_rule(
-            content
-        )
+        is_underline = is_below_text and _UNDERLINE.match(content) is not None
+        return is_underline or _HEADING.match(content) is not None or _is_rule(content)
 
     def _may_begin(self, begins: re.Match[bytes], content: bytes, matched: int, before: int) -> bool:
         """Tell whether a fence, quote or item begins here; else its mark belongs to a paragraph.

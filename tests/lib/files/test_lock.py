@@ -80,6 +80,22 @@ def test_loaders_share_what_a_killed_saver_left_and_keep_savers_out(directory: i
     assert os.listdir(tmp_path) == []
 
 
+@pytest.mark.parametrize("is_link", [False, True])
+def test_a_directory_or_link_with_the_name_of_the_lock_stops_nobody(
+    directory: int, tmp_path: Path, is_link: bool
+) -> None:
+    """Nobody waits for it, and no link is followed."""
+    lock = SetLock(directory, "n5")
+    with lock.for_saver(stop):
+        [name] = os.listdir(tmp_path)
+    (tmp_path / name).symlink_to("nowhere") if is_link else (tmp_path / name).mkdir()
+    with lock.for_loader() as is_held:
+        assert not is_held
+    with lock.for_saver(stop):
+        pass
+    assert os.listdir(tmp_path) == [name]
+
+
 def test_a_file_that_cannot_be_removed_stays_and_can_be_locked_again(
     directory: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
