@@ -23,19 +23,24 @@ class Bar:
         from tqdm import tqdm  # only needed on a terminal
 
         tqdm.monitor_interval = 0  # its thread would be running while workers are forked
-        self._tqdm = tqdm
-        self._bar: tqdm[None] | None = None
+        self._bar = tqdm(
+            desc="counting",
+            unit=" sources",
+            file=sys.stderr,
+            dynamic_ncols=True,
+            leave=False,
+            miniters=0,  # tqdm would learn it from the counting, which is much faster than the sweep
+        )
 
     def count(self, paths: Sequence[str], ignore: frozenset[str], stop: Callable[[], bool]) -> None:
-        """Count the sources, by name only, then show the bar."""
-        self._begin(None)
-        total = 0
+        """Count the sources, by name only, then begin again at zero."""
         for _ in source_names(paths, ignore):
             if stop():
                 break
             self._advance()
-            total += 1
-        self._begin(total)
+        with suppress(OSError):
+            self._bar.set_description("sweeping", refresh=False)
+            self._bar.reset(self._bar.n)
 
     def notice(self, event: Event, _now: float) -> None:
         """Advance by a source, or by a path that cannot be read."""
@@ -44,25 +49,14 @@ class Bar:
 
     def close(self) -> None:
         """Remove the bar from the terminal; may be called twice."""
-        if self._bar is not None:
-            with suppress(OSError):  # the terminal is gone
-                self._bar.close()
-            self._bar = None
+        with suppress(OSError):
+            self._bar.close()
 
     def aside(self) -> AbstractContextManager[object]:
         """Return a context in which a log line can be written above the bar."""
-        context: AbstractContextManager[object] = self._tqdm.external_write_mode(file=sys.stderr)
+        context: AbstractContextManager[object] = self._bar.external_write_mode(file=sys.stderr)
         return context
 
-    def _begin(self, total: int | None) -> None:
-        self.close()
-        label = "counting" if total is None else "sweeping"
-        with suppress(OSError):
-            self._bar = self._tqdm(
-                total=total, desc=label, unit=" sources", file=sys.stderr, dynamic_ncols=True, leave=False
-            )
-
     def _advance(self) -> None:
-        if self._bar is not None:
-            with suppress(OSError):
-                self._bar.update()
+        with suppress(OSError):  # the terminal is gone
+            self._bar.update()
