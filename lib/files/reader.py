@@ -66,11 +66,14 @@ _HINT: Final = "The operating system refuses; its log (dmesg) may say more."
 
 
 class FileBytes:
-    """An open regular file, as long as it was when it was opened."""
+    """An open regular file, as long as it was when it was opened.
+
+    :raises Storage: the system refuses to look at it.
+    """
 
     def __init__(self, descriptor: int) -> None:
         self.descriptor = descriptor
-        self.status = os.fstat(descriptor)
+        self.status = self.current_status()
 
     @property
     def size(self) -> int:
@@ -79,7 +82,12 @@ class FileBytes:
 
     def has_changed(self) -> bool:
         """Tell whether it was written, or cut, since it was opened."""
-        return not same_version(os.fstat(self.descriptor), self.status)
+        return not same_version(self.current_status(), self.status)
+
+    def current_status(self) -> os.stat_result:
+        """Look at it again."""
+        with storage_errors("cannot be looked at"):
+            return os.fstat(self.descriptor)
 
     def read_at(self, offset: int, length: int) -> bytes:
         """Return up to ``length`` bytes from ``offset``, reading on after a short read.

@@ -105,6 +105,24 @@ def test_a_disk_that_cannot_be_read_is_reported() -> None:
         os.close(writing)
 
 
+def test_a_file_that_cannot_be_looked_at_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a network file system, whose server may fail after the file was opened."""
+    (tmp_path / NAME).write_bytes(b"0123456789")
+    before = os.listdir("/proc/self/fd")
+
+    def fstat(_descriptor: int) -> os.stat_result:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with open_directory(str(tmp_path)) as directory, open_file(directory, NAME) as file:
+        monkeypatch.setattr(os, "fstat", fstat)
+        with pytest.raises(Storage, match="cannot be looked at: "):
+            file.has_changed()
+    with pytest.raises(Storage, match="cannot be looked at: "):
+        read(tmp_path)
+    monkeypatch.undo()
+    assert os.listdir("/proc/self/fd") == before
+
+
 @needs_root
 def test_a_file_without_permission_is_reported(tmp_path: Path) -> None:
     """The hint says what to give."""

@@ -468,7 +468,7 @@ def test_a_source_that_cannot_be_closed_fails_by_itself(source: Path) -> None:
     assert results(sync(source)) == {"json": "fresh", "md": "fresh"}
 
 
-def test_a_fault_is_told_rather_than_that_its_file_cannot_be_closed(source: Path) -> None:
+def test_the_first_fault_of_a_source_is_reported_not_that_it_cannot_be_closed(source: Path) -> None:
     """What went wrong first is the reason."""
     source.write_bytes(b"no array")
     with closing_fails(SOURCE):
