@@ -48,12 +48,12 @@ MEGABYTE = 1_000_000
 
 
 def encoded(texts: Sequence[str]) -> list[bytes]:
-    """Encode texts as they stand in a page; a lone surrogate does not stand in any."""
+    """Encode texts as a page has them: without lone surrogates."""
     return [text.encode("utf-8", "replace") for text in texts]
 
 
 class EveryLine(LineTable):
-    """A table that tells nothing at a glance."""
+    """A table in which every line must be looked at."""
 
     def __init__(self, texts: Sequence[bytes]) -> None:
         super().__init__(texts)
@@ -62,7 +62,7 @@ class EveryLine(LineTable):
 
 
 def line_by_line(texts: Sequence[bytes], *, in_quotes: bool = False) -> list[bytes]:
-    """Show texts without looking at them at a glance."""
+    """Show texts by looking at every line."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(batch, "LineTable", EveryLine)
         return shown_safely(texts, in_quotes=in_quotes)
@@ -102,13 +102,13 @@ def test_a_glance_at_many_texts_gives_what_reading_each_line_gives(texts: list[s
 
 @pytest.mark.parametrize("text", ALL)
 def test_no_neighbour_hides_a_danger(text: str) -> None:
-    """Between others a text is shown as it is alone, a last carriage return included."""
+    """Between others, a text is shown as it is alone, even one that ends in a carriage return."""
     before, shown, after = shown_safely(encoded(["before", text, "after"]))
     assert (before, [shown], after) == (b"before", line_by_line(encoded([text])), b"after")
 
 
 def test_all_the_examples_and_many_answers_together() -> None:
-    """Blocks of hundreds of texts are what a page is made of."""
+    """Pages are made of blocks of hundreds of texts."""
     texts = encoded([*HARMLESS, *answers(300, seed=5), *HARMFUL])
     assert shown_safely(texts) == line_by_line(texts)
 
@@ -160,7 +160,7 @@ def breaks(page: str) -> int:
     ],
 )
 def test_lines_stay_lines(text: str, kept: str) -> None:
-    """Where a paragraph goes on, and nowhere else."""
+    """A line gets one if its paragraph goes on, and only then."""
     assert lines_kept(text.encode()).decode() == kept
 
 
@@ -194,7 +194,7 @@ def test_lines_stay_lines(text: str, kept: str) -> None:
     ],
 )
 def test_a_quote_byte_for_byte(text: str, quote: str) -> None:
-    """The mark before every line, line breaks, and backslashes outside code."""
+    """Every line has a mark, and there are line breaks, and backslashes outside code."""
     assert shown(text) == quote
 
 
@@ -231,13 +231,13 @@ def test_a_quote_byte_for_byte(text: str, quote: str) -> None:
     ],
 )
 def test_what_readers_disagree_about_is_not_quoted(text: str) -> None:
-    """Not every reader takes the same for code there."""
+    """Readers disagree there on what is code."""
     assert in_a_quote(text.encode()) is None
 
 
 @pytest.mark.parametrize("text", ALL)
 def test_a_quote_shows_the_whole_text(text: str) -> None:
-    """But for its marks, line breaks and backslashes it is the text, line by line."""
+    """Without its marks, line breaks and backslashes, it is the text, line by line."""
     quote = in_a_quote(text.encode("utf-8", "replace"))
     if quote is not None:
         lines = [line[2:] for line in quote.decode().split("\n")]
@@ -284,7 +284,7 @@ SLOW_TO_LOOK_THROUGH = (
     ],
 )
 def test_a_quote_takes_time_and_memory_in_proportion_to_its_text(unit: str) -> None:
-    """What could be looked at again and again is not."""
+    """No part of a text is looked at again and again."""
     text = (unit * (MEGABYTE // 5 // len(unit))).encode()
     promptly(2, lambda: in_a_quote(text))
     tracemalloc.start()

@@ -17,7 +17,7 @@ MEGABYTE = 1_000_000
 
 
 def is_inert(text: str) -> bool:
-    """Test a text as it stands in a page; a lone surrogate does not stand in any."""
+    """Test a text as a page has it: without lone surrogates."""
     return inert.is_inert(text.encode("utf-8", "replace"))
 
 
@@ -130,7 +130,7 @@ def test_controls_are_found_in_short_and_long_texts_alike(code: int, length: int
 
 @pytest.mark.parametrize("code", [0x00, 0x1B, 0x7F, 0x80, 0x9B, 0x9F])
 def test_controls_are_found_among_lone_surrogates(code: int) -> None:
-    """A text that cannot be encoded is looked through as well."""
+    """A text that cannot be encoded is tested too."""
     assert dangers_of("\ud800" * 3000 + chr(code)) == [CONTROLS[0]]
     assert dangers_of("\ud800" * 3000) == []
 
@@ -145,14 +145,14 @@ def test_a_carriage_return_is_layout_only_before_a_newline(text: str) -> None:
 @pytest.mark.parametrize("unit", SLOW_TO_BACKTRACK, ids=repr)
 @pytest.mark.parametrize("end", ["", "x"])
 def test_the_search_takes_time_in_proportion_to_the_text(unit: str, end: str) -> None:
-    """A megabyte of what makes regular expressions backtrack takes milliseconds; squares would take hours."""
+    """A megabyte that makes regular expressions backtrack takes milliseconds, and no quadratic time."""
     text = unit * (MEGABYTE // len(unit)) + end
     promptly(2, lambda: dangers_of(text))
 
 
 @pytest.mark.parametrize("unit", ["- ", "1. ", ">", "\n- x", "[", "-"])
 def test_the_search_takes_little_memory(unit: str) -> None:
-    """Containers without end do not fill the stack of the regular expression."""
+    """Any number of containers leaves the stack of the regular expression small."""
     text = unit * (MEGABYTE // len(unit)) + "x"
     tracemalloc.start()
     try:
@@ -164,7 +164,7 @@ def test_the_search_takes_little_memory(unit: str) -> None:
 
 
 def test_every_danger_is_found_by_itself_in_the_examples() -> None:
-    """No row of the table is dead: each is the only reason against some example."""
+    """Each row of the table is needed: it is the only one that stops some example."""
     alone = {dangers_of(text)[0].name for text in ALL if len(dangers_of(text)) == 1}
     assert alone == {danger.name for danger in DANGERS}
 

@@ -67,7 +67,7 @@ def expected(count: int) -> list[Heading]:
 
 
 def seen_in_long_html(html: str) -> list[Heading]:
-    """Do the same on megabytes: text holds no `<` there, so that a regular expression finds the tags."""
+    """Do the same for megabytes: texts contain no `<` there, so a regular expression can find the tags."""
     assert 'class="footnote' not in html
     assert f'="{LEAK}' not in html
     return list(_long_outline(html))
@@ -93,7 +93,7 @@ def assert_unbroken(texts: Sequence[str], style: Style) -> None:
 
 
 def assert_header_unbroken(model: object, timestamp: object) -> None:
-    """Ask GitHub's parser for the labels; no markup but what stays in the paragraph may be there."""
+    """Check the labels with GitHub's parser; only markup that stays in its paragraph is allowed."""
     metadata = {"model_name": model, "timestamp": timestamp}
     page = (header("completions", metadata, 1, 1) + items("completions", ["text"], 1, all_text=True)).decode()
     assert page.split("\n")[5:7] == ["", "---"]
@@ -109,7 +109,7 @@ def assert_header_unbroken(model: object, timestamp: object) -> None:
 
 
 def all_pairs(texts: Sequence[str]) -> list[str]:
-    """Return a sequence in which every text stands once before every text (de Bruijn, order 2)."""
+    """Return a sequence in which every text precedes every text once (de Bruijn, order 2)."""
     sequence = []
     for at, text in enumerate(texts):
         sequence.append(text)
@@ -119,7 +119,7 @@ def all_pairs(texts: Sequence[str]) -> list[str]:
 
 
 def test_all_pairs_are_in_the_sequence() -> None:
-    """The sequence that the proofs use has each ordered pair exactly once."""
+    """The sequence that these tests use has each ordered pair exactly once."""
     sequence = all_pairs("abcde")
     pairs = list(itertools.pairwise(sequence))
     assert len(pairs) == len(set(pairs)) == 25
@@ -128,7 +128,7 @@ def test_all_pairs_are_in_the_sequence() -> None:
 @pytest.mark.parametrize("style", ["auto", "fenced"])
 @pytest.mark.parametrize("render", RENDERERS)
 def test_no_pair_of_nasty_texts_breaks_a_page_for_cmark(style: Style, render: Callable[[str], str]) -> None:
-    """Every nasty text stands beside every other, and GitHub's parser still sees one heading an item."""
+    """With every nasty text beside every other, GitHub's parser still sees one heading for each item."""
     texts = all_pairs(ALL)
     assert seen_in_long_html(render(page_of(texts, style))) == expected(len(texts))
 
@@ -141,7 +141,7 @@ def test_no_pair_of_nasty_texts_breaks_a_page_for_markdown_it() -> None:
 
 @pytest.mark.parametrize("style", ["auto", "fenced"])
 def test_no_nasty_text_breaks_a_page_for_any_parser(style: Style) -> None:
-    """All texts on one page, upwards and downwards, read by every parser with all its rules."""
+    """All texts on one page, in both orders, are read by every parser with all its rules."""
     assert_unbroken([*ALL, *reversed(ALL)], style)
 
 
@@ -175,7 +175,7 @@ def test_no_value_breaks_a_page(values: list[Any]) -> None:
 @pytest.mark.parametrize("ticks", [1, 2, 19, 20, 79, 80, 81, 255, 999])
 @pytest.mark.parametrize("value", ["{}<b>x", "{}<b>{}", "a{}b` <b>` {}c", "<b>{}"])
 def test_no_number_of_back_ticks_lets_html_out_of_the_header(value: str, ticks: int) -> None:
-    """Code spans of cmark have at most 80 back-ticks, so that long runs are shortened."""
+    """In cmark, a code span has at most 80 back-ticks, so longer runs are shortened."""
     metadata = {"model_name": value.replace("{}", "`" * ticks), "timestamp": "`"}
     page = header("completions", metadata, 1, 1).decode()
     for render in RENDERERS:
@@ -186,7 +186,7 @@ def test_no_number_of_back_ticks_lets_html_out_of_the_header(value: str, ticks: 
 
 @pytest.mark.parametrize("value", [*ALL, {"a": "```\n# b"}, ["<b>"], "x" * 5000, "`" * 2000])
 def test_no_metadata_breaks_a_page(value: object) -> None:
-    """The header keeps its three lines whatever they say."""
+    """The header keeps its three lines, whatever the values are."""
     assert_header_unbroken(value, value)
 
 
@@ -194,12 +194,12 @@ def test_no_metadata_breaks_a_page(value: object) -> None:
 @example("__>", ">__")
 @settings(max_examples=200)
 def test_no_two_values_of_the_header_work_together(model: str, timestamp: str) -> None:
-    """What one line leaves open, the other cannot close around a label."""
+    """One line cannot open what another closes around a label."""
     assert_header_unbroken(model, timestamp)
 
 
 def test_the_judges_see_a_broken_page() -> None:
-    """The proofs are not empty: pasted as they are, many of these texts break their page."""
+    """These tests can fail: pasted as they are, many of the texts break their page."""
     broken = {
         text for text in HARMFUL if seen_in_html(gfm(page_of([text, "text"], "plain"), UNSAFE)) != expected(2)
     }
@@ -208,14 +208,14 @@ def test_the_judges_see_a_broken_page() -> None:
 
 
 def test_both_judges_of_html_agree() -> None:
-    """The quick reading of long HTML sees what the parser of HTML sees."""
+    """The regular expressions for long HTML find what the parser of HTML finds."""
     html = gfm(page_of(ALL), UNSAFE | FOOTNOTES)
     assert seen_in_long_html(html) == seen_in_html(html)
 
 
 @pytest.mark.parametrize("text", [text for text in ALL if "\r" not in text and "`" * 255 not in text])
 def test_a_fence_shows_the_whole_text(text: str) -> None:
-    """What a parser finds in the fence is the text with its controls pictured, nothing more or less."""
+    """A parser finds exactly the text in the fence, with its control characters as pictures."""
     tokens = markdown_it("commonmark").parse(page_of([text], "fenced"))
     assert [(t.info, t.content) for t in tokens if t.type == "fence"] == [("text", pictured(text) + "\n")]
 
@@ -235,7 +235,7 @@ def test_a_page_of_inert_texts_byte_for_byte() -> None:
 
 
 def test_a_page_of_full_texts_cut_short_byte_for_byte() -> None:
-    """The other kind has other titles; a limit is told in the header."""
+    """The other kind has other titles; the header states a limit."""
     page = header("full_texts", None, 1374, 10) + items("full_texts", ["x"], 1, all_text=True)
     assert page == (
         b"# Full Texts (Prompt + Completion)\n\n**Model:** unknown\n**Generated:** unknown\n"
@@ -244,7 +244,7 @@ def test_a_page_of_full_texts_cut_short_byte_for_byte() -> None:
 
 
 def test_a_page_without_items_ends_after_its_header() -> None:
-    """No items, no sections."""
+    """There are no sections without items."""
     assert items("completions", [], 1, all_text=True) == b""
     assert header("completions", {}, 0, 0).endswith(b"**Count:** 0\n\n---\n\n")
 
@@ -307,7 +307,7 @@ def test_a_lone_surrogate_in_the_header_is_replaced() -> None:
 
 
 def only_item(value: object, style: Style = "auto") -> str:
-    """Render one item and return what stands between heading and rule."""
+    """Render one item and return what is between its heading and its rule."""
     section = items("completions", [value], 7, style=style, all_text=isinstance(value, str)).decode()
     assert section.startswith("## Completion 7\n\n")
     assert section.endswith("\n\n---\n\n")
@@ -345,7 +345,7 @@ def test_any_other_text_is_quoted_or_fenced_in_auto_and_verbatim_in_plain(text: 
 
 @pytest.mark.parametrize("text", ["", " ", "\n", " \n\t \r\n", "\u3000", "\x0c"])
 def test_a_text_of_white_space_only_says_so(text: str) -> None:
-    """Nothing to see is hard to tell from a page that is broken."""
+    """Without a word there, the page would seem broken."""
     assert only_item(text) == "*(blank)*"
     assert only_item(text, "plain") == text
 
@@ -372,7 +372,7 @@ def test_a_text_of_white_space_only_says_so(text: str) -> None:
     ],
 )
 def test_a_fence_is_longer_than_any_run_inside_and_shows_controls_as_pictures(text: str, shown: str) -> None:
-    """A terminal only shows the page, and the text's line breaks are its own."""
+    """No terminal obeys the page, and the text keeps its line breaks."""
     assert only_item(text, "fenced") == shown
 
 
@@ -439,7 +439,7 @@ def test_controls_inside_json_are_pictured_unless_plain() -> None:
 
 
 def test_numbers_of_a_block_are_shown_as_each_would_be_alone() -> None:
-    """Many are written at once."""
+    """They are written many at once."""
     values = [None, True, False, 0, -1, 10**40, 0.1, 1e300, -0.0, "a", [1], 1e-7]
     page = b"".join(items("completions", [v], n, all_text=False) for n, v in enumerate(values, 1))
     assert items("completions", values, 1, all_text=False) == page
@@ -465,7 +465,7 @@ def test_a_page_is_the_same_however_it_is_cut_into_blocks(texts: list[str], cut:
 
 @given(TEXTS)
 def test_pictured_texts_drive_no_terminal(text: str) -> None:
-    """Nothing is left to picture, and every character has one character for it."""
+    """No control character is left, and each is replaced by one character."""
     shown = pictured(text)
     assert len(shown) == len(text)
     assert pictured(shown) == shown
@@ -520,7 +520,7 @@ def test_a_long_content_of_a_message_stands_in_a_quote(style: Style) -> None:
     "value", ["ab " * 3_000_000, "a\n" * 4_000_000, "`" * 8_000_000, "x" * 70_000 + " y"]
 )
 def test_a_value_of_many_megabytes_is_cut_before_it_is_looked_at(value: str) -> None:
-    """Its words are not listed: they would take many times its memory."""
+    """It is not split into words, which would take many times its memory."""
     tracemalloc.start()
     shown = header_value(value)
     _, peak = tracemalloc.get_traced_memory()

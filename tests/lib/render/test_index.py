@@ -46,7 +46,7 @@ def table(page: bytes) -> list[list[str]]:
 
 
 def test_an_index_byte_for_byte() -> None:
-    """One line a set: its completions' figures, and links to both pages."""
+    """Each set has one line, with the figures of its completions and links to both pages."""
     stem = "gemma/generations/base/animals/n3_t1.0_maxtok100"
     known = {"model": "google/gemma", "when": "2025-11-13 02:52:15"}
     entries = [entry(f"{stem}_full_texts.npy", blank=0, **known), entry(f"{stem}_completions.npy", **known)]
@@ -67,7 +67,7 @@ def test_an_index_byte_for_byte() -> None:
 
 
 def test_the_newest_set_comes_first() -> None:
-    """By what its metadata says; by its file's time when that says nothing of use."""
+    """The metadata decides, or the time of the file where it has no usable time."""
     entries = [
         entry("a_completions.npy", 9, when="2020-01-01 00:00:00"),
         entry("b_completions.npy", 1_700_000_000, when="yesterday"),
@@ -96,13 +96,13 @@ def test_a_time_that_no_calendar_has_is_left_out() -> None:
     ],
 )
 def test_model_prompt_and_subject_come_from_the_path(path: str, place: list[str]) -> None:
-    """As far as it is laid out as the library lays it out."""
+    """That is if it has the layout of the library."""
     model, names = table(render([entry(path)], ("md",)))[0][:2]
     assert [model, names.partition(": ")[0]] == place
 
 
 def test_without_pages_the_links_lead_to_the_json() -> None:
-    """What is there is what is linked; blanks are encoded."""
+    """The links lead to the existing files; blanks are encoded."""
     [row] = table(render([entry("a b_completions.npy", distinct=None)], ("json",)))
     assert (row[1], row[4]) == ("a b: [completions](a%20b_completions.json)", "–")
 
@@ -135,7 +135,7 @@ def test_an_index_is_one_table_and_can_be_read_back(entries: list[Entry]) -> Non
     ],
 )
 def test_what_cannot_be_understood_is_not_known(line: str) -> None:
-    """Somebody edited it; the rest still counts."""
+    """Somebody may have edited it; the other lines are still used."""
     page = render([entry("a_completions.npy"), entry("b_completions.npy")], ("md",)).decode()
     first = page.splitlines()[-3]
     assert set(parse(page.replace(first, line).encode())) == {"b_completions.npy"}

@@ -62,7 +62,7 @@ def anchors(page: str) -> set[str]:
 
 
 def targets(page: str) -> list[str]:
-    """Return where the links of a page lead that are no text of an item's."""
+    """Return the targets of the links on a page, except those in the texts of items."""
     tokens = MarkdownIt("commonmark").parse(page)
     inline = [child for token in tokens for child in token.children or ()]
     return [str(token.attrs["href"]) for token in inline if token.type == "link_open"]
@@ -91,12 +91,12 @@ def targets(page: str) -> list[str]:
     ],
 )
 def test_the_summary_is_a_few_lines_of_figures(overview: Overview, lines: list[str]) -> None:
-    """What was not counted is not made up."""
+    """The page says that it was not counted."""
     assert summary(Page("completions", None, 9, 9), overview) == lines
 
 
 def test_a_summary_stands_below_the_count() -> None:
-    """And nowhere else: the rest of the page is as ever."""
+    """The rest of the page is the same as without a summary."""
     (plain,) = parts_of(["a", "", "abc", "a"], Extras())
     (page,) = parts_of(["a", "", "abc", "a"], Extras(summary=True))
     lines = [
@@ -108,7 +108,7 @@ def test_a_summary_stands_below_the_count() -> None:
 
 
 def test_blank_and_repeated_items_are_linked_across_parts() -> None:
-    """The first part alone has the summary."""
+    """Only the first part has the summary."""
     first, *others = parts_of([*("x" * 2000, "y" * 2000) * 4, ""], Extras(True, True, page_bytes=12_000))
     assert "- **Blank:** 1: [9](n3_completions." in first
     assert "; repeated: [3](#completion-3), [4](" in first
@@ -117,7 +117,7 @@ def test_blank_and_repeated_items_are_linked_across_parts() -> None:
     assert not any("**Distinct:**" in part for part in others)
 
 
-def test_the_summary_tells_the_runs_parameters() -> None:
+def test_the_summary_shows_the_parameters_of_the_run() -> None:
     """Plain values only, on one line, harmless, short; what the header shows is not shown again."""
     metadata = {
         "model_name": "google/gemma",
@@ -160,7 +160,7 @@ def seen(part: str) -> Iterator[list[Heading]]:
 @pytest.mark.parametrize("shared", [False, True])
 @pytest.mark.parametrize("text", ALL)
 def test_no_text_breaks_a_page_with_everything(text: str, shared: bool) -> None:
-    """Prompts and parameters are as nasty as texts; every reader sees the outline of every part."""
+    """Prompts and parameters can be as nasty as texts; every reader sees the outline of every part."""
     prompts = [text, text, text] if shared else [text, "", f"{text}\n{text}"]
     metadata = {"key": text, text: 1, "model_name": text}
     page, parts = render_parts(
@@ -361,7 +361,7 @@ def test_only_what_all_items_have_is_a_shared_prompt(full_texts: Any, answers: A
 
 @pytest.mark.parametrize("length", [1 << 20, (1 << 20) + 1])
 def test_a_prompt_of_more_than_a_million_characters_is_not_shown(length: int) -> None:
-    """Neither a text nor messages: a few of them together would take too much memory."""
+    """It is neither a text nor messages: several of them together would take too much memory."""
     said = "x" * length
     is_shown = length == 1 << 20
     assert (next_prompt(iter([f"{said}A"]), "A") is not None) == is_shown
@@ -397,8 +397,8 @@ def pages(directory: Path) -> list[str]:
     return sorted(path.name for path in directory.glob("*.md"))
 
 
-def test_a_page_is_split_and_put_together_again(run: Path) -> None:
-    """Parts that are no longer needed go; the second look finds nothing to do."""
+def test_a_page_is_split_and_joined_again(run: Path) -> None:
+    """Parts that are no longer needed are removed; the next sweep finds nothing to do."""
     split = Extras(page_bytes=2000)
     assert results(sync(run / SOURCE, extras=split)) == {"json": "rendered", "md": "rendered"}
     assert len(pages(run)) > 2
@@ -410,13 +410,13 @@ def test_a_page_is_split_and_put_together_again(run: Path) -> None:
 
 
 def test_turning_the_size_guard_off_removes_the_parts_with_the_next_page(run: Path) -> None:
-    """What they hold is in the page again."""
+    """The page has their items again."""
     sync(run / SOURCE, extras=Extras(page_bytes=2000))
     sync(run / SOURCE, force=True)
     assert pages(run) == [PAGE]
 
 
-def test_a_page_that_was_deleted_takes_its_parts_along(run: Path) -> None:
+def test_the_parts_of_a_deleted_page_are_removed(run: Path) -> None:
     """As far as they are not needed again: of the same source, they carry the same time."""
     sync(run / SOURCE, extras=Extras(page_bytes=2000))
     (run / PAGE).unlink()
@@ -424,8 +424,8 @@ def test_a_page_that_was_deleted_takes_its_parts_along(run: Path) -> None:
     assert pages(run) == [PAGE]
 
 
-def test_nobody_elses_file_is_taken_for_an_old_part(run: Path) -> None:
-    """Neither a copy of the page that kept its time, nor a part that was edited."""
+def test_other_files_are_not_taken_for_old_parts(run: Path) -> None:
+    """A copy of the page with its time stays, and so does a part that was edited."""
     split = Extras(page_bytes=2000)
     sync(run / SOURCE, extras=split)
     edited = run / "n3_completions.3.md"
@@ -439,7 +439,7 @@ def test_nobody_elses_file_is_taken_for_an_old_part(run: Path) -> None:
     assert edited.read_text().endswith("my notes\n")
 
 
-def test_an_edited_part_is_kept_and_told(run: Path) -> None:
+def test_an_edited_part_is_kept_and_reported(run: Path) -> None:
     """As an edited page is; ``--force`` writes it again."""
     split = Extras(page_bytes=2000)
     sync(run / SOURCE, extras=split)
@@ -454,8 +454,8 @@ def test_an_edited_part_is_kept_and_told(run: Path) -> None:
     assert part.read_text().startswith("# Completions Only\n")
 
 
-def test_a_directory_in_the_place_of_a_part_is_told(run: Path) -> None:
-    """Nothing is half done: the page does not appear without its parts."""
+def test_a_directory_in_the_place_of_a_part_is_reported(run: Path) -> None:
+    """The page does not appear without its parts."""
     (run / "n3_completions.2.md").mkdir()
     outcome = sync(run / SOURCE, extras=Extras(page_bytes=2000))
     assert outcome.result == "failed"
@@ -464,7 +464,7 @@ def test_a_directory_in_the_place_of_a_part_is_told(run: Path) -> None:
 
 
 def test_a_page_with_prompts_follows_the_full_texts(run: Path) -> None:
-    """It is made from them too, so their time counts."""
+    """The page is made from them too, so their time counts."""
     pairs = Extras(pairs=True)
     sync(run / SOURCE, extras=pairs)
     assert "Say 7: " in (run / PAGE).read_text()

@@ -43,7 +43,7 @@ def test_above_two_million_distinct_items_are_not_counted() -> None:
 
 
 def test_the_limit_is_the_one_that_is_documented() -> None:
-    """Two million, give or take."""
+    """There are about two million."""
     assert pytest.approx(2_000_000, rel=0.1) == module._COUNTED_LIMIT
 
 
@@ -81,7 +81,7 @@ def test_an_overview_says_which_items_are_blank_or_repeated(texts: list[str], cu
 
 
 def test_lengths_are_counted_in_equal_steps() -> None:
-    """At most twenty, the first beginning with the shortest, the last ending with the longest."""
+    """There are at most twenty; the first begins with the shortest, the last ends with the longest."""
     statistics = Statistics()
     statistics.add(["x" * length for length in (10, 10, 14, 15, 109)], all_text=True)
     assert statistics.overview().lengths == (3, 1, *[0] * 17, 1)
