@@ -5,14 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Final
 
-from daemon.cli.flags import (
-    SWEEP_SWITCHES,
-    Parser,
-    add_information_flags,
-    add_switches,
-    effective_config,
-    guarded,
-)
+from daemon.cli import flags
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,7 +25,7 @@ exit status:
 """
 
 
-@guarded
+@flags.guarded
 def main(arguments: Sequence[str] | None) -> int:
     """Run ``decode-generations``; return the exit status."""
     parser = _parser()
@@ -41,15 +34,15 @@ def main(arguments: Sequence[str] | None) -> int:
         parser.error("--model already names a directory; leave PATH out")
     if given.model in {"", ".", ".."} or "/" in (given.model or ""):
         parser.error("--model is the name of one directory below --base-dir")
-    config = effective_config(given)
+    config = flags.effective_config(given)
     from daemon.cli.backfill import backfill  # `--help` does not need it
 
     tree = os.path.join(given.base_dir, given.model, "generations") if given.model else given.base_dir
     return backfill(given.paths or [tree], config, given)
 
 
-def _parser() -> Parser:
-    parser = Parser(
+def _parser() -> flags.Parser:
+    parser = flags.Parser(
         "decode-generations",
         "%(prog)s [--base-dir DIR] [--model M] [--dry-run] [--force] [options] [PATH ...]",
         "Make a readable .json and .md beside every cached generation that lacks a fresh one.",
@@ -63,8 +56,8 @@ def _parser() -> Parser:
         help="the directory that holds all models (default: experiments)",
     )
     parser.add_argument("--model", metavar="M", help="sweep only DIR/M/generations")
-    add_switches(parser, SWEEP_SWITCHES)
+    flags.add_switches(parser, flags.SWEEP_SWITCHES)
     parser.set_defaults(scheduler=None)
-    add_information_flags(parser)
+    flags.add_information_flags(parser)
     parser.add_configuration()
     return parser

@@ -5,17 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Final
 
-from daemon.cli.flags import (
-    PROGRAM,
-    SWEEP_SWITCHES,
-    Parser,
-    add_information_flags,
-    add_switches,
-    effective_config,
-    guarded,
-    refuse,
-    version,
-)
+from daemon.cli import flags
 from daemon.config.model import Config, to_toml
 from daemon.config.validation import ALL_IS_WELL, WRONG_USAGE
 
@@ -50,7 +40,7 @@ exit status:
 """
 
 
-@guarded
+@flags.guarded
 def main(arguments: Sequence[str] | None) -> int:
     """Run ``generation-sidecars``; return the exit status."""
     parser = _parser()
@@ -69,31 +59,31 @@ def main(arguments: Sequence[str] | None) -> int:
     return _watch(config, given)
 
 
-def _parser() -> Parser:
-    parser = Parser(
-        PROGRAM,
+def _parser() -> flags.Parser:
+    parser = flags.Parser(
+        flags.PROGRAM,
         _USAGE,
         "Keep a readable .json and .md beside every cached language-model generation.",
         _EPILOG,
         paths="what to watch (ROOT) or sweep (default: experiments)",
     )
     commands = parser.add_argument_group("instead of watching").add_mutually_exclusive_group()
-    add_switches(commands, _COMMANDS)
-    add_information_flags(commands)
+    flags.add_switches(commands, _COMMANDS)
+    flags.add_information_flags(commands)
     sweep = parser.add_argument_group("with --backfill")
-    add_switches(sweep, SWEEP_SWITCHES)
+    flags.add_switches(sweep, flags.SWEEP_SWITCHES)
     sweep.add_argument(
         "--scheduler",
         metavar="ADDRESS",
         help="run conversions on this Dask cluster, such as tcp://host:8786",
     )
-    add_switches(parser.add_argument_group("with --status"), {"--json": "print JSON"})
+    flags.add_switches(parser.add_argument_group("with --status"), {"--json": "print JSON"})
     parser.add_configuration()
     return parser
 
 
-def _check_combinations(parser: Parser, given: argparse.Namespace) -> None:
-    for flag in (*SWEEP_SWITCHES, "--scheduler"):
+def _check_combinations(parser: flags.Parser, given: argparse.Namespace) -> None:
+    for flag in (*flags.SWEEP_SWITCHES, "--scheduler"):
         if getattr(given, flag[2:].replace("-", "_")) not in {None, False} and not given.backfill:
             parser.error(f"{flag} requires --backfill")
     if given.json and not given.status:
@@ -104,7 +94,7 @@ def _check_combinations(parser: Parser, given: argparse.Namespace) -> None:
 
 def _config(given: argparse.Namespace) -> Config:
     """Return the effective configuration, after checking that the library for its metrics is installed."""
-    config = effective_config(given, None if given.backfill else given.paths or None)
+    config = flags.effective_config(given, None if given.backfill else given.paths or None)
     if config.metrics.textfile is not None:
         from daemon.report.metrics import require_library
 
@@ -138,13 +128,13 @@ def _watch(config: Config, given: argparse.Namespace) -> int:
 
     files = [root for root in config.roots if os.path.exists(root) and not os.path.isdir(root)]
     for path in files:
-        refuse(path, "is not a directory; use --backfill for single files")
+        flags.refuse(path, "is not a directory; use --backfill for single files")
     if files:
         return WRONG_USAGE
 
     service = Service(
         configured(config),
-        version=version(),
+        version=flags.version(),
         log=get_logger(),
         make_watch=Watch,
         reload=lambda: configured(_config(given)),

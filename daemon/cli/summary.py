@@ -33,8 +33,7 @@ class Summary:
     """An observer that adds up the results of one sweep by kind."""
 
     def __init__(self) -> None:
-        self._sums: dict[Kind | None, Counter[Result]] = {kind: Counter() for kind in _ROWS}
-        self._bytes: Counter[Kind | None] = Counter()
+        self._sums: dict[Kind | None, Counter[str]] = {kind: Counter() for kind in _ROWS}
         self._figures: Counter[str] = Counter()
         self._shortest = sys.maxsize
         self._longest = 0
@@ -55,7 +54,7 @@ class Summary:
     def _add(self, task: Task, outcome: Outcome) -> None:
         """Count the sidecars of a source that was converted."""
         self._sums[outcome.kind].update(verdict.result for verdict in outcome.verdicts)
-        self._bytes[outcome.kind] += outcome.bytes
+        self._sums[outcome.kind]["bytes"] += outcome.bytes
         if outcome.result == "failed":
             self._list("failed", task.path, outcome.reason, outcome.hint)
         for verdict in outcome.verdicts:
@@ -95,12 +94,11 @@ class Summary:
         return "\n".join([*lines, ""])
 
     def _table(self) -> list[str]:
-        sums = [(label, self._sums[kind], self._bytes[kind]) for kind, label in _ROWS.items()]
-        sums = [entry for entry in sums if entry[0] != _ROWS[None] or entry[1]]
-        sums.append(("total", sum(self._sums.values(), Counter()), self._bytes.total()))
+        sums = {label: self._sums[kind] for kind, label in _ROWS.items() if kind or self._sums[kind]}
+        sums["total"] = sum(self._sums.values(), Counter())
         rows = [["sidecars", *RESULTS, "written"]]
-        for label, counts, written in sums:
-            rows.append([label, *(f"{counts[result]:,}" for result in RESULTS), size(written)])
+        for label, counts in sums.items():
+            rows.append([label, *(f"{counts[result]:,}" for result in RESULTS), size(counts["bytes"])])
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         return ["  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in rows]
 
@@ -109,10 +107,8 @@ class Summary:
         if not figures["sources"]:
             return []
         read = f"Read {_counted(figures['sources'], 'source')}: {_counted(figures['items'], 'item')}"
-        return [
-            f"{read}, {figures['blank']:,} blank, {figures['distinct']:,} distinct within their files.",
-            *self._lengths(),
-        ]
+        more = f"{figures['blank']:,} blank, {figures['distinct']:,} distinct within their files."
+        return [f"{read}, {more}", *self._lengths()]
 
     def _lengths(self) -> list[str]:
         """Return the line about the lengths of the texts, if there were any."""
