@@ -353,6 +353,15 @@ def test_help_ends_with_0_and_is_quick(program: str, tmp_path: Path) -> None:
 
 
 @sweeping
+def test_a_sweep_of_one_source_says_how_long_it_took(sweep: tuple[str, ...], tmp_path: Path) -> None:
+    """Also when no process is started for it."""
+    save(tmp_path / "n1_completions.npy", ["x"])
+    event = events_of(types(tmp_path, *sweep, tmp_path).stderr)[-1]
+    assert event["event"] == "sweep.finished"
+    assert event["seconds"] > 0
+
+
+@sweeping
 def test_a_reader_who_leaves_is_no_error(sweep: tuple[str, ...], tmp_path: Path) -> None:
     """`… | head -1` ends with status 0 and without a traceback."""
     source = save(tmp_path / "n1_completions.npy", ["x"])
