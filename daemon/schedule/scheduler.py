@@ -150,24 +150,22 @@ class Scheduler:
             self._conclude(source, failure(source.task.name, self.options, seen.error), now)
             return
         source.see(version_of(seen), now)
+        still, clock = now - source.seen, time.time()
+        wait = seconds_to_wait(
+            seen, self.settle_seconds, closed=source.closed, still_seconds=still, clock=clock
+        )
         if seen.is_fresh and not self.wants(seen):
             self.take_fresh(source.task)
             self._drop(source)
         elif source.is_known and self.queue.settle(source):
             pass  # it still waits for a change
-        elif (wait := self._seconds_to_wait(seen, source, now)) > 0:
+        elif wait > 0:
             self.queue.postpone(source, now + wait)
         else:
             self.queue.start(source)
             self.pool.submit(source.task, self.options, seen.status.st_size)
             return
         self.notify(Done(source.task, None), now)
-
-    def _seconds_to_wait(self, found: Found, source: Source, now: float) -> float:
-        still, clock = now - source.seen, time.time()
-        return seconds_to_wait(
-            found, self.settle_seconds, closed=source.closed, still_seconds=still, clock=clock
-        )
 
     def _conclude(self, source: Source, outcome: Outcome, now: float) -> None:
         """Decide what follows an outcome: another attempt, or none before something changes."""

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from concurrent.futures import Future
 
-    from daemon.workers.pool import Done
+    from daemon.workers.pool import Finished
     from lib.errors import SidecarError
     from lib.options import Options
     from lib.outcome import Outcome
@@ -62,7 +62,7 @@ class DaskPool(Pool):
         self._executor = self._client.get_executor(pure=False)
         self._waiting: deque[Job] = deque()
         self._running: dict[Future[list[Outcome]], list[Job]] = {}
-        self._results: list[Done] = []
+        self._results: list[Finished] = []
         self._is_stopping = False
         self._event = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
 
@@ -79,7 +79,7 @@ class DaskPool(Pool):
         if not self._is_stopping:
             self._waiting.append(Job(task, options, size))
 
-    def done(self) -> list[Done]:
+    def done(self) -> list[Finished]:
         with suppress(BlockingIOError):
             os.eventfd_read(self._event)
         for future in [future for future in self._running if future.done()]:
@@ -119,7 +119,7 @@ class DaskPool(Pool):
         self._running[future] = batch
         future.add_done_callback(self._wake)
 
-    def _outcomes(self, future: Future[list[Outcome]], jobs: list[Job]) -> list[Done]:
+    def _outcomes(self, future: Future[list[Outcome]], jobs: list[Job]) -> list[Finished]:
         try:
             outcomes = future.result(0)
         except (Exception, CancelledError) as error:  # noqa: BLE001 (a cluster has errors of its own)

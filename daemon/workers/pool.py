@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from lib.options import Options
     from lib.sync.walk import Task
 
-    Done = tuple[Task, Outcome]
+    Finished = tuple[Task, Outcome]
 
 BATCH_TASKS: Final = 16
 _BATCH_BYTES: Final = 8 << 20
@@ -38,7 +38,7 @@ class Pool(Protocol):
     def submit(self, task: Task, options: Options, size: int = 0) -> None:
         """Accept a task whose source has ``size`` bytes; it starts with the next :meth:`done`."""
 
-    def done(self) -> list[Done]:
+    def done(self) -> list[Finished]:
         """Return what was finished since the last call, and start what waits.
 
         Call it at least every two seconds: only here is a worker ended that does not answer.
@@ -81,6 +81,6 @@ def next_batch(waiting: deque[Job], width: int) -> list[Job]:
     return jobs
 
 
-def all_failed(jobs: Iterable[Job], error: SidecarError) -> list[Done]:
+def all_failed(jobs: Iterable[Job], error: SidecarError) -> list[Finished]:
     """Return the failure of each job for one reason."""
     return [(job.task, failure(job.task.name, job.options, error)) for job in jobs]

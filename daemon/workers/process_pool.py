@@ -22,7 +22,7 @@ from lib.errors import Interrupted, Passing
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from daemon.workers.pool import Done
+    from daemon.workers.pool import Finished
     from daemon.workers.process import WorkerProcess
     from daemon.workers.worker import Serve
     from lib.errors import SidecarError
@@ -89,7 +89,7 @@ class ProcessPool(Pool):
         self._short, self._long = self._lanes = (_Lane(), _Lane())
         self._ending: list[WorkerProcess] = []
         self._ready = select.epoll()
-        self._results: list[Done] = []
+        self._results: list[Finished] = []
         self._is_stopping = False
         self._looked = clock()
         self._now = 0.0
@@ -110,7 +110,7 @@ class ProcessPool(Pool):
             lane = self._long if size >= LONG_BYTES else self._short
             lane.waiting.append(Job(task, options, size))
 
-    def done(self) -> list[Done]:
+    def done(self) -> list[Finished]:
         now = self._clock()
         # time in which nobody called this does not count: the whole program may have been stopped
         self._now += min(now - self._looked, _GAP_SECONDS)
