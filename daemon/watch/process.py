@@ -116,10 +116,7 @@ def end_when_incomplete() -> None:
 
 
 def watch(roots: Sequence[str]) -> None:
-    """Watch the roots; end the process when the kernel refuses.
-
-    Events are "full": what is renamed from outside of the root is moved too, not created.
-    """
+    """Watch the roots, also for what is renamed into them; end the process when the kernel refuses."""
     end_when_incomplete()
     root = ""
     try:

@@ -68,8 +68,9 @@ class Supervisor:
     @property
     def mode(self) -> str:
         """What the service is doing: "watching", "sweeping only" or "waiting for root"."""
-        without = "sweeping only" if self.roots.usable else "waiting for root"
-        return "watching" if self.is_ready else without
+        if self.is_ready:
+            return "watching"
+        return "sweeping only" if self.roots.usable else "waiting for root"
 
     @property
     def unheard(self) -> str:

@@ -165,7 +165,8 @@ def _rename(directory: int, old: str, new: str) -> None:
     try:
         os.rename(old, new, src_dir_fd=directory, dst_dir_fd=directory)
     except FileExistsError:  # a mount that renames, but never onto a file
-        os.unlink(new, dir_fd=directory)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(new, dir_fd=directory)
         os.rename(old, new, src_dir_fd=directory, dst_dir_fd=directory)
 
 
