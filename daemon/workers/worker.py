@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 _ONE_THREAD: Final = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 _SWITCH_SECONDS: Final = 0.0005
-"""A thread that publishes waits this long for Python's lock after each system call: 5 ms without being set."""
+"""How long a thread that publishes waits for Python's lock after each system call; 5 ms by default."""
 _KEPT_BYTES: Final = 4 << 20
 """Half of what stays with a process; a block of texts and what is made of it take about 2 MB."""
 TICK_SECONDS: Final = 0.02
