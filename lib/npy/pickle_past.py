@@ -7,6 +7,7 @@ it is needed.
 
 from __future__ import annotations
 
+from sys import getsizeof
 from typing import TYPE_CHECKING, Any, Final
 
 from lib.encoded_text import text_from_pickle
@@ -163,10 +164,29 @@ class Past:
                     return
 
     def _keep(self, number: int, value: Any, size: int) -> None:
+        """Put an object into the cache unless it is large; reading it took ``size`` bytes."""
+        most = self._cache_limit // 4
+        if size > most:  # it may take less: a dictionary can be filled again and again under one key
+            size = _memory_of(value, most)
         size += 100
-        if size <= self._cache_limit // 4:
+        if size <= most:
             if self._cached_bytes + size > self._cache_limit:
                 self._cache.clear()
                 self._cached_bytes = 0
             self._cache[number] = value
             self._cached_bytes += size
+
+
+def _memory_of(value: Any, most: int) -> int:
+    """Return the bytes of memory that a value takes, counted until they are more than ``most``."""
+    size, waiting = 0, [value]
+    while waiting:
+        part = waiting.pop()
+        size += getsizeof(part)
+        if size > most:
+            break
+        if type(part) is dict:
+            waiting += [*part, *part.values()]
+        elif type(part) is list or type(part) is tuple:
+            waiting += part
+    return size

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from support import NUMPY_2, MemoryBytes, flat_items, objects
 
 from lib.errors import Corrupt, NotText, SourceFault, Unfinished, Unsafe
+from lib.npy.array_reader import read_items
 from lib.npy.pickle_reader import ItemStream
 from lib.npy.values import measured, plain
 
@@ -145,6 +146,22 @@ def test_references_to_one_block_read_it_once() -> None:
     ]
     assert got == items
     assert source.bytes_read < 2 * len(data) + 30 * 4096
+
+
+def test_what_takes_little_memory_is_read_again_once() -> None:
+    """Even if it takes many bytes of the file: a dictionary that is filled again and again under one key."""
+    marker = {"a": "b", "c": "d"}
+    items: list[Any] = [marker, *(f"{number} " * 300 for number in range(2000)), *[marker] * 20]
+    pickle_of_items = pickle.dumps(objects(items), 2)
+    end = pickle_of_items.index(b"u", pickle_of_items.index(b"}q"))
+    filling = (b"N" + hostile.text("z" * 100)) * 25_000
+    data = hostile.npy(pickle_of_items[:end] + filling + pickle_of_items[end:], shape=f"({len(items)},)")
+    source = Counting(data)
+    got = [item for block in read_items(source) for item in block]
+    assert [plain(item) for item in got] == [
+        item if type(item) is str else {**marker, None: "z" * 100} for item in items
+    ]
+    assert source.bytes_read < 4 * len(data)
 
 
 def test_memory_holds_a_block_not_the_array() -> None:
