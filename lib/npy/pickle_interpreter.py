@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from lib.npy.pickle_memo import Memo
     from lib.npy.pickle_opcodes import Limits
 
+_CONTAINERS: Final = frozenset({list, dict, tuple})
 _QUICK: Final = frozenset({*TEXTS, *GETS})
 _NUMBER_BYTES: Final = 8
 _CONTAINER_BYTES: Final = 96
@@ -295,7 +296,11 @@ class Interpreter:
         number = self._length(width) if width else None
         if not self.stack:
             raise Corrupt("its pickle remembers what it does not hold")
-        self.memo.add(number, self.stack[-1])
+        value = self.stack[-1]
+        # pickle gives each object one number, and before it is filled; with others, it would be read for each
+        if type(value) in _CONTAINERS and (self.memo.has_last(value) or (type(value) is not tuple and value)):
+            raise Corrupt("its pickle gives an object a second number")
+        self.memo.add(number, value)
 
     def _recall(self, width: int) -> None:
         self._push(self.memo.get(self._length(width)))

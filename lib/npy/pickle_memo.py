@@ -75,6 +75,10 @@ class Memo:
             _refuse()
         self.near.append(value)
 
+    def has_last(self, value: Any) -> bool:
+        """Tell whether the last object is this one."""
+        return bool(self.near) and self.near[-1] is value
+
     def replace(self, number: int, value: Any, other: Any) -> None:
         """Put another object in the place of ``value``, if that is the one with this number."""
         place = number - self.base

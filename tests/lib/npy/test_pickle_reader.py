@@ -321,6 +321,9 @@ REFUSALS = [
     (hostile.inside(b"h\x00"), Corrupt, "an array that contains itself"),
     (hostile.inside(b"Na"), Corrupt, "appends to something that is not a list"),
     (hostile.inside(b"0"), Unsafe, "the opcode b'0'"),
+    (hostile.inside(b"](Ne\x94"), Corrupt, "gives an object a second number"),
+    (hostile.inside(b"}\x94\x94"), Corrupt, "gives an object a second number"),
+    (hostile.inside(b"N\x85\x94\x94"), Corrupt, "gives an object a second number"),
     (hostile.bare(b"N" * 80_000), Corrupt, "its pickle"),
 ]
 
