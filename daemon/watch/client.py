@@ -75,7 +75,7 @@ class Watch:
         return self._answers.fileno()
 
     def read(self) -> list[Hint]:
-        """Return hints that have arrived, oldest first; a flood comes in portions, as the service is busy."""
+        """Return the hints that have arrived, oldest first; of a flood, only some at a time."""
         with suppress(BlockingIOError):
             if not (self.ended or self._answers.closed):
                 self._take(os.read(self._answers.fileno(), _PIPE_BYTES))

@@ -59,7 +59,7 @@ class SetLock:
         """
         with ExitStack() as held:
             if _retried(lambda: self._own(held), check_stop) is None:
-                self._removed()  # its holder hangs, or was killed where there are no locks
+                self._removed()  # the holder hangs, or was killed where there are no locks
                 self._own(held)
             yield
 
@@ -91,7 +91,7 @@ class SetLock:
         return True
 
     def _give_back(self, descriptor: int) -> None:
-        """Remove the file, then release it, so that who waits for it finds that it has no name."""
+        """Remove the file, then release it, so that a process that waits for it finds it without its name."""
         self.stays = True
         try:
             self.stays = not self._removed()

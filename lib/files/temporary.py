@@ -1,8 +1,8 @@
 """Temporary files: their names, their locks, their removal, and directories in which they would pile up.
 
 The process that works with a temporary file holds a lock (flock) on it; a file that nobody holds was left by
-a crash, and is litter.  A file may be removed between the moment it is opened and the moment it is locked, so
-who has locked one checks that it still has its name.
+a crash, and is litter.  A file may be removed after it is opened and before it is locked, so a process that
+has locked one checks that it still has its name.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _LEFTOVER: Final = temporary_name(bytes([0] * 7 + [1]))
 
 
 def make_held(directory: int, name: str, mode: int) -> int | None:
-    """Make a file and hold it, for writing; return None when another process held and removed it before.
+    """Make a file and hold it, for writing; return None when another process has held and removed it.
 
     Where there are no locks, nobody else can hold it.
 
