@@ -41,7 +41,8 @@ def read_whole(source: Bytes) -> Any:
     """Return what ``np.load(..., allow_pickle=True).tolist()`` would: the array as a nested list.
 
     What is one object in the file is one object in the result.  Bytes stay bytes, tuples stay tuples; numpy's
-    scalars and arrays inside items are numbers and lists.  Only memory limits the size.
+    scalars and arrays inside items are numbers and lists, and Python 2's ``str`` is text.  Only memory limits
+    the size.
 
     :raises SourceFault: NotText, Corrupt or Unsafe say what is wrong with the file.
     :raises Unfinished: it ends too early.

@@ -71,6 +71,8 @@ class Interpreter:
         """Whether the item is great even if little of it is held: as a row of an array."""
         self.unfilled: dict[int, int] = {}
         """Arrays whose state is still to come: the ids of their lists, with the memo's next number then."""
+        self.python_2_texts: list[bytes] = []
+        """What Python 2 called ``str``, of the items that are held."""
         self._wrapped: tuple[Any, ...] = ()
         self._wraps = 0
 
@@ -107,6 +109,7 @@ class Interpreter:
     def release(self, left: int = 0) -> None:
         """Count no more than the bytes that are ``left``: the rest was taken."""
         self.held = min(self.held, left)
+        self.python_2_texts.clear()
         self._wrapped = ()
 
     # The quick way: texts and references, one after another, are the bulk of most files.
@@ -175,6 +178,10 @@ class Interpreter:
         raw = self._sized(width)
         self.held += len(raw) + _NUMBER_BYTES
         self._push(raw)
+
+    def _python_2_text(self, width: int) -> None:
+        self._bytes(width)
+        self.python_2_texts.append(self.stack[-1])
 
     def _unicode(self, width: int) -> None:
         text = self._text(self._sized(width))
@@ -320,8 +327,8 @@ class Interpreter:
         ord("N"): (_push, None),
         0x88: (_push, True),
         0x89: (_push, False),
-        ord("U"): (_bytes, 1),
-        ord("T"): (_bytes, 4),
+        ord("U"): (_python_2_text, 1),
+        ord("T"): (_python_2_text, 4),
         ord("C"): (_bytes, 1),
         ord("B"): (_bytes, 4),
         0x8E: (_bytes, 8),

@@ -12,7 +12,7 @@ from bisect import bisect_right
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from lib.encoded_text import EncodedText
+from lib.encoded_text import EncodedText, decoded
 from lib.errors import Corrupt, SidecarError, TooLarge, Unsafe
 from lib.npy.buffer import WINDOW_BYTES, Cursor
 from lib.npy.pickle_envelope import ITEM_MARKS, Envelope
@@ -222,7 +222,8 @@ class ItemStream:
 def read_flat(source: Bytes, start: int, shape: tuple[int, ...]) -> list[Any]:
     """Return all elements, flat and in C order, of the array of ``shape`` whose pickle begins at ``start``.
 
-    What is one object in the file is one object in memory.  Only memory limits the size.
+    What is one object in the file is one object in memory.  Only memory limits the size.  What Python 2
+    called ``str`` is text.
 
     :raises SourceFault: the pickle is not one of plain data (Corrupt, Unsafe or NotText say how).
     :raises Unfinished: it ends too early.
@@ -235,7 +236,34 @@ def read_flat(source: Bytes, start: int, shape: tuple[int, ...]) -> list[Any]:
         raise Corrupt(f"its pickle holds {len(items):,} items, not as many as its header says")
     if not ATOMS.issuperset(map(type, items)):
         _check(items)
+    if texts := envelope.interpreter.python_2_texts:
+        done: dict[int, Any] = {id(text): decoded(text) for text in texts}
+        items = [_with_texts(item, done) for item in items]
     return items
+
+
+def _with_texts(value: Any, done: dict[int, Any]) -> Any:
+    """Return a value with the results in ``done``, by the ids of the originals, at any depth.
+
+    :raises Unsafe: it nests too deep.
+    """
+    place = id(value)
+    if place in done or type(value) not in {list, tuple, dict}:
+        return done.get(place, value)
+    try:
+        if type(value) is tuple:
+            done[place] = tuple([_with_texts(part, done) for part in value])
+        else:
+            done[place] = value
+            if type(value) is list:
+                value[:] = [_with_texts(part, done) for part in value]
+            else:
+                pairs = [(_with_texts(key, done), _with_texts(part, done)) for key, part in value.items()]
+                value.clear()
+                value.update(pairs)
+    except RecursionError as error:
+        raise Unsafe("an item nests too deep for a file of Python 2") from error
+    return done[place]
 
 
 def _check(items: list[Any]) -> None:

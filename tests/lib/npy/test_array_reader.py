@@ -65,6 +65,26 @@ def test_every_age_of_numpy_gives_the_same_json(age: str) -> None:
     assert read >= 80
 
 
+@pytest.mark.parametrize("name", ["ascii", "chat", "dict", "list", "tuple", "shared_list", "3d", "0d"])
+def test_what_python_2_called_str_is_loaded_as_numpy_loads_it(name: str) -> None:
+    """As text, at any depth."""
+    path = DATA / "numpy-1.16.6-py2.7" / f"object_{name}_completions.npy"
+    array = np.load(path, allow_pickle=True)
+    assert repr(read_whole(MemoryBytes(path.read_bytes()))) == repr(array.tolist())
+
+
+def test_what_python_2_called_str_is_text_where_numpy_refuses_it() -> None:
+    """UTF-8, else Latin-1; the bytes of an array inside an item stay bytes."""
+    directory = DATA / "numpy-1.16.6-py2.7"
+    utf8, latin1, array = (
+        read_whole(MemoryBytes((directory / f"{name}_completions.npy").read_bytes()))
+        for name in ("py2_utf8", "py2_latin1", "object_of_s_array")
+    )
+    assert utf8 == ["café €", "café", "plain"]
+    assert latin1[0] == "café ü"
+    assert array == ["a", [b"ab", b"c"]]
+
+
 @pytest.mark.parametrize("age", AGES)
 def test_a_limit_reads_the_first_items_of_every_age(age: str) -> None:
     """The first items are the same whether or not the rest is read."""
