@@ -28,7 +28,7 @@ from support import (
 )
 
 from lib.encoded_text import decoded
-from lib.errors import Corrupt, NotText, SidecarError, Unfinished, Unsafe
+from lib.errors import Corrupt, NotText, SidecarError, TooLarge, Unfinished, Unsafe
 from lib.npy.array_reader import read_items, read_whole
 from lib.npy.fixed_width import BLOCK_BYTES
 from lib.npy.header import read_header
@@ -288,6 +288,25 @@ def test_a_sparse_file_streams_as_far_as_it_is_wanted(tmp_path: Path) -> None:
 
     with open_directory(str(tmp_path)) as directory, open_file(directory, path.name) as source:
         assert [item for block in read_items(source, limit=5) for item in block] == [""] * 5
+
+
+def wrapped(levels: int) -> Any:
+    """Nest a text in tuples."""
+    value: Any = "x"
+    for _ in range(levels):
+        value = (value,)
+    return value
+
+
+@pytest.mark.parametrize("item", [1 << 16_000, wrapped(250)], ids=["integer", "tuples"])
+def test_what_no_page_shows_is_named_and_counts_only_when_it_is_shown(item: Any) -> None:
+    """Long integers and deep tuples as well."""
+    file = io.BytesIO()
+    np.save(file, np.array(["a", item, "b"], dtype=object), allow_pickle=True)
+    source = MemoryBytes(file.getvalue())
+    assert list(read_items(source, limit=1)) == [["a"]]
+    with pytest.raises(TooLarge, match=r"^item 2: "):
+        list(read_items(source))
 
 
 def test_one_item_has_a_limit_in_memory() -> None:
