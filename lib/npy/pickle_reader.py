@@ -7,6 +7,7 @@ by :mod:`lib.npy.pickle_envelope`, the opcodes by :mod:`lib.npy.pickle_interpret
 from __future__ import annotations
 
 import math
+import sys
 from array import array
 from bisect import bisect_right
 from dataclasses import dataclass
@@ -68,14 +69,14 @@ class _Batch:
         """Whether it is known where each of its items begins."""
         return bool(self._starts)
 
-    def find_starts(self) -> None:
-        """Find out, by a pass over the batch, where each of its items begins, and where it ends.
+    def find_starts(self, end: int = sys.maxsize) -> None:
+        """Find out, by a pass over the batch, where its items begin: all of them, or those before ``end``.
 
         :raises SidecarError: it does not come to an end.
         """
         if not self.knows_starts:
             walk = Walk(Cursor(self._source, self._start), self._number, in_batch=True)
-            walk.run()
+            walk.run(end)
             self._starts = walk.offsets() + array("Q", [walk.position])
 
     def complete(self, position: int) -> int:
@@ -205,13 +206,13 @@ class ItemStream:
 
     def _items_before(self, error: TooLarge) -> Iterator[list[Any]]:
         """Yield the items before one that is too large, if the limit ends before it, and raise the error."""
-        complete = self._given
+        complete, position = self._given, self._cursor.position
         if self._count - self._given > 1:
             try:
-                self._batch.find_starts()
+                self._batch.find_starts(position)
             except SidecarError:
                 raise error from None
-            complete = self._batch.complete(self._cursor.position)
+            complete = self._batch.complete(position - 1)
         if self._limit is not None and complete >= self._limit > self._given:
             # the items stand above the first marks, the last of them unfinished
             waiting = [*self._interpreter.marks, self._interpreter.stack][ITEM_MARKS]
