@@ -276,7 +276,7 @@ def _show_mood(task: Task) -> None:
             mark.touch()
             os.kill(os.getpid(), signal.SIGKILL)
     if task.name.startswith("slow"):
-        for _ in range(15):
+        for _ in range(25):
             Path(task.path + ".written").write_bytes(b"x")
             threading.Event().wait(0.1)
     if task.name.startswith("endless"):

@@ -95,18 +95,20 @@ def serve(connection: Connection, stop: Stop) -> None:
     While a batch is flushed to disk and published, the next one is written.
     """
     publishing: Thread | None = None
-    while True:
-        stop.is_idle = publishing is None
-        if stop.asked:
-            break
-        tasks, options = connection.recv()
-        stop.is_idle = False
-        answer = partial(_answer, connection, begin(tasks, options, stop), stop)
+    try:
+        while True:
+            stop.is_idle = publishing is None
+            if stop.asked:
+                return
+            tasks, options = connection.recv()
+            stop.is_idle = False
+            answer = partial(_answer, connection, begin(tasks, options, stop), stop)
+            if publishing is not None:
+                publishing.join()
+            publishing = _started(answer) if connection.poll() else answer()
+    finally:
         if publishing is not None:
             publishing.join()
-        publishing = _started(answer) if connection.poll() else answer()
-    if publishing is not None:
-        publishing.join()
 
 
 def _answer(connection: Connection, publish: Callable[[], list[Outcome]], stop: Stop) -> None:

@@ -168,7 +168,7 @@ def test_a_worker_that_hangs_is_replaced(tmp_path: Path, *, stopped: bool) -> No
 
 def test_a_worker_that_writes_is_not_taken_for_one_that_hangs(tmp_path: Path) -> None:
     """A small source may have large sidecars: what counts is that it goes on."""
-    with closing(moody_pool(1, patience_seconds=0.5)) as pool:
+    with closing(moody_pool(1, patience_seconds=2.0)) as pool:  # the disk may well stand still for a second
         submit(pool, tmp_path, "slow")
         workers = list(pool.pids)
         assert results(collect(pool)) == {"slow": "rendered"}
