@@ -106,7 +106,7 @@ def sweep(
         until = now + _SLICE_SECONDS
         sweeper.step(now, until, math.inf)
         scheduler.work(now, until)
-        scheduler.collect(time.monotonic())  # a small source has been converted meanwhile
+        scheduler.collect(now)
         if sweeper.last and not len(scheduler.queue):
             break
         due = min(sweeper.next_due(), scheduler.next_due())

@@ -167,7 +167,7 @@ class Sweeper:
         self.inventory.begin_sweep()
         self._scheduler.notify(Walk.BEGUN, now)
         steps = walk_all(self.roots, self._scheduler.options, self._ignore)
-        self._sweep = _Sweep(now, steps, set(self._scheduler.queue.settled), set(self._failing))
+        self._sweep = _Sweep(time.monotonic(), steps, set(self._scheduler.queue.settled), set(self._failing))
 
     def _step_in_sweep(self, walk: Iterator[Step], now: float) -> None:
         step = next(walk, None)
@@ -232,7 +232,7 @@ class Sweeper:
             if (failure := index.write()) is not None:
                 sweep.sums["failed"] += 1
                 self._scheduler.notify(failure, now)
-        seconds = round(max(0.0, now - sweep.began), 3)
+        seconds = round(max(0.0, time.monotonic() - sweep.began), 3)  # ``now`` is before the last conversion
         self.last = {**{result: sweep.sums[result] for result in RESULTS}, "seconds": seconds}
         self.last_ended = iso(time.time())
         self._log.info(SWEEP_FINISHED, **self.last)
