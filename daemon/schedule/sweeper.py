@@ -160,7 +160,7 @@ class Sweeper:
     def _begin(self, now: float, period_seconds: float) -> None:
         if not self._sweep.is_done:
             self._finish(now)
-        self._next = now + period_seconds * random.uniform(1 - _JITTER, 1 + _JITTER)  # noqa: S311 (spreads load)
+        self._next = now + period_seconds * random.uniform(1 - _JITTER, 1 + _JITTER)  # noqa: S311 (no secret)
         if self._once_more <= now:
             self._once_more = math.inf
         self._log.info(SWEEP_STARTED, paths=self.roots)

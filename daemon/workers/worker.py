@@ -36,7 +36,7 @@ _ONE_THREAD: Final = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREAD
 _SWITCH_SECONDS: Final = 0.0005
 """How long a thread that publishes waits for Python's lock after each system call; 5 ms by default."""
 _KEPT_BYTES: Final = 4 << 20
-"""Half of what stays with a process; a block of texts and what is made of it take about 2 MB."""
+"""Half of what stays with a process, which is enough for a block of texts and what is made of it."""
 TICK_SECONDS: Final = 0.02
 """Clocks of file systems tick every 1 to 4 ms, and a write within a tick leaves no trace in the time."""
 _COARSE_TICK_SECONDS: Final = 2.0
