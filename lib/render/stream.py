@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
 _BLOCK_CHARACTERS: Final = 1 << 16
 """Texts are written once they have as many: what is made of them stays in the processor's cache."""
-_LOOKED_AT_CHARACTERS: Final = 3 << 17
+_LOOKED_AT_CHARACTERS: Final = 5 << 17
 """The same where numpy looks for Markdown in all of them at once, which takes its time for each block."""
-_PIECE_CHARACTERS: Final = 1 << 19
+_PIECE_CHARACTERS: Final = 3 << 18
 _TEXT_CHARACTERS: Final = 32
 """Added for each text, so that millions of empty ones do not become one block."""
 _PIECE_BYTES: Final = 1 << 18
@@ -96,10 +96,11 @@ def pieces_of(
     size = 0
     number = 1
     for block in blocks:
-        is_text = set(map(type, block)) == {str} and max(map(len, block)) < LONG_TEXT
+        lengths = list(map(len, block)) if set(map(type, block)) == {str} else [LONG_TEXT]
+        is_text = max(lengths) < LONG_TEXT
         if is_text:
             texts = texts + block if texts else block
-            size += sum(map(len, block)) + len(block) * _TEXT_CHARACTERS
+            size += sum(lengths) + len(block) * _TEXT_CHARACTERS
         if not is_text or size >= enough:
             yield from ((values, True) for values in _text_pieces(texts, size, most))
             texts, size = [], 0
