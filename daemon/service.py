@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from daemon.config.model import Config
     from daemon.watch.client import Hint, Watch
     from daemon.workers.pool import Pool
+    from lib.options import Options
 
 _SLICE_SECONDS: Final = 0.02
 _LONGEST_WAIT_SECONDS: Final = 2.0
@@ -56,7 +57,7 @@ class Service:
         make_watch: Callable[[list[str]], Watch],
         reload: Callable[[], Config],
         make_default_root: bool = False,
-        make_pool: Callable[[int], Pool] = ProcessPool,
+        make_pool: Callable[[int, Options], Pool] = ProcessPool,
         lock_seconds: float = 3.0,
     ) -> None:
         self._config = config
@@ -123,7 +124,7 @@ class Service:
     def _build(self) -> None:
         config = self._config
         options = config.options()
-        self.pool = self._make_pool(config.work.jobs or 1)
+        self.pool = self._make_pool(config.work.jobs or 1, options)
         self.scheduler = Scheduler(self.pool, options, config.watch.settle_seconds, self._log)
         self.sweeper = Sweeper(list(config.roots), self.scheduler, frozenset(config.watch.ignore), self._log)
         self._supervisor = Supervisor(self._roots, self._make_watch, self._log)

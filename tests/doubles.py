@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
     from daemon.report.index import IndexWriter
     from daemon.watch.client import Hint
-    from daemon.workers.pool import Pool
     from lib.errors import SidecarError
 
 NEVER = float("inf")
@@ -75,7 +74,8 @@ class FakePool:
 
     def __init__(self, width: int = 1) -> None:
         self.width = width
-        self.submitted: list[tuple[Task, Options]] = []
+        self.options = Options()
+        self.submitted: list[Task] = []
         self.sizes: dict[str, int] = {}
         self.errors: dict[str, SidecarError | list[SidecarError]] = {}
         self.busy = False
@@ -96,9 +96,9 @@ class FakePool:
         """Tell whether it takes more: three a worker."""
         return len(self) < 3 * self.width
 
-    def submit(self, task: Task, options: Options, size: int = 0) -> None:
+    def submit(self, task: Task, size: int = 0) -> None:
         """Take a task on."""
-        self.submitted.append((task, options))
+        self.submitted.append(task)
         self.sizes[task.name] = size
         os.write(self._write, b".")
 
@@ -109,8 +109,8 @@ class FakePool:
         with contextlib.suppress(BlockingIOError):
             os.read(self._read, 4096)
         given, self.submitted = self.submitted, []
-        self.worked += [task.name for task, _ in given]
-        return [(task, self._outcome(task, options)) for task, options in given]
+        self.worked += [task.name for task in given]
+        return [(task, self._outcome(task)) for task in given]
 
     def stop(self) -> None:
         """Fail what is still to be done as interrupted."""
@@ -121,14 +121,16 @@ class FakePool:
     def close(self, patience_seconds: float = 5.0) -> None:
         """Nothing is open."""
 
-    def _outcome(self, task: Task, options: Options) -> Outcome:
+    def _outcome(self, task: Task) -> Outcome:
         self.before(task)
         error = self.errors.get(task.name)
         if isinstance(error, list):
             error = error.pop(0) if error else None
         if self.stopped:
             error = Interrupted("stopped")
-        return convert([task], options)[0] if error is None else failure(task.name, options, error)
+        if error is not None:
+            return failure(task.name, self.options, error)
+        return convert([task], self.options)[0]
 
 
 class NoSignals(Signals):
@@ -150,14 +152,15 @@ def sweep_once(
     root: Path,
     log: Log,
     *,
-    pool: Pool | None = None,
+    pool: FakePool | None = None,
     stop: Callable[[], bool] = lambda: False,
     indexes: Sequence[IndexWriter] = (),
     **options: Any,
 ) -> dict[str, int]:
     """Sweep a tree in this process, without workers; return the sums."""
     pool = FakePool(10) if pool is None else pool
-    sums = sweep([str(root)], Options(**options), pool, log, NoSignals(stop), indexes=indexes)
+    pool.options = Options(**options)
+    sums = sweep([str(root)], pool.options, pool, log, NoSignals(stop), indexes=indexes)
     return {name: int(count) for name, count in sums.items() if name != "seconds"}
 
 
@@ -215,9 +218,9 @@ class FakeWatch:
         self.closed = True
 
 
-def moody_serve(connection: Connection, stop: worker.Stop) -> None:
+def moody_serve(options: Options, connection: Connection, stop: worker.Stop) -> None:
     """Serve as a worker does, that dies of some tasks and never ends others, as their names say."""
-    worker.serve(_Moody(connection, stop), stop)  # type: ignore[arg-type]  # what it needs of a connection
+    worker.serve(options, _Moody(connection, stop), stop)  # type: ignore[arg-type]  # what it needs of a connection
 
 
 class _Moody:
@@ -232,7 +235,7 @@ class _Moody:
         """Receive a batch, and show a mood about each of its tasks."""
         batch = self._connection.recv()
         self._stop.is_idle = False
-        for task in batch[0]:
+        for task in batch:
             _show_mood(task)
         return batch
 
@@ -240,8 +243,8 @@ class _Moody:
 class StartingPool(ProcessPool):
     """A pool that can be told to start what waits, without giving results away."""
 
-    def __init__(self, jobs: int, **more: Any) -> None:
-        super().__init__(jobs, **more)
+    def __init__(self, jobs: int, options: Options | None = None, **more: Any) -> None:
+        super().__init__(jobs, options or Options(), **more)
         self._early: list[tuple[Task, Outcome]] = []
 
     def __len__(self) -> int:
@@ -262,9 +265,9 @@ class StartingPool(ProcessPool):
         return early + super().done()
 
 
-def moody_pool(jobs: int, **more: Any) -> StartingPool:
+def moody_pool(jobs: int, options: Options | None = None, **more: Any) -> StartingPool:
     """Make a pool whose workers have moods."""
-    return StartingPool(jobs, serve=moody_serve, **more)
+    return StartingPool(jobs, options, serve=moody_serve, **more)
 
 
 def _show_mood(task: Task) -> None:

@@ -151,7 +151,7 @@ def _sweep(paths: Sequence[str], options: Options, config: Config, flags: argpar
     summary, log, ignore = Summary(), get_logger(), frozenset(config.watch.ignore)
     observers: list[Observer] = [summary, *([bar] if bar else [])]
     indexes = _indexes(paths, options, config, log)
-    with contextlib.closing(_pool(config, flags.scheduler)) as pool, Signals() as signals:
+    with contextlib.closing(_pool(options, config, flags.scheduler)) as pool, Signals() as signals:
         if bar is not None:
             bar.count(paths, ignore, lambda: signals.stops > 0)
         sums = sweep(paths, options, pool, log, signals, ignore=ignore, observers=observers, indexes=indexes)
@@ -165,15 +165,15 @@ def _sweep(paths: Sequence[str], options: Options, config: Config, flags: argpar
     return SOMETHING_FAILED if sums["failed"] else ALL_IS_WELL
 
 
-def _pool(config: Config, scheduler: str | None) -> Pool:
+def _pool(options: Options, config: Config, scheduler: str | None) -> Pool:
     if scheduler is not None:
         from daemon.workers.dask import DaskPool
 
-        return DaskPool(scheduler)
+        return DaskPool(scheduler, options)
     lower_priority()
     tune()
     jobs = config.work.jobs or default_jobs()
-    return ProcessPool(jobs, serve=serve_in_background, inline_bytes=_INLINE_BYTES)
+    return ProcessPool(jobs, options, serve=serve_in_background, inline_bytes=_INLINE_BYTES)
 
 
 def _indexes(paths: Sequence[str], options: Options, config: Config, log: Any) -> list[IndexWriter]:

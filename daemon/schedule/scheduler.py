@@ -163,7 +163,7 @@ class Scheduler:
             self.queue.postpone(source, now + wait)
         else:
             self.queue.start(source)
-            self.pool.submit(source.task, self.options, seen.status.st_size)
+            self.pool.submit(source.task, seen.status.st_size)
             return
         self.notify(Done(source.task, None), now)
 

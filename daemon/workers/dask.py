@@ -18,7 +18,6 @@ from daemon.config.validation import RefusedError
 from daemon.workers.pool import BATCH_TASKS, STOPPED, Job, Pool, all_failed, next_batch
 from daemon.workers.worker import convert
 from lib.errors import Passing, Vanished
-from lib.outcome import failure
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -55,7 +54,8 @@ class DaskPool(Pool):
     :raises RefusedError: Dask is not installed here, or no scheduler answers.
     """
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, options: Options) -> None:
+        self._options = options
         self._client = _connect(address)
         self._width: int = max(_LEAST_WIDTH, sum(self._client.nthreads().values()))
         # not pure: Dask would answer a second look at a source with the result of the first
@@ -75,9 +75,9 @@ class DaskPool(Pool):
     def has_room(self) -> bool:
         return len(self) < 2 * BATCH_TASKS * self._width
 
-    def submit(self, task: Task, options: Options, size: int = 0) -> None:
+    def submit(self, task: Task, size: int = 0) -> None:
         if not self._is_stopping:
-            self._waiting.append(Job(task, options, size))
+            self._waiting.append(Job(task, size))
 
     def done(self) -> list[Finished]:
         with suppress(BlockingIOError):
@@ -112,9 +112,9 @@ class DaskPool(Pool):
 
     def _send(self, batch: list[Job]) -> None:
         try:
-            future = self._executor.submit(convert, [job.task for job in batch], batch[0].options)
+            future = self._executor.submit(convert, [job.task for job in batch], self._options)
         except Exception as error:  # noqa: BLE001 (a client that lost its scheduler has errors of its own)
-            self._results += all_failed(batch, _lost(error))
+            self._results += all_failed(batch, self._options, _lost(error))
             return
         self._running[future] = batch
         future.add_done_callback(self._wake)
@@ -123,13 +123,20 @@ class DaskPool(Pool):
         try:
             outcomes = future.result(0)
         except (Exception, CancelledError) as error:  # noqa: BLE001 (a cluster has errors of its own)
-            return all_failed(jobs, STOPPED if self._is_stopping else _lost(error))
-        return [(job.task, _checked(job, outcome)) for job, outcome in zip(jobs, outcomes, strict=True)]
+            return all_failed(jobs, self._options, STOPPED if self._is_stopping else _lost(error))
+        return [self._checked(job, outcome) for job, outcome in zip(jobs, outcomes, strict=True)]
+
+    def _checked(self, job: Job, outcome: Outcome) -> Finished:
+        """Return a worker's outcome; not finding a file that exists is a fault of the cluster."""
+        if outcome.error is Vanished and os.path.lexists(job.task.path):
+            (unseen,) = all_failed([job], self._options, _UNSEEN)
+            return unseen
+        return job.task, outcome
 
     def _abandon(self, error: SidecarError) -> None:
         """Report everything as failed: the workers will not answer."""
         for batch in (*self._running.values(), self._waiting):
-            self._results += all_failed(batch, error)
+            self._results += all_failed(batch, self._options, error)
         self._running.clear()
         self._waiting.clear()
 
@@ -148,13 +155,6 @@ def _in_background(act: Callable[[], object]) -> threading.Thread:
     thread = threading.Thread(target=run, daemon=True)
     thread.start()
     return thread
-
-
-def _checked(job: Job, outcome: Outcome) -> Outcome:
-    """Return a worker's outcome; not finding a file that exists is a fault of the cluster."""
-    if outcome.error is Vanished and os.path.lexists(job.task.path):
-        return failure(job.task.name, job.options, _UNSEEN)
-    return outcome
 
 
 def _lost(error: Exception) -> SidecarError:

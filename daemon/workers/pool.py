@@ -24,7 +24,10 @@ STOPPED: Final = Interrupted("the workers were stopped")
 
 
 class Pool(Protocol):
-    """Workers that convert sources; used from one thread, and no method waits longer than it says."""
+    """Workers that convert sources, all with the same options.
+
+    Used from one thread, and no method waits longer than it says.
+    """
 
     def fileno(self) -> int:
         """Return a descriptor for ``select``: readable when a task is done."""
@@ -35,7 +38,7 @@ class Pool(Protocol):
     def has_room(self) -> bool:
         """Tell whether another short task would start soon; more may be submitted, and wait."""
 
-    def submit(self, task: Task, options: Options, size: int = 0) -> None:
+    def submit(self, task: Task, size: int = 0) -> None:
         """Accept a task whose source has ``size`` bytes; it starts with the next :meth:`done`."""
 
     def done(self) -> list[Finished]:
@@ -56,10 +59,9 @@ class Pool(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A task with how it is done, the size of its source in bytes, and how often its worker was lost."""
+    """A task, the size of its source in bytes, and how often its worker was lost."""
 
     task: Task
-    options: Options
     size: int
     losses: int = 0
 
@@ -73,7 +75,7 @@ def next_batch(waiting: deque[Job], width: int) -> list[Job]:
     jobs = [waiting.popleft()]
     fair = min(BATCH_TASKS, (1 + len(waiting)) // width)
     size = jobs[0].size
-    while waiting and len(jobs) < fair and waiting[0].options == jobs[0].options:
+    while waiting and len(jobs) < fair:
         size += waiting[0].size
         if size > _BATCH_BYTES or jobs[0].losses or waiting[0].losses:
             break
@@ -81,6 +83,6 @@ def next_batch(waiting: deque[Job], width: int) -> list[Job]:
     return jobs
 
 
-def all_failed(jobs: Iterable[Job], error: SidecarError) -> list[Finished]:
+def all_failed(jobs: Iterable[Job], options: Options, error: SidecarError) -> list[Finished]:
     """Return the failure of each job for one reason."""
-    return [(job.task, failure(job.task.name, job.options, error)) for job in jobs]
+    return [(job.task, failure(job.task.name, options, error)) for job in jobs]

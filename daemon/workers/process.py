@@ -18,8 +18,10 @@ from typing import TYPE_CHECKING, Final
 from daemon.workers.worker import prepare
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from daemon.workers.pool import Job
-    from daemon.workers.worker import Serve
+    from daemon.workers.worker import Stop
     from lib.outcome import Outcome
 
 _SIGNALS: Final = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
@@ -37,7 +39,7 @@ class WorkerProcess:
     :raises MemoryError: the system has no memory for one.
     """
 
-    def __init__(self, serve: Serve) -> None:
+    def __init__(self, serve: Callable[[Connection, Stop], None]) -> None:
         ours, theirs = socket.socketpair()
         for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
             ours.setsockopt(socket.SOL_SOCKET, option, struct.pack("ll", _TRANSFER_SECONDS, 0))
@@ -62,7 +64,7 @@ class WorkerProcess:
 
         :raises OSError: it has ended, or does not take it.
         """
-        self._connection.send(([job.task for job in batch], batch[0].options))
+        self._connection.send([job.task for job in batch])
         self.batches.append(batch)
 
     def answer(self) -> list[Outcome] | None:
@@ -104,7 +106,7 @@ class WorkerProcess:
         return True
 
 
-def _fork(serve: Serve, connection: Connection) -> int:
+def _fork(serve: Callable[[Connection, Stop], None], connection: Connection) -> int:
     """Start the process; signals wait until it has its own handlers for them."""
     parent = os.getpid()
     before = set(map(int, signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)))

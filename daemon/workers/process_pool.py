@@ -13,6 +13,7 @@ import time
 from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from daemon.workers.pool import BATCH_TASKS, STOPPED, Job, Pool, all_failed, next_batch
@@ -71,6 +72,7 @@ class ProcessPool(Pool):
     def __init__(
         self,
         jobs: int,
+        options: Options,
         *,
         inline_bytes: int = -1,
         serve: Serve = serve,
@@ -81,7 +83,8 @@ class ProcessPool(Pool):
     ) -> None:
         self._jobs = jobs
         self._inline_bytes = inline_bytes
-        self._serve = serve
+        self._options = options
+        self._serve = partial(serve, options)
         self._patience = patience_seconds
         self._start_seconds = start_seconds
         self._rest = rest_seconds
@@ -105,10 +108,10 @@ class ProcessPool(Pool):
     def has_room(self) -> bool:
         return len(self._short) < _ROOM * self._jobs
 
-    def submit(self, task: Task, options: Options, size: int = 0) -> None:
+    def submit(self, task: Task, size: int = 0) -> None:
         if not self._is_stopping:
             lane = self._long if size >= LONG_BYTES else self._short
-            lane.waiting.append(Job(task, options, size))
+            lane.waiting.append(Job(task, size))
 
     def done(self) -> list[Finished]:
         now = self._clock()
@@ -193,7 +196,7 @@ class ProcessPool(Pool):
         worker.batches.clear()
         for job in reversed(jobs):
             if self._is_stopping or job.losses:
-                self._results += all_failed([job], STOPPED if self._is_stopping else _DIED)
+                self._results += all_failed([job], self._options, STOPPED if self._is_stopping else _DIED)
             else:
                 lane.waiting.appendleft(replace(job, losses=1))
 
@@ -202,7 +205,7 @@ class ProcessPool(Pool):
         waiting = lane.waiting
         if len(waiting) == 1 and not lane.workers and waiting[0].size <= self._inline_bytes:
             job = waiting.popleft()
-            self._results += zip([job.task], convert([job.task], job.options), strict=True)
+            self._results += zip([job.task], convert([job.task], self._options), strict=True)
         while waiting and (worker := self._free_worker(lane)) is not None:
             batch = next_batch(waiting, self._jobs)
             try:
@@ -239,7 +242,7 @@ class ProcessPool(Pool):
             self._start_due = self._now + _FORK_AGAIN_SECONDS
             self._refused_since = min(self._refused_since, self._now)
             if self._now - self._refused_since >= self._start_seconds and not lane.workers:
-                self._results += all_failed(lane.waiting, _not_started(error))
+                self._results += all_failed(lane.waiting, self._options, _not_started(error))
                 lane.waiting.clear()
             return None
         self._refused_since = math.inf

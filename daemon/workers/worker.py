@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from lib.options import Options
     from lib.sync.walk import Task
 
-    Serve = Callable[[Connection, "Stop"], None]
+    Serve = Callable[[Options, Connection, "Stop"], None]
 
 _ONE_THREAD: Final = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 _SWITCH_SECONDS: Final = 0.0005
@@ -89,7 +89,7 @@ def prepare(parent: int) -> Stop:
     return stop
 
 
-def serve(connection: Connection, stop: Stop) -> None:
+def serve(options: Options, connection: Connection, stop: Stop) -> None:
     """Convert the batches that arrive, until the process is asked to stop or its parent is gone.
 
     While a batch is flushed to disk and published, the next one is written.
@@ -100,7 +100,7 @@ def serve(connection: Connection, stop: Stop) -> None:
             stop.is_idle = publishing is None
             if stop.asked:
                 return
-            tasks, options = connection.recv()
+            tasks = connection.recv()
             stop.is_idle = False
             answer = partial(_answer, connection, begin(tasks, options, stop), stop)
             if publishing is not None:
@@ -130,10 +130,10 @@ def _started(work: Callable[[], None]) -> Thread | None:
     return thread
 
 
-def serve_in_background(connection: Connection, stop: Stop) -> None:
+def serve_in_background(options: Options, connection: Connection, stop: Stop) -> None:
     """Serve as :func:`serve` does, with the lowest priority for the disk."""
     lower_disk_priority()
-    serve(connection, stop)
+    serve(options, connection, stop)
 
 
 def convert(

@@ -8,6 +8,7 @@ import shutil
 import signal
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -465,7 +466,7 @@ def test_a_second_service_says_so_and_ends(house: House) -> None:
 
 def test_idle_workers_are_let_go(house: House) -> None:
     """They hold memory; the next source brings them back."""
-    house.service = house.make(make_pool=lambda jobs: StartingPool(jobs, rest_seconds=0.05))
+    house.service = house.make(make_pool=partial(StartingPool, rest_seconds=0.05))
     house.put()
     house.open()
     house.turn_until(lambda: not house.service.pool.pids)

@@ -269,7 +269,7 @@ from daemon.workers.process_pool import ProcessPool
 from daemon.schedule.scheduler import Scheduler
 from lib.sync.walk import Task
 from lib.options import Options
-scheduler = Scheduler(ProcessPool(1), Options(), 0.5, None)
+scheduler = Scheduler(ProcessPool(1, Options()), Options(), 0.5, None)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 taken = 0
 for number in range(10**6):

@@ -37,7 +37,6 @@ from support import LONG_AGO_NS, SECOND_NS, as_json, save, sync, wait_for
 
 from lib.files.reader import open_directory
 from lib.names import FORMATS, is_temporary, kind_of, metadata_name
-from lib.options import Options
 from lib.sync.engine import sync_sources
 
 if TYPE_CHECKING:
@@ -107,12 +106,10 @@ class Stopping(FakePool):
         """Do it now."""
         given, self.submitted = self.submitted, []
         with ExitStack() as stack:
-            tasks = [task for task, _ in given]
-            places = [stack.enter_context(open_directory(task.root, task.parts)) for task in tasks]
-            names = [task.name for task in tasks]
-            options = given[0][1] if given else Options()
-            outcomes = sync_sources(list(zip(places, names, strict=True)), options, self._stop)
-        return list(zip(tasks, outcomes, strict=True))
+            places = [stack.enter_context(open_directory(task.root, task.parts)) for task in given]
+            names = [task.name for task in given]
+            outcomes = sync_sources(list(zip(places, names, strict=True)), self.options, self._stop)
+        return list(zip(given, outcomes, strict=True))
 
 
 class Countdown:

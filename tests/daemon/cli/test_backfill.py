@@ -46,6 +46,7 @@ class Yard:
         places = [str(self.root / path) for path in paths or ("",)]
         ignore, observers = frozenset({".git"}), [self.summary]
         work = (places, Options(**options), self.pool, self.log)
+        self.pool.options = work[1]
         with self.signals as signals:
             sums = sweep(*work, signals, ignore=ignore, observers=observers)
         return {name: int(count) for name, count in sums.items() if count and name != "seconds"}

@@ -54,7 +54,7 @@ def submit(pool: StartingPool, folder: Path, *names: str, size: int = 0) -> list
     """Save sources of these names, hand them in, and have them started."""
     tasks = [task_of(save(folder / f"{name}_completions.npy", ["text"])) for name in names]
     for task in tasks:
-        pool.submit(task, Options(), size)
+        pool.submit(task, size)
     pool.start()
     return tasks
 
@@ -106,9 +106,9 @@ def test_small_tasks_that_wait_go_together_and_large_ones_alone(tmp_path: Path) 
     """Up to sixteen and up to eight megabytes, and no more than every worker's share."""
     task = task_of(tmp_path / "a_completions.npy")
     sizes = [1000] * 28 + [9 << 20] * 2 + [1000] * 5
-    waiting = deque(Job(task, Options(), size) for size in sizes)
+    waiting = deque(Job(task, size) for size in sizes)
     assert [len(next_batch(waiting, 1)) for _ in range(5)] == [16, 12, 1, 1, 5]
-    waiting = deque(Job(task, Options(), 1000) for _ in range(20))
+    waiting = deque(Job(task, 1000) for _ in range(20))
     assert [len(next_batch(waiting, 4)) for _ in range(4)] == [5, 3, 3, 2]
 
 
@@ -124,7 +124,7 @@ def test_small_sources_pass_a_long_one(tmp_path: Path) -> None:
     with closing(moody_pool(1)) as pool:
         long = submit(pool, tmp_path, "endless", size=LONG_BYTES)
         for _ in range(1000):
-            pool.submit(long[0], Options(), LONG_BYTES)
+            pool.submit(long[0], LONG_BYTES)
         busy_pids(tmp_path, 1)
         assert pool.has_room()
         submit(pool, tmp_path, "a", "b", "c", size=LONG_BYTES - 1)
@@ -250,10 +250,10 @@ def test_work_that_somebody_else_interrupts_is_done_again(tmp_path: Path) -> Non
         assert results(collect(pool)) == {"a": "rendered"}
 
 
-def _interrupted_once(connection: Connection, stop: Stop) -> None:
+def _interrupted_once(options: Options, connection: Connection, stop: Stop) -> None:
     from lib.outcome import failure
 
-    tasks, options = connection.recv()
+    tasks = connection.recv()
     mark = Path(tasks[0].path + ".interrupted")
     if mark.exists():
         from daemon.workers.worker import convert
@@ -275,7 +275,7 @@ def test_a_worker_with_a_broken_program_is_replaced(tmp_path: Path) -> None:
         wait_for(lambda: not pool.done() and not any(map(is_there, first)))
 
 
-def _without_numpy(connection: Connection, stop: Stop) -> None:
+def _without_numpy(options: Options, connection: Connection, stop: Stop) -> None:
     import sys
 
     from daemon.workers.worker import serve
@@ -284,7 +284,7 @@ def _without_numpy(connection: Connection, stop: Stop) -> None:
         del sys.modules[name]
     sys.modules["lib.render.stream"] = None  # type: ignore[assignment]  # an import of it fails
     sys.modules["lib.render.page"] = None  # type: ignore[assignment]
-    serve(connection, stop)
+    serve(options, connection, stop)
 
 
 def test_a_killed_pool_starts_nothing_again(pool: StartingPool, tmp_path: Path) -> None:
@@ -406,7 +406,7 @@ def test_a_signal_before_a_worker_is_prepared_is_not_lost(
         with closing(StartingPool(1, start_seconds=0.1)) as pool:
             pool.start()
             task = task_of(save(tmp_path / "a_completions.npy", ["text"]))
-            pool.submit(task, Options())
+            pool.submit(task)
             outcomes = collect(pool)
     finally:
         signal.signal(signal.SIGTERM, before)

@@ -167,7 +167,7 @@ def test_the_next_batch_is_written_while_one_waits_for_the_disk(
     if not has_threads:
         monkeypatch.setattr(Thread, "start", refuse)
     for task in tasks:
-        ours.send(([task], Options()))
+        ours.send([task])
     assert [ours.recv()[0].result for _ in tasks] == ["rendered"] * 2
     ours.close()
     server.join(60)
@@ -176,7 +176,7 @@ def test_the_next_batch_is_written_while_one_waits_for_the_disk(
 
 def _serve_to_the_end(connection: Connection) -> None:
     with suppress(EOFError), connection:
-        serve(connection, Stop())
+        serve(Options(), connection, Stop())
 
 
 def test_a_file_written_just_now_is_not_read_before_its_time_can_tell(tmp_path: Path) -> None:
@@ -262,9 +262,8 @@ def test_workers_end_with_a_service_that_is_killed(tmp_path: Path) -> None:
         sys.path[:0] = {sys.path!r}
         from pathlib import Path
         from doubles import moody_pool, task_of
-        from lib.options import Options
         pool = moody_pool(1)
-        pool.submit(task_of(Path({str(tmp_path)!r}, "endless_completions.npy")), Options())
+        pool.submit(task_of(Path({str(tmp_path)!r}, "endless_completions.npy")))
         pool.done()
         threading.Event().wait(60)
     """
