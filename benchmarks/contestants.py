@@ -26,7 +26,7 @@ _CHUNK: Final = 1 << 20
 
 
 def ours(source: Path) -> None:
-    """Convert with this project's engine, with all its flushing."""
+    """Convert with this project's engine, with all its flushing, in a process tuned as a worker is."""
     from lib.files.reader import open_directory
     from lib.options import Options
     from lib.sync.engine import sync_source
@@ -71,6 +71,7 @@ def main() -> None:
     """Convert, a few times if asked to, and print the seconds of each."""
     import numpy as np  # noqa: F401  # warm, for everybody
 
+    from daemon.workers.worker import tune
     from lib.npy import fixed_width as texts  # noqa: F401  # the same
 
     convert, path = CONTESTANTS[sys.argv[1]], Path(sys.argv[2])
@@ -78,6 +79,8 @@ def main() -> None:
         for source in sorted(path.rglob("*_completions.npy")):
             convert(source)
         return
+    if convert is ours:
+        tune()
     for _ in range(int(sys.argv[3]) if len(sys.argv) > 3 else 1):
         remove_sidecars(path)
         began = time.perf_counter()

@@ -211,7 +211,7 @@ class Interpreter:
 
     def _mark(self, _: None) -> None:
         if len(self.marks) >= self.limits.nesting:
-            raise Unsafe(f"its pickle nests deeper than {self.limits.nesting}")
+            raise TooLarge(f"an item nests deeper than {self.limits.nesting}")
         self.held += VALUE_BYTES * len(self.stack)
         self.marks.append(self.stack)
         self.stack = []
@@ -237,7 +237,7 @@ class Interpreter:
             # each wraps the one before: a million bytes nest a million levels, which take seconds to refuse
             self._wraps = self._wraps + 1 if any(value is self._wrapped for value in values) else 0
             if self._wraps > self.limits.nesting:
-                raise Unsafe(f"its pickle nests deeper than {self.limits.nesting}")
+                raise TooLarge(f"an item nests deeper than {self.limits.nesting}")
             self._wrapped = values
         self.held += VALUE_BYTES * len(values) + _TUPLE_BYTES
         self._push(values)

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support import NUMPY_2, MemoryBytes, flat_items, objects
 
-from lib.errors import Corrupt, NotText, SourceFault, Unfinished, Unsafe
+from lib.errors import Corrupt, NotText, SourceFault, TooLarge, Unfinished, Unsafe
 from lib.npy.array_reader import read_items
 from lib.npy.pickle_reader import ItemStream
 from lib.npy.values import measured, plain
@@ -289,6 +289,21 @@ def test_tuples_wrapped_two_hundred_times_are_the_limit() -> None:
     assert len(flat_items(hostile.inside(sound))) == 3
     with pytest.raises(Unsafe, match="nests deeper than 200"):
         flat_items(hostile.inside(b")" + b"\x85" * 300))
+
+
+@pytest.mark.parametrize(
+    "wrap", [lambda value: [value, 1], lambda value: (value, 1), lambda value: {"a": value, "b": 1}]
+)
+@pytest.mark.parametrize("count", [2, 1500])
+def test_an_item_that_nests_too_deep_is_numbered_and_none_beyond_the_limit(wrap: Any, count: int) -> None:
+    """Lists, tuples and dictionaries alike; the items before it can be shown."""
+    deep: Any = "x"
+    for _ in range(250):
+        deep = wrap(deep)
+    data = pickled(objects(["text"] * (count - 1) + [deep]), 4)
+    with pytest.raises(TooLarge, match=f"^item {count}: an item nests deeper than 200$"):
+        flat_items(data)
+    assert flat_items(data, limit=count - 1) == ["text"] * (count - 1)
 
 
 REFUSALS = [
