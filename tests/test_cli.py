@@ -541,10 +541,10 @@ def test_a_sweep_that_is_killed_leaves_no_page_without_its_parts(tmp_path: Path)
     tree, config = tmp_path / "tree", tmp_path / "c.toml"
     tree.mkdir()
     config.write_text("[sidecars]\npage_bytes = 1000\nlinks = true\n")
-    for number in range(60):
+    for number in range(24):
         save(tree / f"n{number}_completions.npy", [f"text {number} {line} " * 9 for line in range(30)])
     words = [*BACKFILL, "--config", config, tree]
-    for enough in (10, 30):
+    for enough in (4, 12):
         process = subprocess.Popen(
             command_of(words),
             env=unmeasured(environment_of(tmp_path)),
@@ -557,10 +557,10 @@ def test_a_sweep_that_is_killed_leaves_no_page_without_its_parts(tmp_path: Path)
         wait_for(lambda: not processes_with(str(tree)))
         assert parts_are_whole(tree)
     assert types(tmp_path, *words).returncode == 0
-    assert len(list(tree.glob("*_completions.md"))) == 60
+    assert len(list(tree.glob("*_completions.md"))) == 24
     assert parts_are_whole(tree)
     assert not list(tree.glob(".generation-sidecars-*"))
-    assert finished(types(tmp_path, *words))["fresh"] == 120
+    assert finished(types(tmp_path, *words))["fresh"] == 48
 
 
 def test_the_other_roots_are_swept_when_one_is_missing(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
@@ -25,13 +26,21 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="session")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Build the wheel and unpack it where nothing of the checkout is."""
-    target = tmp_path_factory.mktemp("wheel") / "installed-wheel"
-    source = tmp_path_factory.mktemp("source") / "source"
-    ignored = shutil.ignore_patterns(".*", "__pycache__", "build", "*.egg-info", "tests", "benchmarks")
-    shutil.copytree(REPOSITORY, source, ignore=ignored)
-    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", target, source]
-    subprocess.run(command, check=True)
+    """Build the wheel and unpack it where nothing of the checkout is, once for all processes of the run."""
+    base = tmp_path_factory.getbasetemp()
+    place = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "wheel"
+    target = place / "installed-wheel"
+    place.mkdir(exist_ok=True)
+    with (place / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not target.exists():
+            source = place / "source"
+            ignored = shutil.ignore_patterns(
+                ".*", "__pycache__", "build", "*.egg-info", "tests", "benchmarks"
+            )
+            shutil.copytree(REPOSITORY, source, ignore=ignored)
+            command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", target]
+            subprocess.run([*command, source], check=True)
     return target
 
 
