@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from lib.errors import SidecarError, Storage, Unsafe
-from lib.files.atomic import ANY_NEW_FILE, AtomicFile
+from lib.files.atomic import ANY_NEW_FILE, AtomicFile, remove_file
 from lib.files.lock import SetLock
 from lib.files.permissions import permission_bits
 from lib.files.reader import LOST, open_file, status_of, storage_error
@@ -23,8 +23,10 @@ from lib.render.statistics import Statistics
 from lib.render.stream import rendered
 from lib.sync.inputs import metadata_of_page
 from lib.sync.plan import inputs_of
+from lib.sync.sinks import parts_made_with
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Callable, Iterable
 
     from _typeshed import SupportsWrite
@@ -97,7 +99,10 @@ class Save:
             with ExitStack() as stack:
                 replacements = self._staged(stack)
                 with self._locked():
+                    parts = self._parts_of_pages([item.name for item in replacements])
                     failures = replace_together(self._directory, replacements)
+                    for name, part in parts:
+                        remove_file(self._directory, name, part)
         except SidecarError as error:
             if isinstance(error.__cause__, OSError) and error.__cause__.errno in LOST:
                 raise
@@ -105,6 +110,14 @@ class Save:
         for name, failure in failures:
             self._warn(name, failure)
         return None
+
+    def _parts_of_pages(self, names: list[str]) -> list[tuple[str, os.stat_result]]:
+        """Return the further parts of old pages among these names: a new page has none."""
+        parts: list[tuple[str, os.stat_result]] = []
+        for page in names:
+            seen = status_of(self._directory, page) if page.endswith(".md") else None
+            parts += parts_made_with(self._directory, page, seen.st_mtime_ns) if seen is not None else []
+        return parts
 
     def _staged(self, stack: ExitStack) -> list[Replacement]:
         """Write and flush all files under hidden names; those that are not renamed go with the stack."""

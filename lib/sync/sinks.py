@@ -97,9 +97,8 @@ class Sink:
         if self.plan.fmt == "md" and self.plan.action == "render":
             seen = self.plan.seen
             old_stamp_ns = self.plan.stamp_ns if seen is None else seen.st_mtime_ns
-            for name, part in parts_of_page(self._directory, self._name, self._number + 1):
-                if part.st_mtime_ns == old_stamp_ns:  # the page's own time: nobody wrote it after us
-                    remove_file(self._directory, name, part)
+            for name, part in parts_made_with(self._directory, self._name, old_stamp_ns, self._number + 1):
+                remove_file(self._directory, name, part)
         verdict = self._first.publish()
         return self._kept or verdict
 
@@ -237,6 +236,15 @@ def parts_of_page(directory: int, page: str, first: int = 2) -> Iterator[tuple[s
             return
         if stat.S_ISREG(seen.st_mode) and _is_part(directory, name, number):
             yield name, seen
+
+
+def parts_made_with(
+    directory: int, page: str, stamp_ns: int, first: int = 2
+) -> Iterator[tuple[str, os.stat_result]]:
+    """Yield the parts of a page that have the page's own time: nobody wrote them after us."""
+    return (
+        (name, seen) for name, seen in parts_of_page(directory, page, first) if seen.st_mtime_ns == stamp_ns
+    )
 
 
 def _is_part(directory: int, name: str, number: int) -> bool:

@@ -26,6 +26,7 @@ from lib.generation import (
     load_generations_from_cache,
     save_generations_to_cache,
 )
+from lib.options import Extras
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -144,6 +145,15 @@ def test_the_sidecars_are_fresh_for_whoever_comes_next(saved: Path) -> None:
         sync(source, force=True)
         assert before == {end: beside(saved, f"_{kind}.{end}").read_bytes() for end in ("json", "md")}
     assert "**Model:** google/gemma-2-27b-it" in beside(saved, "_completions.md").read_text()
+
+
+def test_a_save_leaves_no_part_of_the_old_page_unless_it_was_edited(stem: Path) -> None:
+    """They would show another run's texts beside the new page."""
+    save_generations_to_cache(stem, ["One. " * 300] * 9, ["One. " * 300] * 9, ABOUT)
+    sync(beside(stem, "_completions.npy"), force=True, extras=Extras(page_bytes=4000))
+    beside(stem, "_completions.3.md").write_text(beside(stem, "_completions.3.md").read_text() + "edited")
+    save_generations_to_cache(stem, FULL, COMPLETIONS, ABOUT)
+    assert sorted(os.listdir(stem.parent)) == sorted([*NAMES, "n2_completions.3.md"])
 
 
 def test_metadata_that_is_too_large_for_a_page_is_shown_by_neither_save_nor_sweep(stem: Path) -> None:
