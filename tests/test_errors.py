@@ -9,13 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import pytest
-from support import (
-    as_nobody,
-    needs_root,
-    save,
-    small_disk,
-    types,
-)
+from support import as_nobody, needs_root, save, small_disk, types
 
 from daemon.cli import main as cli
 

@@ -73,9 +73,7 @@ def _parser() -> flags.Parser:
     sweep = parser.add_argument_group("with --backfill")
     flags.add_switches(sweep, flags.SWEEP_SWITCHES)
     sweep.add_argument(
-        "--scheduler",
-        metavar="ADDRESS",
-        help="run conversions on this Dask cluster, such as tcp://host:8786",
+        "--scheduler", metavar="ADDRESS", help="run conversions on this Dask cluster, such as tcp://host:8786"
     )
     flags.add_switches(parser.add_argument_group("with --status"), {"--json": "print JSON"})
     parser.add_configuration()

@@ -130,10 +130,7 @@ class LineWriter:
     """Writes whole lines to a file descriptor, or drops them; never raises.  Use from one thread."""
 
     def __init__(
-        self,
-        fd: int,
-        tell_dropped: Callable[[int], str],
-        aside: Callable[[], AbstractContextManager[object]],
+        self, fd: int, tell_dropped: Callable[[int], str], aside: Callable[[], AbstractContextManager[object]]
     ) -> None:
         # if stderr was closed at the start, descriptor 2 may now be a source or a sidecar
         self._fd = -1 if fd == _STDERR and sys.__stderr__ is None else fd

@@ -48,12 +48,7 @@ class House:
     def make(self, **more: Any) -> Service:
         """Make a service."""
         return Service(
-            self.config,
-            version="1",
-            log=self.log,
-            make_watch=self._watch,
-            reload=self._reload,
-            **more,
+            self.config, version="1", log=self.log, make_watch=self._watch, reload=self._reload, **more
         )
 
     def _reload(self) -> Config:

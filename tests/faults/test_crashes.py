@@ -328,10 +328,7 @@ def test_fault_25_the_clock_is_set_back_a_year(tmp_path: Path, monkeypatch: pyte
     need(shutil.which("cc"), "there is no C compiler to make a clock with")
     back, library = tmp_path / "clock-is-back", tmp_path / "clock.so"
     (tmp_path / "clock.c").write_text(CLOCK)
-    subprocess.run(
-        ["cc", "-shared", "-fPIC", "-o", str(library), str(tmp_path / "clock.c")],
-        check=True,
-    )
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", str(library), str(tmp_path / "clock.c")], check=True)
     monkeypatch.setenv("LD_PRELOAD", str(library))
     monkeypatch.setenv("CLOCK_IS_BACK", str(back))
     now = [sys.executable, "-c", "import time; print(time.time())"]

@@ -181,10 +181,7 @@ GREEDY: Final[dict[str, tuple[Any, str]]] = {
         lambda file: np.save(file, objects(["a few words\nand more\n\n" * 2_800_000])),
         "",
     ),
-    "a text of 60 MB of code fences": (
-        lambda file: np.save(file, objects(["```\ncode\n" * 6_600_000])),
-        "",
-    ),
+    "a text of 60 MB of code fences": (lambda file: np.save(file, objects(["```\ncode\n" * 6_600_000])), ""),
     "a text of 20 MB of C1 controls": (lambda file: np.save(file, objects(["\x9b" * 10_000_000])), ""),
     "an item of two texts of 60 MB": (
         lambda file: np.save(file, objects([["x" * 60_000_000, "y" * 60_000_000]])),
@@ -205,10 +202,7 @@ GREEDY: Final[dict[str, tuple[Any, str]]] = {
         lambda file: np.save(file, objects([[{**_message("x"), "calls": [_WORDS * 8_500_000, "😀" * 99]}]])),
         "",
     ),
-    "a key of 60 MB with an emoji": (
-        lambda file: np.save(file, objects([{"k" * 60_000_000 + "😀": 1}])),
-        "",
-    ),
+    "a key of 60 MB with an emoji": (lambda file: np.save(file, objects([{"k" * 60_000_000 + "😀": 1}])), ""),
     "a row of texts with emoji": (
         lambda file: np.save(file, np.array([[m["content"] for m in _chat("1", 110_000)]], dtype=object)),
         "",

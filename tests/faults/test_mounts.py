@@ -139,10 +139,7 @@ def append_only(directory: Path) -> Iterator[Path]:
 
 def test_fault_50_an_append_only_directory_has_the_arrays_and_one_hidden_file_at_most(tmp_path: Path) -> None:
     """However often it is saved; numpy can save there too."""
-    with (
-        real_disk(tmp_path / "image", tmp_path / "disk", 16) as disk,
-        append_only(disk / "run") as run,
-    ):
+    with real_disk(tmp_path / "image", tmp_path / "disk", 16) as disk, append_only(disk / "run") as run:
         np.save(run / "n2_completions.npy", objects(["older"]), allow_pickle=True)
         for number in range(3):
             completions = [f"{number}", "x"]

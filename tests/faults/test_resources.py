@@ -14,17 +14,7 @@ import sys
 from typing import TYPE_CHECKING, Final
 
 import pytest
-from faults.service import (
-    PATIENCE_SECONDS,
-    counts,
-    is_right,
-    litter,
-    names_of,
-    need,
-    save,
-    serving,
-    sidecars,
-)
+from faults.service import PATIENCE_SECONDS, counts, is_right, litter, names_of, need, save, serving, sidecars
 from faults.tools import (
     convert,
     fill,

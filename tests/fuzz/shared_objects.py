@@ -31,28 +31,11 @@ from lib.npy.pickle_reader import ItemStream, Sizes  # noqa: E402  # the path co
 from lib.npy.values import plain  # noqa: E402  # the path comes first
 
 SMALL: Final = Sizes(
-    block_bytes=40,
-    great_bytes=200,
-    kept_bytes=60,
-    kept_objects=8,
-    index_step=12,
-    cache_bytes=1 << 11,
+    block_bytes=40, great_bytes=200, kept_bytes=60, kept_objects=8, index_step=12, cache_bytes=1 << 11
 )
-TINY: Final = Sizes(
-    block_bytes=1,
-    great_bytes=1,
-    kept_bytes=1,
-    kept_objects=1,
-    index_step=1,
-    cache_bytes=0,
-)
+TINY: Final = Sizes(block_bytes=1, great_bytes=1, kept_bytes=1, kept_objects=1, index_step=1, cache_bytes=0)
 MIDDLE: Final = Sizes(
-    block_bytes=500,
-    great_bytes=2000,
-    kept_bytes=1000,
-    kept_objects=64,
-    index_step=64,
-    cache_bytes=1 << 14,
+    block_bytes=500, great_bytes=2000, kept_bytes=1000, kept_objects=64, index_step=64, cache_bytes=1 << 14
 )
 """For files in which a short index would lead far from every object."""
 LENGTHS: Final = (0, 1, 2, 3, 4, 5, 10, 254, 255, 256, 257, 1100, 5000)

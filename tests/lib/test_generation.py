@@ -21,11 +21,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support import as_nobody, closing_fails, needs_root, objects, results, save, small_disk, sync, unmeasured
 
-from lib.generation import (
-    get_generation_cache_path,
-    load_generations_from_cache,
-    save_generations_to_cache,
-)
+from lib.generation import get_generation_cache_path, load_generations_from_cache, save_generations_to_cache
 from lib.options import Extras
 
 if TYPE_CHECKING:

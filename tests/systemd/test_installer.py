@@ -290,10 +290,7 @@ def test_a_hidden_python_is_refused_with_the_reason(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("told", "reason"),
     [
-        (
-            '{"version": [3, 8, 1], "where": ["/usr/bin/python3.8", "/usr"], "lacks": []}',
-            "3.10 or newer",
-        ),
+        ('{"version": [3, 8, 1], "where": ["/usr/bin/python3.8", "/usr"], "lacks": []}', "3.10 or newer"),
         (
             '{"version": [3, 11, 1], "where": ["/usr/bin/python3.11", "/usr"], "lacks": ["ensurepip"]}',
             "python3-venv",

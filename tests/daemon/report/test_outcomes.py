@@ -76,12 +76,7 @@ def test_a_skipped_source_says_why() -> None:
         (
             "info",
             "source.skipped",
-            {
-                "source": PATH,
-                "kind": "completions",
-                "reason": "it holds int64",
-                "hint": NotText.hint_default,
-            },
+            {"source": PATH, "kind": "completions", "reason": "it holds int64", "hint": NotText.hint_default},
         )
     ]
 

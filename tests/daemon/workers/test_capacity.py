@@ -49,11 +49,7 @@ def jobs(folder: Path, membership: str, files: Mapping[str, str]) -> int:
     ],
 )  # fmt: skip
 def test_jobs_follow_processors_quota_and_memory(
-    membership: str,
-    files: Mapping[str, str],
-    expected: int,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    membership: str, files: Mapping[str, str], expected: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of all limits, of both versions and of every cgroup above, the least; at least 1, at most 8."""
     monkeypatch.setattr(os, "sched_getaffinity", lambda _pid: set(range(64)))

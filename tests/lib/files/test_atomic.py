@@ -18,13 +18,7 @@ import pytest
 from support import LONG_AGO_NS, as_nobody, needs_root, save, small_disk
 
 from lib.errors import Changed, SidecarError, Storage, Unsafe
-from lib.files.atomic import (
-    ANY_NEW_FILE,
-    AtomicFile,
-    flush_directory,
-    make_directories,
-    set_stamp,
-)
+from lib.files.atomic import ANY_NEW_FILE, AtomicFile, flush_directory, make_directories, set_stamp
 from lib.files.permissions import ACCESS_LIST
 from lib.files.reader import open_directory, open_file, status_of
 from lib.names import is_temporary

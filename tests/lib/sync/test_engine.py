@@ -309,9 +309,7 @@ def test_fault_59_an_edit_is_kept_although_the_page_is_made_from_a_time_that_lie
     assert page.read_text() == "edited"
 
 
-def test_fault_59_sidecars_from_the_future_are_stale_once_the_clock_is_right(
-    source: Path,
-) -> None:
+def test_fault_59_sidecars_from_the_future_are_stale_once_the_clock_is_right(source: Path) -> None:
     """Nobody edited them: they were stamped."""
     later(source, 3600)
     sync(source)
