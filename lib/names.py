@@ -14,46 +14,63 @@ Format = Literal["json", "md"]
 
 KINDS: Final[tuple[Kind, ...]] = ("completions", "full_texts")
 FORMATS: Final[tuple[Format, ...]] = ("json", "md")
-SOURCE_SUFFIX: Final = ".npy"
 METADATA_SUFFIX: Final = "_metadata.json"
+_SOURCE_SUFFIX: Final = ".npy"
+_ENDINGS: Final[dict[Kind, str]] = {kind: f"_{kind}{_SOURCE_SUFFIX}" for kind in KINDS}
 
 TEMPORARY: Final = re.compile(r"\.generation-sidecars-[0-9a-f]{16}\.tmp")
 """What our temporary files are called, whole name.  Nothing else is ever removed."""
 
 
 def kind_of(name: str) -> Kind | None:
-    """Say which kind of source a file name is, or None when it is no source.
+    """Return the kind of source that has this file name; None when it is not a source's.
 
     >>> kind_of("n1374_t1.0_maxtok100_completions.npy"), kind_of("completions.npy")
     ('completions', None)
     """
-    for kind in KINDS:
-        if name.endswith(f"_{kind}{SOURCE_SUFFIX}"):
+    for kind, ending in _ENDINGS.items():
+        if name.endswith(ending):
             return kind
     return None
 
 
-def stem_of(source_name: str, kind: Kind) -> str:
-    """Cut kind and suffix off a source's name: what all files of the set share."""
-    return source_name[: -len(f"_{kind}{SOURCE_SUFFIX}")]
+def source_kind(name: str) -> Kind:
+    """Return the kind of a source.
+
+    :raises ValueError: the name is not a source's.
+    """
+    kind = kind_of(name)
+    if kind is None:
+        raise ValueError(f"{name!r} is not the name of a source")
+    return kind
 
 
-def metadata_name(source_name: str, kind: Kind) -> str:
-    """Name the set's metadata file.
+def stem_of(source: str) -> str:
+    """Return what all files of a source's set share: its name without kind and suffix."""
+    return source[: -len(_ENDINGS[source_kind(source)])]
 
-    >>> metadata_name("n1374_t1.0_maxtok100_completions.npy", "completions")
+
+def source_name(stem: str, kind: Kind) -> str:
+    """Name a source of a set."""
+    return stem + _ENDINGS[kind]
+
+
+def metadata_name(source: str) -> str:
+    """Name the metadata file of a source's set.
+
+    >>> metadata_name("n1374_t1.0_maxtok100_completions.npy")
     'n1374_t1.0_maxtok100_metadata.json'
     """
-    return stem_of(source_name, kind) + METADATA_SUFFIX
+    return stem_of(source) + METADATA_SUFFIX
 
 
-def sidecar_name(source_name: str, fmt: Format) -> str:
+def sidecar_name(source: str, fmt: Format) -> str:
     """Name one sidecar of a source.
 
     >>> sidecar_name("n1374_completions.npy", "md")
     'n1374_completions.md'
     """
-    return f"{source_name[: -len(SOURCE_SUFFIX)]}.{fmt}"
+    return f"{source[: -len(_SOURCE_SUFFIX)]}.{fmt}"
 
 
 def part_name(sidecar: str, number: int) -> str:
@@ -66,37 +83,24 @@ def part_name(sidecar: str, number: int) -> str:
     return sidecar if number == 1 else f"{stem}.{number}{dot}{suffix}"
 
 
-def partner_name(source_name: str, kind: Kind) -> str | None:
+def partner_name(source: str) -> str | None:
     """Name the full texts that hold the prompts of a set's completions; None for full texts themselves."""
-    if kind == "full_texts":
-        return None
-    return f"{stem_of(source_name, kind)}_full_texts{SOURCE_SUFFIX}"
-
-
-def sources_of_metadata(name: str) -> tuple[str, ...]:
-    """Name the sources whose pages show this metadata file; empty when it is not one.
-
-    >>> sources_of_metadata("n1_metadata.json")
-    ('n1_completions.npy', 'n1_full_texts.npy')
-    """
-    if not name.endswith(METADATA_SUFFIX):
-        return ()
-    stem = name[: -len(METADATA_SUFFIX)]
-    return tuple(f"{stem}_{kind}{SOURCE_SUFFIX}" for kind in KINDS)
+    return None if source_kind(source) == "full_texts" else source_name(stem_of(source), "full_texts")
 
 
 def sources_concerned(name: str, *, pairs: bool = False) -> tuple[str, ...]:
     """Name the sources whose sidecars are made from this file; with ``pairs``, pages of prompts too.
 
-    >>> sources_concerned("n1_full_texts.npy", pairs=True)
-    ('n1_full_texts.npy', 'n1_completions.npy')
+    >>> sources_concerned("n1_metadata.json"), sources_concerned("n1_full_texts.npy", pairs=True)
+    (('n1_completions.npy', 'n1_full_texts.npy'), ('n1_full_texts.npy', 'n1_completions.npy'))
     """
     kind = kind_of(name)
-    if kind is None:
-        return sources_of_metadata(name)
     if kind == "full_texts" and pairs:
-        return name, f"{stem_of(name, kind)}_completions{SOURCE_SUFFIX}"
-    return (name,)
+        return name, source_name(stem_of(name), "completions")
+    if kind is not None:
+        return (name,)
+    stem = name.removesuffix(METADATA_SUFFIX)
+    return () if stem == name else tuple(source_name(stem, kind) for kind in KINDS)
 
 
 def is_temporary(name: str) -> bool:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
 from lib.errors import NotText, Passing, SidecarError
-from lib.names import Format, Kind, kind_of
+from lib.names import Format, Kind, source_kind
 
 if TYPE_CHECKING:
     from lib.options import Options
@@ -107,14 +107,3 @@ def failure(name: str, options: Options, error: SidecarError) -> Outcome:
     result: Result = "skipped" if isinstance(error, NotText) else "failed"
     verdicts = tuple(Verdict(fmt, result, error.reason, error.hint) for fmt in options.formats)
     return Outcome(name, source_kind(name), verdicts, error=type(error))
-
-
-def source_kind(name: str) -> Kind:
-    """Return the kind of a source.
-
-    :raises ValueError: the name is not a source's.
-    """
-    kind = kind_of(name)
-    if kind is None:
-        raise ValueError(f"{name!r} is not the name of a source")
-    return kind

@@ -21,7 +21,6 @@ from lib.files.permissions import narrowed_to_any_group
 from lib.files.reader import open_directory, open_file, status_of
 from lib.files.temporary import check_renaming
 from lib.names import metadata_name
-from lib.outcome import source_kind
 from lib.render.index import INDEX_NAME, MARK, Entry, parse, render
 from lib.sync.inputs import read_metadata
 from lib.sync.walk import Found, PathFailure, look
@@ -178,7 +177,7 @@ class _Readers:
         if not self._who:
             return True
         folder, _, name = path.rpartition("/")
-        metadata = os.path.join(folder, metadata_name(name, source_kind(name)))
+        metadata = os.path.join(folder, metadata_name(name))
         allowed = self._folder(folder) & self._mode(path)
         if os.path.lexists(os.path.join(self._path, metadata)):
             allowed &= self._mode(metadata)
@@ -231,7 +230,7 @@ def _about(task: Task) -> tuple[str, str]:
     """Return the model and the time in the set's metadata, "" where it has none."""
     try:
         with open_directory(task.root, task.parts) as directory:
-            known = read_metadata(directory, metadata_name(task.name, source_kind(task.name)))
+            known = read_metadata(directory, metadata_name(task.name))
     except SidecarError:
         known = {}
     values = [known.get(key) for key in ("model_name", "timestamp")]

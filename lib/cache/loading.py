@@ -10,7 +10,7 @@ from lib.cache.metadata import LIMIT_BYTES
 from lib.errors import Changed, SidecarError, Unsafe
 from lib.files.lock import SetLock
 from lib.files.reader import FileBytes, open_file, same_version, status_of
-from lib.names import METADATA_SUFFIX, SOURCE_SUFFIX
+from lib.names import METADATA_SUFFIX, source_name
 from lib.npy.array_reader import read_whole
 from lib.sync.inputs import parse_metadata
 
@@ -29,8 +29,8 @@ def load(directory: int, stem: str) -> Cache | None:
     :raises SidecarError: a file is missing, broken or not plain data; its ``path`` is the file's name.
     """
     # the completions first: a save removes them before it replaces the others
-    completions = f"{stem}_completions{SOURCE_SUFFIX}"
-    names = (completions, f"{stem}_full_texts{SOURCE_SUFFIX}", stem + METADATA_SUFFIX)
+    completions = source_name(stem, "completions")
+    names = (completions, source_name(stem, "full_texts"), stem + METADATA_SUFFIX)
     with _named(completions):
         for _ in range(_TRIES):
             before = status_of(directory, completions)

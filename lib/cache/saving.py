@@ -15,7 +15,7 @@ from lib.files.lock import SetLock
 from lib.files.permissions import permission_bits
 from lib.files.reader import LOST, open_file, status_of, storage_error
 from lib.files.replacing import Replacement, check_in_place, replace_together, write_in_place
-from lib.names import FORMATS, KINDS, METADATA_SUFFIX, SOURCE_SUFFIX, Kind, sidecar_name
+from lib.names import FORMATS, KINDS, METADATA_SUFFIX, Kind, sidecar_name, source_name
 from lib.npy.array_reader import read_items
 from lib.options import Options
 from lib.render.page import Page
@@ -67,7 +67,7 @@ class Save:
         self._directory = directory
         self._lock = SetLock(directory, stem)
         self._metadata_name = stem + METADATA_SUFFIX
-        self._array_names = {kind: f"{stem}_{kind}{SOURCE_SUFFIX}" for kind in KINDS}
+        self._array_names = {kind: source_name(stem, kind) for kind in KINDS}
         self._arrays = arrays
         self._metadata = metadata
         self._check_stop = check_stop

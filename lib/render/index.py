@@ -55,9 +55,8 @@ def render(entries: Iterable[Entry], formats: tuple[Format, ...]) -> bytes:
     known = sorted(entries, key=lambda entry: entry.path)
     sets: dict[str, dict[Kind, Entry]] = {}
     for entry in known:
-        kind = kind_of(entry.path)
-        if kind is not None:
-            sets.setdefault(stem_of(entry.path, kind), {})[kind] = entry
+        if (kind := kind_of(entry.path)) is not None:
+            sets.setdefault(stem_of(entry.path), {})[kind] = entry
     newest_first = sorted(sets.items(), key=lambda item: _moment(_main(item[1]))[0], reverse=True)
     rows = [_row(stem, of_kind, formats) for stem, of_kind in newest_first]
     main = [_main(of_kind) for of_kind in sets.values()]

@@ -28,10 +28,10 @@ from lib.files.atomic import flush_directory, narrow
 from lib.files.permissions import is_wider
 from lib.files.reader import check_same, open_file, status_of, storage_error
 from lib.files.temporary import check_renaming
-from lib.names import Format, sidecar_name
+from lib.names import Format, sidecar_name, source_kind
 from lib.npy.array_reader import read_items
 from lib.npy.header import read_header
-from lib.outcome import Outcome, Verdict, failure, source_kind
+from lib.outcome import Outcome, Verdict, failure
 from lib.render.statistics import Statistics
 from lib.sync.inputs import Inputs
 from lib.sync.plan import Plan, plan_source

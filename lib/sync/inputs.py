@@ -13,7 +13,6 @@ from lib.files.reader import FileBytes, check_same, open_file
 from lib.names import Format, metadata_name, partner_name
 from lib.npy.array_reader import read_items
 from lib.npy.header import Header, read_header
-from lib.outcome import source_kind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -81,13 +80,12 @@ class Inputs:
     """
 
     def __init__(self, stack: ExitStack, directory: int, name: str, source: FileBytes) -> None:
-        kind = source_kind(name)
         self.source = source
         self._stack = stack
         self._directory = directory
         self._name = name
-        self._metadata_name = metadata_name(name, kind)
-        self._partner_name = partner_name(name, kind)
+        self._metadata_name = metadata_name(name)
+        self._partner_name = partner_name(name)
         self._metadata: FileBytes | None = None
         self._full_texts: tuple[str, FileBytes, Header] | None = None
         self._warnings: dict[str, str] = {}

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Final, Literal
 from lib.files.permissions import is_wider, may_show
 from lib.files.reader import file_type, status_of
 from lib.names import metadata_name, partner_name, sidecar_name
-from lib.outcome import source_kind
 
 if TYPE_CHECKING:
     import os
@@ -63,10 +62,9 @@ def plan_source(directory: int, name: str, source: os.stat_result, options: Opti
 
     :raises Storage: the system refuses to look a file up.
     """
-    kind = source_kind(name)
-    partner = partner_name(name, kind)
+    partner = partner_name(name)
     shown, not_shown = (partner, None) if options.extras.pairs else (None, partner)
-    names = (metadata_name(name, kind), shown) if "md" in options.formats else ()
+    names = (metadata_name(name), shown) if "md" in options.formats else ()
     others = [seen for other in names if other and (seen := status_of(directory, other))]
     plans = []
     for fmt in options.formats:

@@ -201,9 +201,7 @@ class Tree(RuleBasedStateMachine):
 
     def _model(self, source: str) -> str:
         folder, name = os.path.split(source)
-        return self.models.get(
-            os.path.join(folder, metadata_name(name, kind_of(name) or "completions")), "unknown"
-        )
+        return self.models.get(os.path.join(folder, metadata_name(name)), "unknown")
 
     def _is_writable(self, name: str) -> bool:
         return (self.root / name).parent not in self.locked
@@ -408,7 +406,7 @@ class Tree(RuleBasedStateMachine):
 
     def _inputs_of(self, source: str, fmt: str) -> list[Seen]:
         folder, name = os.path.split(source)
-        metadata = os.path.join(folder, metadata_name(name, kind_of(name) or "completions"))
+        metadata = os.path.join(folder, metadata_name(name))
         files = [source, metadata] if fmt == "md" else [source]
         return [found for file in files if (found := see(self.root / file)) is not None]
 

@@ -9,7 +9,15 @@ import pkgutil
 import pytest
 
 import lib
-from lib.names import is_temporary, kind_of, metadata_name, sidecar_name, sources_of_metadata, stem_of
+from lib.names import (
+    is_temporary,
+    kind_of,
+    metadata_name,
+    sidecar_name,
+    source_kind,
+    sources_concerned,
+    stem_of,
+)
 
 MODULES = sorted(module.name for module in pkgutil.walk_packages(lib.__path__, "lib."))
 
@@ -42,19 +50,21 @@ def test_kind_comes_from_the_end_of_the_name_alone(name: str, kind: str | None) 
 def test_names_of_a_set_share_their_stem() -> None:
     """From a source's name follow the names of its metadata and of its sidecars, and back."""
     source = "n1.5_full_texts.npy"
-    assert stem_of(source, "full_texts") == "n1.5"
-    assert metadata_name(source, "full_texts") == "n1.5_metadata.json"
+    assert stem_of(source) == "n1.5"
+    assert metadata_name(source) == "n1.5_metadata.json"
     assert sidecar_name(source, "json") == "n1.5_full_texts.json"
     assert sidecar_name(source, "md") == "n1.5_full_texts.md"
-    assert source in sources_of_metadata("n1.5_metadata.json")
+    assert source in sources_concerned("n1.5_metadata.json")
 
 
 @pytest.mark.parametrize(
     "name", ["metadata.json", "a_metadata.yaml", "a_metadata.json.tmp", "a_completions.json"]
 )
-def test_other_files_are_no_metadata(name: str) -> None:
-    """Only the metadata of a set leads to sources."""
-    assert sources_of_metadata(name) == ()
+def test_other_files_concern_no_source(name: str) -> None:
+    """Only sources and the metadata of a set do."""
+    assert sources_concerned(name) == ()
+    with pytest.raises(ValueError, match="is not the name of a source"):
+        source_kind(name)
 
 
 @pytest.mark.parametrize(

@@ -43,7 +43,6 @@ from lib.errors import (
 from lib.files.reader import open_directory
 from lib.names import FORMATS, is_temporary, sidecar_name
 from lib.options import Extras, Options
-from lib.outcome import source_kind
 from lib.sync.engine import sync_source, sync_sources
 from lib.sync.plan import plan_source
 
@@ -659,8 +658,6 @@ def test_a_name_of_255_bytes_is_served_or_told(tmp_path: Path) -> None:
 
 def test_a_name_that_is_no_source_is_the_callers_mistake(tmp_path: Path) -> None:
     """It is not one of the things that can be wrong with a file."""
-    with pytest.raises(ValueError, match="is not the name of a source"):
-        source_kind("notes.npy")
     save(tmp_path / "notes.npy", TEXTS)
     with pytest.raises(ValueError, match="is not the name of a source"):
         sync(tmp_path / "notes.npy")
