@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from daemon.report.status import NAME, Reading, Status, Trouble, iso, moment
+from lib.files.temporary import remove_abandoned
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -168,13 +169,8 @@ def _is_private(status: os.stat_result, uid: int) -> bool:
 def _clear_dead(directory: int) -> None:
     """Remove the files of services that were killed."""
     for name in os.listdir(directory):
-        descriptor = _opened(directory, name) if name.endswith((".json", ".tmp")) else None
-        if descriptor is None:
-            continue
-        if not _is_held(descriptor) and _is_same(descriptor, directory, name):
-            with suppress(OSError):
-                os.unlink(name, dir_fd=directory)
-        os.close(descriptor)
+        if name.endswith((".json", ".tmp")):
+            remove_abandoned(directory, name)
 
 
 def read(directory: Path) -> tuple[Reading, ...]:

@@ -81,11 +81,13 @@ class Save:
         """
         with self._locked():
             pass
-        if self._lock.stays:
-            refusal: SidecarError | None = Storage("the directory does not let files be removed or renamed")
-        else:
-            refusal = self._save_by_renaming()
-        if refusal is not None:
+        try:
+            if self._lock.stays:
+                raise Storage("the directory does not let files be removed or renamed")
+            self._save_by_renaming()
+        except SidecarError as refusal:
+            if isinstance(refusal.__cause__, OSError) and refusal.__cause__.errno in LOST:
+                raise
             self._warnings = []
             self._save_in_place(refusal)
         return self._warnings
@@ -93,23 +95,20 @@ class Save:
     def _locked(self) -> AbstractContextManager[None]:
         return self._lock.for_saver(self._check_stop)
 
-    def _save_by_renaming(self) -> SidecarError | None:
-        """Stage and rename all files; return the reason when the system does not allow it here."""
-        try:
-            with ExitStack() as stack:
-                replacements = self._staged(stack)
-                with self._locked():
-                    parts = self._parts_of_pages([item.name for item in replacements])
-                    failures = replace_together(self._directory, replacements)
-                    for name, part in parts:
-                        remove_file(self._directory, name, part)
-        except SidecarError as error:
-            if isinstance(error.__cause__, OSError) and error.__cause__.errno in LOST:
-                raise
-            return error
+    def _save_by_renaming(self) -> None:
+        """Stage and rename all files.
+
+        :raises SidecarError: the system does not allow it here.
+        """
+        with ExitStack() as stack:
+            replacements = self._staged(stack)
+            with self._locked():
+                parts = self._parts_of_pages([item.name for item in replacements])
+                failures = replace_together(self._directory, replacements)
+                for name, part in parts:
+                    remove_file(self._directory, name, part)
         for name, failure in failures:
             self._warn(name, failure)
-        return None
 
     def _parts_of_pages(self, names: list[str]) -> list[tuple[str, os.stat_result]]:
         """Return the further parts of old pages among these names: a new page has none."""

@@ -79,14 +79,14 @@ class SetLock:
         try:
             descriptor = make_held(self._directory, self._name, ANY_NEW_FILE)
         except FileExistsError:
-            try:
-                descriptor = hold(self._directory, self._name, fcntl.LOCK_EX)
-            except OSError as error:
-                return False if error.errno in _NOT_OPENED else None
+            descriptor = None
         except OSError:
             return False
-        if descriptor is None:
-            return None
+        try:
+            if descriptor is None:  # another process made it
+                descriptor = hold(self._directory, self._name, fcntl.LOCK_EX)
+        except OSError as error:
+            return False if error.errno in _NOT_OPENED else None
         held.callback(self._give_back, descriptor)
         return True
 

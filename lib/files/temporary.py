@@ -103,10 +103,11 @@ def remove_temporary(directory: int, name: str) -> None:
 
 def remove_litter(directory: int, names: Iterable[str]) -> int:
     """Remove the temporary files among ``names`` that nobody holds; return how many were removed."""
-    return sum(_remove_abandoned(directory, name) for name in names if is_temporary(name))
+    return sum(remove_abandoned(directory, name) for name in names if is_temporary(name))
 
 
-def _remove_abandoned(directory: int, name: str) -> bool:
+def remove_abandoned(directory: int, name: str) -> bool:
+    """Remove a file that nobody holds; return whether it was removed."""
     with suppress(OSError), ExitStack() as held:
         held.callback(close_quietly, hold(directory, name, fcntl.LOCK_EX))
         os.unlink(name, dir_fd=directory)
@@ -122,12 +123,10 @@ def check_renaming(directory: int) -> None:
     :raises Storage: no file in it can be made, or renamed.
     """
     check_append_only(directory)
-    is_new = False
     with storage_errors("no file can be made in its directory"), suppress(FileExistsError):
         close_quietly(os.open(_PROBE, _NEW, 0o600, dir_fd=directory))
-        is_new = True
-    there = None if is_new else status_of(directory, _PROBE)
-    if there is not None and not stat.S_ISREG(there.st_mode):  # somebody else's
+    probe = status_of(directory, _PROBE)
+    if probe is not None and not stat.S_ISREG(probe.st_mode):  # somebody else's
         return
     renamed = temporary_name()
     try:

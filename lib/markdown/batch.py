@@ -41,8 +41,7 @@ _MANY_TICKS: Final = b"`" * 80
 """More than cmark counts."""
 
 # control characters, which these texts do not hold, stand for a while where something is added
-_TEXT, _BREAK, _QUOTE, _QUOTE_BREAK, _QUOTE_EMPTY, _TEXT_QUOTE, _TEXT_EMPTY = range(7)
-_RETURN_BREAK: Final = 0x0E
+_BREAK, _RETURN_BREAK, _QUOTE, _QUOTE_BREAK, _QUOTE_EMPTY = range(1, 6)
 _ESCAPED: Final = dict(enumerate(b"<$[!", 0x10))
 _ADDED: Final = {
     _BREAK: b"  \n",
@@ -50,8 +49,6 @@ _ADDED: Final = {
     _QUOTE: b"\n> ",
     _QUOTE_BREAK: b"  \n> ",
     _QUOTE_EMPTY: b"\n>",
-    _TEXT_QUOTE: b"\0> ",
-    _TEXT_EMPTY: b"\0>",
     **{mark: b"\\%c" % sign for mark, sign in _ESCAPED.items()},
 }
 _MARK_OF: Final = np.zeros(256, np.uint8)
@@ -123,29 +120,27 @@ class _Batch:
 
     def _rewritten(self, changed: Flags, escapes: Numbers) -> list[bytes]:
         """Return the changed texts, in quotes or not, with their line breaks and escapes."""
-        table, is_quoted = self._table, changed & self._active
-        begins, breaks, codes = table.begins, table.breaks, table.codes.copy()
+        table = self._table
+        breaks, codes = table.breaks, table.codes.copy()
         ends = breaks[self._joined]
         ends -= codes[ends - 1] == _RETURN
         ends = self._unescaped(ends[(codes[ends - 1] != _SPACE) | (codes[ends - 2] != _SPACE)])
         codes[ends] = np.where(codes[ends] == _RETURN, _RETURN_BREAK, _BREAK)
         codes[escapes] = _MARK_OF[codes[escapes]]
-        first_lines = table.first_lines
         empty = (table.forms == EMPTY) | (table.codes[breaks + 1] == _RETURN)
-        lines = indexes(np.repeat(is_quoted, np.diff(first_lines))) + first_lines[0]
+        quoted = np.repeat(changed & self._active, np.diff(table.first_lines))
+        lines = indexes(quoted) + table.first_lines[0]
         marks = np.where(codes[breaks[lines]] == _BREAK, _QUOTE_BREAK, _QUOTE)
         codes[breaks[lines]] = np.where(empty[lines], _QUOTE_EMPTY, marks)
-        codes[begins[1:] - 1] = _NEWLINE
-        first_marks = np.where(empty[first_lines[:-1]], _TEXT_EMPTY, _TEXT_QUOTE)
-        codes[begins[:-1]] = np.where(is_quoted, first_marks, _TEXT)
         data = codes.tobytes()
-        starts, stops = begins[:-1][changed].tolist(), begins[1:][changed].tolist()
-        data = b"".join([data[start:stop] for start, stop in zip(starts, stops, strict=True)])
+        starts = table.begins[:-1][changed].tolist()
+        stops = (table.begins[1:][changed] - len(JOINT) + 1).tolist()
+        data = b"\0".join([data[start:stop] for start, stop in zip(starts, stops, strict=True)])
         used = np.bincount(codes[np.concatenate((breaks, ends, escapes))])
         for mark in indexes(used).tolist():
             if mark in _ADDED:
                 data = data.replace(b"%c" % mark, _ADDED[mark])
-        return data[1:-2].split(b" \n\0")
+        return [text[1:] for text in data.split(b"\0")]  # without the line break before it
 
     def _resolved(self, is_quoted: Flags) -> Numbers:
         """Look at the hard parts line by line, and return what to escape in texts to be quoted."""

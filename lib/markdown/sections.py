@@ -41,18 +41,17 @@ def bodies(values: Sequence[Any], style: Style, *, all_text: bool) -> Sequence[b
     """
     if all_text:
         return _texts(values, style)
-    kinds = list(map(type, values))
-    texts = [value for value, kind in zip(values, kinds, strict=True) if kind is str]
-    numbers = [value for value, kind in zip(values, kinds, strict=True) if kind in _NUMBERS]
-    shown_texts, shown_numbers = iter(_texts(texts, style)), iter(dumps_numbers(numbers))
-    return [
-        next(shown_texts)
-        if kind is str
-        else _NUMBER % next(shown_numbers).encode()
-        if kind in _NUMBERS
-        else _body(value, style)
-        for value, kind in zip(values, kinds, strict=True)
-    ]
+    texts = iter(_texts([value for value in values if type(value) is str], style))
+    numbers = iter(dumps_numbers([value for value in values if type(value) in _NUMBERS]))
+    shown = []
+    for value in values:
+        if type(value) is str:
+            shown.append(next(texts))
+        elif type(value) in _NUMBERS:
+            shown.append(_NUMBER % next(numbers).encode())
+        else:
+            shown.append(_body(value, style))
+    return shown
 
 
 def sections(kind: Kind, shown: Sequence[bytes], first_number: int) -> bytes:

@@ -117,7 +117,8 @@ def _flush_directory(published: Sequence[Conversion]) -> None:
 class Conversion:
     """One source being converted.  Each phase is attempted once; after a failure, none is attempted.
 
-    ``check_directory`` refuses a directory in which nothing can be written safely.
+    ``check_directory`` refuses a directory in which nothing can be written safely.  ``has_published``: a
+    sidecar appeared.
     """
 
     def __init__(
@@ -130,6 +131,7 @@ class Conversion:
     ) -> None:
         self.directory = directory
         self.outcome = Outcome(name, source_kind(name), ())
+        self.has_published = False
         self._name = name
         self._options = options
         self._stop = stop
@@ -141,12 +143,6 @@ class Conversion:
         self._figures: Figures | None = None
         self._warnings: tuple[str, ...] = ()
         self._has_failed = False
-
-    @property
-    def has_published(self) -> bool:
-        """Tell whether a sidecar appeared."""
-        is_rendered = any(verdict.result == "rendered" for verdict in self.outcome.verdicts)
-        return is_rendered and not self._options.dry_run
 
     def attempt(self, phase: Callable[[Conversion], None]) -> None:
         """Carry out one phase, unless an earlier one failed; what goes wrong becomes the outcome."""
@@ -174,7 +170,10 @@ class Conversion:
         self._plans = plans
         actions = {plan.action for plan in plans}
         if actions <= {"fresh", "narrow"}:
-            self._figures = _counted(source, options) if options.count else None
+            if options.count:
+                from lib.render.pagination import count  # for an index that meets a source for the first time
+
+                self._figures = count(read_items(source, None, options.limit)).figures()
             return
         header = read_header(source)
         _check_output(header, options)
@@ -191,6 +190,7 @@ class Conversion:
     def publish(self) -> None:
         """Let the sidecars appear; their directory is not flushed yet."""
         done = {sink.plan.fmt: sink.publish() for sink in self._sinks}
+        self.has_published = any(verdict.result == "rendered" for verdict in done.values())
         verdicts = tuple(done.get(plan.fmt) or _untouched(plan) for plan in self._plans)
         self.outcome = replace(
             self.outcome,
@@ -348,9 +348,3 @@ def _check_output(header: Header, options: Options) -> None:
     count = min(header.count, options.limit or header.count)
     if max(_SMALLEST_ITEM[fmt] for fmt in options.formats) * count > options.max_output_bytes:
         raise Unsafe(f"its {count:,} items would make more than max_output_bytes")
-
-
-def _counted(source: FileBytes, options: Options) -> Figures:
-    from lib.render.pagination import count  # for an index that meets a source for the first time
-
-    return count(read_items(source, None, options.limit)).figures()
