@@ -121,14 +121,8 @@ def test_the_library_never_imports_the_daemon(path: Path) -> None:
     """Not even for a type, nor any of the shell's own libraries."""
     tops = {name.split(".")[0] for name in imports(path, run_time=False)}
     assert not tops & {
-        "daemon",
-        "watchdog",
-        "structlog",
-        "tomli",
-        "logging",
-        "argparse",
-        "decode_generations",
-    }
+        "daemon", "watchdog", "structlog", "tomli", "logging", "argparse", "decode_generations",
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
@@ -154,16 +148,8 @@ def test_pure_modules_touch_no_file(path: Path) -> None:
     """What decides and renders knows neither of the two edges, nor the system, nor a clock."""
     modules = {name.split(".")[0] for name in imports(path)}
     assert not modules & {
-        "os",
-        "io",
-        "pathlib",
-        "shutil",
-        "tempfile",
-        "socket",
-        "subprocess",
-        "time",
-        "fcntl",
-    }
+        "os", "io", "pathlib", "shutil", "tempfile", "socket", "subprocess", "time", "fcntl",
+    }  # fmt: skip
     assert "open" not in calls(path)
 
 
@@ -171,25 +157,13 @@ def test_pure_modules_touch_no_file(path: Path) -> None:
 def test_nothing_runs_what_a_file_says(path: Path) -> None:
     """No unpickling, no evaluation, no memory mapping of sources: anywhere."""
     forbidden = {
-        "eval",
-        "exec",
-        "compile",
-        "__import__",
-        "np.load",
-        "numpy.load",
-        "np.memmap",
-        "os.system",
+        "eval", "exec", "compile", "__import__", "np.load", "numpy.load", "np.memmap", "os.system",
         "os.popen",
-    }
+    }  # fmt: skip
     assert not calls(path) & forbidden
     assert not {name.split(".")[0] for name in imports(path)} & {
-        "pickle",
-        "cPickle",
-        "marshal",
-        "shelve",
-        "dill",
-        "mmap",
-    }
+        "pickle", "cPickle", "marshal", "shelve", "dill", "mmap",
+    }  # fmt: skip
     for node in ast.walk(tree_of(path)):
         if isinstance(node, ast.Call) and ast.unparse(node.func) != "np.save":
             assert not any(keyword.arg == "allow_pickle" for keyword in node.keywords), ast.unparse(node)
@@ -335,13 +309,8 @@ def test_a_write_in_a_module_that_only_reads_is_found(line: str) -> None:
 def test_the_library_is_silent_and_timeless(path: Path) -> None:
     """It prints nothing, logs nothing, reads no clock and no configuration."""
     assert not calls(path) & {
-        "print",
-        "logging.getLogger",
-        "time.time",
-        "time.monotonic",
-        "os.getenv",
-        "input",
-    }
+        "print", "logging.getLogger", "time.time", "time.monotonic", "os.getenv", "input",
+    }  # fmt: skip
     assert "os.environ" not in path.read_text("utf-8")
 
 

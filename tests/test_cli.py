@@ -294,19 +294,8 @@ def test_all_problems_of_flags_and_file_are_told_and_end_with_2(
     words: tuple[str, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """All mistakes can be corrected in one go."""
-    flags = (
-        "--jobs",
-        "0",
-        "--limit",
-        "0",
-        "--formats",
-        "json,html",
-        "--markdown",
-        "pretty",
-        "--log-level",
-        "loud",
-    )
-    assert MAINS[words[0]]([*words[1:], *flags]) == 2
+    flags = "--jobs 0 --limit 0 --formats json,html --markdown pretty --log-level loud"
+    assert MAINS[words[0]]([*words[1:], *flags.split()]) == 2
     said = capsys.readouterr().err
     assert [line.split(":")[0] for line in said.splitlines()] == [
         "--formats", "--limit", "--markdown", "--jobs", "--log-level",

@@ -22,24 +22,10 @@ _DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 # without O_NONBLOCK, opening a FIFO would wait for its writer for ever
 _FILE: Final = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _GONE: Final = frozenset({errno.ENOENT, errno.ESTALE})
-LOST: Final = frozenset(
-    {
-        *_GONE,
-        errno.EIO,
-        errno.ENOSPC,
-        errno.EDQUOT,
-        errno.EFBIG,
-        errno.ENOMEM,
-        errno.EBADF,
-        errno.ENXIO,
-        errno.ENODEV,
-        errno.ENOTCONN,
-        errno.ETIMEDOUT,
-        errno.EHOSTDOWN,
-        errno.EHOSTUNREACH,
-        errno.EREMOTEIO,
-    }
-)
+LOST: Final = frozenset({
+    *_GONE, errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.ENOMEM, errno.EBADF, errno.ENXIO,
+    errno.ENODEV, errno.ENOTCONN, errno.ETIMEDOUT, errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.EREMOTEIO,
+})  # fmt: skip
 """What says that data or the file itself is lost, whatever was asked for."""
 _HINTS: Final = {
     errno.EACCES: "Give the user that runs this read and write permission there.",

@@ -161,17 +161,8 @@ class Calls:
     """Counts a process's calls of the system that change or lock files, and does something before one."""
 
     NAMES: Final = (
-        "open",
-        "write",
-        "fsync",
-        "rename",
-        "link",
-        "unlink",
-        "fchmod",
-        "fchown",
-        "utime",
-        "mkdir",
-    )
+        "open", "write", "fsync", "rename", "link", "unlink", "fchmod", "fchown", "utime", "mkdir",
+    )  # fmt: skip
 
     def __init__(self, position: int, act: Callable[[], object]) -> None:
         self.count = 0
@@ -263,14 +254,8 @@ def load(stem: Path) -> object:
 
 LOST: Final = (errno.EIO, errno.ENOSPC, errno.EDQUOT)
 REFUSED: Final = (
-    errno.EPERM,
-    errno.EACCES,
-    errno.EINVAL,
-    errno.ENOTSUP,
-    errno.ENOSYS,
-    errno.EEXIST,
-    errno.EMFILE,
-)
+    errno.EPERM, errno.EACCES, errno.EINVAL, errno.ENOTSUP, errno.ENOSYS, errno.EEXIST, errno.EMFILE,
+)  # fmt: skip
 FAULTS: Final = (
     *(
         number if number in {errno.EIO, errno.EPERM} else pytest.param(number, marks=pytest.mark.faults)

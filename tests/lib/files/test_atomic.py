@@ -369,14 +369,8 @@ def test_a_directory_that_is_gone_is_reported(tmp_path: Path) -> None:
 
 LOST = (errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.ESTALE)
 NOT_OFFERED = (
-    errno.EPERM,
-    errno.EACCES,
-    errno.EINVAL,
-    errno.ENOTSUP,
-    errno.ENOSYS,
-    errno.ENOTTY,
-    errno.EROFS,
-)
+    errno.EPERM, errno.EACCES, errno.EINVAL, errno.ENOTSUP, errno.ENOSYS, errno.ENOTTY, errno.EROFS,
+)  # fmt: skip
 
 
 class Refusing:

@@ -24,24 +24,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 ORDINARY = (
-    *PIECES,
-    *(
-        "- a",
-        "1. b",
-        "2. c",
-        "  - d",
-        "**e** f",
-        "# g",
-        "`h`",
-        "`i",
-        "| j | k |",
-        "|---|---|",
-        "\\",
-        "  ",
-        "[l",
-    ),
-    *("\n", "\n\n", "<b>", "```py\n", "\n```\n", "![", "$$", "www.a.b", "<think>\n"),
-)
+    *PIECES, "- a", "1. b", "2. c", "  - d", "**e** f", "# g", "`h`", "`i", "| j | k |", "|---|---|", "\\",
+    "  ", "[l", "\n", "\n\n", "<b>", "```py\n", "\n```\n", "![", "$$", "www.a.b", "<think>\n",
+)  # fmt: skip
 TEXTS = st.lists(st.sampled_from(ORDINARY), max_size=12).map("".join)
 MAY_BE_INDENTED_CODE = re.compile(rb"^[ >*+0-9.)-]* {4}", re.MULTILINE)
 MEGABYTE = 1_000_000
@@ -255,25 +240,10 @@ def test_every_line_of_a_paragraph_is_seen_as_a_line(lines: list[str]) -> None:
 
 
 SLOW_TO_LOOK_THROUGH = (
-    *(
-        "<",
-        "<b",
-        "`<a>` ",
-        "[a]:",
-        "`",
-        "\\`",
-        "\n`",
-        "\n- <b>",
-        "\n> ",
-        "\n1. a",
-        "- - - ",
-        "|-",
-        "|\n",
-        "a\nb\n",
-    ),
-    *("$", "\\", "![", "\n    a\n", "http://", "*", "\n```\n", "a  \n", "\r\n", "`` ` ", "\n\n", "](", "\n["),
-    *("@`<b>` ", "@`<b>`", "a`<b>`"),
-)
+    "<", "<b", "`<a>` ", "[a]:", "`", "\\`", "\n`", "\n- <b>", "\n> ", "\n1. a", "- - - ", "|-", "|\n",
+    "a\nb\n", "$", "\\", "![", "\n    a\n", "http://", "*", "\n```\n", "a  \n", "\r\n", "`` ` ", "\n\n",
+    "](", "\n[", "@`<b>` ", "@`<b>`", "a`<b>`",
+)  # fmt: skip
 
 
 @pytest.mark.parametrize(
