@@ -7,6 +7,7 @@ be decoded as such, else Latin-1.
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from lib.errors import Corrupt
@@ -29,6 +30,20 @@ class EncodedText(bytes):
     """A text as pickle writes it: UTF-8, with surrogates."""
 
     __slots__ = ()
+
+
+class Texts(list[str]):
+    """Texts shorter than :data:`LONG_TEXT`, all ``str``, that are rendered together; not to be changed."""
+
+    @cached_property
+    def lengths(self) -> list[int]:
+        """The number of characters of each."""
+        return list(map(len, self))
+
+    @cached_property
+    def blank_count(self) -> int:
+        """The number of texts that are empty, or nothing but white space."""
+        return self.lengths.count(0) + sum(map(str.isspace, self))
 
 
 def text_from_pickle(raw: bytes, *, is_great: bool) -> Text:

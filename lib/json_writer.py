@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
-from lib.encoded_text import is_text, pieces_of, utf8
+from lib.encoded_text import Texts, is_text, pieces_of, utf8
 from lib.errors import Corrupt
 
 if TYPE_CHECKING:
@@ -90,12 +90,12 @@ class JsonWriter:
     def __init__(self) -> None:
         self._separator = b"["
 
-    def block(self, values: Sequence[Any], *, all_text: bool) -> bytes:
-        """Return the bytes of the next items; ``all_text`` promises that each is a ``str``."""
+    def block(self, values: Sequence[Any]) -> bytes:
+        """Return the bytes of the next items; those of :class:`Texts` are written several times faster."""
         if not values:
             return b""
         separator, self._separator = self._separator, b","
-        return b"".join((separator, _texts(values) if all_text else _values(values)))
+        return b"".join((separator, _texts(values) if isinstance(values, Texts) else _values(values)))
 
     def item(self, value: Any) -> Iterator[bytes]:
         """Yield the bytes of the next item in pieces."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from lib.encoded_text import Texts
 from lib.markdown.sections import bodies, sections
 from lib.render.page import Page
 from lib.render.pagination import find_shared_prompt, paginate
@@ -24,7 +25,7 @@ def items(
     kind: Kind, values: Sequence[Any], first_number: int, *, style: Style = "auto", all_text: bool
 ) -> bytes:
     """Return the sections of some items."""
-    return sections(kind, bodies(values, style, all_text=all_text), first_number)
+    return sections(kind, bodies(Texts(values) if all_text else values, style), first_number)
 
 
 def render_parts(

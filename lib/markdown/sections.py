@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, Final
 
-from lib.encoded_text import characters_in, is_space, is_text
+from lib.encoded_text import Texts, characters_in, is_space, is_text
 from lib.json_writer import dumps, dumps_numbers, encoded, pieces
 from lib.markdown.batch import shown_safely
 from lib.markdown.chat import is_chat, rest_of, texts_of
@@ -34,14 +34,14 @@ _SHORT_TEXT: Final = 4096
 _WORDS: Final = re.compile(r"\w(?:.*\w)?")
 
 
-def bodies(values: Sequence[Any], style: Style, *, all_text: bool) -> Sequence[bytes]:
-    """Return what is shown of each item; ``all_text`` promises that each is a ``str``.
+def bodies(values: Sequence[Any], style: Style) -> Sequence[bytes]:
+    """Return what is shown of each item.
 
     :raises Corrupt: an item cannot be said in JSON.
     """
-    if all_text:
+    if isinstance(values, Texts):
         return _texts(values, style)
-    texts = iter(_texts([value for value in values if type(value) is str], style))
+    texts = iter(_texts(Texts(value for value in values if type(value) is str), style))
     numbers = iter(dumps_numbers([value for value in values if type(value) in _NUMBERS]))
     shown = []
     for value in values:
@@ -63,15 +63,15 @@ def sections(kind: Kind, shown: Sequence[bytes], first_number: int) -> bytes:
     return (section * len(shown)) % tuple(fields)
 
 
-def _texts(texts: Sequence[str], style: Style) -> Sequence[bytes]:
+def _texts(texts: Texts, style: Style) -> Sequence[bytes]:
     """Return what is shown of each text."""
     if style == "plain":
         return _utf8(texts)
     if style == "fenced":
         return list(map(fenced_text, _utf8(texts)))
-    if "" in texts or any(map(str.isspace, texts)):
-        texts = [_BLANK.decode() if not text or text.isspace() else text for text in texts]
-    if max(map(len, texts), default=0) <= PART_CHARACTERS:
+    if texts.blank_count:
+        texts = Texts(_BLANK.decode() if not text or text.isspace() else text for text in texts)
+    if max(texts.lengths, default=0) <= PART_CHARACTERS:
         return shown_safely(_utf8(texts)) if texts else []
     return [b"".join(long_text_pieces(text, style)) for text in texts]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from lib.encoded_text import Texts
 from lib.errors import SourceFault
 from lib.markdown.chat import characters_of, prompt_of
 from lib.markdown.header import header
@@ -48,16 +49,16 @@ class PageWriter:
         prompt = self._page.prompt
         return b"" if prompt is None else self._folded(prompt, b"Prompt of all items")
 
-    def block(self, values: Sequence[Any], *, all_text: bool) -> bytes:
-        """Return the sections of the next items; ``all_text`` promises that each is a ``str``."""
+    def block(self, values: Sequence[Any]) -> bytes:
+        """Return the sections of the next items."""
         first = self._next
-        return sections(self._page.kind, self._shown(values, all_text=all_text), first)
+        return sections(self._page.kind, self._shown(values), first)
 
     def item(self, value: Any) -> Iterator[bytes]:
         """Yield the section of the next item, in pieces where it may be large."""
         page = self._page
         if isinstance(value, str) and len(value) <= PART_CHARACTERS:
-            yield self.block([value], all_text=True)
+            yield self.block(Texts([value]))
             return
         number, self._next = self._next, self._next + 1
         heading, rule = sections(page.kind, (_HERE,), number).split(_HERE)
@@ -69,19 +70,19 @@ class PageWriter:
             yield self._with_prompt(value, b"")
         yield rule
 
-    def sizes(self, values: Sequence[Any], *, all_text: bool) -> list[int]:
+    def sizes(self, values: Sequence[Any]) -> list[int]:
         """Return how many bytes the section of each of the next items takes."""
-        if not all_text and len(values) == 1:
+        if not isinstance(values, Texts) and len(values) == 1:
             return [sum(map(len, self.item(values[0])))]
         first = self._next
-        shown = self._shown(values, all_text=all_text)
+        shown = self._shown(values)
         return [len(sections(self._page.kind, (body,), number)) for number, body in enumerate(shown, first)]
 
-    def _shown(self, values: Sequence[Any], *, all_text: bool) -> Sequence[bytes]:
+    def _shown(self, values: Sequence[Any]) -> Sequence[bytes]:
         """Return what the sections of the next items have between heading and rule."""
         page = self._page
         first, self._next = self._next, self._next + len(values)
-        shown = bodies(values, page.style, all_text=all_text)
+        shown = bodies(values, page.style)
         if page.extras.pairs and page.prompt is None:
             shown = list(map(self._with_prompt, values, shown))
         if page.extras.links:
@@ -100,7 +101,7 @@ class PageWriter:
         if style == "plain" or isinstance(prompt, str):
             style = "fenced"
         try:
-            (shown,) = bodies((prompt,), style, all_text=False)
+            (shown,) = bodies((prompt,), style)
         except SourceFault:
             return b""
         return _FOLDED % (title, shown)

@@ -23,8 +23,8 @@ def count(blocks: Iterable[list[Any]]) -> Statistics:
     :raises SourceFault: an item cannot be read.
     """
     statistics = Statistics()
-    for values, all_text in pieces_of(blocks):
-        statistics.add(values, all_text=all_text)
+    for values in pieces_of(blocks):
+        statistics.add(values)
     return statistics
 
 
@@ -36,7 +36,7 @@ def find_shared_prompt(blocks: Iterable[list[Any]], full_texts: Iterator[Any]) -
     :raises SourceFault: an item cannot be read.
     """
     shared = None
-    for values, _ in pieces_of(blocks):
+    for values in pieces_of(blocks):
         for completion in values:
             prompt = next_prompt(full_texts, completion)
             if completion is None:
@@ -60,9 +60,9 @@ def paginate(page: Page, blocks: Iterable[list[Any]], full_texts: Iterator[Any])
     statistics, writer = Statistics(), PageWriter(page, full_texts)
 
     def sizes() -> Iterator[int]:
-        for values, all_text in pieces_of(blocks, page.at_once):
-            statistics.add(values, all_text=all_text)
-            yield from writer.sizes(values, all_text=all_text)
+        for values in pieces_of(blocks, page.at_once):
+            statistics.add(values)
+            yield from writer.sizes(values)
 
     firsts = _first_items(page, sizes(), limit, len(writer.shared_prompt()))
     return replace(page, overview=statistics.overview(), firsts=firsts)

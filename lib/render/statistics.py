@@ -6,7 +6,7 @@ from array import array
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from lib.encoded_text import characters_in, hash_of, is_space, is_text
+from lib.encoded_text import Texts, characters_in, hash_of, is_space, is_text
 from lib.outcome import Figures
 
 if TYPE_CHECKING:
@@ -48,12 +48,16 @@ class Statistics:
         self._hashes = array("q")
         self._lengths = array("I")
 
-    def add(self, values: Sequence[Any], *, all_text: bool) -> None:
+    def add(self, values: Sequence[Any]) -> None:
         """Count a block of plain values; a text of white space only is blank."""
         first = self._records + 1
         self._records += len(values)
-        texts = values if all_text else [value for value in values if is_text(value)]
-        blank = texts.count("") + sum(map(str.isspace, texts) if all_text else map(is_space, texts))
+        if isinstance(values, Texts):
+            hashes, lengths, blank = map(hash, values), values.lengths, values.blank_count
+        else:
+            texts = [value for value in values if is_text(value)]
+            hashes, lengths = map(_hash, values), list(map(characters_in, texts))
+            blank = lengths.count(0) + sum(map(is_space, texts))
         if blank and len(self._blank_items) < _LISTED_LIMIT:
             numbers = [number for number, value in enumerate(values, first) if _is_blank(value)]
             self._blank_items += numbers[: _LISTED_LIMIT - len(self._blank_items)]
@@ -63,11 +67,8 @@ class Statistics:
             # from an iterator in half the time that an array does
             import numpy as np
 
-            self._hashes.frombytes(
-                np.fromiter(map(hash if all_text else _hash, values), np.int64, len(values)).tobytes()
-            )
-            lengths = map(len if all_text else characters_in, texts)
-            self._lengths.frombytes(np.fromiter(lengths, np.uint32, len(texts)).tobytes())
+            self._hashes.frombytes(np.fromiter(hashes, np.int64, len(values)).tobytes())
+            self._lengths.frombytes(np.fromiter(lengths, np.uint32, len(lengths)).tobytes())
 
     def figures(self) -> Figures:
         """Return the counts so far."""

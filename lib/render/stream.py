@@ -8,7 +8,7 @@ from bisect import bisect_left, bisect_right
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any, Final
 
-from lib.encoded_text import LONG_TEXT
+from lib.encoded_text import LONG_TEXT, Texts
 from lib.errors import TooLarge
 from lib.json_writer import JsonWriter, dumps, encoded
 from lib.json_writer import pieces as json_pieces
@@ -37,7 +37,7 @@ NEXT_PART: Final = None
 class _ScalarWriter:
     """JSON of an array without dimensions."""
 
-    def block(self, values: list[Any], *, all_text: bool) -> bytes:  # noqa: ARG002 (as all writers)
+    def block(self, values: list[Any]) -> bytes:
         return encoded(dumps(values[0]))
 
     def item(self, value: Any) -> Iterator[bytes]:
@@ -66,15 +66,15 @@ def rendered(
     yield tuple(page_writer.start() if fmt == "md" else b"" for fmt in formats)
     number = 1
     enough = _LOOKED_AT_CHARACTERS if page.style == "auto" else _BLOCK_CHARACTERS
-    for values, all_text in pieces_of(blocks, page.at_once, enough):
-        statistics.add(values, all_text=all_text)
+    for values in pieces_of(blocks, page.at_once, enough):
+        statistics.add(values)
         for chunk in _cut(values, number, page.firsts):
             if number > 1 and page.range_of(page.part_of(number)).start == number:
                 yield tuple(NEXT_PART if fmt == "md" else b"" for fmt in formats)
                 yield tuple(page_writer.start() if fmt == "md" else b"" for fmt in formats)
             number += len(chunk)
-            if all_text or len(chunk) > 1:
-                yield tuple(writer.block(chunk, all_text=all_text) for writer in writers)
+            if isinstance(chunk, Texts) or len(chunk) > 1:
+                yield tuple(writer.block(chunk) for writer in writers)
                 continue
             for place, writer in enumerate(writers):  # an item may be large: one format at a time, in pieces
                 before, after = (b"",) * place, (b"",) * (len(writers) - place - 1)
@@ -87,8 +87,8 @@ def rendered(
 
 def pieces_of(
     blocks: Iterable[list[Any]], most: int = sys.maxsize, enough: int = _BLOCK_CHARACTERS
-) -> Iterator[tuple[list[Any], bool]]:
-    """Yield at most ``most`` plain values at a time, with whether all of them are ``str``.
+) -> Iterator[list[Any]]:
+    """Yield at most ``most`` plain values at a time; :class:`Texts` where all of them are ordinary texts.
 
     Texts are gathered until they have ``enough`` characters.
     """
@@ -96,19 +96,18 @@ def pieces_of(
     size = 0
     number = 1
     for block in blocks:
-        lengths = list(map(len, block)) if set(map(type, block)) == {str} else [LONG_TEXT]
-        is_text = max(lengths) < LONG_TEXT
+        is_text = set(map(type, block)) == {str} and max(lengths := list(map(len, block))) < LONG_TEXT
         if is_text:
             texts = texts + block if texts else block
             size += sum(lengths) + len(block) * _TEXT_CHARACTERS
         if not is_text or size >= enough:
-            yield from ((values, True) for values in _text_pieces(texts, size, most))
+            yield from _text_pieces(texts, size, most)
             texts, size = [], 0
         if not is_text:
-            yield from ((values, False) for values in _plain_pieces(block, number, most))
+            yield from _plain_pieces(block, number, most)
         number += len(block)
         del block  # as above
-    yield from ((values, True) for values in _text_pieces(texts, size, most))
+    yield from _text_pieces(texts, size, most)
 
 
 def _plain_pieces(block: list[Any], number: int, most: int) -> Iterator[list[Any]]:
@@ -135,26 +134,26 @@ def _measured(value: Any, number: int) -> tuple[Any, int]:
 
 def _cut(values: list[Any], number: int, firsts: tuple[int, ...]) -> Iterator[list[Any]]:
     """Cut a block, whose first item has this number, at the ends of parts."""
-    start = 0
+    kind, start = type(values), 0
     for first in firsts[bisect_right(firsts, number) : bisect_left(firsts, number + len(values))]:
-        yield values[start : first - number]
+        yield kind(values[start : first - number])
         start = first - number
-    yield values[start:] if start else values
+    yield kind(values[start:]) if start else values
 
 
-def _text_pieces(texts: list[str], size: int, most: int) -> Iterator[list[str]]:
+def _text_pieces(texts: list[str], size: int, most: int) -> Iterator[Texts]:
     """Cut texts of ``size`` characters in all into equal shares of limited size.
 
     Repeated texts can be many times larger than their file.
     """
     if len(texts) <= most and size <= _PIECE_CHARACTERS:
         if texts:
-            yield texts
+            yield Texts(texts)
         return
     ends = list(accumulate(len(text) + _TEXT_CHARACTERS for text in texts))
     share = size / math.ceil(size / _PIECE_CHARACTERS)
     start = done = 0
     while start < len(texts):
         stop = min(bisect_right(ends, done + share, start) + 1, start + most, len(texts))
-        yield texts[start:stop]
+        yield Texts(texts[start:stop])
         start, done = stop, ends[stop - 1]

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support import as_json
 
-from lib.encoded_text import EncodedText, utf8
+from lib.encoded_text import EncodedText, Texts, utf8
 from lib.errors import Corrupt
 from lib.json_writer import JsonWriter, dumps, encoded, pieces
 from lib.npy.values import plain
@@ -31,7 +31,8 @@ VALUES = st.recursive(
 def written(*blocks: list[Any]) -> bytes:
     """Write blocks as the engine does."""
     writer = JsonWriter()
-    return b"".join(writer.block(b, all_text=set(map(type, b)) == {str}) for b in blocks) + writer.end()
+    shaped = (Texts(block) if set(map(type, block)) == {str} else block for block in blocks)
+    return b"".join(map(writer.block, shaped)) + writer.end()
 
 
 @given(st.lists(st.lists(ANY_TEXT, max_size=6), max_size=5))

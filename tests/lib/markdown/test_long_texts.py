@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from nasty import ALL, PIECES
 from support import promptly
 
+from lib.encoded_text import Texts
 from lib.json_writer import encoded
 from lib.markdown.batch import shown_safely
 from lib.markdown.fences import fenced_text
@@ -68,7 +69,7 @@ def test_a_long_text_is_an_item_like_any_other(text: str) -> None:
     writer = PageWriter(Page("completions", None, 2, 2), iter(()))
     body = encoded(text) if text.startswith("word") else fenced_text(encoded(text))
     assert b"".join(writer.item(text)) == b"## Completion 1\n\n%b\n\n---\n\n" % body
-    assert writer.block(["after"], all_text=True) == b"## Completion 2\n\nafter\n\n---\n\n"
+    assert writer.block(Texts(["after"])) == b"## Completion 2\n\nafter\n\n---\n\n"
 
 
 def test_a_long_text_of_white_space_is_blank() -> None:
@@ -76,7 +77,7 @@ def test_a_long_text_of_white_space_is_blank() -> None:
     text = " \n" * PART_CHARACTERS
     writer = PageWriter(Page("completions", None, 3, 3), iter(()))
     assert b"".join(writer.item(text)) == b"## Completion 1\n\n*(blank)*\n\n---\n\n"
-    assert writer.block([text, "a"], all_text=True).count(b"*(blank)*") == 1
+    assert writer.block(Texts([text, "a"])).count(b"*(blank)*") == 1
 
 
 @pytest.mark.faults

@@ -29,7 +29,7 @@ from rendering import items
 from structures import texts as structures
 from support import promptly
 
-from lib.encoded_text import EncodedText, utf8
+from lib.encoded_text import EncodedText, Texts, utf8
 from lib.markdown.fences import fenced, pictured
 from lib.markdown.header import header, header_value
 from lib.markdown.inert import is_inert
@@ -224,7 +224,7 @@ def test_a_page_of_inert_texts_byte_for_byte() -> None:
     """The format that scripts and people rely on."""
     metadata = {"model_name": "google/gemma-2-27b-it", "timestamp": "2025-11-13 02:52:15", "seed": 1}
     writer = PageWriter(Page("completions", metadata, 1374, 1374), iter(()))
-    page = writer.start() + writer.block([" first\n"], all_text=True) + writer.block(["", "x"], all_text=True)
+    page = writer.start() + writer.block(Texts([" first\n"])) + writer.block(Texts(["", "x"]))
     assert page == (
         b"# Completions Only\n\n**Model:** google/gemma-2-27b-it\n**Generated:** 2025-11-13 02:52:15\n"
         b"**Count:** 1374\n\n---\n\n"
@@ -498,7 +498,7 @@ def kept_encoded(value: Any) -> Any:
 )
 def test_pieces_of_an_item_are_together_what_is_shown_of_it_among_others(value: Any, style: Style) -> None:
     """Values and chat messages, their texts decoded or not."""
-    (shown,) = bodies([value], style, all_text=False)
+    (shown,) = bodies([value], style)
     assert b"".join(item_pieces(value, style)) == shown
     assert b"".join(item_pieces(kept_encoded(value), style)) == shown
 
