@@ -169,6 +169,7 @@ _FENCES: Final = (
     "`" * 254,
     "text\n  " + "`" * 255 + " \t\r\ntext\n   " + "`" * 256,
     "`" * 300 + " not alone\n\t" + "`" * 300 + "\n    " + "`" * 300,
+    "\t" + "`" * 300 + "\n<b>",
 )
 _HEADINGS: Final = (
     "# heading",

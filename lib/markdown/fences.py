@@ -11,7 +11,10 @@ if TYPE_CHECKING:
 _TICKS: Final = re.compile(b"``*")  # `re` finds a first character more quickly than a repeated one
 # cmark, GitHub's parser, counts no more than 255 of the back-ticks that open a fence.
 _FENCE_COUNTED: Final = 255
-_CLOSES_ANY_FENCE: Final = re.compile(rb"^(?= {0,3}`{%d,}[ \t\r]*$)" % _FENCE_COUNTED, re.MULTILINE)
+# a tab is two columns wide in a quote
+_CLOSES_ANY_FENCE: Final = re.compile(
+    rb"^(?=(?: {0,3}| ?\t ?)`{%d,}[ \t\r]*$)" % _FENCE_COUNTED, re.MULTILINE
+)
 _TICKS_AT_ONCE: Final = 1 << 16
 _CONTROL: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 _LONE_RETURN: Final = re.compile(r"\r(?!\n)")
