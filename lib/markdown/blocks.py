@@ -93,7 +93,7 @@ class Blocks:
         self.open_fence = False
         self._containers: list[int] = []
         self._block = _NOTHING
-        self._fence = b""
+        self._fence, self._fence_indent = b"", 0
         self._empty_item = (-1, -1)  # the last item that began with an empty line: its line and its depth
         self._read()
 
@@ -124,7 +124,9 @@ class Blocks:
         line = line.removesuffix(b"\r")
         if b"\t" in line:
             odd = _LIKE_A_FENCE if is_in_fence else _STRUCTURE_WITH_TAB
-            self.certain &= odd.match(line, sum(self._containers) if is_in_fence else 0) is None
+            start = sum(self._containers) if is_in_fence else 0
+            self.certain &= odd.match(line, start) is None
+            self.certain &= not is_in_fence or b"\t" not in line[start : start + self._fence_indent]
             line = line.expandtabs(4)
         content, matched = self._continued(line)
         if self._block == _FENCE and matched == len(self._containers):
@@ -182,6 +184,7 @@ class Blocks:
                 break
             self._open(_NOTHING, matched)
             if begins.lastgroup == "fence":
+                self._fence_indent = indent
                 self._open_fence(number, begins, content)
                 return
             content = content[self._open_container(number, begins, content, indent) :]

@@ -198,6 +198,7 @@ def test_a_quote_byte_for_byte(text: str, quote: str) -> None:
         "```a|b\n---|---\n<b>",
         "```\n\t```\n<b>",
         "- ```\n\ta\n  ```\n<b>",
+        "  ```\n\tnarrower in a quote\n  ```",
         "http://example.org/<b>",
         "www.example.org`<b>`",
         "a`<b>`@example.org",
