@@ -411,6 +411,16 @@ def test_closed_streams_hinder_no_sweep(redirection: str, tmp_path: Path) -> Non
     assert json.loads(source.with_suffix(".json").read_text()) == ["x"]
 
 
+@pytest.mark.parametrize("words", [(*BACKFILL, "missing"), (*SIDECARS, "--json")])
+def test_messages_to_a_closed_stderr_do_not_appear_on_stdout(words: tuple[str, ...], tmp_path: Path) -> None:
+    """A script that reads the plans of a dry run would take them for plans."""
+    line = ["bash", "-c", 'exec "$@" 2>&-', "bash", *command_of(words)]
+    run = subprocess.run(
+        line, cwd=tmp_path, env=environment_of(tmp_path), stdout=subprocess.PIPE, check=False
+    )
+    assert (run.returncode, run.stdout) == (1 if "missing" in words else 2, b"")
+
+
 @sweeping
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_ctrl_c_says_that_what_is_done_is_whole(

@@ -139,7 +139,7 @@ def _sweep(paths: Sequence[str], options: Options, config: Config, flags: argpar
     """Sweep; on a terminal, show a progress bar and a summary, unless the flags ask for log lines."""
     if flags.scheduler is not None:  # its workers have other working directories
         paths = [os.path.abspath(path) for path in paths]
-    is_terminal = sys.stderr is not None and sys.stderr.isatty()
+    is_terminal = sys.stderr.isatty()
     for_person = is_terminal and config.log.format == "auto" and config.log.level in {"debug", "info"}
     can_draw = os.environ.get("TERM", "dumb") != "dumb"
     bar = None

@@ -114,6 +114,7 @@ def guarded(command: Callable[[Sequence[str] | None], int]) -> Callable[[Sequenc
     @functools.wraps(command)
     def run(arguments: Sequence[str] | None) -> int:
         try:
+            sys.stderr = sys.stderr or io.StringIO()  # if it is closed, `print` and argparse use stdout
             if isinstance(sys.stdout, io.TextIOWrapper):  # it may be closed or replaced
                 sys.stdout.reconfigure(errors="backslashreplace")
             try:

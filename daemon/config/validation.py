@@ -124,13 +124,17 @@ def _is_directory_name(name: str) -> bool:
 
 
 def _is_root(root: str) -> bool:
-    return bool(root) and "\0" not in root and not os.path.expanduser(root).startswith("~")
+    return bool(root) and "\0" not in root
 
 
-def _overlaps(roots: Sequence[str]) -> list[str]:
-    """List each root that is the same as an earlier one, or inside another; links are not followed."""
+def _conflicts(roots: Sequence[str]) -> list[str]:
+    """List each root of an unknown home directory, like an earlier root, or inside another.
+
+    Links are not followed.
+    """
     places = {_place(root): root for root in reversed(roots)}
-    faults = []
+    homeless = [root for root in roots if os.path.expanduser(root).startswith("~")]
+    faults = [f"{found(root)}, whose home directory is unknown" for root in homeless]
     for root in roots:
         place = _place(root)
         above = [path for path in places if path != place and place.startswith(path.rstrip("/") + "/")]
@@ -160,7 +164,7 @@ DIRECTORY_ROOTS: Final = ListCheck(
     _is_root,
     # Path drops "./", so "./~a" would be expanded as well
     convert=lambda roots: tuple(map(os.path.expanduser, roots)),
-    conflicts=_overlaps,
+    conflicts=_conflicts,
 )
 """``~`` and ``~user`` are expanded.  One root may still be inside another by way of a link."""
 

@@ -70,11 +70,11 @@ class Sink:
     def next_part(self) -> None:
         """Finish a part of a page, which appears unless it is the first, and begin the next.
 
-        A dry run has only the first.
+        A dry run has only the first, as has a page that stays because it was edited.
         """
         self._finish_part()
         self._number += 1
-        if self._options.dry_run:
+        if self._options.dry_run or not self._first.is_same():
             return
         name = part_name(self._name, self._number)
         seen = status_of(self._directory, name)
@@ -140,6 +140,10 @@ class _Draft:
         self._file.write(data)
         return len(data)
 
+    def is_same(self) -> bool:
+        """Tell whether what was written is what will be there."""
+        return True
+
     def seal(self, inputs: Sequence[FileBytes]) -> None:
         self._file.seal(inputs, self._plan.stamp_ns)
 
@@ -188,6 +192,10 @@ class _Comparison:
             self._offset += len(data)
         return 0
 
+    def is_same(self) -> bool:
+        """Tell whether the file is what was written, and nothing more."""
+        return self._same and self._file.size == self._offset
+
     def seal(self, inputs: Sequence[FileBytes]) -> None:
         self._inputs = inputs
 
@@ -202,7 +210,7 @@ class _Comparison:
                 narrow(self._file, self._file.status, self._inputs)
             except Storage:
                 return Verdict(plan.fmt, "failed", WIDE, "Delete it: a new one is made in its place.")
-        if self._same and self._file.size == self._offset:
+        if self.is_same():
             return self._adopted() if self._adopt else Verdict(plan.fmt, "adopted", _SAME)
         hint = "Delete it, or run --backfill --force on its source, to have it made again."
         return Verdict(plan.fmt, "kept", "edited after it was written", hint)

@@ -247,6 +247,16 @@ def test_newer_with_other_bytes_is_kept(source: Path, edited: str) -> None:
     assert sidecar(source, "json").read_bytes() == JSON
 
 
+def test_an_edited_page_gets_no_parts(tmp_path: Path) -> None:
+    """They would stand beside a page that does not know them."""
+    source = save(tmp_path / SOURCE, ["text " * 200] * 3)
+    sync(source)
+    with sidecar(source, "md").open("a") as page:
+        page.write("My note.")
+    assert results(sync(source, extras=Extras(page_bytes=1000))) == {"json": "fresh", "md": "kept"}
+    assert [path.name for path in tmp_path.glob("*.md")] == [sidecar(source, "md").name]
+
+
 def test_one_pass_renders_one_and_compares_the_other(source: Path) -> None:
     """A stale page and an adopted list come from one reading."""
     sync(source)
