@@ -150,7 +150,10 @@ def test_relative_roots_are_compared_when_the_working_directory_is_gone(
         ('roots = [""]', 'roots: found ""; allowed'),
         ("roots = [1]", "roots: found 1; allowed"),
         ('roots = ["a\\u0000b"]', 'roots: found "a\\u0000b"; allowed'),
-        ('roots = ["~no-such-user/x"]', 'roots: found "~no-such-user/x", whose home directory is unknown; allowed'),
+        (
+            'roots = ["~no-such-user/x"]',
+            'roots: found "~no-such-user/x", whose home directory is unknown; allowed',
+        ),
         ('roots = ["a", "a"]', 'roots: found "a" twice; allowed'),
         ('roots = ["a", "./a/"]', 'roots: found "./a/", which is the same as "a"; allowed'),
         ('roots = ["a/b", "a"]', 'roots: found "a/b", which is inside "a"; allowed'),
