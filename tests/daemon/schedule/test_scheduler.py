@@ -32,6 +32,13 @@ if TYPE_CHECKING:
 NAME = "n1_completions.npy"
 
 
+def found_at(task: Task) -> Found:
+    """See a source as a sweep does."""
+    found = look(task, Options())
+    assert isinstance(found, Found)
+    return found
+
+
 class Turns:
     """Keeps which sources had their turn."""
 
@@ -69,15 +76,28 @@ class SchedulerBench:
         self.scheduler.work(self.now, NEVER)
         self.scheduler.collect(self.now)
 
-    def found(self) -> Found:
-        """See the source as a sweep does."""
-        found = look(self.task, Options())
-        assert isinstance(found, Found)
-        return found
+    def turn(self) -> None:
+        """Hint at the source, and have it worked on."""
+        self.hint()
+        self.go()
+
+    def fail(self, error: Any) -> None:
+        """Save the source, and have it fail."""
+        self.save()
+        self.pool.errors[NAME] = error
+        self.turn()
+
+    def hint_during_work(self) -> None:
+        """Hint at the source once more while it is in work, which then ends."""
+        self.hint()
+        self.pool.busy = True
+        self.go()
+        self.hint()
+        self.pool.busy = False
 
     def take(self) -> Outcome | None:
         """Have a sweep hand it in."""
-        return self.scheduler.take(self.found(), self.now)
+        return self.scheduler.take(found_at(self.task), self.now)
 
     @property
     def state(self) -> str | None:
@@ -105,8 +125,7 @@ def bench(tmp_path: Path) -> SchedulerBench:
 def test_a_hinted_source_is_done(bench: SchedulerBench) -> None:
     """Closed and old enough: at once, with one event."""
     bench.save()
-    bench.hint()
-    bench.go()
+    bench.turn()
     assert bench.is_made
     assert bench.log.names == ["sidecars.written"]
     assert len(bench.scheduler.queue) == 0
@@ -126,10 +145,8 @@ def test_many_hints_are_one_piece_of_work(bench: SchedulerBench) -> None:
 def test_a_fresh_source_is_no_work(bench: SchedulerBench) -> None:
     """A look tells; nothing is logged."""
     bench.save()
-    bench.hint()
-    bench.go()
-    bench.hint()
-    bench.go()
+    bench.turn()
+    bench.turn()
     assert bench.pool.worked == [NAME]
     assert len(bench.scheduler.queue) == 0
     assert bench.turns[-1] == (bench.task, None)
@@ -137,8 +154,7 @@ def test_a_fresh_source_is_no_work(bench: SchedulerBench) -> None:
 
 def test_a_source_that_is_gone_is_forgotten(bench: SchedulerBench) -> None:
     """A hint at nothing leaves nothing."""
-    bench.hint()
-    bench.go()
+    bench.turn()
     assert (bench.pool.worked, bench.log.events, len(bench.scheduler.queue)) == ([], [], 0)
 
 
@@ -181,11 +197,7 @@ def test_times_from_other_ages_are_no_hindrance(bench: SchedulerBench, year: int
 def test_a_hint_during_the_work_leads_to_another_look(bench: SchedulerBench) -> None:
     """What is written while the worker reads is done afterwards."""
     bench.save(["old"])
-    bench.hint()
-    bench.pool.busy = True
-    bench.go()
-    bench.hint()
-    bench.pool.busy = False
+    bench.hint_during_work()
     bench.go(0.0)
     bench.save(["new"], age=50.0)
     bench.go(0.1)
@@ -197,11 +209,7 @@ def test_a_hint_during_a_failing_attempt_brings_the_next_one_forward(bench: Sche
     """The retry that was planned does not hold back what is known to have changed."""
     bench.save()
     bench.pool.errors[NAME] = Storage("full")
-    bench.hint()
-    bench.pool.busy = True
-    bench.go()
-    bench.hint()
-    bench.pool.busy = False
+    bench.hint_during_work()
     bench.go(0.0)
     bench.pool.errors.clear()
     bench.go(0.03)
@@ -212,11 +220,7 @@ def test_a_hint_during_work_on_what_vanishes_is_kept(bench: SchedulerBench) -> N
     """Deleted and written anew: the second one is done."""
     bench.save()
     bench.pool.errors[NAME] = Vanished("gone")
-    bench.hint()
-    bench.pool.busy = True
-    bench.go()
-    bench.hint()
-    bench.pool.busy = False
+    bench.hint_during_work()
     bench.pool.errors.clear()
     bench.go(0.0)
     bench.go(0.1)
@@ -225,10 +229,7 @@ def test_a_hint_during_work_on_what_vanishes_is_kept(bench: SchedulerBench) -> N
 
 def test_what_time_can_mend_is_tried_again_with_growing_waits(bench: SchedulerBench) -> None:
     """1, 2, 4 … seconds; the first failure is logged, and then one line on recovery."""
-    bench.save()
-    bench.pool.errors[NAME] = Storage("cannot be written: full", hint="Make room.")
-    bench.hint()
-    bench.go()
+    bench.fail(Storage("cannot be written: full", hint="Make room."))
     for wait in (1.0, 2.0, 4.0):
         bench.go(wait - 0.1)
         bench.go(0.2)
@@ -266,10 +267,7 @@ def test_a_lasting_failure_is_logged_at_most_once_in_five_minutes(bench: Schedul
 
 def test_a_failure_keeps_its_beginning(bench: SchedulerBench) -> None:
     """The status says since when it fails, not when it failed last."""
-    bench.save()
-    bench.pool.errors[NAME] = Storage("full")
-    bench.hint()
-    bench.go()
+    bench.fail(Storage("full"))
     [first] = bench.listed
     wait_for(lambda: iso(time.time()) > first["since"])
     bench.go(1.0)
@@ -283,13 +281,9 @@ def test_a_failure_keeps_its_beginning(bench: SchedulerBench) -> None:
 
 def test_recovery_by_somebody_else_is_recovery(bench: SchedulerBench) -> None:
     """A sweep by hand did it meanwhile: the line comes all the same."""
-    bench.save()
-    bench.pool.errors[NAME] = Storage("full")
-    bench.hint()
-    bench.go()
+    bench.fail(Storage("full"))
     other = SchedulerBench(bench.path.parent)
-    other.hint()
-    other.go()
+    other.turn()
     bench.go(1.0)
     assert bench.log.names == ["source.failed", "source.recovered"]
     assert (bench.state, bench.listed) == (None, [])
@@ -301,10 +295,8 @@ def test_what_time_cannot_mend_waits_for_a_change(bench: SchedulerBench) -> None
     """Corrupt: said once, not tried again by hint or sweep, and done when the file is written anew."""
     bench.path.write_bytes(b"\x93NUMPY nonsense, and more than enough of it")
     os.utime(bench.path, (1000.0, 1000.0))
-    bench.hint()
-    bench.go()
-    bench.hint()
-    bench.go()
+    bench.turn()
+    bench.turn()
     outcome = bench.take()
     assert outcome is not None
     assert outcome.result == "failed"
@@ -324,14 +316,11 @@ def test_numbers_are_skipped_once_and_recover_a_failure(bench: SchedulerBench) -
     """A broken file replaced by token ids is no failure any more."""
     bench.save(np.arange(3))
     bench.pool.errors[NAME] = Corrupt("broken")
-    bench.hint()
-    bench.go()
+    bench.turn()
     bench.pool.errors.clear()
     bench.save(np.arange(5))
-    bench.hint()
-    bench.go()
-    bench.hint()
-    bench.go()
+    bench.turn()
+    bench.turn()
     assert bench.log.names == ["source.failed", "source.skipped", "source.recovered"]
     assert bench.state == "settled"
     assert [listed["state"] for listed in bench.listed] == ["skipped"]
@@ -340,8 +329,7 @@ def test_numbers_are_skipped_once_and_recover_a_failure(bench: SchedulerBench) -
 def test_an_edited_sidecar_is_kept_after_it_has_lain_still(bench: SchedulerBench) -> None:
     """An edit in progress is not judged; a finished one is reported once and kept."""
     bench.save()
-    bench.hint()
-    bench.go()
+    bench.turn()
     page = bench.path.with_suffix(".md")
     page.write_text("mine", "utf-8")
     bench.hint()
@@ -349,8 +337,7 @@ def test_an_edited_sidecar_is_kept_after_it_has_lain_still(bench: SchedulerBench
     assert bench.pool.worked == [NAME]
     os.utime(page, (time.time() - 1, time.time() - 1))
     bench.go(0.6)
-    bench.hint()
-    bench.go()
+    bench.turn()
     assert bench.pool.worked == [NAME, NAME]
     assert bench.log.names == ["sidecars.written", "sidecar.kept"]
     assert page.read_text("utf-8") == "mine"
@@ -358,10 +345,7 @@ def test_an_edited_sidecar_is_kept_after_it_has_lain_still(bench: SchedulerBench
 
 def test_a_file_that_changes_while_it_is_read_is_no_failure_at_first(bench: SchedulerBench) -> None:
     """Three quiet attempts, then it is said."""
-    bench.save()
-    bench.pool.errors[NAME] = Changed("it changed while it was read")
-    bench.hint()
-    bench.go()
+    bench.fail(Changed("it changed while it was read"))
     bench.go(1.0)
     bench.go(2.0)
     assert (bench.log.events, bench.listed) == ([], [])
@@ -375,8 +359,7 @@ def test_a_short_file_is_retried_while_young_and_truncated_when_old(bench: Sched
     """Its writer may be at it; a minute after its last change it is gone."""
     bench.save(age=1.0)
     bench.pool.errors[NAME] = Unfinished("it is shorter than its header says")
-    bench.hint()
-    bench.go()
+    bench.turn()
     assert bench.state == "put off"
     bench.save(age=61.0)
     bench.go(1.0)
@@ -392,8 +375,7 @@ def test_what_ended_without_a_fault_is_let_go(bench: SchedulerBench, error: Any)
     bench.pool.errors[NAME] = error
     if isinstance(error, Vanished):
         bench.pool.before = lambda _task: bench.path.unlink()
-    bench.hint()
-    bench.go()
+    bench.turn()
     assert (bench.log.events, bench.state, bench.listed) == ([], None, [])
     assert bench.turns == [(bench.task, None)]
 
@@ -445,10 +427,7 @@ def test_a_sweep_tries_nothing_else_again(tmp_path: Path) -> None:
 
 def test_a_retried_source_that_is_deleted_is_forgotten(bench: SchedulerBench) -> None:
     """Nobody is told of a file that is no longer there."""
-    bench.save()
-    bench.pool.errors[NAME] = Storage("full")
-    bench.hint()
-    bench.go()
+    bench.fail(Storage("full"))
     bench.path.unlink()
     bench.go(1.0)
     assert (bench.state, bench.listed) == (None, [])
@@ -461,8 +440,7 @@ def test_a_directory_swapped_for_a_link_is_reported_once(tmp_path: Path) -> None
     bench.save()
     (tmp_path / "link").symlink_to("real")
     bench.task = task_of(tmp_path / "link" / NAME, tmp_path)
-    bench.hint()
-    bench.go()
+    bench.turn()
     assert bench.log.names == ["source.failed"]
     assert bench.state == "settled"
     assert [listed["path"] for listed in bench.listed] == [bench.task.path]
@@ -476,8 +454,7 @@ def test_what_cannot_be_looked_at_for_now_is_retried(tmp_path: Path) -> None:
     bench.path = tmp_path / ("x" * 235 + "_full_texts.npy").rjust(255, "y")
     bench.task = task_of(bench.path)
     bench.save()
-    bench.hint()
-    bench.go()
+    bench.turn()
     [failed] = bench.log.of("source.failed")
     assert "shorten" in failed["hint"]
     assert (failed["attempt"], bench.state) == (1, "put off")
@@ -485,10 +462,7 @@ def test_what_cannot_be_looked_at_for_now_is_retried(tmp_path: Path) -> None:
 
 def test_a_sweep_leaves_a_failing_source_to_its_retry(bench: SchedulerBench) -> None:
     """Its last outcome stands; only a change makes the sweep hurry it."""
-    bench.save()
-    bench.pool.errors[NAME] = Storage("full")
-    bench.hint()
-    bench.go()
+    bench.fail(Storage("full"))
     outcome = bench.take()
     assert outcome is not None
     assert outcome.result == "failed"
@@ -554,8 +528,7 @@ def test_settled_sources_have_a_limit(tmp_path: Path) -> None:
     """Memory is bounded; what finds no room is looked at by every sweep."""
     bench = SchedulerBench(tmp_path, queue=Queue(settled_limit=0))
     bench.save(np.arange(3))
-    bench.hint()
-    bench.go()
+    bench.turn()
     assert (bench.state, bench.listed) == (None, [])
     assert bench.take() is None
 
@@ -582,8 +555,7 @@ def test_work_stops_at_the_end_of_its_slice_and_when_the_pool_is_full(bench: Sch
 def test_a_clock_set_back_a_year_delays_nothing(tmp_path: Path) -> None:
     """Everything looks to be from the future: a closed file is done at once, another when it lay still."""
     path = save(tmp_path / NAME, ["text"])
-    found = look(task_of(path), Options())
-    assert isinstance(found, Found)
+    found = found_at(task_of(path))
     clock = time.time() - 366 * 86_400
     assert seconds_to_wait(found, 0.5, closed=True, still_seconds=0.0, clock=clock) == 0.0
     assert seconds_to_wait(found, 0.5, closed=False, still_seconds=0.0, clock=clock) == 0.5
@@ -593,8 +565,7 @@ def test_a_clock_set_back_a_year_delays_nothing(tmp_path: Path) -> None:
 def test_a_closed_file_waits_until_a_later_write_would_show(tmp_path: Path) -> None:
     """Within a tick of the clock two writes have one time."""
     path = save(tmp_path / NAME, ["text"])
-    found = look(task_of(path), Options())
-    assert isinstance(found, Found)
+    found = found_at(task_of(path))
     clock = path.stat().st_mtime
     assert 0 < seconds_to_wait(found, 0.5, closed=True, still_seconds=0.0, clock=clock) <= 0.02
     assert seconds_to_wait(found, 0.5, closed=True, still_seconds=0.0, clock=clock + 0.03) == 0.0
@@ -603,8 +574,7 @@ def test_a_closed_file_waits_until_a_later_write_would_show(tmp_path: Path) -> N
 def test_a_closed_file_with_a_time_of_whole_seconds_waits_for_two(tmp_path: Path) -> None:
     """Its file system may keep no digits below them: a write a second later would get the same time."""
     path = save(tmp_path / NAME, ["text"], time_ns=1_700_000_000 * SECOND_NS)
-    found = look(task_of(path), Options())
-    assert isinstance(found, Found)
+    found = found_at(task_of(path))
     waits = [
         seconds_to_wait(found, 0.5, closed=True, still_seconds=9.0, clock=1_700_000_000 + age)
         for age in (0.5, 1.5, 2.0)
