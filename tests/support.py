@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import io
 import json
 import math
 import os
@@ -15,6 +16,7 @@ import sys
 import termios
 import threading
 import time
+import tracemalloc
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -84,6 +86,28 @@ def promptly(seconds: float, act: Callable[[], Made]) -> Made:
         if took < seconds * SLOWDOWN:
             return made
     pytest.fail(f"it took {took:.2f} s of processor time, more than {seconds * SLOWDOWN}")
+
+
+def frugally(limit: int, act: Callable[[], Made]) -> Made:
+    """Return what an act makes; fail when it takes this many bytes of memory."""
+    tracemalloc.start()
+    try:
+        made = act()
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < limit
+    return made
+
+
+@contextmanager
+def umask(mask: int) -> Iterator[None]:
+    """Make files with this mask."""
+    before = os.umask(mask)
+    try:
+        yield
+    finally:
+        os.umask(before)
 
 
 def is_running(pid: int) -> bool:
@@ -261,6 +285,13 @@ def objects(items: Sequence[Any]) -> np.ndarray[Any, Any]:
     for position, item in enumerate(items):
         array[position] = item
     return array
+
+
+def npy(array: Any) -> bytes:
+    """Return the bytes of the file that numpy makes of an array."""
+    file = io.BytesIO()
+    np.save(file, array, allow_pickle=True)
+    return file.getvalue()
 
 
 def save(path: Path, items: Any, *, time_ns: int | None = None) -> Path:

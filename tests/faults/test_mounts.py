@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from faults.service import need
 from faults.tools import mounted, quick_directory, real_disk, sweep_here
-from support import as_nobody, needs_root, objects, unmount
+from support import as_nobody, needs_root, objects, umask, unmount
 from support import save as save_array
 
 from lib.generation import load_generations_from_cache, save_generations_to_cache
@@ -165,25 +165,21 @@ def access_of(path: Path) -> str:
     return f"{mode_of(path):o} {done.stdout}"
 
 
-@pytest.mark.parametrize("umask", [0o022, 0o077])
+@pytest.mark.parametrize("mask", [0o022, 0o077])
 @pytest.mark.parametrize("default", DEFAULTS.values(), ids=DEFAULTS)
 def test_fault_51_a_default_access_list_gives_what_it_gives_to_numpys_files(
-    tmp_path: Path, default: str, umask: int
+    tmp_path: Path, default: str, mask: int
 ) -> None:
     """Bit for bit, for all seven files."""
     need(shutil.which("setfacl"), "acl is not installed")
-    before = os.umask(umask)
-    try:
-        with mounted(tmp_path / "disk", "-t", "tmpfs", "tmpfs") as disk:
-            subprocess.run(["setfacl", "-d", "-m", default, str(disk)], check=True)
-            save_array(disk / "by_numpy.npy", ["a"])
-            for _ in range(2):
-                save_generations_to_cache(disk / "n2", FULL, COMPLETIONS, {})
-            accesses = {name: access_of(disk / name) for name in files(disk)}
-            assert len(accesses) == 7
-            assert set(accesses.values()) == {access_of(disk / "by_numpy.npy")}, accesses
-    finally:
-        os.umask(before)
+    with umask(mask), mounted(tmp_path / "disk", "-t", "tmpfs", "tmpfs") as disk:
+        subprocess.run(["setfacl", "-d", "-m", default, str(disk)], check=True)
+        save_array(disk / "by_numpy.npy", ["a"])
+        for _ in range(2):
+            save_generations_to_cache(disk / "n2", FULL, COMPLETIONS, {})
+        accesses = {name: access_of(disk / name) for name in files(disk)}
+        assert len(accesses) == 7
+        assert set(accesses.values()) == {access_of(disk / "by_numpy.npy")}, accesses
 
 
 def test_fault_51_a_file_that_was_closed_by_hand_stays_closed(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import tempfile
 import threading
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from faults.service import (
@@ -27,19 +27,12 @@ from faults.service import (
     sidecars,
     unmade,
 )
-from support import SECOND_NS, objects
+from support import SECOND_NS, npy, objects
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 TEXTS = [f"text {number}" for number in range(2000)]
-
-
-def npy(array: np.ndarray[Any, Any]) -> bytes:
-    """Make the bytes of a file."""
-    file = io.BytesIO()
-    np.save(file, array, allow_pickle=True)
-    return file.getvalue()
 
 
 def append_slowly(path: Path, data: bytes, seconds: float, *, reopen: bool) -> None:

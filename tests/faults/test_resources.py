@@ -27,7 +27,7 @@ from faults.tools import (
     sweep_here,
     use_up_inodes,
 )
-from support import METADATA, REPOSITORY, SOURCE, unmeasured, wait_for
+from support import METADATA, REPOSITORY, SOURCE, umask, unmeasured, wait_for
 from support import save as save_items
 
 if TYPE_CHECKING:
@@ -349,11 +349,8 @@ def test_fault_40_a_sidecar_is_read_by_no_more_people(tmp_path: Path, mode: int)
     source.chmod(mode)
     given = subprocess.run(["setfacl", "-d", "-m", "u:65534:rwx,o::rwx", str(tmp_path)], check=False)
     need(given.returncode == 0, "the file system has no access lists")
-    before = os.umask(0)
-    try:
+    with umask(0):
         sweep_here(tmp_path)
-    finally:
-        os.umask(before)
     for path in sidecars(source):
         assert stat.S_IMODE(path.stat().st_mode) == mode
         listed = subprocess.run(["getfacl", "-nc", str(path)], check=True, capture_output=True, text=True)

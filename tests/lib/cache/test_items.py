@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import enum
-import io
 from collections import OrderedDict, namedtuple
 from typing import Any
 
@@ -11,7 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support import MemoryBytes
+from support import MemoryBytes, npy
 
 from lib.cache.items import object_array
 from lib.npy.array_reader import read_whole
@@ -33,9 +32,7 @@ class Level(enum.IntEnum):
 
 def saved(items: list[Any]) -> bytes:
     """Return the file that a save writes."""
-    file = io.BytesIO()
-    np.save(file, object_array(items, "items"), allow_pickle=True)
-    return file.getvalue()
+    return npy(object_array(items, "items"))
 
 
 def types_of(value: Any) -> Any:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from support import LONG_AGO_NS, as_nobody, needs_root, save, small_disk
+from support import LONG_AGO_NS, as_nobody, needs_root, save, small_disk, umask
 
 from lib.errors import Changed, SidecarError, Storage, Unsafe
 from lib.files.atomic import ANY_NEW_FILE, AtomicFile, flush_directory, make_directories, set_stamp
@@ -108,32 +108,25 @@ def test_descriptors_are_closed(directory: int) -> None:
 # --- who may read
 
 
-@pytest.mark.parametrize("umask", [0o000, 0o022, 0o077])
+@pytest.mark.parametrize("mask", [0o000, 0o022, 0o077])
 @pytest.mark.parametrize(
     "mode", [0o600, 0o640, 0o644, 0o664, 0o666, 0o400, 0o440, 0o604, 0o755, 0o777, 0o4755]
 )
-def test_a_sidecar_has_the_permissions_of_its_source(tmp_path: Path, mode: int, umask: int) -> None:
+def test_a_sidecar_has_the_permissions_of_its_source(tmp_path: Path, mode: int, mask: int) -> None:
     """Reading and writing bits are the source's whatever the umask; nothing is executable."""
     source = save(tmp_path / "n1_completions.npy", ["a"])
     source.chmod(mode)
-    before = os.umask(umask)
-    try:
+    with umask(mask):
         status = publish_like(source)
-    finally:
-        os.umask(before)
     assert stat.S_IMODE(status.st_mode) == mode & 0o666
 
 
-@pytest.mark.parametrize("umask", [0o000, 0o027, 0o077])
-def test_a_new_file_has_the_permissions_of_any_new_file(directory: int, tmp_path: Path, umask: int) -> None:
+@pytest.mark.parametrize("mask", [0o000, 0o027, 0o077])
+def test_a_new_file_has_the_permissions_of_any_new_file(directory: int, tmp_path: Path, mask: int) -> None:
     """An array that the library saves obeys the umask, as numpy's own would."""
-    before = os.umask(umask)
-    try:
-        draft = AtomicFile(directory, ANY_NEW_FILE)
-        draft.replace(NAME)
-    finally:
-        os.umask(before)
-    assert stat.S_IMODE(os.stat(tmp_path / NAME).st_mode) == 0o666 & ~umask
+    with umask(mask):
+        AtomicFile(directory, ANY_NEW_FILE).replace(NAME)
+    assert stat.S_IMODE(os.stat(tmp_path / NAME).st_mode) == 0o666 & ~mask
 
 
 @needs_root

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import re
-import tracemalloc
 
 import pytest
 from nasty import ALL, HARMFUL, HARMLESS
-from support import promptly
+from support import frugally, promptly
 
 from lib.markdown import inert
 from lib.markdown.inert import CONTROLS, DANGERS, Danger
@@ -109,13 +108,7 @@ def test_the_search_takes_time_in_proportion_to_the_text(unit: str, end: str) ->
 def test_the_search_takes_little_memory(unit: str) -> None:
     """Any number of containers leaves the stack of the regular expression small."""
     text = unit * (MEGABYTE // len(unit)) + "x"
-    tracemalloc.start()
-    try:
-        dangers_of(text)
-        peak = tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
-    assert peak < 5 * MEGABYTE
+    frugally(5 * MEGABYTE, lambda: dangers_of(text))
 
 
 def test_every_danger_is_found_by_itself_in_the_examples() -> None:

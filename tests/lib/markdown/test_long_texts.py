@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import tracemalloc
-
 import pytest
 from chat_texts import answers
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from nasty import ALL, PIECES
-from support import promptly
+from support import frugally, promptly
 
 from lib.encoded_text import Texts
 from lib.json_writer import encoded
@@ -85,10 +83,4 @@ def test_a_long_text_of_white_space_is_blank() -> None:
 def test_a_long_text_takes_time_and_memory_in_proportion_to_one_part(unit: str) -> None:
     """Whatever stands where it might be cut."""
     text = unit * (4 * PART_CHARACTERS // len(unit))
-    tracemalloc.start()
-    try:
-        promptly(10, lambda: sum(map(len, long_text_pieces(text, "auto"))))
-        peak = tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
-    assert peak < 100 * MEGABYTE
+    frugally(100 * MEGABYTE, lambda: promptly(10, lambda: sum(map(len, long_text_pieces(text, "auto")))))

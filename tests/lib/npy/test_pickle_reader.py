@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import pickle
 import random
 from typing import TYPE_CHECKING, Any
@@ -12,7 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support import NUMPY_2, MemoryBytes, flat_items, objects
+from support import NUMPY_2, MemoryBytes, flat_items, npy, objects
 
 from lib.errors import Corrupt, NotText, SourceFault, TooLarge, Unfinished, Unsafe
 from lib.npy.array_reader import read_items
@@ -356,9 +355,7 @@ def test_a_refusal_says_what_the_pickle_holds(data: bytes, error: Any, reason: s
 def test_string_dtype_is_read_as_texts() -> None:
     """StringDType is pickled with its texts, and None where there is none."""
     array = np.array(["a", None, "c" * 300], dtype=np.dtypes.StringDType(na_object=None))
-    file = io.BytesIO()
-    np.save(file, array, allow_pickle=True)
-    assert flat_items(file.getvalue()) == ["a", None, "c" * 300]
+    assert flat_items(npy(array)) == ["a", None, "c" * 300]
 
 
 def test_a_full_batch_is_given_in_pieces_while_values_wait() -> None:
