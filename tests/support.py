@@ -247,6 +247,13 @@ def unmeasured(environment: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in environment.items() if not name.startswith("COVERAGE")}
 
 
+def python(code: str, *arguments: object, **environment: str) -> str:
+    """Run a program of Python in a process of its own, to its end; return what it printed."""
+    command = [sys.executable, "-c", code, *map(str, arguments)]
+    own = {**unmeasured(os.environ), "PYTHONPATH": str(REPOSITORY), **environment}
+    return subprocess.run(command, env=own, stdout=subprocess.PIPE, text=True, check=True).stdout
+
+
 def manifest_of(age: str) -> list[dict[str, Any]]:
     """Read the manifest of one age of the corpus."""
     entries: list[dict[str, Any]] = json.loads((DATA / age / MANIFEST).read_text("ascii"))

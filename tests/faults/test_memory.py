@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,7 +13,7 @@ import numpy as np
 import pytest
 from faults.service import need
 from faults.tools import quick_directory, start_sweep
-from support import REPOSITORY, objects, peak_kilobytes, unmeasured, wait_for
+from support import objects, peak_kilobytes, python, wait_for
 
 GIGABYTE: Final = 1_000_000_000
 BOUND_KILOBYTES: Final = 120_000
@@ -248,9 +246,7 @@ def test_fault_46_a_small_file_that_asks_for_much(name: str) -> None:
     with quick_directory() as root:
         with (root / "n1_completions.npy").open("wb") as file:
             write(file)
-        environment = {**unmeasured(os.environ), "PYTHONPATH": str(REPOSITORY)}
-        command = [sys.executable, "-c", _CONVERSION, str(root)]
-        told = subprocess.check_output(command, env=environment, text=True).split(maxsplit=2)
+        told = python(_CONVERSION, root).split(maxsplit=2)
         assert int(told[0]) < GREEDY_KILOBYTES
         assert float(told[1]) < 30
         assert "".join(told[2:]).startswith(reason)
@@ -274,8 +270,6 @@ print(taken, len(scheduler.queue), resource.getrusage(resource.RUSAGE_SELF).ru_m
 
 def test_fault_34_a_million_hints_at_once() -> None:
     """The table takes what it can hold and leaves the rest to a sweep."""
-    environment = {**unmeasured(os.environ), "PYTHONPATH": str(REPOSITORY)}
-    told = subprocess.check_output([sys.executable, "-c", _HINTS], env=environment, text=True)
-    taken, pending, kilobytes = map(int, told.split())
+    taken, pending, kilobytes = map(int, python(_HINTS).split())
     assert taken == pending == 50_000
     assert kilobytes < 60_000

@@ -8,8 +8,6 @@ import json
 import os
 import resource
 import stat
-import subprocess
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,12 +22,12 @@ from support import (
     frugally,
     needs_root,
     objects,
+    python,
     results,
     save,
     small_disk,
     sync,
     umask,
-    unmeasured,
 )
 
 from lib.generation import get_generation_cache_path, load_generations_from_cache, save_generations_to_cache
@@ -455,15 +453,7 @@ save_generations_to_cache(sys.argv[1], ["a"], ["b"], {})
 
 def test_the_array_is_seen_last(stem: Path) -> None:
     """Whoever sees the completions, at any moment of a save, can load everything."""
-    run = subprocess.run(
-        [sys.executable, "-c", RENAMES, str(stem)],
-        env=unmeasured(os.environ),
-        cwd=Path(__file__).parents[2],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    order = run.stdout.split()
+    order = python(RENAMES, stem).split()
     assert sorted(order) == NAMES
     assert order[0] == "n2_metadata.json"
     assert order[-1] == "n2_completions.npy"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 import time
 from dataclasses import replace
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 from doubles import Log
 from prometheus_client.parser import text_string_to_metric_families
+from support import python
 
 from daemon.config.validation import RefusedError
 from daemon.report.metrics import Metrics, require_library
@@ -101,4 +101,4 @@ def test_the_service_does_not_import_it_unasked() -> None:
         "import sys, daemon.cli.main, daemon.service, daemon.cli.backfill;"
         "assert not {'prometheus_client', 'tqdm', 'shtab'} & set(sys.modules)"
     )
-    subprocess.run([sys.executable, "-c", code], check=True)
+    python(code)

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from support import python
 
 from daemon.workers.capacity import default_jobs
 
 if TYPE_CHECKING:
+    from pathlib import Path
     from collections.abc import Mapping
 
 MIB = 1 << 20
@@ -76,8 +75,4 @@ print(os.getpriority(os.PRIO_PROCESS, 0))
 @pytest.mark.parametrize(("before", "after"), [(0, 10), (5, 5), (19, 19)])
 def test_a_sweep_is_nice_unless_it_is_already(before: int, after: int) -> None:
     """What an administrator set stays."""
-    here = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
-    run = subprocess.run(
-        [sys.executable, "-c", _PRIORITIES, str(before)], env=here, capture_output=True, text=True, check=True
-    )
-    assert run.stdout == f"{after}\n"
+    assert python(_PRIORITIES, before) == f"{after}\n"

@@ -5,8 +5,6 @@ from __future__ import annotations
 import io
 import json
 import math
-import subprocess
-import sys
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +25,7 @@ from support import (
     manifest_of,
     npy,
     promptly,
+    python,
     render_bytes,
 )
 
@@ -213,14 +212,7 @@ print(statistics.figures().records, size, peak.split()[1])
 
 def reader_figures(path: Path) -> tuple[int, int, int]:
     """Read and render a file in a process of its own: items, bytes written, and its peak in kilobytes."""
-    run = subprocess.run(
-        [sys.executable, "-c", READER, str(path.parent), path.name],
-        cwd=DATA.parents[1],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    records, size, peak = map(int, run.stdout.split())
+    records, size, peak = map(int, python(READER, path.parent, path.name).split())
     return records, size, peak
 
 
