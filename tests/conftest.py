@@ -87,7 +87,7 @@ def _nothing_is_left_running() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def _no_litter(request: pytest.FixtureRequest) -> Iterator[None]:
-    """No temporary file of ours is left in the test's own directory."""
+    """No temporary file is left in the test's own directory."""
     yield
     folder = getattr(request.node, "funcargs", {}).get("tmp_path")
     if folder is not None:

@@ -113,7 +113,7 @@ def test_without_a_path_the_default_directory_is_swept(sweep: tuple[str, ...], t
 
 
 @sweeping
-def test_a_directory_named_like_a_kind_confuses_nobody(sweep: tuple[str, ...], tmp_path: Path) -> None:
+def test_a_directory_named_like_a_kind_is_not_a_source(sweep: tuple[str, ...], tmp_path: Path) -> None:
     """Only the name of the file determines its kind."""
     folder = tmp_path / "n9..completions.." / "old_completions"
     folder.mkdir(parents=True)
@@ -290,7 +290,7 @@ def test_wrong_usage_is_explained_and_ends_with_2(
 @pytest.mark.parametrize(
     "words", [("generation-sidecars",), ("generation-sidecars", "--check-config"), BACKFILL, DECODE]
 )
-def test_all_problems_of_flags_and_file_are_told_and_end_with_2(
+def test_all_problems_of_flags_and_file_are_reported_and_end_with_2(
     words: tuple[str, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """All mistakes can be corrected in one go."""

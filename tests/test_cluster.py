@@ -149,7 +149,7 @@ def test_ctrl_c_ends_a_sweep_that_nobody_works_for(cluster: Cluster, tmp_path: P
     sweep_here(root)
 
 
-def test_a_scheduler_that_does_not_answer_is_told_with_its_address(tmp_path: Path) -> None:
+def test_a_scheduler_that_does_not_answer_is_reported_with_its_address(tmp_path: Path) -> None:
     """A wrong port is a sentence, not a traceback."""
     run = types(tmp_path, *BACKFILL, "--scheduler", "tcp://127.0.0.1:1", ".", **IMPATIENCE)
     assert run.returncode == 1
@@ -158,7 +158,7 @@ def test_a_scheduler_that_does_not_answer_is_told_with_its_address(tmp_path: Pat
     assert "Traceback" not in run.stderr
 
 
-def test_without_dask_the_way_to_get_it_is_told(
+def test_without_dask_the_error_says_how_to_install_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """It is an extra: nobody else needs it."""

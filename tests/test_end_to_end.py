@@ -124,7 +124,7 @@ def test_metadata_that_comes_late_reaches_the_page(daemon: Daemon, root: Path) -
     wait_for(lambda: "**Model:** org/late" in page.read_text())
 
 
-def test_a_bad_file_is_told_once_and_others_go_on(daemon: Daemon, root: Path) -> None:
+def test_a_bad_file_is_reported_once_and_others_are_converted(daemon: Daemon, root: Path) -> None:
     """One bad file never stops the work on others."""
     (root / "bad_completions.npy").write_bytes(b"\x93NUMPY\x09\x09 not an array at all")
     source = save(root / "good_completions.npy", "x")
@@ -268,7 +268,7 @@ def test_a_long_source_has_a_worker_of_its_own(daemon: Daemon, root: Path) -> No
     assert sum(b"daemon.watch.process" not in command for command in commands) == 2
 
 
-def test_status_tells_of_the_running_service(daemon: Daemon, root: Path) -> None:
+def test_status_shows_the_running_service(daemon: Daemon, root: Path) -> None:
     """--status is healthy with 0, and 1 when a file failed."""
     command = [sys.executable, "-m", "daemon", "--status"]
 

@@ -102,7 +102,7 @@ def test_the_library_raises_an_import_error(clone: Path) -> None:
 
 
 @pytest.mark.parametrize("words", [("decode_generations.py",), ("-m", "daemon")], ids=lambda words: words[-1])
-def test_a_python_that_is_too_old_is_told_so(words: tuple[str, ...], clone: Path) -> None:
+def test_a_python_that_is_too_old_is_reported(words: tuple[str, ...], clone: Path) -> None:
     """The message is one line."""
     run_as = "module" if words[0] == "-m" else "path"
     code = (

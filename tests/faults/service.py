@@ -83,11 +83,11 @@ class Daemon:
         return [event for event in self.events() if event["event"] == name]
 
     def failures(self) -> list[dict[str, object]]:
-        """Return those that stay: a file may be seen half-saved, and is told of as tried again."""
+        """Return those that stay: a file may be seen half-saved, and is reported as retried."""
         return [event for event in self.named("source.failed") if event["retry_seconds"] is None]
 
     def wait_for(self, name: str, count: int = 1) -> None:
-        """Wait until an event was logged so many times."""
+        """Wait until an event was logged this many times."""
         wait_for(lambda: len(self.named(name)) >= count or self.process.poll() is not None)
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
@@ -198,7 +198,7 @@ def holds(source: Path, *texts: str) -> bool:
 
 
 def litter(root: Path) -> list[Path]:
-    """Find temporary files of ours."""
+    """Find the temporary files of generation-sidecars."""
     return list(root.rglob(".generation-sidecars-*"))
 
 

@@ -119,7 +119,7 @@ def test_fault_36_a_source_that_is_no_file_is_refused_at_once(
 
 
 def test_fault_36_strangers_do_not_keep_a_sweep_from_the_rest(root: Path, outside: Path) -> None:
-    """Each is told once, with its reason; the file beside them is done; exit status 1."""
+    """Each is reported once, with its reason; the file beside them is converted; exit status 1."""
     strangers = [name for name in STRANGERS if name != "device"]
     for name in strangers:
         STRANGERS[name](root / f"{name}_completions.npy")

@@ -111,7 +111,7 @@ def kill_at_every_call(directory: Path, case: Case, names: frozenset[str] | None
 
 
 def assert_private(directory: Path) -> None:
-    """Nothing of ours may be read by anyone who may not read the source."""
+    """No file beside a source may be read by anyone who may not read the source."""
     for path in directory.iterdir():
         if path.name != METADATA:
             assert stat.S_IMODE(path.stat().st_mode) & ~0o640 == 0, path

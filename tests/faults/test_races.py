@@ -235,7 +235,7 @@ def remove(folder: Path) -> None:
 
 
 def test_fault_22_what_vanishes_is_quiet_and_stays_away(tmp_path: Path) -> None:
-    """Deleted, moved and renamed while queued or open: no failure is told, no directory comes back."""
+    """Deleted, moved and renamed while queued or open: no failure is reported, no directory comes back."""
     with serving(tmp_path) as service:
         vanish_while_queued(service, 40)
         service.until(lambda: not unmade(service.root))
@@ -250,7 +250,7 @@ def test_fault_22_what_vanishes_is_quiet_and_stays_away(tmp_path: Path) -> None:
 
 
 def test_fault_22_a_half_written_file_that_vanishes_is_forgotten(tmp_path: Path) -> None:
-    """At most its one failure is told; nothing is tried for ever."""
+    """At most its one failure is reported; nothing is retried for ever."""
     with serving(tmp_path, sweep_seconds=1) as service:
         path = service.root / "half_completions.npy"
         data = npy(np.array(TEXTS))

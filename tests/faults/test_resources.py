@@ -272,7 +272,7 @@ def limit_file_size() -> None:
 
 @pytest.mark.parametrize("redirection", ["2>&-", "2>/dev/full", "2>&1 | true"])
 def test_fault_35_stderr_is_closed_full_or_gone(tmp_path: Path, redirection: str) -> None:
-    """The service lives and works, and ends as it is told."""
+    """The service lives and works, and ends when it is asked to."""
     root = tmp_path / "experiments"
     root.mkdir()
     status = tmp_path / "status"

@@ -209,7 +209,7 @@ class Faults:
             os.kill(watcher, signal.SIGKILL)
 
     def kill_a_worker(self) -> None:
-        """Kill whoever converts."""
+        """Kill a worker."""
         for pid in self._service.workers[:1]:
             os.kill(pid, signal.SIGKILL)
 

@@ -113,7 +113,7 @@ class Stopping(FakePool):
 
 
 class Countdown:
-    """False so many times, then true, or the end of the process."""
+    """False this many times, then true, or the end of the process."""
 
     def __init__(self, count: int, *, deadly: bool = False) -> None:
         self._left = count
@@ -352,7 +352,7 @@ class Tree(RuleBasedStateMachine):
 
     @rule(room=st.integers(0, 200))
     def sweep_on_a_full_disk(self, room: int) -> None:
-        """Sweep where the disk takes only so many bytes: no litter, and the old files stay."""
+        """Sweep where the disk takes only this many bytes: no litter, and the old files stay."""
         litter = self._litter()
         with little_room(room):
             self._sweep()

@@ -33,7 +33,7 @@ def limited_to(key: str, value: str) -> type[Service]:
 
 @pytest.mark.faults
 @pytest.mark.parametrize("limit", LIMITS)
-def test_fault_24_a_limit_is_told_swept_around_and_left_behind(tmp_path: Path, limit: str) -> None:
+def test_fault_24_sweeps_replace_events_while_a_limit_is_too_low(tmp_path: Path, limit: str) -> None:
     """Every sidecar is made meanwhile; the log and ``--status`` say what to raise; then events are back."""
     key, value = LIMITS[limit]
     apart = ("unshare", "--user", "--map-root-user", "true")

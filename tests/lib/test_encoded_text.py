@@ -32,7 +32,7 @@ def test_bytes_are_utf8_or_latin_1(data: bytes, size: int) -> None:
     assert characters_in(data) == len(text)
 
 
-def test_what_is_no_utf8_is_told() -> None:
+def test_what_is_not_utf8_is_an_error() -> None:
     """When its pieces are read."""
     with pytest.raises(UnicodeDecodeError):
         list(pieces_of(EncodedText(b"a\xff")))

@@ -141,7 +141,7 @@ def test_plain_numpy_opens_the_arrays(saved: Path) -> None:
     assert {type(text) for text in array} == {str}
 
 
-def test_the_sidecars_are_fresh_for_whoever_comes_next(saved: Path) -> None:
+def test_the_sidecars_are_fresh_for_the_daemon(saved: Path) -> None:
     """The daemon finds nothing to do, and would write the same bytes."""
     for kind in ("completions", "full_texts"):
         source = beside(saved, f"_{kind}.npy")
@@ -452,7 +452,7 @@ save_generations_to_cache(sys.argv[1], ["a"], ["b"], {})
 
 
 def test_the_array_is_seen_last(stem: Path) -> None:
-    """Whoever sees the completions, at any moment of a save, can load everything."""
+    """Who sees the completions, at any moment of a save, can load everything."""
     order = python(RENAMES, stem).split()
     assert sorted(order) == NAMES
     assert order[0] == "n2_metadata.json"
@@ -515,7 +515,7 @@ def test_a_path_that_cannot_be_written_is_named(tmp_path: Path) -> None:
 
 
 @needs_root
-def test_a_directory_without_permission_is_told(tmp_path: Path) -> None:
+def test_a_directory_without_permission_is_an_error(tmp_path: Path) -> None:
     """As numpy's own error, with the path."""
     tmp_path.chmod(0o755)
     save_generations_to_cache(tmp_path / "n2", FULL, COMPLETIONS, ABOUT)
@@ -541,7 +541,7 @@ def test_an_array_that_may_not_be_written_in_place_keeps_the_old_cache(
 
 
 def test_a_directory_with_the_name_of_an_array_stays_and_is_an_error(tmp_path: Path) -> None:
-    """As for numpy: nothing is moved away, and the caller hears of it."""
+    """As for numpy: nothing is moved away, and the error reaches the caller."""
     inside = tmp_path / "n_completions.npy" / "important"
     inside.parent.mkdir()
     inside.touch()

@@ -82,7 +82,7 @@ def test_other_files_concern_no_source(name: str) -> None:
     ],
 )
 def test_only_our_own_pattern_is_temporary(name: str, ours: bool) -> None:
-    """What may be removed is told by the whole name, to the letter."""
+    """The whole name says what may be removed, to the letter."""
     assert is_temporary(name) is ours
 
 

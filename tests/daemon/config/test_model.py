@@ -212,7 +212,7 @@ def test_relative_roots_are_compared_when_the_working_directory_is_gone(
         ("[work]\njobs = 0x" + "f" * 9999, "work.jobs: found 0xffff"),
     ],
 )
-def test_a_mistake_is_told_on_one_line_with_what_is_allowed(text: str, problem: str) -> None:
+def test_a_mistake_is_reported_on_one_line_with_what_is_allowed(text: str, problem: str) -> None:
     """The line has the key, the value, what is allowed, and a similar key if there is one."""
     (line,) = problems_of(text)
     assert line.startswith(problem)
@@ -223,7 +223,7 @@ def test_a_number_of_thousands_of_digits_is_a_problem_and_no_crash() -> None:
     assert len(problems_of("a = " + "9" * 9999)) == 1
 
 
-def test_every_problem_is_told_at_once() -> None:
+def test_every_problem_is_reported_at_once() -> None:
     """All mistakes can be corrected in one go."""
     text = 'rots = ["a"]\n[sidecars]\nlimit = 0\nformats = ["html", "json", "txt"]\n[log]\nlevel = "loud"'
     assert [line.partition(";")[0] for line in problems_of(text)] == [

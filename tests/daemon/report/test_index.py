@@ -170,7 +170,7 @@ def test_a_link_of_that_name_is_not_followed(shelf: Shelf, tmp_path: Path) -> No
     assert (tmp_path / "elsewhere").read_text() == "precious"
 
 
-def test_a_directory_of_that_name_is_told(shelf: Shelf) -> None:
+def test_a_directory_of_that_name_is_reported(shelf: Shelf) -> None:
     """The sidecars are made anyway."""
     shelf.index.mkdir()
     shelf.put("a")

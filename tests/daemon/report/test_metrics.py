@@ -72,7 +72,7 @@ def test_how_the_service_is_stands_in_gauges(tmp_path: Path) -> None:
     assert found["last_update_timestamp_seconds"] == pytest.approx(time.time(), abs=60)
 
 
-def test_a_file_that_cannot_be_written_is_told_once(tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_written_is_reported_once(tmp_path: Path) -> None:
     """The event has path, reason and hint, and is repeated only after a success."""
     log, path = Log(), tmp_path / "not yet" / "a.prom"
     metrics = Metrics(str(path), "1", log)
@@ -87,7 +87,7 @@ def test_a_file_that_cannot_be_written_is_told_once(tmp_path: Path) -> None:
     assert len(log.of("metrics.failed")) == 1
 
 
-def test_without_the_library_the_way_out_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_library_the_error_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """The library is an optional dependency."""
     require_library()
     monkeypatch.setitem(sys.modules, "prometheus_client", None)

@@ -82,7 +82,7 @@ def test_a_dead_and_a_stuck_service_are_called_so() -> None:
     assert "has not updated since 2026-11-23 11:59:58 UTC" in late
 
 
-def test_no_service_is_said_in_words() -> None:
+def test_without_a_service_the_text_says_how_to_start_one() -> None:
     """The text says how to start one."""
     assert render_text([], NOW).startswith("No service is running. Start one: ")
 

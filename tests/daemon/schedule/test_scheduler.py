@@ -381,7 +381,7 @@ def test_what_ended_without_a_fault_is_let_go(bench: SchedulerBench, error: Any)
 
 
 def test_a_source_that_is_still_there_did_not_vanish(bench: SchedulerBench) -> None:
-    """A draft of ours was deleted, say: quiet at first, as with a file that changes, and then a failure."""
+    """Its temporary file was deleted, say: quiet at first, as with a file that changes, then a failure."""
     bench.save()
     bench.pool.errors[NAME] = Vanished("cannot be written: No such file or directory")
     bench.hint()
@@ -426,7 +426,7 @@ def test_a_sweep_tries_nothing_else_again(tmp_path: Path) -> None:
 
 
 def test_a_retried_source_that_is_deleted_is_forgotten(bench: SchedulerBench) -> None:
-    """Nobody is told of a file that is no longer there."""
+    """A file that is no longer there is not reported."""
     bench.fail(Storage("full"))
     bench.path.unlink()
     bench.go(1.0)
@@ -533,7 +533,7 @@ def test_settled_sources_have_a_limit(tmp_path: Path) -> None:
     assert bench.take() is None
 
 
-def test_the_pool_is_told_how_large_a_source_is(bench: SchedulerBench) -> None:
+def test_the_pool_learns_the_size_of_a_source(bench: SchedulerBench) -> None:
     """It decides by that who does it."""
     path = save(bench.path, ["text"], time_ns=SECOND_NS)
     bench.scheduler.hint(task_of(path), bench.now, closed=True)

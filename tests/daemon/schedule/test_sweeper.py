@@ -309,7 +309,7 @@ def test_sources_are_counted_once(bench: SweeperBench) -> None:
     assert bench.log.names.count("source.recovered") == 1
 
 
-def test_observers_are_told_once_that_a_walk_ended(bench: SweeperBench) -> None:
+def test_observers_are_notified_once_that_a_walk_ended(bench: SweeperBench) -> None:
     """The number of directories it went through, the root included, is known then."""
     ends: list[int] = []
     bench.save("a", "d/e/b", ".git/x")
@@ -318,7 +318,7 @@ def test_observers_are_told_once_that_a_walk_ended(bench: SweeperBench) -> None:
     assert ends == [3]
 
 
-def test_a_change_that_nothing_was_known_about_is_told(bench: SweeperBench) -> None:
+def test_a_change_that_nothing_was_known_about_is_reported(bench: SweeperBench) -> None:
     """Not what a hint named, what is fresh, or what failed before and is still the same."""
     told: list[str] = []
     bench.sweeper.on_changed = lambda found, _now: told.append(found.task.name)
@@ -360,7 +360,7 @@ def test_a_directory_that_is_named_often_is_looked_into_twice(bench: SweeperBenc
     assert bench.sweeper.next_due() > bench.now + 100
 
 
-def test_a_directory_that_went_is_no_trouble(bench: SweeperBench) -> None:
+def test_a_directory_that_was_removed_is_not_a_failure(bench: SweeperBench) -> None:
     """Deleted before it was looked into."""
     bench.sweep()
     bench.sweeper.ask_branch(str(bench.root), ("gone",), bench.now)
@@ -386,7 +386,7 @@ def test_a_flood_of_directories_makes_sweeps_of_everything(tmp_path: Path) -> No
     assert bench.sweeper.next_due() > bench.now + 100
 
 
-def test_a_path_that_cannot_be_looked_at_is_said_once_and_kept(bench: SweeperBench) -> None:
+def test_a_path_that_cannot_be_looked_at_is_reported_once_and_kept(bench: SweeperBench) -> None:
     """Its reason and its beginning stay for the status, until a sweep finds it mended."""
     name = ("y" * 240 + "_full_texts.npy")[-255:]  # its sidecar's name is too long
     source = save(bench.root / name, ["text"], time_ns=SECOND_NS)

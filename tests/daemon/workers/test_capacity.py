@@ -11,8 +11,8 @@ from support import python
 from daemon.workers.capacity import default_jobs
 
 if TYPE_CHECKING:
-    from pathlib import Path
     from collections.abc import Mapping
+    from pathlib import Path
 
 MIB = 1 << 20
 UNLIMITED_V1 = "9223372036854771712"

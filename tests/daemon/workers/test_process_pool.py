@@ -83,7 +83,7 @@ def fates(outcomes: dict[str, Outcome]) -> dict[str, str]:
 
 
 def busy_pids(folder: Path, count: int) -> list[int]:
-    """Wait until so many workers are in an endless task; list them."""
+    """Wait until this many workers are in an endless task; list them."""
     wait_for(lambda: sum(bool(mark.read_text()) for mark in folder.glob("*.pid")) == count)
     return [int(mark.read_text()) for mark in folder.glob("*.pid")]
 
@@ -231,7 +231,7 @@ def test_a_busy_worker_does_not_rest(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-def test_an_idle_worker_that_somebody_ends_harms_nobody(
+def test_an_idle_worker_that_another_program_ends_is_replaced(
     pool: StartingPool, tmp_path: Path, number: signal.Signals
 ) -> None:
     """The next tasks are done by another one."""
@@ -243,7 +243,7 @@ def test_an_idle_worker_that_somebody_ends_harms_nobody(
     assert results(collect(pool)) == {"b": "rendered", "c": "rendered"}
 
 
-def test_work_that_somebody_else_interrupts_is_done_again(tmp_path: Path) -> None:
+def test_work_that_another_program_interrupts_is_done_again(tmp_path: Path) -> None:
     """A signal from outside is not the pool's wish to stop."""
     with closing(StartingPool(1, serve=_interrupted_once)) as pool:
         submit(pool, tmp_path, "a")
@@ -336,7 +336,7 @@ def test_closing_lets_work_in_progress_end(tmp_path: Path) -> None:
 
 
 def refusing(monkeypatch: pytest.MonkeyPatch, error: Exception, times: int) -> list[Exception]:
-    """Have the system refuse a process so many times; return the refusals to come."""
+    """Have the system refuse a process this many times; return the refusals to come."""
     errors = [error] * times
     fork = os.fork
 

@@ -58,7 +58,7 @@ def page_of(texts: Sequence[str], style: Style = "auto") -> str:
 
 
 def expected(count: int) -> list[Heading]:
-    """Return what a parser must see on a page of so many items: these headings and rules, and no others."""
+    """Return what a parser must see on a page of this many items: these headings and rules, and no others."""
     outline = [Heading("h1", 0, "Completions Only"), Heading("hr", 0, "")]
     for number in range(1, count + 1):
         outline += [Heading("h2", 0, f"Completion {number}"), Heading("hr", 0, "")]

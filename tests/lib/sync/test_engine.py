@@ -385,7 +385,7 @@ def test_metadata_from_before_does_not_change_the_stamp(source: Path) -> None:
 
 
 @pytest.mark.parametrize("value", ["", "[1, 2]", '"text"', "{", "null", "\x00", "[" * 100_000])
-def test_metadata_that_is_no_object_is_told_once(source: Path, value: str) -> None:
+def test_metadata_that_is_not_an_object_is_reported_once(source: Path, value: str) -> None:
     """The page says unknown, the outcome warns, and nothing fails."""
     write_metadata(source, value, LONG_AGO_NS)
     outcome = sync(source)
@@ -395,7 +395,7 @@ def test_metadata_that_is_no_object_is_told_once(source: Path, value: str) -> No
     assert sync(source).warnings == ()
 
 
-def test_metadata_that_is_no_file_is_told(source: Path) -> None:
+def test_metadata_that_is_not_a_file_is_reported(source: Path) -> None:
     """A link is not followed, a FIFO is not waited for."""
     (source.parent / "secret.json").write_text('{"model_name": "secret"}')
     source.with_name(METADATA).symlink_to("secret.json")
@@ -533,7 +533,7 @@ def test_work_that_is_stopped_leaves_nothing(source: Path) -> None:
 
 
 def test_two_at_once_are_harmless(source: Path) -> None:
-    """Whoever publishes, each sidecar is whole, and nothing is left."""
+    """Each sidecar is whole, and nothing is left."""
     source = save(source, [f"{number} " * 50 for number in range(3000)], time_ns=LONG_AGO_NS)
     outcomes: list[Any] = []
     threads = [threading.Thread(target=lambda: outcomes.append(sync(source))) for _ in range(4)]
@@ -610,7 +610,7 @@ def test_a_source_that_is_gone_may_be_tried_again(tmp_path: Path) -> None:
 
 
 @needs_root
-def test_permissions_are_told_and_the_old_sidecar_stays(source: Path) -> None:
+def test_missing_permissions_are_reported_and_the_old_sidecar_stays(source: Path) -> None:
     """A source that may not be read, then a directory that may not be written."""
     with open_directory(str(source.parent)) as directory:
         sync_source(directory, SOURCE, Options())
@@ -653,7 +653,7 @@ def test_a_full_disk_keeps_the_old_sidecars_and_leaves_no_litter(tmp_path: Path)
         assert sync(source).result == "rendered"
 
 
-def test_a_name_of_255_bytes_is_served_or_told(tmp_path: Path) -> None:
+def test_a_name_of_255_bytes_is_served_or_refused(tmp_path: Path) -> None:
     """``.json`` is a byte longer than ``.npy``: a name without room for it is a clear refusal."""
     fits = save(tmp_path / ("x" * 238 + "_completions.npy"), TEXTS)
     assert len(fits.name) == 254
@@ -698,7 +698,7 @@ def test_a_dry_run_says_what_would_be_done_and_writes_nothing(source: Path) -> N
     assert look() == {"json": "failed", "md": "rendered"}
 
 
-def test_a_dry_run_tells_what_it_cannot_read(source: Path) -> None:
+def test_a_dry_run_reports_what_it_cannot_read(source: Path) -> None:
     """A header that is wrong is seen without reading on."""
     source.write_bytes(hostile.npy(bytes(24), descr="'<i8'"))
     assert sync(source, dry_run=True).result == "skipped"
@@ -724,7 +724,7 @@ def test_an_outcome_is_as_grave_as_its_worst_sidecar(source: Path) -> None:
 
 
 def test_all_sidecars_that_are_kept_are_named(source: Path) -> None:
-    """Whoever reads the source's path and this reason knows which files to look at."""
+    """The source's path and this reason say which files to look at."""
     sync(source)
     for fmt in FORMATS:
         sidecar(source, fmt).write_text("edited")

@@ -61,7 +61,7 @@ def test_a_source_that_is_closed_closes_its_sidecars(source: Path) -> None:
 
 
 def test_an_edited_page_is_closed_and_kept(source: Path) -> None:
-    """Its reader is the same, whoever wrote the words."""
+    """Its readers are those of the source, although a person wrote it."""
     sync(source)
     source.with_suffix(".md").write_text("edited")
     source.chmod(0o640)

@@ -122,7 +122,7 @@ def test_links_to_directories_are_not_followed(tmp_path: Path) -> None:
 
 
 def test_a_missing_root_is_a_trouble_and_a_missing_part_is_none(tmp_path: Path) -> None:
-    """A root was asked for; a directory that went meanwhile is nobody's concern."""
+    """A root was asked for; a directory that was removed meanwhile is not reported."""
     [failure] = steps(tmp_path / "gone")
     assert isinstance(failure, PathFailure)
     assert isinstance(failure.error, Vanished)
@@ -153,7 +153,7 @@ def test_a_tree_that_changes_during_the_walk_ends_no_walk(tmp_path: Path) -> Non
 
 
 def test_litter_of_crashes_is_removed_and_of_live_writers_is_not(tmp_path: Path) -> None:
-    """Exact names of ours only; a lock tells that its writer lives; a dry run removes nothing."""
+    """Only exact names; a lock says that the writer lives; a dry run removes nothing."""
     dead, live = (tmp_path / f".generation-sidecars-{secrets.token_hex(8)}.tmp" for _ in range(2))
     other = tmp_path / ".generation-sidecars-notes.tmp"
     for path in (dead, live, other):
