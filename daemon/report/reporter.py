@@ -16,7 +16,6 @@ from lib.sync.walk import PathFailure
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from pathlib import Path
 
     from daemon.report.outcomes import Event
     from daemon.report.status import Status, TroubleTable
@@ -28,6 +27,7 @@ _WRITING_SHARE: Final = 0.1
 WRITE_SECONDS: Final = 10.0
 _SIDECARS: Final = ("rendered", "adopted", "kept")
 _SOURCES: Final = ("failed", "skipped")
+_HINT: Final = "Set RUNTIME_DIRECTORY or XDG_RUNTIME_DIR to a directory that only this user can write to."
 
 
 class Reporter:
@@ -139,15 +139,10 @@ class Reporter:
             path = own_directories()[-1] if self._file is None else self._file.path
             self._written = None
             self.close()
-            self._log_failure(path, error)
-
-    def _log_failure(self, path: Path, error: OSError) -> None:
-        """Log that the status file cannot be written, once until it can."""
-        if not self._has_failed:
+            if not self._has_failed:
+                reason = f"--status cannot show this service: {path} cannot be written: {error.strerror}"
+                self._log.warning(STATUS_FAILED, reason=reason, hint=_HINT)
             self._has_failed = True
-            reason = f"--status cannot show this service: {path} cannot be written: {error.strerror}"
-            hint = "Set RUNTIME_DIRECTORY or XDG_RUNTIME_DIR to a directory that only this user can write to."
-            self._log.warning(STATUS_FAILED, reason=reason, hint=hint)
 
 
 def _summary(status: Status) -> str:

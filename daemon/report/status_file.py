@@ -145,7 +145,9 @@ def _prepared(path: Path) -> int:
     with suppress(FileExistsError):
         os.mkdir(path, 0o700)
     directory = _open_directory(path)
-    _clear_dead(directory)
+    for name in os.listdir(directory):
+        if name.endswith((".json", ".tmp")):
+            remove_abandoned(directory, name)
     return directory
 
 
@@ -164,13 +166,6 @@ def _open_directory(path: Path, *, may_be_systems: bool = False) -> int:
 
 def _is_private(status: os.stat_result, uid: int) -> bool:
     return status.st_uid == uid and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
-
-
-def _clear_dead(directory: int) -> None:
-    """Remove the files of services that were killed."""
-    for name in os.listdir(directory):
-        if name.endswith((".json", ".tmp")):
-            remove_abandoned(directory, name)
 
 
 def read(directory: Path) -> tuple[Reading, ...]:

@@ -83,30 +83,21 @@ def _back_up(directory: int, name: str, backups: ExitStack, undo: ExitStack, *, 
         status = os.stat(name, dir_fd=directory, follow_symlinks=False)
         if stat.S_ISDIR(status.st_mode):  # it stays, as no file can be renamed onto it
             return False
-        _lock(directory, name, backups)
+        with suppress(OSError):  # what cannot be read, or locked, can be renamed all the same
+            # a sweep would take a hidden name without a lock for litter
+            backups.callback(close_quietly, hold(directory, name, fcntl.LOCK_SH))
         backups.callback(remove_temporary, directory, hidden)
         undo.callback(_restore, directory, hidden, name)
-        if move or not _link(directory, name, hidden):
-            os.rename(name, hidden, src_dir_fd=directory, dst_dir_fd=directory)
+        if not move:
+            with suppress(OSError):
+                os.link(name, hidden, src_dir_fd=directory, dst_dir_fd=directory, follow_symlinks=False)
+                return True
+        os.rename(name, hidden, src_dir_fd=directory, dst_dir_fd=directory)
     except FileNotFoundError:
         undo.callback(remove_temporary, directory, name)
         return False
     except OSError as error:
         raise storage_error(error, "cannot be replaced") from error
-    return True
-
-
-def _lock(directory: int, name: str, backups: ExitStack) -> None:
-    """Lock a file as a live writer's temporary file: a sweep would take its hidden name for litter."""
-    with suppress(OSError):  # what cannot be read, or locked, can be renamed all the same
-        backups.callback(close_quietly, hold(directory, name, fcntl.LOCK_SH))
-
-
-def _link(directory: int, name: str, hidden: str) -> bool:
-    try:
-        os.link(name, hidden, src_dir_fd=directory, dst_dir_fd=directory, follow_symlinks=False)
-    except OSError:
-        return False
     return True
 
 

@@ -247,8 +247,6 @@ class Index:
 
     def batches(self, number: int) -> int | None:
         """Return how many batches fill a list or dictionary; None: all up to the first that is not whole."""
-        return 0 if self._is_empty(number) else self._whole_batches.get(number)
-
-    def _is_empty(self, number: int) -> bool:
         byte = number >> 3
-        return 0 <= byte < len(self._empty) and bool(self._empty[byte] & 1 << (number & 7))
+        is_empty = 0 <= byte < len(self._empty) and self._empty[byte] & 1 << (number & 7)
+        return 0 if is_empty else self._whole_batches.get(number)
