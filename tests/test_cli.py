@@ -10,7 +10,7 @@ import shlex
 import signal
 import subprocess
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import pytest
@@ -44,6 +44,12 @@ MAINS: Final[dict[str, Callable[[Sequence[str]], int]]] = {
 GONE: Final = "no such file or directory (relative to the current directory)"
 sweeping = pytest.mark.parametrize("sweep", [BACKFILL, DECODE], ids=["backfill", "decode-generations"])
 either = pytest.mark.parametrize("program", list(PROGRAMS))
+
+
+def start(directory: Path, command: Sequence[Any], **options: Any) -> subprocess.Popen[bytes]:
+    """Start a program for which only this directory counts."""
+    options.setdefault("env", environment_of(directory))
+    return subprocess.Popen(command, **options)
 
 
 def finished(run: subprocess.CompletedProcess[str]) -> dict[str, int]:
@@ -356,12 +362,8 @@ def test_a_reader_who_leaves_is_no_error(sweep: tuple[str, ...], tmp_path: Path)
     source = save(tmp_path / "n1_completions.npy", ["x"])
     for number in range(1200):
         os.link(source, tmp_path / f"{'long' * 20}{number}_completions.npy")
-    process = subprocess.Popen(
-        command_of([*sweep, "--dry-run", tmp_path]),
-        env=environment_of(tmp_path),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
+    command = command_of([*sweep, "--dry-run", tmp_path])
+    process = start(tmp_path, command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert process.stdout is not None
     assert process.stdout.readline().startswith(b"render\t")
     process.stdout.close()
@@ -385,16 +387,10 @@ def test_output_that_cannot_be_written_is_a_sentence_and_ends_with_1(
     """A full disk behind > is reported once, without a traceback."""
     save(tmp_path / "n1_completions.npy", ["x"])
     with Path("/dev/full").open("wb") as full:
-        run = subprocess.run(
-            command_of(words),
-            cwd=tmp_path,
-            env=environment_of(tmp_path),
-            stdout=full,
-            stderr=subprocess.PIPE,
-            check=False,
-        )
+        run = start(tmp_path, command_of(words), cwd=tmp_path, stdout=full, stderr=subprocess.PIPE)
+        _, said = run.communicate(timeout=60)
     assert run.returncode == 1
-    assert run.stderr == b"generation-sidecars cannot continue: No space left on device\n"
+    assert said == b"generation-sidecars cannot continue: No space left on device\n"
 
 
 @pytest.mark.parametrize("redirection", [">&-", "2>&-", "<&-", ">&- 2>&- <&-"])
@@ -402,12 +398,8 @@ def test_closed_streams_hinder_no_sweep(redirection: str, tmp_path: Path) -> Non
     """Cron closes them, and a sidecar must not receive the log."""
     source = save(tmp_path / "n1_completions.npy", ["x"])
     line = f'exec "$@" {redirection}'
-    run = subprocess.run(
-        ["bash", "-c", line, "bash", *command_of([*BACKFILL, tmp_path])],
-        env=environment_of(tmp_path),
-        check=False,
-    )
-    assert run.returncode == 0
+    command = ["bash", "-c", line, "bash", *command_of([*BACKFILL, tmp_path])]
+    assert start(tmp_path, command).wait(60) == 0
     assert json.loads(source.with_suffix(".json").read_text()) == ["x"]
 
 
@@ -431,12 +423,8 @@ def test_ctrl_c_says_that_what_is_done_is_whole(
     tree.mkdir()
     large = save(tree / "z_completions.npy", ["text " * 200] * 400_000)  # one text, many references
     small = save(tree / "a_completions.npy", ["x"])
-    process = subprocess.Popen(
-        command_of([*sweep, tree]),
-        env=environment_of(tmp_path),
-        stderr=subprocess.PIPE,
-        start_new_session=True,  # a terminal's Ctrl-C reaches the workers as well
-    )
+    # a terminal's Ctrl-C reaches the workers as well
+    process = start(tmp_path, command_of([*sweep, tree]), stderr=subprocess.PIPE, start_new_session=True)
     with contextlib.suppress(FileNotFoundError):
         wait_for(lambda: small.with_suffix(".md").exists() and list(tree.glob(".generation-sidecars-*")))
     os.killpg(process.pid, number)
@@ -459,9 +447,7 @@ def test_a_sweep_that_is_interrupted_says_so_when_nobody_reads_any_more(
 ) -> None:
     """The status is that of the signal, even if the reader of the pipe ended first."""
     save(tmp_path / "z_completions.npy", ["text " * 200] * 400_000)
-    process = subprocess.Popen(
-        command_of([*BACKFILL, tmp_path]), env=environment_of(tmp_path), stderr=subprocess.PIPE
-    )
+    process = start(tmp_path, command_of([*BACKFILL, tmp_path]), stderr=subprocess.PIPE)
     wait_for(lambda: list(tmp_path.glob(".generation-sidecars-*")))
     assert process.stderr is not None
     process.stderr.close()
@@ -488,11 +474,8 @@ def test_a_refusal_keeps_its_status_when_nobody_reads_it(
     (tmp_path / "notes.txt").touch()
     reader, writer = os.pipe()
     os.close(reader)
-    run = subprocess.run(
-        command_of(words), cwd=tmp_path, env=environment_of(tmp_path), stderr=writer, check=False
-    )
+    assert start(tmp_path, command_of(words), cwd=tmp_path, stderr=writer).wait(60) == status
     os.close(writer)
-    assert run.returncode == status
 
 
 def test_ctrl_c_during_a_dry_run_is_a_word(tmp_path: Path) -> None:
@@ -500,14 +483,11 @@ def test_ctrl_c_during_a_dry_run_is_a_word(tmp_path: Path) -> None:
     source = save(tmp_path / "n1_completions.npy", ["x"])
     for number in range(2000):
         os.link(source, tmp_path / f"{'long' * 20}{number}_completions.npy")
-    process = subprocess.Popen(
-        # a shell that started the tests in the background has its children ignore Ctrl-C
-        ["env", "--default-signal=INT", *command_of([*BACKFILL, "--dry-run", tmp_path])],
-        env=unmeasured(environment_of(tmp_path)),
-        stdout=subprocess.PIPE,  # nobody reads on: it waits with its output
-        stderr=subprocess.PIPE,
-    )
-    assert process.stdout is not None
+    # a shell that started the tests in the background has its children ignore Ctrl-C
+    command = ["env", "--default-signal=INT", *command_of([*BACKFILL, "--dry-run", tmp_path])]
+    environment = unmeasured(environment_of(tmp_path))
+    process = start(tmp_path, command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdout is not None  # nobody reads on: it waits with its output
     assert process.stdout.readline()
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=60)
@@ -544,11 +524,9 @@ def test_a_sweep_that_is_killed_leaves_no_page_without_its_parts(tmp_path: Path)
         save(tree / f"n{number}_completions.npy", [f"text {number} {line} " * 9 for line in range(30)])
     words = [*BACKFILL, "--config", config, tree]
     for enough in (4, 12):
-        process = subprocess.Popen(
-            command_of(words),
-            env=unmeasured(environment_of(tmp_path)),
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
+        environment = unmeasured(environment_of(tmp_path))
+        process = start(
+            tmp_path, command_of(words), env=environment, stderr=subprocess.DEVNULL, start_new_session=True
         )
         wait_for(lambda enough=enough: len(list(tree.glob("*_completions.json"))) >= enough)
         os.killpg(process.pid, signal.SIGKILL)
