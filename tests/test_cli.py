@@ -544,10 +544,12 @@ def test_the_other_roots_are_swept_when_one_is_missing(tmp_path: Path) -> None:
     """A disk that is not mounted is reported, and the status is 1."""
     (tmp_path / "runs").mkdir()
     source = save(tmp_path / "runs" / "n1_completions.npy", ["x"])
-    (tmp_path / "c.toml").write_text('roots = ["gone", "runs"]\n')
+    (tmp_path / "link").symlink_to("not-mounted")
+    (tmp_path / "c.toml").write_text('roots = ["gone", "link", "runs"]\n')
     done = types(tmp_path, *BACKFILL, "--config", "c.toml")
     assert done.returncode == 1
     assert "gone: no such file or directory" in done.stderr
+    assert "link: no such file or directory" in done.stderr
     assert source.with_suffix(".md").exists()
 
 

@@ -122,12 +122,13 @@ def _sorted_out(paths: Sequence[str]) -> tuple[list[str], int]:
     endings = " or ".join(f"_{kind}.npy" for kind in KINDS)
     usable, status = [], ALL_IS_WELL
     for path in paths:
-        if not os.path.lexists(path):
+        is_named = kind_of(os.path.basename(path)) is not None and os.path.lexists(path)
+        if is_named or os.path.isdir(path):
+            usable.append(path)
+        elif not os.path.exists(path):  # a link to a disk that is not mounted, too
             where = "" if os.path.isabs(path) else " (relative to the current directory)"
             refuse(path, f"no such file or directory{where}")
             status = max(status, SOMETHING_FAILED)
-        elif os.path.isdir(path) or kind_of(os.path.basename(path)) is not None:
-            usable.append(path)
         else:
             to_do = "to sweep all sources in a directory, give the directory"
             refuse(path, f"is not a source: its name does not end in {endings}; {to_do}")
