@@ -173,6 +173,9 @@ class Service:
             self.sweeper.ask_branch(hint.root, hint.parts, now)
             return
         *folders, name = hint.parts
+        if hint.kind == "gone":
+            self.scheduler.look_again(Task(hint.root, tuple(folders), name), now)
+            return
         for source in sources_concerned(name, pairs=self._config.sidecars.pairs):
             task = Task(hint.root, tuple(folders), source)
             if not self.scheduler.hint(task, now, closed=hint.kind == "closed"):

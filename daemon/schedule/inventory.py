@@ -9,6 +9,8 @@ from lib.names import kind_of
 from lib.sync.walk import Folder, Found, Step, look
 
 if TYPE_CHECKING:
+    from collections.abc import Set as AbstractSet
+
     from lib.options import Options
     from lib.outcome import Outcome
     from lib.sync.walk import Task
@@ -32,7 +34,7 @@ class Inventory:
     def directories(self) -> int:
         """The number of directories.  Removals are carried out here, together: each goes through all."""
         if self._gone:
-            for path in [path for path in self._folders if self._is_gone(path)]:
+            for path in [path for path in self._folders if is_below(path, self._gone)]:
                 del self._folders[path]
             self._gone.clear()
         return len(self._folders)
@@ -82,5 +84,7 @@ class Inventory:
             self._counted.add(task)
         self.sources += is_new
 
-    def _is_gone(self, path: tuple[str, ...]) -> bool:
-        return any(path[:length] in self._gone for length in range(1, len(path) + 1))
+
+def is_below(path: tuple[str, ...], folders: AbstractSet[tuple[str, ...]]) -> bool:
+    """Tell whether a path, a root with the names from there, is one of the folders or lies in one."""
+    return any(path[:length] in folders for length in range(1, len(path) + 1))

@@ -72,6 +72,11 @@ class Scheduler:
         """Queue a source that may have changed; False when the queue is full and a sweep must find it."""
         return self.queue.add(task, now + TICK_SECONDS, closed=closed)
 
+    def look_again(self, task: Task, now: float) -> None:
+        """Queue a source that may have gone, if anything is remembered of it."""
+        if self.queue.get(task) is not None:
+            self.hint(task, now, closed=False)
+
     def wants(self, found: Found) -> bool:
         """Tell whether a source must be read for an index, although its sidecars are fresh."""
         return any(index.wants(found) for index in self.indexes)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import random
 import time
 from collections import Counter
@@ -13,7 +14,7 @@ from daemon.report.events import SWEEP_FINISHED, SWEEP_STARTED
 from daemon.report.outcomes import RESULTS, Done, Walk, log_failure
 from daemon.report.status import iso
 from daemon.schedule.branches import Branches
-from daemon.schedule.inventory import Inventory
+from daemon.schedule.inventory import Inventory, is_below
 from lib.errors import Vanished
 from lib.sync.walk import Folder, Found, PathFailure, walk, walk_all
 
@@ -92,6 +93,7 @@ class Sweeper:
         self._branches = Branches(self._walk_branch, scheduler.settle_seconds, branches_limit)
         self._sweep = _Sweep()
         self._failing: set[str] = set()
+        self._gone: set[tuple[str, ...]] = set()
         self._patience_ends = 0.0
         self._next = 0.0
         self._once_more = math.inf
@@ -239,6 +241,7 @@ class Sweeper:
 
     def _walk_branch(self, folder: Folder) -> Iterator[Step]:
         self.inventory.remove(folder)  # the first step adds it, unless it has gone
+        self._gone.add((folder.root, *folder.parts))  # likewise
         return walk(folder.root, self._scheduler.options, self._ignore, folder.parts)
 
     def _step_in_branch(self, now: float) -> bool:
@@ -246,8 +249,21 @@ class Sweeper:
         step = self._branches.step(now)
         if isinstance(step, Folder):
             self.inventory.add(step)
+            self._gone.discard((step.root, *step.parts))
         elif isinstance(step, PathFailure):
             self._take_failure(step, now)
         elif isinstance(step, Found) and (self._scheduler.wants(step) or not step.is_fresh):
             self._scheduler.take(step, now)
+        elif step is None and self._gone:
+            self._look_for_gone(now)
         return step is not None
+
+    def _look_for_gone(self, now: float) -> None:
+        """Look again at what is remembered of the directories that have gone, of all of them together."""
+        gone, self._gone = self._gone, set()
+        settled = self._scheduler.queue.settled
+        for task in [task for task in settled if is_below((task.root, *task.parts), gone)]:
+            self._scheduler.look_again(task, now)
+        for path in [path for path in self._failing if not os.path.lexists(path)]:
+            self._failing.discard(path)
+            self._scheduler.troubles.drop(path)

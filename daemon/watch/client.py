@@ -30,10 +30,11 @@ class Hint(NamedTuple):
     """Something may have happened at a path below a root; only the disk knows.
 
     ``closed``: a source or metadata file was closed after writing, or renamed to this path · ``seen``: it
-    appeared (created, linked) · ``directory``: a directory appeared, moved to this path or was removed.
+    appeared (created, linked) · ``gone``: a source was removed or renamed; reported within seconds, not at
+    once · ``directory``: a directory appeared, moved to this path or was removed.
     """
 
-    kind: Literal["closed", "seen", "directory"]
+    kind: Literal["closed", "seen", "gone", "directory"]
     root: str
     parts: tuple[str, ...]
 

@@ -18,7 +18,9 @@ import signal
 import sys
 import threading
 import warnings
+from collections import deque
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from watchdog import events
@@ -28,10 +30,10 @@ from watchdog.observers.inotify import InotifyFullEmitter, InotifyObserver
 from watchdog.observers.inotify_c import InotifyConstants
 
 from daemon.signals import end_with
-from lib.names import sources_concerned
+from lib.names import kind_of, sources_concerned
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping
 
 KINDS: Final[dict[type[events.FileSystemEvent], str]] = {
     events.FileClosedEvent: "closed",
@@ -45,12 +47,19 @@ KINDS: Final[dict[type[events.FileSystemEvent], str]] = {
 LIMITS: Final = {errno.ENOSPC: "max_user_watches=4194304", errno.EMFILE: "max_user_instances=8192"}
 """What to set where one is reached: several times the default of any kernel."""
 IS_WATCHDOG_6: Final = hasattr(inotify_c, "Inotify")
+_GONE_LIMIT: Final = 100_000
+"""Sweeps find the others."""
 _NO_LINKS: Final = InotifyConstants.IN_DONT_FOLLOW | InotifyConstants.IN_ONLYDIR
 
 
-def send(kind: str, *texts: str) -> None:
-    """Write one record, from any thread, waiting while the pipe is full."""
+def write(kind: str, *texts: str) -> None:
+    """Write one record, from any thread, waiting while the pipe is full; the next :func:`send` flushes it."""
     sys.stdout.buffer.write(json.dumps([kind, *texts]).encode("ascii") + b"\n")
+
+
+def send(kind: str, *texts: str) -> None:
+    """Write and flush one record."""
+    write(kind, *texts)
     sys.stdout.buffer.flush()
 
 
@@ -69,13 +78,40 @@ class Handler(events.FileSystemEventHandler):
     def dispatch(self, event: events.FileSystemEvent) -> None:
         """Report one event, if the service needs it."""
         kind, path = KINDS.get(type(event)), os.fsdecode(event.dest_path or event.src_path)
-        parts = list(filter(None, path[len(self._root.rstrip("/")) :].split("/")))
+        parts = parts_below(self._root, path)
         has_left = isinstance(event, events.FileMovedEvent) and not event.dest_path
         if kind == "directory" or (kind and not has_left and sources_concerned(parts[-1])):
             send(kind, self._root, *parts)
 
 
-class Watchdog6Emitter(InotifyFullEmitter):
+def parts_below(root: str, path: str) -> list[str]:
+    """Return the names on the way from a root to a path below it."""
+    return list(filter(None, path[len(root.rstrip("/")) :].split("/")))
+
+
+class Emitter(InotifyFullEmitter):
+    """Collects the sources that were removed or renamed, in ``gone``: the root's path and theirs.
+
+    They are reported with the next answer.  A turn of every thread for each file of an ``rm -rf`` would make
+    the queue overflow, and a record for each would wake the service as often.
+    """
+
+    def __init__(self, *arguments: Any, gone: deque[tuple[str, str]], **more: Any) -> None:
+        super().__init__(*arguments, **more)
+        self._gone = gone
+
+    def queue_event(self, event: events.FileSystemEvent) -> None:
+        """Collect what has gone, then report the event, if the filter lets it pass."""
+        is_removal = isinstance(event, events.FileDeletedEvent)
+        if is_removal or isinstance(event, events.FileMovedEvent):
+            path = os.fsdecode(event.src_path)
+            if kind_of(os.path.basename(path)):
+                self._gone.append((self.watch.path, path))
+        if not is_removal:
+            super().queue_event(event)
+
+
+class Watchdog6Emitter(Emitter):
     """Watches directories that were moved in from outside of the root, as watchdog 7 does by itself."""
 
     def queue_event(self, event: events.FileSystemEvent) -> None:
@@ -115,17 +151,20 @@ def end_when_incomplete() -> None:
     reader._parse_event_buffer = staticmethod(parse_or_end)  # noqa: SLF001  # only it sees overflows in both
 
 
-def watch(roots: Sequence[str]) -> None:
-    """Watch the roots, also for what is renamed into them; end the process when the kernel refuses."""
+def watch(roots: Mapping[str, str], gone: deque[tuple[str, str]]) -> None:
+    """Watch the roots, also for what is renamed into them; end the process when the kernel refuses.
+
+    ``roots``: by the path with a slash, which lets a root be a symbolic link, as nothing below it may be.
+    """
     end_when_incomplete()
     root = ""
+    emitter: Any = partial(Watchdog6Emitter if IS_WATCHDOG_6 else Emitter, gone=gone)
     try:
-        observer = (
-            BaseObserver(Watchdog6Emitter) if IS_WATCHDOG_6 else InotifyObserver(generate_full_events=True)
-        )
+        observer = BaseObserver(emitter) if IS_WATCHDOG_6 else InotifyObserver(generate_full_events=True)
+        observer._emitter_class = emitter  # noqa: SLF001  # watchdog 7's takes none
         observer.start()
-        for root in roots:  # the slash lets a root be a symbolic link, which nothing below it may be
-            observer.schedule(Handler(root), root.rstrip("/") + "/", recursive=True, event_filter=list(KINDS))
+        for place, root in roots.items():
+            observer.schedule(Handler(root), place, recursive=True, event_filter=list(KINDS))
     except OSError as error:
         end(in_words(error, root))
     send("ready")
@@ -152,7 +191,12 @@ def main() -> NoReturn:
     threading.excepthook = lambda fault: end(
         f"{type(fault.thread).__name__} died of {fault.exc_type.__name__}: {fault.exc_value}"
     )
-    watch(sys.argv[2:])
+    roots = {root.rstrip("/") + "/": root for root in sys.argv[2:]}
+    gone: deque[tuple[str, str]] = deque(maxlen=_GONE_LIMIT)
+    watch(roots, gone)
     while os.read(sys.stdin.fileno(), 64):
+        for _ in range(len(gone)):
+            place, path = gone.popleft()
+            write("gone", roots[place], *parts_below(place, path))
         send("alive")
     os._exit(0)

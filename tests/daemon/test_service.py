@@ -171,6 +171,23 @@ def test_metadata_that_comes_later_reaches_the_page(house: House) -> None:
     house.turn_until(lambda: "later" in source.with_suffix(".md").read_text("utf-8"))
 
 
+def test_a_failed_source_that_has_gone_is_no_longer_listed(house: House) -> None:
+    """Without a sweep; of the others only the one that a hint names is looked at."""
+    failed, other, made = house.put("a"), house.put("b"), house.put("c")
+    failed.write_bytes(b"junk")
+    other.write_bytes(b"junk")
+    house.open()
+    counts = house.service.scheduler.troubles.counts
+    house.turn_until(lambda: counts["failed"] == 2)
+    for source in (failed, other, made):
+        source.unlink()
+    house.feed("gone", failed)
+    house.feed("gone", made)
+    house.turn_until(lambda: counts["failed"] == 1)
+    assert not len(house.service.scheduler.queue)
+    assert house.log.names.count("sweep.started") == 1
+
+
 def test_a_directory_that_appears_is_looked_into(house: House) -> None:
     """Sources that no event named are found."""
     house.open()

@@ -368,6 +368,24 @@ def test_a_directory_that_was_removed_is_not_a_failure(bench: SweeperBench) -> N
     assert bench.listed == []
 
 
+def test_what_is_gone_with_its_directory_is_forgotten_at_once(bench: SweeperBench) -> None:
+    """Also when it was the directory that failed; what is left elsewhere stays listed."""
+    name = ("y" * 240 + "_full_texts.npy")[-255:]  # its sidecar's name is too long
+    for path in ("d/e/ids_completions.npy", f"d/{name}", "other/ids_completions.npy"):
+        (bench.root / path).parent.mkdir(parents=True, exist_ok=True)
+        save(bench.root / path, np.arange(3), time_ns=SECOND_NS)
+    bench.sweep()
+    assert len(bench.listed) == 3
+    (bench.root / "d").rename(bench.root.parent / "elsewhere")
+    bench.sweeper.ask_branch(str(bench.root), ("d",), bench.now)
+    bench.sweeper.ask_branch(str(bench.root), ("other",), bench.now)
+    bench.go(0.1)
+    bench.go(0.1)
+    assert [listed["path"] for listed in bench.listed] == [str(bench.root / "other/ids_completions.npy")]
+    assert bench.log.names.count("sweep.started") == 1
+    assert bench.pool.worked.count("ids_completions.npy") == 2
+
+
 def test_a_flood_of_directories_makes_sweeps_of_everything(tmp_path: Path) -> None:
     """One at once, and one more when the last that was named has settled."""
     bench = SweeperBench(tmp_path, branches_limit=2)

@@ -147,6 +147,29 @@ def test_a_rename_to_outside_gives_no_hint(listener: Listener, root: Path, tmp_p
     assert [hint.parts[-1][:2] for hint in listener.hints if hint.kind == "closed"] == ["n1", "n2"]
 
 
+def test_a_source_that_was_removed_or_renamed_is_reported_with_an_answer(
+    listener: Listener, root: Path, tmp_path: Path
+) -> None:
+    """Also with a directory that was renamed; its sidecars are not reported."""
+    gone = [root / name for name in ("a_completions.npy", "b_full_texts.npy", "c_completions.npy")]
+    gone.append(root / "d" / "n1_completions.npy")
+    gone[-1].parent.mkdir()
+    for path in [*gone, root / "a_completions.md"]:
+        path.write_bytes(b"x")
+    assert listener.receives("directory", root / "d")
+    gone[0].unlink()
+    (root / "a_completions.md").unlink()
+    gone[1].rename(tmp_path / "elsewhere")
+    gone[2].rename(root / "old")
+    gone[3].parent.rename(root / "e")
+
+    def reported() -> set[str]:
+        return {os.path.join(hint.root, *hint.parts) for hint in listener.hints if hint.kind == "gone"}
+
+    listener.until(lambda: listener.watch.trouble(time.monotonic()) or len(reported()) >= len(gone))
+    assert reported() == {str(path) for path in gone}
+
+
 def test_a_root_in_a_hidden_directory_is_watched(tmp_path: Path) -> None:
     """Only names below a root are checked."""
     root = tmp_path / ".cache" / "experiments"
