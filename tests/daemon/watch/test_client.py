@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import gc
 import os
 import select
 import shutil
@@ -104,6 +105,7 @@ def belongings() -> tuple[set[threading.Thread], set[str], int]:
 @pytest.fixture(autouse=True)
 def _nothing_left_behind() -> Iterator[None]:
     """Check that a test leaves no thread, child or descriptor."""
+    gc.collect()  # what earlier tests left to the collector
     before = belongings()
     yield
     assert belongings() == before
