@@ -553,6 +553,14 @@ def test_the_other_roots_are_swept_when_one_is_missing(tmp_path: Path) -> None:
     assert source.with_suffix(".md").exists()
 
 
+@pytest.mark.parametrize("command", [SIDECARS, DECODE])
+def test_zsh_offers_files_for_each_path(command: tuple[str, ...], tmp_path: Path) -> None:
+    """`*:` stands before an argument that may be repeated, see _arguments in zshcompsys(1)."""
+    script = types(tmp_path, *command, "--print-completion", "zsh").stdout
+    assert [line for line in script.splitlines() if line.startswith('  "*:') and line.endswith(':_files"')]
+    assert "(*)" not in script
+
+
 @pytest.mark.parametrize("flags", [("--version",), ("--print-completion", "zsh")])
 def test_a_few_lines_that_nobody_reads_are_no_error(flags: tuple[str, ...], tmp_path: Path) -> None:
     """They are flushed at the end, when the reader may be gone."""

@@ -69,7 +69,8 @@ class Parser(argparse.ArgumentParser):
             elif action.dest in KEYS:
                 action.choices = KEYS[action.dest].check.words or None
         text: str = shtab.complete(self, shell)
-        return text
+        # in zsh, shtab offers files for the first path only
+        return text.replace('"(*)::', '"*:').replace("one_or_more='(*)'", "one_or_more='*'")
 
     def error(self, message: str) -> NoReturn:
         """Print an error in the command line, and exit with status 2."""
