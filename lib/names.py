@@ -85,7 +85,8 @@ def part_name(sidecar: str, number: int) -> str:
 
 def partner_name(source: str) -> str | None:
     """Name the full texts that hold the prompts of a set's completions; None for full texts themselves."""
-    return None if source_kind(source) == "full_texts" else source_name(stem_of(source), "full_texts")
+    stem = source.removesuffix(_ENDINGS["completions"])
+    return None if stem == source else source_name(stem, "full_texts")
 
 
 def sources_concerned(name: str, *, pairs: bool = False) -> tuple[str, ...]:
