@@ -552,31 +552,28 @@ def test_work_stops_at_the_end_of_its_slice_and_when_the_pool_is_full(bench: Sch
     assert len(bench.pool) == 3
 
 
-def test_a_clock_set_back_a_year_delays_nothing(tmp_path: Path) -> None:
-    """Everything looks to be from the future: a closed file is done at once, another when it lay still."""
-    path = save(tmp_path / NAME, ["text"])
+@pytest.mark.parametrize(
+    ("digits_ns", "age", "closed", "still", "wait"),
+    [
+        # within a tick of the clock, two writes have one time
+        (1_000_000, 0.0, True, 0.0, 0.02),
+        (1_000_000, 0.03, True, 0.0, 0.0),
+        # a time of whole seconds: its file system may keep no digits below them
+        (0, 0.5, True, 9.0, 1.5),
+        (0, 1.5, True, 9.0, 0.5),
+        (0, 2.0, True, 9.0, 0.0),
+        # a clock set back a year: everything seems to be from the future
+        (1_000_000, -366 * 86_400, True, 0.0, 0.0),
+        (1_000_000, -366 * 86_400, False, 0.0, 0.5),
+        (1_000_000, -366 * 86_400, False, 0.6, 0.0),
+    ],
+)
+def test_a_source_waits_until_a_later_write_would_show(
+    tmp_path: Path, digits_ns: int, age: float, still: float, wait: float, *, closed: bool
+) -> None:
+    """One that was closed as long as a write could get the same time, another until it has lain still."""
+    path = save(tmp_path / NAME, ["text"], time_ns=1_700_000_000 * SECOND_NS + digits_ns)
+    clock = path.stat().st_mtime + age
     found = found_at(task_of(path))
-    clock = time.time() - 366 * 86_400
-    assert seconds_to_wait(found, 0.5, closed=True, still_seconds=0.0, clock=clock) == 0.0
-    assert seconds_to_wait(found, 0.5, closed=False, still_seconds=0.0, clock=clock) == 0.5
-    assert seconds_to_wait(found, 0.5, closed=False, still_seconds=0.6, clock=clock) == 0.0
-
-
-def test_a_closed_file_waits_until_a_later_write_would_show(tmp_path: Path) -> None:
-    """Within a tick of the clock two writes have one time."""
-    path = save(tmp_path / NAME, ["text"])
-    found = found_at(task_of(path))
-    clock = path.stat().st_mtime
-    assert 0 < seconds_to_wait(found, 0.5, closed=True, still_seconds=0.0, clock=clock) <= 0.02
-    assert seconds_to_wait(found, 0.5, closed=True, still_seconds=0.0, clock=clock + 0.03) == 0.0
-
-
-def test_a_closed_file_with_a_time_of_whole_seconds_waits_for_two(tmp_path: Path) -> None:
-    """Its file system may keep no digits below them: a write a second later would get the same time."""
-    path = save(tmp_path / NAME, ["text"], time_ns=1_700_000_000 * SECOND_NS)
-    found = found_at(task_of(path))
-    waits = [
-        seconds_to_wait(found, 0.5, closed=True, still_seconds=9.0, clock=1_700_000_000 + age)
-        for age in (0.5, 1.5, 2.0)
-    ]
-    assert waits == [1.5, 0.5, 0.0]
+    waited = seconds_to_wait(found, 0.5, closed=closed, still_seconds=still, clock=clock)
+    assert waited == pytest.approx(wait, abs=1e-6)
