@@ -17,7 +17,7 @@ import termios
 import threading
 import time
 import tracemalloc
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -61,6 +61,14 @@ needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can change 
 
 SLOWDOWN: Final = 5.0 if "coverage" in sys.modules else 1.0
 """How many times longer pure Python takes while its coverage is measured."""
+
+
+def need(there: object, reason: str) -> None:
+    """Skip a test whose ground is not there; where CI=true that is a failure, or nobody would notice."""
+    if not there and os.environ.get("CI") == "true":
+        pytest.fail(f"this must not be skipped in CI: {reason}")
+    if not there:
+        pytest.skip(reason)
 
 
 def wait_for(condition: Callable[[], object], seconds: float = 60.0) -> None:
@@ -411,13 +419,18 @@ def unmount(directory: Path) -> None:
 
 
 @contextmanager
-def small_disk(directory: Path, options: str) -> Iterator[Path]:
-    """Mount a small disk in memory there, or skip the test."""
-    directory.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(directory)]
-    if os.geteuid() != 0 or subprocess.run(command, capture_output=True, check=False).returncode:
-        pytest.skip("no disk can be mounted here")
+def mounted(directory: Path, *arguments: str) -> Iterator[Path]:
+    """Mount a disk there until the block ends, or skip the test.  ``arguments`` are those of mount(8)."""
+    need(os.geteuid() == 0, "only root can mount disks")
+    directory.mkdir(exist_ok=True)
+    done = subprocess.run(["mount", *arguments, str(directory)], capture_output=True, text=True, check=False)
+    need(done.returncode == 0, f"no disk can be mounted here: {done.stderr}")
     try:
         yield directory
     finally:
         unmount(directory)
+
+
+def small_disk(directory: Path, options: str) -> AbstractContextManager[Path]:
+    """Mount a small disk in memory: ``size=1m``, ``nr_inodes=20``."""
+    return mounted(directory, "-t", "tmpfs", "-o", options, "tmpfs")

@@ -37,14 +37,6 @@ def counts(short: int, long: int) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("count", [short, pytest.param(rounds(long), marks=pytest.mark.faults)])
 
 
-def need(there: object, reason: str) -> None:
-    """Skip a test whose ground is not there; where CI=true that is a failure, or nobody would notice."""
-    if not there and os.environ.get("CI") == "true":
-        pytest.fail(f"this must not be skipped in CI: {reason}")
-    if not there:
-        pytest.skip(reason)
-
-
 class Daemon:
     """The service as a process of its own, with its log; ``before`` are words in front of its command."""
 

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from doubles import Log, sweep_once
-from faults.service import counts, is_right, names_of, need, save, serving, sidecars
-from support import BACKFILL, events_of, sync, types
+from faults.service import counts, is_right, names_of, save, serving, sidecars
+from support import BACKFILL, events_of, need, sync, types
 
 from lib.errors import Unsafe
 from lib.options import Options

@@ -19,22 +19,15 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import pytest
-from faults.service import counts, is_right, litter, need, pause, rounds, serving, sidecars
+from faults.service import counts, is_right, litter, pause, rounds, serving, sidecars
 from faults.service import save as save_texts
-from faults.tools import (
-    KILLED,
-    LONGEST_SECONDS,
-    convert,
-    mounted,
-    quick_directory,
-    real_disk,
-    start_sweep,
-    sweep_here,
-)
+from faults.tools import KILLED, LONGEST_SECONDS, convert, quick_directory, real_disk, start_sweep, sweep_here
 from support import (
     METADATA,
     SECOND_NS,
     SOURCE,
+    mounted,
+    need,
     objects,
     processes_with,
     processor_seconds,

@@ -13,9 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
-from faults.service import need
-from faults.tools import memory_disk, mounted, need_loop_devices, sweep_here
-from support import SECOND_NS, as_nobody, save, unmount, wait_for
+from faults.tools import need_loop_devices, sweep_here
+from support import SECOND_NS, as_nobody, mounted, need, save, small_disk, unmount, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -160,7 +159,7 @@ def test_file_systems_in_a_file(tmp_path: Path, kind: str, flags: list[str]) -> 
 
 def test_a_disk_in_memory(tmp_path: Path) -> None:
     """It keeps nanoseconds."""
-    with memory_disk(tmp_path / "disk", "size=2m") as root:
+    with small_disk(tmp_path / "disk", "size=2m") as root:
         converges(root)
 
 
@@ -200,7 +199,7 @@ def test_mergerfs(tmp_path: Path) -> None:
 
 def test_a_read_only_mount_says_so_once_and_what_is_made_is_fresh(tmp_path: Path) -> None:
     """One clear sentence a source; sidecars that are there need nothing."""
-    with memory_disk(tmp_path / "disk", "size=2m") as root:
+    with small_disk(tmp_path / "disk", "size=2m") as root:
         save(root / NAME, TEXTS)
         sweep(root)
         save(root / "b_completions.npy", TEXTS)
@@ -216,7 +215,7 @@ def test_fault_56_a_colleagues_sidecars_are_no_failure() -> None:
     """The same bytes with another time: compared, and fresh."""
     with tempfile.TemporaryDirectory() as folder:  # anybody may enter it, unlike pytest's
         Path(folder).chmod(0o755)
-        with memory_disk(Path(folder, "disk"), "size=2m,mode=0777") as root:
+        with small_disk(Path(folder, "disk"), "size=2m,mode=0777") as root:
             source = save(root / NAME, TEXTS)
             sweep(root)
             for suffix in (".json", ".md"):

@@ -11,9 +11,8 @@ from typing import Any, Final
 import hostile
 import numpy as np
 import pytest
-from faults.service import need
 from faults.tools import quick_directory, start_sweep
-from support import objects, peak_kilobytes, python, wait_for
+from support import need, objects, peak_kilobytes, python, wait_for
 
 GIGABYTE: Final = 1_000_000_000
 BOUND_KILOBYTES: Final = 120_000

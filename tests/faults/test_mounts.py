@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import pytest
-from faults.service import need
-from faults.tools import mounted, quick_directory, real_disk, sweep_here
-from support import as_nobody, needs_root, objects, umask, unmount
+from faults.tools import quick_directory, real_disk, sweep_here
+from support import as_nobody, mounted, need, needs_root, objects, umask, unmount
 from support import save as save_array
 
 from lib.generation import load_generations_from_cache, save_generations_to_cache

@@ -12,7 +12,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
-from faults.service import is_right, need, save, serving
+from faults.service import is_right, save, serving
+from support import need
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from faults.service import is_complete, is_right, need, serving
+from faults.service import is_complete, is_right, serving
 from faults.tools import finish_sweep, start_sweep
-from support import freeze, needs_root, save, wait_for
+from support import freeze, need, needs_root, save, wait_for
 
 from lib.options import Options
 from lib.sync.walk import walk

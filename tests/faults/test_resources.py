@@ -14,20 +14,19 @@ import sys
 from typing import TYPE_CHECKING, Final
 
 import pytest
-from faults.service import PATIENCE_SECONDS, counts, is_right, litter, names_of, need, save, serving, sidecars
+from faults.service import PATIENCE_SECONDS, counts, is_right, litter, names_of, save, serving, sidecars
 from faults.tools import (
     convert,
     fill,
     finish_sweep,
     injected,
-    memory_disk,
     quick_directory,
     real_disk,
     start_sweep,
     sweep_here,
     use_up_inodes,
 )
-from support import METADATA, REPOSITORY, SOURCE, umask, unmeasured, wait_for
+from support import METADATA, REPOSITORY, SOURCE, need, small_disk, umask, unmeasured, wait_for
 from support import save as save_items
 
 if TYPE_CHECKING:
@@ -153,7 +152,7 @@ def remove(*paths: Path) -> None:
 
 def test_fault_31_a_full_disk_in_memory(tmp_path: Path) -> None:
     """The service goes on by itself when there is room."""
-    with memory_disk(tmp_path / "experiments", "size=4m") as disk:
+    with small_disk(tmp_path / "experiments", "size=4m") as disk:
 
         def make_fault() -> Callable[[], object]:
             filler = fill(disk)
@@ -175,7 +174,7 @@ def test_fault_31_a_full_ext4(tmp_path: Path) -> None:
 
 def test_fault_31_no_inode_is_left(tmp_path: Path) -> None:
     """A disk may be full of files."""
-    with memory_disk(tmp_path / "experiments", "nr_inodes=40") as disk:
+    with small_disk(tmp_path / "experiments", "nr_inodes=40") as disk:
 
         def make_fault() -> Callable[[], object]:
             files = use_up_inodes(disk / "files")
@@ -186,7 +185,7 @@ def test_fault_31_no_inode_is_left(tmp_path: Path) -> None:
 
 def test_fault_33_a_disk_that_is_mounted_read_only(tmp_path: Path) -> None:
     """It can be mounted for writing again."""
-    with memory_disk(tmp_path / "experiments", "size=4m") as disk:
+    with small_disk(tmp_path / "experiments", "size=4m") as disk:
 
         def make_fault() -> Callable[[], object]:
             subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)

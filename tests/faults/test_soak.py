@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import pytest
-from faults.service import Service, holds, is_right, litter, need, pause, save, serving, sidecars
-from faults.tools import fill, memory_disk
+from faults.service import Service, holds, is_right, litter, pause, save, serving, sidecars
+from faults.tools import fill
+from support import need, small_disk
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -274,7 +275,7 @@ def soak(directory: Path, seconds: float) -> dict[str, Any]:
     print(f"seed {seed}")  # noqa: T201 (shown when the test fails)
     secret = save(directory / "secret_completions.npy", SECRET)
     with (
-        memory_disk(directory / "experiments", "size=64m"),
+        small_disk(directory / "experiments", "size=64m"),
         serving(directory, sweep_seconds=SWEEP_SECONDS) as service,
     ):
         writers, faults = Writers(service.root, secret, seed), Faults(service, seed)

@@ -18,7 +18,6 @@ from faults.service import (
     is_fresh,
     is_right,
     litter,
-    need,
     pause,
     rounds,
     save,
@@ -26,7 +25,7 @@ from faults.service import (
     unmade,
 )
 from faults.tools import quick_directory
-from support import freeze
+from support import freeze, need
 
 LONG_SECONDS = 240.0
 

@@ -7,7 +7,8 @@ import subprocess
 from typing import TYPE_CHECKING, Final
 
 import pytest
-from faults.service import Service, is_complete, need, save, serving
+from faults.service import Service, is_complete, save, serving
+from support import need
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,7 +8,8 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from faults.service import Service, is_right, save, serving
-from faults.tools import memory_disk, real_disk
+from faults.tools import real_disk
+from support import small_disk
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -54,7 +55,7 @@ def test_fault_49_a_disk_below_a_root_can_be_unmounted(tmp_path: Path) -> None:
     root = tmp_path / "experiments"
     (root / "place").mkdir(parents=True)
     with ExitStack() as disks:
-        disk = disks.enter_context(memory_disk(root / "place", "size=4m"))
+        disk = disks.enter_context(small_disk(root / "place", "size=4m"))
         with serving(tmp_path, sweep_seconds=HOUR_SECONDS) as service:
             on_it = save(disk / "run" / "n1_completions.npy", "on it")
             service.until(lambda: is_right(on_it), 10.0)
@@ -69,7 +70,7 @@ def test_fault_49_the_disk_of_a_root_can_be_unmounted_once_the_root_is_taken_out
     config, second = tmp_path / "config.toml", tmp_path / "second"
     watch = f"[watch]\nsweep_seconds = {HOUR_SECONDS}\n"
     with ExitStack() as disks:
-        disk = disks.enter_context(memory_disk(second, "size=4m"))
+        disk = disks.enter_context(small_disk(second, "size=4m"))
         with serving(tmp_path, sweep_seconds=HOUR_SECONDS, kind=Configured) as service:
             both = f'roots = ["experiments", "{disk}"]\n{watch}'
 

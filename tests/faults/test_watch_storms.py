@@ -21,7 +21,6 @@ from faults.service import (
     Service,
     is_complete,
     is_right,
-    need,
     pause,
     rounds,
     save,
@@ -29,7 +28,7 @@ from faults.service import (
     unmade,
 )
 from faults.tools import quick_directory
-from support import freeze, processor_seconds, wait_for
+from support import freeze, need, processor_seconds, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable

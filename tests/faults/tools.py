@@ -17,8 +17,16 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 from doubles import Log, sweep_once
-from faults.service import need
-from support import BACKFILL, REPOSITORY, command_of, environment_of, events_of, unmeasured, unmount
+from support import (
+    BACKFILL,
+    REPOSITORY,
+    command_of,
+    environment_of,
+    events_of,
+    mounted,
+    need,
+    unmeasured,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -157,26 +165,6 @@ def quick_directory() -> Iterator[Path]:
     shared = Path("/dev/shm")
     with tempfile.TemporaryDirectory(dir=shared if os.access(shared, os.W_OK) else None) as directory:
         yield Path(directory)
-
-
-@contextmanager
-def mounted(directory: Path, *arguments: str) -> Iterator[Path]:
-    """Mount a disk there until the block ends, or skip the test.  ``arguments`` are those of mount(8)."""
-    need(os.geteuid() == 0, "only root can mount disks")
-    directory.mkdir(exist_ok=True)
-    done = subprocess.run(["mount", *arguments, str(directory)], capture_output=True, text=True, check=False)
-    need(done.returncode == 0, f"no disk can be mounted here: {done.stderr}")
-    try:
-        yield directory
-    finally:
-        unmount(directory)
-
-
-@contextmanager
-def memory_disk(directory: Path, options: str) -> Iterator[Path]:
-    """Mount a small disk in memory: ``size=1m``, ``nr_inodes=20``."""
-    with mounted(directory, "-t", "tmpfs", "-o", options, "tmpfs") as disk:
-        yield disk
 
 
 @contextmanager

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Final
 
 import pytest
-from faults.service import need, rounds
-from support import is_read, promptly, unmeasured
+from faults.service import rounds
+from support import is_read, need, promptly, unmeasured
 
 HERE: Final = Path(__file__).parent
 CORPUS: Final = sorted((HERE / "corpus").iterdir())
