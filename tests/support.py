@@ -319,6 +319,21 @@ def save(path: Path, items: Any, *, time_ns: int | None = None) -> Path:
     return path
 
 
+class Refusing:
+    """Makes system calls such as ``os.fsync`` fail with one error, as a mount would."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, number: int, *calls: str) -> None:
+        for call in calls:
+            monkeypatch.setattr(call, lambda *_, **__: self.fail())
+        self.number = number
+        self.failed = 0
+
+    def fail(self) -> None:
+        """Raise the error."""
+        self.failed += 1
+        raise OSError(self.number, os.strerror(self.number))
+
+
 class MemoryBytes:
     """Bytes in memory, to be read as a file is."""
 

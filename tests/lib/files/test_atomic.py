@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from support import LONG_AGO_NS, as_nobody, needs_root, save, small_disk, umask
+from support import LONG_AGO_NS, Refusing, as_nobody, needs_root, save, small_disk, umask
 
 from lib.errors import Changed, SidecarError, Storage, Unsafe
 from lib.files.atomic import ANY_NEW_FILE, AtomicFile, flush_directory, make_directories, set_stamp
@@ -366,21 +366,6 @@ NOT_OFFERED = (
 )  # fmt: skip
 
 
-class Refusing:
-    """Makes system calls fail with one error, as a mount would."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, number: int, *calls: str) -> None:
-        for call in calls:
-            monkeypatch.setattr(os, call, lambda *_, **__: self.fail())
-        self.number = number
-        self.failed = 0
-
-    def fail(self) -> None:
-        """Raise the error."""
-        self.failed += 1
-        raise OSError(self.number, os.strerror(self.number))
-
-
 @pytest.mark.parametrize("number", LOST)
 @pytest.mark.parametrize("call", ["fsync", "fchmod", "utime"])
 def test_an_error_that_means_lost_data_is_raised(
@@ -388,7 +373,7 @@ def test_an_error_that_means_lost_data_is_raised(
 ) -> None:
     """Nothing is published."""
     source = save(tmp_path / "n1_completions.npy", ["a"])
-    refusing = Refusing(monkeypatch, number, call)
+    refusing = Refusing(monkeypatch, number, f"os.{call}")
     with pytest.raises(SidecarError):
         publish_like(source)
     assert refusing.failed == 1
@@ -402,7 +387,8 @@ def test_what_a_mount_does_not_offer_is_done_without(
     """Owner, access list, mode, times and flushing are refused: the sidecar has the readers of its source."""
     source = save(tmp_path / "n1_completions.npy", ["a"])
     source.chmod(0o644)
-    refusing = Refusing(monkeypatch, number, "fsync", "fchmod", "fchown", "setxattr", "removexattr", "utime")
+    calls = ("fsync", "fchmod", "fchown", "setxattr", "removexattr", "utime")
+    refusing = Refusing(monkeypatch, number, *(f"os.{call}" for call in calls))
     status = publish_like(source)
     with open_directory(str(tmp_path)) as directory:
         flush_directory(directory)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 from typing import TYPE_CHECKING
 
 import pytest
+from support import Refusing
 
 from lib.files.lock import SetLock
 from lib.files.reader import open_directory
@@ -36,12 +36,8 @@ def directory(tmp_path: Path) -> Iterator[int]:
 @pytest.fixture(params=["locks", "no locks"])
 def _locks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Run a test on a file system that has locks, and on one that has none."""
-
-    def refuse(_descriptor: int, _operation: int) -> None:
-        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
-
     if request.param == "no locks":
-        monkeypatch.setattr(fcntl, "flock", refuse)
+        Refusing(monkeypatch, errno.ENOLCK, "fcntl.flock")
 
 
 @pytest.mark.usefixtures("_locks")
@@ -100,11 +96,7 @@ def test_a_file_that_cannot_be_removed_stays_and_can_be_locked_again(
     directory: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """So it is in an append-only directory."""
-
-    def refuse(*_: object, **__: object) -> None:
-        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
-
-    monkeypatch.setattr(os, "unlink", refuse)
+    Refusing(monkeypatch, errno.EPERM, "os.unlink")
     lock = SetLock(directory, "n5")
     for _ in range(2):
         with lock.for_saver(stop):

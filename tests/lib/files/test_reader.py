@@ -9,7 +9,7 @@ import stat
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from support import MemoryBytes, as_nobody, needs_root
+from support import MemoryBytes, Refusing, as_nobody, needs_root
 
 from lib.errors import SidecarError, Storage, Unsafe, Vanished
 from lib.files.reader import (
@@ -109,12 +109,8 @@ def test_a_file_that_cannot_be_looked_at_is_reported(tmp_path: Path, monkeypatch
     """As on a network file system, whose server may fail after the file was opened."""
     (tmp_path / NAME).write_bytes(b"0123456789")
     before = os.listdir("/proc/self/fd")
-
-    def fstat(_descriptor: int) -> os.stat_result:
-        raise OSError(errno.EIO, os.strerror(errno.EIO))
-
     with open_directory(str(tmp_path)) as directory, open_file(directory, NAME) as file:
-        monkeypatch.setattr(os, "fstat", fstat)
+        Refusing(monkeypatch, errno.EIO, "os.fstat")
         with pytest.raises(Storage, match="cannot be looked at: "):
             file.has_changed()
     with pytest.raises(Storage, match="cannot be looked at: "):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import subprocess
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from support import wait_for
+from support import Refusing, wait_for
 
 from lib.errors import Storage
 from lib.files.atomic import AtomicFile
@@ -130,18 +131,6 @@ with open_directory(sys.argv[1]) as directory:
 # --- directories in which files would pile up
 
 
-class Refusing:
-    """Makes system calls fail, as in a directory whose files cannot be renamed or removed."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, *calls: str) -> None:
-        for call in calls:
-            monkeypatch.setattr(os, call, self.refuse)
-
-    def refuse(self, *_: object, **__: object) -> None:
-        """Refuse."""
-        raise PermissionError(1, "Operation not permitted")
-
-
 def test_a_directory_whose_files_can_be_renamed_is_left_as_it_was(directory: int, tmp_path: Path) -> None:
     """The probe is removed, and so is one that was interrupted."""
     for _ in range(2):
@@ -150,12 +139,12 @@ def test_a_directory_whose_files_can_be_renamed_is_left_as_it_was(directory: int
         (tmp_path / f".generation-sidecars-{0:016x}.tmp").touch()
 
 
-@pytest.mark.parametrize("calls", [("rename",), ("rename", "unlink")])
+@pytest.mark.parametrize("calls", [("os.rename",), ("os.rename", "os.unlink")])
 def test_a_directory_whose_files_cannot_be_renamed_is_refused(
     directory: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, calls: tuple[str, ...]
 ) -> None:
     """However often it is tried, at most one hidden file stays."""
-    Refusing(monkeypatch, *calls)
+    Refusing(monkeypatch, errno.EPERM, *calls)
     for _ in range(3):
         with pytest.raises(Storage, match="no file in its directory can be renamed"):
             check_renaming(directory)
@@ -167,7 +156,7 @@ def test_a_directory_whose_files_cannot_be_removed_keeps_one(
     directory: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each file that cannot be removed replaces the one before."""
-    Refusing(monkeypatch, "unlink")
+    Refusing(monkeypatch, errno.EPERM, "os.unlink")
     for _ in range(3):
         check_renaming(directory)
         AtomicFile(directory).discard()
