@@ -51,7 +51,8 @@ def _dumped(value: Any, **layout: Any) -> str:
     try:
         return json.dumps(value, ensure_ascii=False, allow_nan=False, **layout)
     except (ValueError, TypeError, RecursionError) as error:
-        raise Corrupt(f"an item cannot be written as JSON: {error}") from error
+        reason = str(error).partition(";")[0]  # then comes a hint for programmers
+        raise Corrupt(f"an item cannot be written as JSON: {reason}") from error
 
 
 def pieces(value: Any, line: str = "\n") -> Iterator[str]:

@@ -81,7 +81,7 @@ def test_what_is_no_number_is_null_after_plain() -> None:
 @pytest.mark.parametrize("value", [10**5000, {(1,): 2}, object()], ids=["digits", "key", "object"])
 def test_what_json_cannot_say_is_refused(value: Any) -> None:
     """Integers of thousands of digits and odd keys are refused, with the reason."""
-    with pytest.raises(Corrupt, match="cannot be written as JSON: "):
+    with pytest.raises(Corrupt, match=r"cannot be written as JSON: [^;]+$"):
         dumps(value)
 
 
