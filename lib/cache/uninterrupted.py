@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import _thread
-from contextlib import suppress
-from typing import TYPE_CHECKING, Generic, TypeVar
+import signal
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
+    from types import FrameType
+
+_ENDING: Final = (signal.SIGHUP, signal.SIGTERM)
 
 Result = TypeVar("Result")
 
@@ -22,20 +26,47 @@ def run_uninterrupted(work: Callable[[Callable[[], None]], Result]) -> Result:
     When a handler raises (``KeyboardInterrupt``), the work is told to stop: the function that it was given
     raises :class:`Stopped` from then on.  Once the work has ended, the handler's exception is raised here.
     Where no thread can be started, the work is done in this one.
+
+    A SIGTERM or SIGHUP that nothing handles ends the process only after the work; a second one at once.
     """
     thread = _WorkThread(work)
-    try:
+    with _later_end():
         try:
-            _thread.start_new_thread(thread.run, ())
-        except RuntimeError:
-            return work(thread.check_stop)
-        thread.wait()
-    except BaseException:
-        thread.stop()
-        raise
+            try:
+                _thread.start_new_thread(thread.run, ())
+            except RuntimeError:
+                return work(thread.check_stop)
+            thread.wait()
+        except BaseException:
+            thread.stop()
+            raise
     if thread.error is not None:
         raise thread.error
     return thread.results[0]
+
+
+@contextmanager
+def _later_end() -> Iterator[None]:
+    """Delay the end of the process by a signal; only the main thread can."""
+    caught: list[int] = []
+    held: list[signal.Signals] = []
+
+    def catch(number: int, _: FrameType | None) -> None:
+        caught.append(number)
+        signal.signal(number, signal.SIG_DFL)
+
+    with suppress(ValueError):  # another thread
+        for ending in _ENDING:
+            if signal.getsignal(ending) is signal.SIG_DFL:
+                signal.signal(ending, catch)
+                held.append(ending)
+    try:
+        yield
+    finally:
+        for ending in held:
+            signal.signal(ending, signal.SIG_DFL)
+        for number in caught:
+            signal.raise_signal(number)
 
 
 class _WorkThread(Generic[Result]):

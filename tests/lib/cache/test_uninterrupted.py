@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import _thread
+import os
 import signal
 import threading
 from typing import TYPE_CHECKING
@@ -14,6 +15,7 @@ from lib.cache.uninterrupted import Stopped, run_uninterrupted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 
 def test_work_is_done_outside_the_main_thread() -> None:
@@ -57,3 +59,21 @@ def test_a_handler_that_raises_stops_the_work_and_is_heard_once_it_has_ended() -
     finally:
         signal.signal(signal.SIGINT, before)
     assert steps == ["cleaned up"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_fault_62_a_signal_that_ends_the_process_waits_for_the_work(number: int, tmp_path: Path) -> None:
+    """The process still ends by it, unless the signal is ignored."""
+
+    def work(_: object) -> None:
+        os.kill(os.getpid(), number)
+        (tmp_path / "done").touch()
+
+    for action, status in ((signal.SIG_DFL, number), (signal.SIG_IGN, 0)):
+        child = os.fork()
+        if child == 0:
+            signal.signal(number, action)
+            run_uninterrupted(work)
+            os._exit(0)
+        assert os.waitpid(child, 0)[1] == status
+        (tmp_path / "done").unlink()
