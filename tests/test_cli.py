@@ -357,7 +357,7 @@ def test_a_sweep_of_one_source_says_how_long_it_took(sweep: tuple[str, ...], tmp
 
 
 @sweeping
-def test_a_reader_who_leaves_is_no_error(sweep: tuple[str, ...], tmp_path: Path) -> None:
+def test_a_reader_who_leaves_is_not_an_error(sweep: tuple[str, ...], tmp_path: Path) -> None:
     """`… | head -1` ends with status 0 and without a traceback."""
     source = save(tmp_path / "n1_completions.npy", ["x"])
     for number in range(1200):
@@ -394,7 +394,7 @@ def test_output_that_cannot_be_written_is_a_sentence_and_ends_with_1(
 
 
 @pytest.mark.parametrize("redirection", [">&-", "2>&-", "<&-", ">&- 2>&- <&-"])
-def test_closed_streams_hinder_no_sweep(redirection: str, tmp_path: Path) -> None:
+def test_a_sweep_works_with_closed_streams(redirection: str, tmp_path: Path) -> None:
     """Cron closes them, and a sidecar must not receive the log."""
     source = save(tmp_path / "n1_completions.npy", ["x"])
     line = f'exec "$@" {redirection}'
@@ -562,7 +562,7 @@ def test_zsh_offers_files_for_each_path(command: tuple[str, ...], tmp_path: Path
 
 
 @pytest.mark.parametrize("flags", [("--version",), ("--print-completion", "zsh")])
-def test_a_few_lines_that_nobody_reads_are_no_error(flags: tuple[str, ...], tmp_path: Path) -> None:
+def test_a_few_lines_that_nobody_reads_are_not_an_error(flags: tuple[str, ...], tmp_path: Path) -> None:
     """They are flushed at the end, when the reader may be gone."""
     line = f"{shlex.join(map(str, command_of([*SIDECARS, *flags])))} | true; exit ${{PIPESTATUS[0]}}"
     done = subprocess.run(

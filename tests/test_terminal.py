@@ -159,7 +159,7 @@ def test_bash_completes_flags_words_and_files(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("program", PARSERS)
-def test_the_manual_knows_every_flag_and_no_other(program: str) -> None:
+def test_the_manual_has_every_flag_and_no_other(program: str) -> None:
     """It is written by hand, so it is compared with the parser."""
     page = (REPOSITORY / "systemd/man" / f"{program}.1").read_text().replace("\\-", "-")
     assert set(re.findall(r"--[a-z][a-z-]+", page)) - {"--backfill"} == set(

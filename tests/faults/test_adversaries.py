@@ -102,7 +102,7 @@ def root(tmp_path: Path, outside: Path) -> Path:
 
 
 @pytest.mark.parametrize("stranger", STRANGERS)
-def test_fault_36_a_source_that_is_no_file_is_refused_at_once(
+def test_fault_36_a_source_that_is_not_a_file_is_refused_at_once(
     root: Path, outside: Path, stranger: str
 ) -> None:
     """Neither opened nor followed, whatever is asked for."""
@@ -167,7 +167,7 @@ def test_fault_37_a_stranger_in_the_sidecars_place_stays(
 
 
 @pytest.mark.parametrize("stranger", STRANGERS)
-def test_fault_37_metadata_that_is_no_file_shows_nothing(root: Path, outside: Path, stranger: str) -> None:
+def test_fault_37_metadata_that_is_not_a_file_is_not_shown(root: Path, outside: Path, stranger: str) -> None:
     """A page is made without it: no secret gets out, nobody waits."""
     source = save(root / "n1_completions.npy", "text")
     STRANGERS[stranger](root / "n1_metadata.json")

@@ -211,7 +211,7 @@ def test_a_read_only_mount_says_so_once_and_what_is_made_is_fresh(tmp_path: Path
         assert "read-only" in failure["hint"]
 
 
-def test_fault_56_a_colleagues_sidecars_are_no_failure() -> None:
+def test_fault_56_a_colleagues_sidecars_are_not_a_failure() -> None:
     """The same bytes with another time: compared, and fresh."""
     with tempfile.TemporaryDirectory() as folder:  # anybody may enter it, unlike pytest's
         Path(folder).chmod(0o755)

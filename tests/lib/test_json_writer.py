@@ -71,7 +71,7 @@ def test_nothing_stands_after_the_last_bracket() -> None:
     assert written(["a"]).endswith(b'"a"\n]')
 
 
-def test_what_is_no_number_is_null_after_plain() -> None:
+def test_what_is_not_a_number_is_null_after_plain() -> None:
     """NaN and infinities become null; the writer itself refuses them."""
     assert written([plain([math.nan, -math.inf, 1.5])]) == b"[\n  [\n    null,\n    null,\n    1.5\n  ]\n]"
     with pytest.raises(Corrupt, match="cannot be written as JSON"):

@@ -122,7 +122,7 @@ def test_a_file_that_changes_under_the_sweep_is_tried_three_times_more(yard: Yar
     assert yard.sweep() == {"fresh": 2, "failed": 2}
 
 
-def test_a_file_that_is_deleted_under_the_sweep_is_no_failure(yard: Yard) -> None:
+def test_a_file_that_is_deleted_during_the_sweep_is_not_a_failure(yard: Yard) -> None:
     """A deleted source needs no sidecar."""
     yard.put("a")
     yard.pool.errors["a_completions.npy"] = [Vanished("gone")]
@@ -207,7 +207,7 @@ def test_a_dry_run_reports_a_path_that_cannot_be_looked_at(yard: Yard) -> None:
 
 
 @pytest.mark.parametrize("dtype", ["O", "U", "S"])
-def test_a_dry_run_foresees_what_a_file_that_was_cut_short_comes_to(yard: Yard, dtype: str) -> None:
+def test_a_dry_run_reports_a_file_that_was_cut_short_as_failed(yard: Yard, dtype: str) -> None:
     """Its plan is ``failed``, as in a real sweep."""
     cut = yard.root / "cut_completions.npy"
     save(cut, np.array(["some", "text"], dtype=dtype), time_ns=SECOND_NS)

@@ -362,7 +362,7 @@ def test_no_text_raises_anything_else(text: str) -> None:
     ],
     ids=["fifo", "device", "terminal", "directory"],
 )
-def test_fault_58_what_is_no_file_is_refused_without_waiting(
+def test_fault_58_what_is_not_a_file_is_refused_without_waiting(
     make: Callable[[Path], object], reason: str, tmp_path: Path
 ) -> None:
     """Opening a FIFO at SIGHUP would block the service."""

@@ -125,7 +125,7 @@ def test_metadata_gives_model_and_time(shelf: Shelf) -> None:
     assert (entry.model, entry.when) == ("google/gemma", "")
 
 
-def test_what_holds_no_text_has_no_line(shelf: Shelf) -> None:
+def test_a_source_without_text_has_no_line(shelf: Shelf) -> None:
     """Neither has a source that cannot be read; both are reported elsewhere."""
     shelf.put("numbers", np.arange(3))
     (shelf.root / "broken_completions.npy").write_bytes(b"nonsense")

@@ -205,7 +205,7 @@ def test_colours_can_be_refused(monkeypatch: pytest.MonkeyPatch, name: str, valu
     assert "\x1b" not in on_terminal(act)
 
 
-def test_json_can_be_had_on_a_terminal() -> None:
+def test_json_can_be_chosen_on_a_terminal() -> None:
     """A configured format takes precedence over detection."""
 
     def act(fd: int) -> None:
@@ -233,7 +233,7 @@ def test_a_stream_that_is_not_the_journal_gets_no_priority(pipe: Pipe) -> None:
     assert not is_journal(-1, {"JOURNAL_STREAM": "1:1"})
 
 
-def test_a_pipe_that_nobody_reads_costs_lines_and_hardly_time(pipe: Pipe) -> None:
+def test_a_pipe_that_nobody_reads_loses_lines_and_hardly_takes_time(pipe: Pipe) -> None:
     """Lines are dropped without blocking, and later counted in the log."""
     fcntl.fcntl(pipe.writer, fcntl.F_SETPIPE_SZ, 8192)
     configure("info", "json", fd=pipe.writer)
@@ -273,7 +273,7 @@ def test_a_long_line_reaches_a_file_whole(tmp_path: Path) -> None:
     assert len(json.loads(path.read_text(encoding="utf-8"))["filler"]) == 100_000
 
 
-def test_a_reader_that_is_gone_is_no_error(pipe: Pipe) -> None:
+def test_a_reader_that_is_gone_is_not_an_error(pipe: Pipe) -> None:
     """`generation-sidecars 2>&1 | head` closes the pipe, and the service continues."""
     configure("info", "json", fd=pipe.writer)
     os.close(pipe.reader)
@@ -281,7 +281,7 @@ def test_a_reader_that_is_gone_is_no_error(pipe: Pipe) -> None:
         get_logger().info("x")
 
 
-def test_a_closed_descriptor_is_no_error(pipe: Pipe) -> None:
+def test_a_closed_descriptor_is_not_an_error(pipe: Pipe) -> None:
     """Lines are dropped."""
     configure("info", "auto", fd=pipe.writer)
     os.close(pipe.writer)
@@ -290,7 +290,7 @@ def test_a_closed_descriptor_is_no_error(pipe: Pipe) -> None:
     get_logger().info("x")
 
 
-def test_a_full_disk_is_no_error() -> None:
+def test_a_full_disk_is_not_an_error() -> None:
     """Lines are dropped; sidecars may still be written elsewhere."""
     with Path("/dev/full").open("wb") as full:
         configure("info", "json", fd=full.fileno())

@@ -52,7 +52,7 @@ def test_what_was_written_is_one_event_with_its_figures() -> None:
     ]
 
 
-def test_a_fresh_source_is_no_event() -> None:
+def test_a_fresh_source_is_not_logged() -> None:
     """Nothing was written."""
     assert events(outcome(Verdict("json", "fresh", "up to date"))) == []
 

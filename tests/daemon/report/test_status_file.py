@@ -275,7 +275,7 @@ def test_a_directory_that_was_removed_is_an_error(reported: Path) -> None:
         b'{"version": "1", "pid": "x", "since": "2026-01-01", "updated": "2026-01-01", "roots": []}',
     ],
 )
-def test_what_is_no_status_is_passed_over(reported: Path, content: bytes) -> None:
+def test_what_is_not_a_status_is_ignored(reported: Path, content: bytes) -> None:
     """Incomplete files and files of other programs are ignored."""
     (reported / "1.json").write_bytes(content)
     (reported / "2.json").mkdir()

@@ -63,7 +63,7 @@ def test_a_full_socket_does_not_make_the_service_wait(server: socket.socket, tmp
     assert not all(notify("WATCHDOG=1", environ=environ) for _ in range(100_000))
 
 
-def test_a_message_larger_than_a_datagram_is_no_error(server: socket.socket, tmp_path: Path) -> None:
+def test_a_message_larger_than_a_datagram_is_not_an_error(server: socket.socket, tmp_path: Path) -> None:
     """It is dropped."""
     server.bind(str(tmp_path / "notify"))
     environ = {"NOTIFY_SOCKET": str(tmp_path / "notify")}

@@ -142,7 +142,7 @@ def test_many_hints_are_one_piece_of_work(bench: SchedulerBench) -> None:
     assert bench.pool.worked == [NAME]
 
 
-def test_a_fresh_source_is_no_work(bench: SchedulerBench) -> None:
+def test_a_fresh_source_is_not_converted(bench: SchedulerBench) -> None:
     """A look tells; nothing is logged."""
     bench.save()
     bench.turn()
@@ -184,7 +184,7 @@ def test_closing_ends_the_wait(bench: SchedulerBench) -> None:
 
 
 @pytest.mark.parametrize("year", [1971, 2035])
-def test_times_from_other_ages_are_no_hindrance(bench: SchedulerBench, year: int) -> None:
+def test_times_long_ago_and_in_the_future_are_accepted(bench: SchedulerBench, year: int) -> None:
     """A time long ago is at rest; one in the future is watched for settle_seconds, and then at rest."""
     save(bench.path, ["text"], time_ns=(year - 1970) * 365 * 86_400 * SECOND_NS)
     bench.take()
@@ -343,7 +343,7 @@ def test_an_edited_sidecar_is_kept_after_it_has_lain_still(bench: SchedulerBench
     assert page.read_text("utf-8") == "mine"
 
 
-def test_a_file_that_changes_while_it_is_read_is_no_failure_at_first(bench: SchedulerBench) -> None:
+def test_a_file_that_changes_while_it_is_read_is_not_a_failure_at_first(bench: SchedulerBench) -> None:
     """Three quiet attempts, then it is said."""
     bench.fail(Changed("it changed while it was read"))
     bench.go(1.0)
@@ -369,7 +369,7 @@ def test_a_short_file_is_retried_while_young_and_truncated_when_old(bench: Sched
 
 
 @pytest.mark.parametrize("error", [Vanished("gone"), Interrupted("stopped")])
-def test_what_ended_without_a_fault_is_let_go(bench: SchedulerBench, error: Any) -> None:
+def test_a_source_that_vanished_or_was_interrupted_is_forgotten(bench: SchedulerBench, error: Any) -> None:
     """Deleted meanwhile, or stopped: no event, and nothing is kept."""
     bench.save()
     bench.pool.errors[NAME] = error

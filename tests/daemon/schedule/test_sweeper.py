@@ -184,7 +184,7 @@ def test_every_sweep_that_starts_is_reported(bench: SweeperBench) -> None:
     assert started == finished > 10
 
 
-def test_a_source_that_is_retried_for_hours_holds_no_sweep_up(bench: SweeperBench) -> None:
+def test_a_source_that_is_retried_for_hours_does_not_delay_a_sweep(bench: SweeperBench) -> None:
     """The sweep counts its failure, and so does every later one, without hurrying it."""
     bench.save("bad", "good")
     bench.pool.errors["bad_completions.npy"] = Storage("full")
@@ -196,7 +196,7 @@ def test_a_source_that_is_retried_for_hours_holds_no_sweep_up(bench: SweeperBenc
     assert len(bench.pool.worked) == worked
 
 
-def test_a_file_that_is_being_written_holds_no_sweep_up(bench: SweeperBench) -> None:
+def test_a_file_that_is_being_written_does_not_delay_a_sweep(bench: SweeperBench) -> None:
     """It is not at rest yet: the sweep ends without it; it is done later, and counted once."""
     bench.save("young", age=0.0)
     bench.go(0.01)
@@ -425,7 +425,7 @@ def test_a_path_that_cannot_be_looked_at_is_reported_once_and_kept(bench: Sweepe
     assert bench.log.names.count("source.failed") == 2
 
 
-def test_a_missing_root_is_left_to_its_keeper(bench: SweeperBench) -> None:
+def test_a_missing_root_is_left_to_the_supervisor(bench: SweeperBench) -> None:
     """The sweep ends and counts no failure that nobody names; another event names the directory."""
     os.rmdir(bench.root)
     assert bench.sweep()["failed"] == 0

@@ -353,7 +353,7 @@ REFUSALS = [(OSError(errno.EAGAIN, os.strerror(errno.EAGAIN)), "unavailable"), (
 
 
 @pytest.mark.parametrize(("error", "words"), REFUSALS, ids=["EAGAIN", "memory"])
-def test_work_waits_for_a_process_to_be_had(
+def test_work_waits_until_a_process_can_be_started(
     error: Exception, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Fork refused for a moment is no failure of any task."""
@@ -378,7 +378,7 @@ def test_without_any_process_tasks_fail_for_now(
     assert words in outcomes["a"].reason
 
 
-def test_one_worker_does_the_work_of_two_that_cannot_be_had(
+def test_one_worker_does_the_work_if_no_second_can_be_started(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever processes there are go on."""

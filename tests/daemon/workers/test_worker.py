@@ -94,7 +94,7 @@ def test_a_program_that_is_not_whole_is_not_the_files_fault(
     assert "restart the service" in outcome.hint
 
 
-def test_one_bad_source_does_not_spoil_the_others(tmp_path: Path) -> None:
+def test_one_bad_source_does_not_affect_the_others(tmp_path: Path) -> None:
     """Each has its own outcome: in a directory that is gone, broken, met by a bug, or good; in order."""
     for folder in "abc":
         (tmp_path / folder).mkdir()
@@ -220,7 +220,7 @@ def test_a_worker_that_lost_its_parent_ends() -> None:
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 1
 
 
-def test_a_worker_heeds_no_terminal(tmp_path: Path) -> None:
+def test_a_worker_ignores_the_terminals_signals(tmp_path: Path) -> None:
     """Ctrl-C and a hang-up are for the service; SIGTERM is a wish."""
     parent, mark = os.getpid(), tmp_path / "mark"
     pid = os.fork()

@@ -425,7 +425,7 @@ def test_no_chat_breaks_a_page(style: Style) -> None:
 @pytest.mark.parametrize(
     "value", [None, 5, 1.5, True, [], ["a", "```"], {"role": "user", "content": "\u00e9\n"}]
 )
-def test_what_is_no_text_is_shown_as_json_in_a_fence_in_every_style(value: object, style: Style) -> None:
+def test_what_is_not_text_is_shown_as_json_in_a_fence_in_every_style(value: object, style: Style) -> None:
     """Lists of samples are as readable as texts."""
     written = json.dumps(value, indent=2, ensure_ascii=False)
     assert only_item(value, style) == fenced(written.encode(), b"json").decode()

@@ -226,7 +226,7 @@ def test_arrays_inside_an_array_are_their_lists(array: Any) -> None:
 @pytest.mark.parametrize(
     "value", [np.complex64(1), np.datetime64("2020-01-01"), np.timedelta64(3, "s")], ids=repr
 )
-def test_other_scalars_are_no_text(value: Any) -> None:
+def test_other_scalars_are_not_text(value: Any) -> None:
     """A dtype of no use in a generation is skipped, or refused where it is decorated."""
     with pytest.raises(SourceFault):
         read([value])

@@ -75,7 +75,7 @@ def test_arrays_that_several_items_share_are_their_values(count: int, protocol: 
 
 
 @pytest.mark.parametrize("around", [b"%b", b"]%ba"], ids=["an item", "part of an item"])
-def test_an_array_that_is_never_filled_is_no_item(around: bytes) -> None:
+def test_an_array_that_is_never_filled_is_not_an_item(around: bytes) -> None:
     """What would make an array stands there, and nothing that it holds."""
     ndarray = hostile.name("numpy", "ndarray")
     made = hostile.call(

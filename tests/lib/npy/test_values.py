@@ -95,7 +95,7 @@ def test_an_item_written_out_has_a_size(value: Any) -> None:
 
 
 @pytest.mark.parametrize("value", [DType("O"), Role.DTYPE, {"k": [DType("O")]}, object(), 1j])
-def test_parts_of_arrays_are_no_items(value: Any) -> None:
+def test_parts_of_arrays_are_not_items(value: Any) -> None:
     """A name, a dtype or an array that was never filled is not shown."""
     with pytest.raises(Corrupt, match="a part of an array"):
         plain(value)

@@ -666,7 +666,7 @@ def test_a_name_of_255_bytes_is_served_or_refused(tmp_path: Path) -> None:
     assert results(sync(full, formats=("md",))) == {"md": "rendered"}
 
 
-def test_a_name_that_is_no_source_is_the_callers_mistake(tmp_path: Path) -> None:
+def test_a_name_that_is_not_a_sources_is_the_callers_mistake(tmp_path: Path) -> None:
     """It is not one of the things that can be wrong with a file."""
     save(tmp_path / "notes.npy", TEXTS)
     with pytest.raises(ValueError, match="is not the name of a source"):

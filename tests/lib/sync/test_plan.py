@@ -73,7 +73,7 @@ def test_a_page_made_with_its_metadata_is_fresh() -> None:
 
 
 @pytest.mark.parametrize("mode", [stat.S_IFLNK, stat.S_IFDIR, stat.S_IFIFO])
-def test_what_is_no_file_is_no_metadata(mode: int) -> None:
+def test_what_is_not_a_file_is_not_metadata(mode: int) -> None:
     """A link or a directory under that name gives no time."""
     assert inputs_of("md", seen(NOW), seen(NOW + 5, mode)) == (seen(NOW),)
 
@@ -98,7 +98,7 @@ def test_force_renders_whatever_the_times_say(sidecar: int) -> None:
         (stat.S_IFBLK, "a device"),
     ],
 )
-def test_what_is_no_file_blocks_its_name(mode: int, words: str, *, force: bool) -> None:
+def test_what_is_not_a_file_blocks_its_name(mode: int, words: str, *, force: bool) -> None:
     """Nothing is written over it, not even by force, and the reason says what stands there."""
     made = plan_sidecar("json", (seen(NOW),), seen(NOW - 1, mode | 0o777), force=force)
     assert (made.action, made.reason) == ("blocked", f"{words} stands where the sidecar belongs")

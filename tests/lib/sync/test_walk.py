@@ -121,7 +121,7 @@ def test_links_to_directories_are_not_followed(tmp_path: Path) -> None:
     assert isinstance(failure.error, Unsafe)
 
 
-def test_a_missing_root_is_a_trouble_and_a_missing_part_is_none(tmp_path: Path) -> None:
+def test_a_missing_root_is_a_failure_and_a_missing_part_is_not(tmp_path: Path) -> None:
     """A root was asked for; a directory that was removed meanwhile is not reported."""
     [failure] = steps(tmp_path / "gone")
     assert isinstance(failure, PathFailure)
@@ -130,7 +130,7 @@ def test_a_missing_root_is_a_trouble_and_a_missing_part_is_none(tmp_path: Path) 
     assert steps(tmp_path, "gone") == []
 
 
-def test_a_name_that_is_too_long_for_its_sidecars_is_a_trouble_of_its_own(tmp_path: Path) -> None:
+def test_a_name_that_is_too_long_for_its_sidecars_is_a_failure_of_its_own(tmp_path: Path) -> None:
     """The neighbours are met all the same."""
     long = "x" * 240 + "_completions.npy"
     put(tmp_path, long[-255:], "a_completions.npy", "z_completions.npy")
@@ -174,7 +174,7 @@ def test_depth_has_an_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     assert names(steps(tmp_path)) == ["1/2/a_completions.npy"]
 
 
-def test_a_directory_that_cannot_be_listed_is_a_trouble() -> None:
+def test_a_directory_that_cannot_be_listed_is_a_failure() -> None:
     """It opens and then refuses, as a dead process's network in /proc does (proc_net.c: EINVAL)."""
     pid = os.fork()
     if pid == 0:
@@ -187,7 +187,7 @@ def test_a_directory_that_cannot_be_listed_is_a_trouble() -> None:
     assert failure.error.reason.startswith("the directory cannot be read")
 
 
-def test_looking_at_what_is_not_there_is_a_trouble(tmp_path: Path) -> None:
+def test_looking_at_what_is_not_there_is_a_failure(tmp_path: Path) -> None:
     """A named source that is missing, in a directory or without one."""
     for path in (tmp_path / "a_completions.npy", tmp_path / "x" / "a_completions.npy"):
         failure = look(task_of(path), Options())
