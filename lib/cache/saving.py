@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import stat
-from contextlib import AbstractContextManager, ExitStack, suppress
+from contextlib import ExitStack, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -15,9 +15,9 @@ from lib.files.lock import SetLock
 from lib.files.permissions import permission_bits
 from lib.files.reader import LOST, open_file, status_of, storage_error
 from lib.files.replacing import Replacement, check_in_place, replace_together, write_in_place
-from lib.names import FORMATS, KINDS, METADATA_SUFFIX, Kind, sidecar_name, source_name
+from lib.names import FORMATS, METADATA_SUFFIX, Kind, sidecar_name, source_name
 from lib.npy.array_reader import read_items
-from lib.options import Options
+from lib.options import MAX_OUTPUT_BYTES
 from lib.render.page import Page
 from lib.render.statistics import Statistics
 from lib.render.stream import rendered
@@ -29,11 +29,10 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Iterable
 
-    from _typeshed import SupportsWrite
-
     from lib.cache.items import Array
 
 _ORDER: Final[tuple[Kind, ...]] = ("full_texts", "completions")
+"""The completions come last: who sees them can load the rest."""
 _NO_SIDECARS: Final = "its sidecars were"
 _BLOCK_TEXTS: Final = 256
 
@@ -66,8 +65,13 @@ class Save:
     ) -> None:
         self._directory = directory
         self._lock = SetLock(directory, stem)
+        self._locked = partial(self._lock.for_saver, check_stop)
         self._metadata_name = stem + METADATA_SUFFIX
-        self._array_names = {kind: source_name(stem, kind) for kind in KINDS}
+        self._array_names = {kind: source_name(stem, kind) for kind in _ORDER}
+        self._write: dict[str, Callable[[Any], object]] = {
+            name: partial(_write_array, arrays[kind]) for kind, name in self._array_names.items()
+        }
+        self._write[self._metadata_name] = lambda file: file.write(metadata)
         self._arrays = arrays
         self._metadata = metadata
         self._check_stop = check_stop
@@ -91,9 +95,6 @@ class Save:
             self._warnings = []
             self._save_in_place(refusal)
         return self._warnings
-
-    def _locked(self) -> AbstractContextManager[None]:
-        return self._lock.for_saver(self._check_stop)
 
     def _save_by_renaming(self) -> None:
         """Stage and rename all files.
@@ -121,19 +122,14 @@ class Save:
     def _staged(self, stack: ExitStack) -> list[Replacement]:
         """Write and flush all files under hidden names; those that are not renamed go with the stack."""
         metadata = self._staged_metadata(stack)
-        arrays = {
-            kind: self._staged_file(stack, self._array_names[kind], partial(_write_array, self._arrays[kind]))
-            for kind in _ORDER
-        }
+        arrays = {kind: self._staged_file(stack, name) for kind, name in self._array_names.items()}
         replacements = [Replacement(self._metadata_name, metadata, needed=True)]
         for kind, array in arrays.items():
             replacements += self._staged_sidecars(stack, kind, array, metadata)
             replacements.append(Replacement(self._array_names[kind], array, needed=True))
         return replacements
 
-    def _staged_file(
-        self, stack: ExitStack, name: str, write: Callable[[SupportsWrite[bytes]], object]
-    ) -> AtomicFile:
+    def _staged_file(self, stack: ExitStack, name: str) -> AtomicFile:
         """Make the file that is to replace ``name``, with its permissions, as writing in place keeps them."""
         old, opened = None, ExitStack()
         try:
@@ -145,7 +141,7 @@ class Save:
         finally:
             with suppress(SidecarError):  # the old file was only looked at
                 opened.close()
-        write(file)
+        self._write[name](file)
         file.flush()
         return file
 
@@ -159,7 +155,7 @@ class Save:
             there = status_of(self._directory, self._metadata_name)
             if there is not None and stat.S_ISDIR(there.st_mode):
                 raise Unsafe("a directory has its name")
-            return self._staged_file(stack, self._metadata_name, self._write_metadata)
+            return self._staged_file(stack, self._metadata_name)
         except SidecarError as error:
             self._warn(self._metadata_name, error)
             return None
@@ -193,7 +189,7 @@ class Save:
         for pieces in rendered(page, _blocks(items, array), FORMATS, Statistics()):
             for file, piece in zip(files.values(), pieces, strict=True):
                 file.write(piece or b"")
-            if max(file.size for file in files.values()) > Options().max_output_bytes:
+            if max(file.size for file in files.values()) > MAX_OUTPUT_BYTES:
                 raise Unsafe("one of them would take more than max_output_bytes")
         for fmt, file in files.items():
             inputs = inputs_of(fmt, source.status, *(other.status for other in others))
@@ -208,21 +204,18 @@ class Save:
 
         An array that may not be written leaves the old cache.
         """
+        arrays, metadata = self._array_names.values(), self._metadata_name
         with self._locked():
-            for kind in _ORDER:
-                check_in_place(self._directory, self._array_names[kind])
+            for name in arrays:
+                check_in_place(self._directory, name)
             write_in_place(self._directory, self._array_names["completions"], lambda file: file.write(b""))
             try:
-                write_in_place(self._directory, self._metadata_name, self._write_metadata)
+                write_in_place(self._directory, metadata, self._write[metadata])
             except OSError as error:
-                self._warn(self._metadata_name, storage_error(error, "cannot be written"))
-            for kind in _ORDER:
-                name = self._array_names[kind]
-                write_in_place(self._directory, name, partial(_write_array, self._arrays[kind]))
+                self._warn(metadata, storage_error(error, "cannot be written"))
+            for name in arrays:
+                write_in_place(self._directory, name, self._write[name])
                 self._warn(name, refusal, _NO_SIDECARS)
-
-    def _write_metadata(self, file: SupportsWrite[bytes]) -> None:
-        file.write(self._metadata)
 
     def _warn(self, name: str, error: SidecarError, what: str = "it was") -> None:
         self._warnings.append(
@@ -232,7 +225,7 @@ class Save:
         )
 
 
-def _write_array(array: Array, file: SupportsWrite[bytes]) -> None:
+def _write_array(array: Array, file: Any) -> None:
     np.save(file, array, allow_pickle=True)
 
 
