@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import _thread
+import os
 import signal
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
@@ -50,10 +51,13 @@ def _later_end() -> Iterator[None]:
     """Delay the end of the process by a signal; only the main thread can."""
     caught: list[int] = []
     held: list[signal.Signals] = []
+    process = os.getpid()
 
     def catch(number: int, _: FrameType | None) -> None:
         caught.append(number)
         signal.signal(number, signal.SIG_DFL)
+        if os.getpid() != process:  # another thread forked it meanwhile
+            signal.raise_signal(number)
 
     with suppress(ValueError):  # another thread
         for ending in _ENDING:

@@ -77,3 +77,19 @@ def test_fault_62_a_signal_that_ends_the_process_waits_for_the_work(number: int,
             os._exit(0)
         assert os.waitpid(child, 0)[1] == status
         (tmp_path / "done").unlink()
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_a_process_that_is_forked_meanwhile_ends_by_its_first_signal() -> None:
+    """Nobody sends a second one."""
+
+    def work(_: object) -> int:
+        child = os.fork()
+        if child == 0:
+            os.kill(os.getpid(), signal.SIGTERM)
+            for _ in range(1000):  # a handler runs between two steps of Python
+                pass
+            os._exit(0)
+        return os.waitpid(child, 0)[1]
+
+    assert run_uninterrupted(work) == signal.SIGTERM
