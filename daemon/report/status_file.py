@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from daemon.report.status import NAME, Reading, Status, Trouble, iso, moment
-from lib.files.temporary import remove_abandoned
+from lib.files.temporary import hold, remove_abandoned
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -194,16 +194,22 @@ def read_all(
 
 
 def _read_one(directory: int, name: str) -> Reading | None:
-    """Read one file; start over if the service replaced it, which unlocks the old one."""
+    """Read one file, whose service is alive if it cannot be locked."""
     for _ in range(_READS):
         descriptor = _opened(directory, name)
         if descriptor is None:
             return None
         with open(descriptor, "rb") as file:
-            is_alive = _is_held(descriptor)
             status = _parsed(file.read(_LIMIT_BYTES), os.fstat(descriptor))
-            if is_alive or status is None or _is_same(descriptor, directory, name):
-                return None if status is None else Reading(status, is_alive)
+        if status is None:
+            return None
+        try:
+            os.close(hold(directory, name, fcntl.LOCK_SH))
+        except FileNotFoundError:  # the service replaced it, which unlocks the old one, or removed it
+            continue
+        except OSError:
+            return Reading(status)
+        return Reading(status, is_alive=False)
     return None
 
 
@@ -217,21 +223,6 @@ def _opened(directory: int, name: str) -> int | None:
         return descriptor
     os.close(descriptor)
     return None
-
-
-def _is_held(descriptor: int) -> bool:
-    """Tell whether a service holds the lock on its file."""
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except OSError:
-        return True
-    return False
-
-
-def _is_same(descriptor: int, directory: int, name: str) -> bool:
-    with suppress(OSError):
-        return os.path.samestat(os.fstat(descriptor), os.stat(name, dir_fd=directory, follow_symlinks=False))
-    return False
 
 
 def _parsed(content: bytes, found: os.stat_result) -> Status | None:
