@@ -84,7 +84,7 @@ class Limits:
     """Of the item as it is read, and of a few before it."""
     decoded_bytes: int = GREAT_BYTES
     """Beyond these, what is not ASCII stays encoded: a ``str`` may take four times its bytes."""
-    integer_bytes: int = 1800
+    integer_bytes: int = 1786
     """Just more than the 4,300 digits that ``json.dump`` writes."""
     nesting: int = 200
     key_values: int = 0
