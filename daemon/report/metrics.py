@@ -105,5 +105,6 @@ class Metrics:
         except OSError as error:
             self._reason = error.strerror or str(error)
             if self._reason != before:
-                hint = "Make its directory writable for this user; with systemd, also add it to BindPaths=."
+                hint = "Its directory must exist, have room and be writable for this user; with systemd, "
+                hint += "it must also be in BindPaths=."
                 self._log.error(METRICS_FAILED, path=self.path, reason=self._reason, hint=hint)

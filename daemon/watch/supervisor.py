@@ -127,7 +127,8 @@ class Supervisor:
             try:
                 self.watch = self._make([root.path for root in self.roots.usable])
             except OSError as error:
-                self._fail(f"it could not be started: {error.strerror or error}", now)
+                what = error.filename or "it"  # Python itself, which may have been removed
+                self._fail(f"{what} could not be started: {error.strerror or error}", now)
 
     def _fail(self, reason: str, now: float) -> None:
         """Close the watch; it is replaced at once the first time, then after 1 s, doubling, up to 2 min."""

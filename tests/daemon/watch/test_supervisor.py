@@ -181,6 +181,10 @@ def test_a_watch_that_cannot_be_made_leaves_the_work_to_sweeps(harness: Harness)
     for _ in range(5):
         harness.check(10.0)
     assert harness.log.events[-1][2]["reason"].endswith("odd")
+    harness.refusal = FileNotFoundError(errno.ENOENT, "No such file or directory", "/opt/gone/python")
+    harness.check(200.0)
+    reason = harness.log.events[-1][2]["reason"]
+    assert reason == "/opt/gone/python could not be started: No such file or directory"
     harness.refusal = None
     harness.check(200.0)
     assert harness.supervisor.is_ready
