@@ -48,7 +48,8 @@ class Root:
     """What a look found at a root's path.
 
     ``identity``: the directory's device and inode.  ``obstacle``: why it cannot be watched; "" when it can.
-    ``is_taken``: another service holds its lock.
+    ``is_taken``: another service holds its lock.  ``is_readable``: this user may list and enter it; sweeps
+    report one that is not, and a change asks for a new watch, as the kernel watches no unreadable directory.
     """
 
     path: str
@@ -57,6 +58,7 @@ class Root:
     obstacle: str = ""
     hint: str = "Sweeps run more often instead: sidecars are made, only later."
     is_taken: bool = False
+    is_readable: bool = True
 
     @property
     def shared(self) -> str:
@@ -126,7 +128,8 @@ class Roots:
         if not self._lock(path, identity):
             obstacle, hint = f"another service watches {path} already", "Stop one of the two services."
             return Root(path, identity, obstacle=obstacle, hint=hint, is_taken=True)
-        return Root(path, identity, mounts_of(path, mounts))
+        is_readable = os.access(path, os.R_OK | os.X_OK, effective_ids=True)
+        return Root(path, identity, mounts_of(path, mounts), is_readable=is_readable)
 
     def _overlap(self, path: str, there: Mapping[str, Identity | None]) -> str:
         """Return which root is the same directory or contains it, through links too, else "".

@@ -6,9 +6,11 @@ import errno
 import fcntl
 import os
 import re
+import tempfile
 from typing import TYPE_CHECKING
 
 import pytest
+from support import as_nobody, needs_root
 
 from daemon.watch.roots import UNKNOWN, Mount, Root, Roots, mounts_of, read_mounts
 
@@ -67,6 +69,21 @@ def test_a_look_finds_which_directory_stands_there(roots: Roots, tmp_path: Path)
     path.touch()
     assert look(roots) == missing
     assert roots.usable == []
+
+
+@needs_root
+def test_a_root_that_becomes_unreadable_or_readable_has_changed(roots: Roots) -> None:
+    """So the watch is made anew, and a sweep follows within seconds."""
+    with tempfile.TemporaryDirectory() as path:
+
+        def has_changed(mode: int) -> bool:
+            os.chmod(path, mode)
+            with as_nobody():
+                return roots.look()
+
+        roots.use([path])
+        assert [has_changed(mode) for mode in (0o700, 0o700, 0o755, 0o755)] == [True, False, True, False]
+        roots.close()
 
 
 def test_a_root_may_be_a_link(roots: Roots, tmp_path: Path) -> None:
