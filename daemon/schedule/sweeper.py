@@ -262,7 +262,7 @@ class Sweeper:
         """Look again at what is remembered of the directories that have gone, of all of them together."""
         gone, self._gone = self._gone, set()
         settled = self._scheduler.queue.settled
-        for task in [task for task in settled if is_below((task.root, *task.parts), gone)]:
+        for task in [task for task in settled if is_below((task.root, *task.parts, task.name), gone)]:
             self._scheduler.look_again(task, now)
         for path in [path for path in self._failing if not os.path.lexists(path)]:
             self._failing.discard(path)

@@ -369,16 +369,18 @@ def test_a_directory_that_was_removed_is_not_a_failure(bench: SweeperBench) -> N
 
 
 def test_what_is_gone_with_its_directory_is_forgotten_at_once(bench: SweeperBench) -> None:
-    """Also when it was the directory that failed; what is left elsewhere stays listed."""
+    """Also when a directory has a source's name; what is left elsewhere stays listed."""
     name = ("y" * 240 + "_full_texts.npy")[-255:]  # its sidecar's name is too long
     for path in ("d/e/ids_completions.npy", f"d/{name}", "other/ids_completions.npy"):
         (bench.root / path).parent.mkdir(parents=True, exist_ok=True)
         save(bench.root / path, np.arange(3), time_ns=SECOND_NS)
+    (bench.root / "no_completions.npy").mkdir()
     bench.sweep()
-    assert len(bench.listed) == 3
+    assert len(bench.listed) == 4
     (bench.root / "d").rename(bench.root.parent / "elsewhere")
-    bench.sweeper.ask_branch(str(bench.root), ("d",), bench.now)
-    bench.sweeper.ask_branch(str(bench.root), ("other",), bench.now)
+    (bench.root / "no_completions.npy").rmdir()
+    for name in ("d", "other", "no_completions.npy"):
+        bench.sweeper.ask_branch(str(bench.root), (name,), bench.now)
     bench.go(0.1)
     bench.go(0.1)
     assert [listed["path"] for listed in bench.listed] == [str(bench.root / "other/ids_completions.npy")]
