@@ -123,10 +123,12 @@ def check_renaming(directory: int) -> None:
     :raises Storage: no file in it can be made, or renamed.
     """
     check_append_only(directory)
+    is_new = False
     with storage_errors("no file can be made in its directory"), suppress(FileExistsError):
         close_quietly(os.open(_PROBE, _NEW, 0o600, dir_fd=directory))
-    probe = status_of(directory, _PROBE)
-    if probe is not None and not stat.S_ISREG(probe.st_mode):  # somebody else's
+        is_new = True
+    there = None if is_new else status_of(directory, _PROBE)
+    if there is not None and not stat.S_ISREG(there.st_mode):  # somebody else's
         return
     renamed = temporary_name()
     try:
