@@ -64,33 +64,34 @@ def save_generations_to_cache(
     """
     # numpy is slow to import, and a script that only asks for a path does not need it
     from lib.cache.items import object_array
-    from lib.cache.metadata import metadata_json
 
     full = object_array(full_texts, "full_texts")
     short = object_array(completions, "completions")
-    metadata_bytes, conversions = metadata_json(metadata)
     directory, stem = os.path.split(os.fsdecode(cache_path))
     try:
         arrays: dict[Kind, Array] = {"full_texts": full, "completions": short}
-        failures = _save(directory or ".", stem, arrays, metadata_bytes)
+        failures = _save(directory or ".", stem, arrays, metadata)
     except SidecarError as error:
         raise _os_error(error, cache_path) from error
     if len(full) != len(short):
-        failures.append(f"{stem}: {len(full)} full_texts and {len(short)} completions are saved: not as many")
-    failures += [f"{stem}_metadata.json: {reason}" for reason in conversions]
+        failures.append(f"{stem}: it is saved, but has {len(full)} full_texts and {len(short)} completions")
     for failure in failures:
         warnings.warn(os.path.join(directory, failure), RuntimeWarning, stacklevel=2)
 
 
-def _save(directory: str, stem: str, arrays: dict[Kind, Array], metadata: bytes) -> list[str]:
+def _save(directory: str, stem: str, arrays: dict[Kind, Array], metadata: Mapping[str, Any]) -> list[str]:
     """Save in a thread that no signal interrupts; return what failed beside the arrays."""
-    from lib.cache.saving import Save  # as above
+    from lib.cache.metadata import metadata_json  # as above
+    from lib.cache.saving import Save
     from lib.cache.uninterrupted import run_uninterrupted
 
     def work(check_stop: Callable[[], None]) -> list[str]:
+        # in this thread, an exception is the metadata's own, not that of a signal's handler
+        data, conversions = metadata_json(metadata)
         _make_directory(directory)
         with open_directory(directory, is_listed=False) as descriptor:
-            return Save(descriptor, stem, arrays, metadata, check_stop).run()
+            failures = Save(descriptor, stem, arrays, data, check_stop).run()
+        return failures + [f"{stem}_metadata.json: {reason}" for reason in conversions]
 
     return run_uninterrupted(work)
 

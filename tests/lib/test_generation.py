@@ -7,6 +7,7 @@ import inspect
 import json
 import os
 import resource
+import signal
 import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -265,6 +266,28 @@ def test_an_item_of_another_that_is_too_deep_to_be_shown_is_loaded(stem: Path) -
         value, numbers = value
         assert numbers == [0, 1]
     assert value == "x"
+
+
+class Interrupting:
+    """A value of metadata during whose conversion a signal arrives."""
+
+    def __str__(self) -> str:
+        os.kill(os.getpid(), signal.SIGUSR1)
+        return "text"
+
+
+def test_what_a_handler_raises_while_metadata_is_converted_reaches_the_caller(stem: Path) -> None:
+    """It is not taken for an error of the metadata, which would lose both."""
+
+    def handle(*_: object) -> None:
+        raise TimeoutError
+
+    before = signal.signal(signal.SIGUSR1, handle)
+    try:
+        with pytest.raises(TimeoutError):
+            save_generations_to_cache(stem, ["x"], ["x"], {"seed": Interrupting()})
+    finally:
+        signal.signal(signal.SIGUSR1, before)
 
 
 def test_an_item_that_holds_itself_is_refused_by_all(stem: Path) -> None:
