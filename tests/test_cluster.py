@@ -103,6 +103,7 @@ def sweep_here(root: Path) -> str:
     return again.stderr
 
 
+@pytest.mark.faults
 def test_a_worker_that_is_killed_loses_nothing(cluster: Cluster, tmp_path: Path) -> None:
     """Its sources are done by the other one; what it was writing is litter for the next sweep."""
     root = tmp_path / "experiments"

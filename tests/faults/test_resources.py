@@ -48,9 +48,9 @@ FAULTS: Final = {
     "close": ("EIO",),
 }
 SHORT: Final = {
-    "openat": ("ENOSPC", "EMFILE"),
+    "openat": ("ENOSPC",),
     "pread64": ("EIO",),
-    "write": ("ENOSPC", "EIO"),
+    "write": ("ENOSPC",),
     "fsync": ("EIO",),
     "renameat": ("EIO",),
     "close": ("ENOSPC",),

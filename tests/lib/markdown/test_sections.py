@@ -124,8 +124,10 @@ def test_all_pairs_are_in_the_sequence() -> None:
     assert len(pairs) == len(set(pairs)) == 25
 
 
-@pytest.mark.parametrize("style", ["auto", "fenced"])
-@pytest.mark.parametrize("render", RENDERERS)
+@pytest.mark.parametrize("style", ["auto", pytest.param("fenced", marks=pytest.mark.faults)])
+@pytest.mark.parametrize(
+    "render", [*RENDERERS[:2], *(pytest.param(it, marks=pytest.mark.faults) for it in RENDERERS[2:])]
+)
 def test_no_pair_of_nasty_texts_breaks_a_page_for_cmark(style: Style, render: Callable[[str], str]) -> None:
     """With every nasty text beside every other, GitHub's parser still sees one heading for each item."""
     texts = all_pairs(ALL)
