@@ -220,7 +220,7 @@ class FakeWatch:
 
 def moody_serve(options: Options, connection: Connection, stop: worker.Stop) -> None:
     """Serve as a worker does, that dies of some tasks and never ends others, as their names say."""
-    worker.serve(options, _Moody(connection, stop), stop)  # type: ignore[arg-type]  # what it needs of a connection
+    worker.serve(options, _Moody(connection, stop), stop)  # type: ignore[arg-type]  # it has what is needed
 
 
 class _Moody:
