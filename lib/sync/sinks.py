@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 _HEADER_BYTES: Final = 1 << 14
 _COMPARED_BYTES: Final = 1 << 20
+_EDITED: Final = "edited after it was written"
+_EDITED_OR_LATER: Final = "edited, or made from a newer version than the one that is there"
 _REFUSED: Final = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 _SAME: Final = "the same as what would be written"
 _UNSTAMPED: Final = f"{_SAME}; its file system does not keep its time"
@@ -213,7 +215,9 @@ class _Comparison:
         if self.is_same():
             return self._adopted() if self._adopt else Verdict(plan.fmt, "adopted", _SAME)
         hint = "Delete it, or run --backfill --force on its source, to have it made again."
-        return Verdict(plan.fmt, "kept", "edited after it was written", hint)
+        changed_ns = max(file.st_ctime_ns for file in plan.inputs)
+        was_last = plan.seen is None or plan.seen.st_ctime_ns >= changed_ns
+        return Verdict(plan.fmt, "kept", _EDITED if was_last else _EDITED_OR_LATER, hint)
 
     def _adopted(self) -> Verdict:
         """Set the time of a sidecar, which may be another user's or in a file system that keeps no times."""

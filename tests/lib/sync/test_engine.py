@@ -731,6 +731,14 @@ def test_all_sidecars_that_are_kept_are_named(source: Path) -> None:
     assert sync(source).reason == "its .json and .md: edited after it was written"
 
 
+def test_a_sidecar_of_a_newer_version_than_the_source_is_not_called_edited(source: Path) -> None:
+    """An older file that is moved over the source leaves sidecars that nobody need have edited."""
+    sync(source)
+    save(source.with_name("older.npy"), ["other"], time_ns=LONG_AGO_NS - SECOND_NS).replace(source)
+    reason = "edited, or made from a newer version than the one that is there"
+    assert sync(source).reason == f"its .json and .md: {reason}"
+
+
 def test_a_page_made_with_prompts_is_made_again_without(tmp_path: Path) -> None:
     """It carries the time of the full texts, which are younger: nobody edited it."""
     source = save(tmp_path / "n1_completions.npy", ["b"], time_ns=LONG_AGO_NS)
