@@ -46,7 +46,10 @@ class Corrupt(SourceFault):
 class Unsafe(SourceFault):
     """The file asks for something that reading text never needs: code, pointers or gigabytes."""
 
-    hint_default = "Do not open it with allow_pickle=True unless you trust who wrote it."
+    hint_default = (
+        "Do not open it with allow_pickle=True unless you trust who wrote it; if you do, save its items "
+        "again as texts, numbers, lists and dictionaries."
+    )
 
 
 class TooLarge(Unsafe):

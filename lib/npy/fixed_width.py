@@ -46,7 +46,7 @@ def fixed_blocks(
 def _block(source: Bytes, header: Header, first: int, rows: int, *, as_text: bool) -> list[Any]:
     shape = (rows, *header.shape[1:])
     if header.item_bytes == 0 or header.texts_per_item == 0:
-        return _listed(np.zeros(shape, dtype=f"{header.letter}1"))
+        return _listed(np.zeros(shape, dtype="S1" if header.letter == "S" else "U1"))
     if rows * header.texts_per_item * header.item_bytes > BLOCK_BYTES:  # then it is one item
         return nest(_great_item(source, header, first, as_text=as_text), shape)  # type: ignore[no-any-return]
     flat = _decoded(_rows(source, header, first, rows), header)

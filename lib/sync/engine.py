@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from lib.render.page import Page
 
 Block = TypeVar("Block")
+_TOO_MUCH: Final = "Raise max_output_bytes if it is meant."
 _SMALLEST_ITEM: Final[dict[Format, int]] = {"json": 3, "md": 26}
 
 
@@ -289,10 +290,7 @@ class Conversion:
             else:
                 sink.write(piece)
         if any(sink.bytes_taken > self._options.max_output_bytes for sink in self._sinks):
-            raise Unsafe(
-                "one of its sidecars would take more than max_output_bytes",
-                hint="Raise max_output_bytes if it is meant.",
-            )
+            raise Unsafe("one of its sidecars would take more than max_output_bytes", hint=_TOO_MUCH)
 
     def _until_stopped(self, blocks: Iterator[Block]) -> Iterator[Block]:
         """Pass blocks on until the work is stopped."""
@@ -347,4 +345,4 @@ def _check_output(header: Header, options: Options) -> None:
     """
     count = min(header.count, options.limit or header.count)
     if max(_SMALLEST_ITEM[fmt] for fmt in options.formats) * count > options.max_output_bytes:
-        raise Unsafe(f"its {count:,} items would make more than max_output_bytes")
+        raise Unsafe(f"its {count:,} items would make more than max_output_bytes", hint=_TOO_MUCH)

@@ -151,11 +151,11 @@ def test_tables_are_nested_lists(descr: str, shape: tuple[int, ...], order: Any)
 
 
 @pytest.mark.parametrize("shape", [(0,), (0, 5), (3, 0), (2, 0, 2), (2, 2, 0)])
-@pytest.mark.parametrize("descr", ["<U3", "S2", "O"])
+@pytest.mark.parametrize("descr", ["<U3", "S2", "O", "f8", ">i4", "?", "c16", "M8[s]", "V3"])
 def test_fault_45_arrays_without_items_are_empty_lists(descr: str, shape: tuple[int, ...]) -> None:
-    """The lists of an array that holds nothing are those that ``tolist`` gives."""
+    """The lists of an array that holds nothing are those that ``tolist`` gives, whatever its dtype."""
     array = np.empty(shape, dtype=descr)
-    assert flat_items(npy(array)) == array.tolist()
+    assert flat_items(npy(array)) == read_whole(MemoryBytes(npy(array))) == array.tolist()
     assert render_bytes(npy(array))[0] == as_json(array.tolist())
 
 

@@ -600,6 +600,7 @@ def test_more_items_than_the_limit_on_output_are_refused_before_any_work(tmp_pat
     source = save(tmp_path / SOURCE, np.full(1000, ""))
     outcome = sync(source, max_output_bytes=10_000)
     assert outcome.reason == "its 1,000 items would make more than max_output_bytes"
+    assert outcome.hint == "Raise max_output_bytes if it is meant."
     assert sync(source, max_output_bytes=10_000, limit=10).result == "rendered"
 
 
