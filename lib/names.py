@@ -15,6 +15,8 @@ Format = Literal["json", "md"]
 KINDS: Final[tuple[Kind, ...]] = ("completions", "full_texts")
 FORMATS: Final[tuple[Format, ...]] = ("json", "md")
 METADATA_SUFFIX: Final = "_metadata.json"
+PART_LABEL: Final = "**Part:**"
+"""Begins the line that says which part of a page a file is."""
 _SOURCE_SUFFIX: Final = ".npy"
 _ENDINGS: Final[dict[Kind, str]] = {kind: f"_{kind}{_SOURCE_SUFFIX}" for kind in KINDS}
 

@@ -9,7 +9,7 @@ import re
 from itertools import accumulate, chain
 from typing import TYPE_CHECKING, Final
 
-from lib.markdown.code_spans import RUN, code_spans
+from lib.markdown.blocks import RUN, code_spans
 from lib.markdown.inert import WIDE_SPACES
 
 if TYPE_CHECKING:

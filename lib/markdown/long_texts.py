@@ -13,9 +13,8 @@ from lib.encoded_text import end_of_character
 from lib.json_writer import encoded
 from lib.markdown.batch import shown_safely
 from lib.markdown.blocks import leaves_fence_open
-from lib.markdown.fences import fenced_pieces, pictured
+from lib.markdown.fences import fenced_pieces, pictured, quote_pieces
 from lib.markdown.inert import is_inert
-from lib.markdown.quotes import quote_pieces
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -12,10 +12,9 @@ from lib.encoded_text import Texts, characters_in, is_space, is_text
 from lib.json_writer import dumps, dumps_numbers, encoded, pieces
 from lib.markdown.batch import shown_safely
 from lib.markdown.chat import is_chat, rest_of, texts_of
-from lib.markdown.fences import fenced, fenced_pieces, fenced_text, pictured
+from lib.markdown.fences import fenced, fenced_pieces, fenced_text, in_quote, pictured, quote_pieces
 from lib.markdown.header import header_value
 from lib.markdown.long_texts import PART_CHARACTERS, long_text_pieces
-from lib.markdown.quotes import in_quote, quote_pieces
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

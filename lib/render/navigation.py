@@ -6,6 +6,8 @@ Anchors are those that GitHub, GitLab and editors derive from a heading: ``## Co
 
 from __future__ import annotations
 
+import sys
+from bisect import bisect_right
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
@@ -13,17 +15,18 @@ from urllib.parse import quote
 
 from lib.json_writer import encoded
 from lib.markdown.header import header_value
-from lib.names import part_name
-from lib.render.page import PART_LABEL
+from lib.names import PART_LABEL, part_name
+from lib.options import NO_EXTRAS
 from lib.render.statistics import bars
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from lib.names import Kind
-    from lib.render.page import Page
+    from lib.options import Extras, Style
     from lib.render.statistics import Overview
 
+_PAIRS_AT_ONCE: Final = 8
 _ITEM_ANCHORS: Final[dict[Kind, str]] = {"completions": "completion", "full_texts": "generation"}
 _TITLE_ANCHORS: Final[dict[Kind, str]] = {
     "completions": "completions-only",
@@ -41,12 +44,45 @@ _LABEL_BYTES: Final = 400
 
 
 @dataclass(frozen=True, slots=True)
-class Room:
-    """The most bytes that can stand above the items: in the first part, in every part, and for each item."""
+class Page:
+    """What a page shows above and between its items.
 
-    first: int
-    every: int
-    entry: int
+    ``count`` is the number of items in the source, ``shown`` how many of them are rendered.  ``scalar``: the
+    array has no dimensions, so that its JSON is the one value itself.  ``name`` is the page's file name,
+    ``overview`` the content of its summary, ``prompt`` the one that all items have, and ``firsts`` the number
+    of the first item of each part.
+    """
+
+    kind: Kind
+    metadata: Mapping[str, Any] | None
+    count: int
+    shown: int
+    scalar: bool = False
+    style: Style = "auto"
+    extras: Extras = NO_EXTRAS
+    name: str = ""
+    overview: Overview | None = None
+    prompt: Any = None
+    firsts: tuple[int, ...] = (1,)
+
+    @property
+    def at_once(self) -> int:
+        """The most items to render together: a prompt can be many times larger than its completion."""
+        return _PAIRS_AT_ONCE if self.extras.pairs and self.prompt is None else sys.maxsize
+
+    @property
+    def parts(self) -> int:
+        """The number of files that the page has."""
+        return len(self.firsts)
+
+    def part_of(self, number: int) -> int:
+        """Return the part, from 1, that an item is in."""
+        return bisect_right(self.firsts, number)
+
+    def range_of(self, part: int) -> range:
+        """Return the numbers of the items in a part."""
+        end = self.firsts[part] if part < self.parts else self.shown + 1
+        return range(self.firsts[part - 1], end)
 
 
 def above_items(page: Page, part: int) -> list[str]:
@@ -156,8 +192,8 @@ def _previous_and_next(number: int, last: int, target: Callable[[int], str]) -> 
     return previous + ([f"[next]({target(number + 1)})"] if number < last else [])
 
 
-def room(page: Page) -> Room:
-    """Return the most bytes that can stand above the items of a part."""
+def room(page: Page) -> tuple[int, int, int]:
+    """Return the most bytes above a part's items: in the first part, in every part, and for each item."""
     file = len(_file(page, page.count))
     # two links each to the previous and the next part, and two lists of all parts
     every = _LABEL_BYTES + 4 * file + 2 * (_parts_limit(page) + 2) * _part_link_bytes(page)
@@ -167,7 +203,7 @@ def room(page: Page) -> Room:
         numbers = (page.count,) * _LISTED_LIMIT
         first = len(encoded("".join(parameters(page.metadata or {}))))
         first += 2 * (len(_listed(page, "", numbers, 0)) + len(numbers) * file)
-    return Room(first, every, entry if page.extras.links else 0)
+    return first, every, entry if page.extras.links else 0
 
 
 def _thinned(numbers: range, limit: int) -> range:

@@ -14,7 +14,7 @@ from lib.render.stream import pieces_of
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from lib.render.page import Page
+    from lib.render.navigation import Page
 
 
 def count(blocks: Iterable[list[Any]]) -> Statistics:
@@ -73,12 +73,12 @@ def _first_items(page: Page, sizes: Iterator[int], limit: int, prompt: int) -> t
 
     ``prompt`` is the size of the prompt above the first item.
     """
-    needed = room(page)
-    empty = len(header(page.kind, page.metadata, page.count, page.shown)) + needed.every
-    taken, firsts = empty + needed.first + prompt, [1]
+    first, every, entry = room(page)
+    empty = len(header(page.kind, page.metadata, page.count, page.shown)) + every
+    taken, firsts = empty + first + prompt, [1]
     for number, size in enumerate(sizes, 1):
-        if taken + size + needed.entry > limit and number > firsts[-1]:
+        if taken + size + entry > limit and number > firsts[-1]:
             firsts.append(number)
             taken = empty
-        taken += size + needed.entry
+        taken += size + entry
     return tuple(firsts)

@@ -16,9 +16,8 @@ from typing import TYPE_CHECKING, Final
 from lib.errors import Changed, SidecarError, Storage, Unsafe
 from lib.files.atomic import AtomicFile, narrow, remove_file, set_stamp
 from lib.files.reader import FileBytes, open_file, same_version, status_of
-from lib.names import part_name
+from lib.names import PART_LABEL, part_name
 from lib.outcome import Verdict
-from lib.render.page import PART_LABEL
 from lib.sync.plan import WIDE, plan_sidecar
 
 if TYPE_CHECKING:

@@ -283,7 +283,7 @@ def _without_numpy(options: Options, connection: Connection, stop: Stop) -> None
     for name in [name for name in sys.modules if name.partition(".")[0] == "numpy" or "render" in name]:
         del sys.modules[name]
     sys.modules["lib.render.stream"] = None  # type: ignore[assignment]  # an import of it fails
-    sys.modules["lib.render.page"] = None  # type: ignore[assignment]
+    sys.modules["lib.render.navigation"] = None  # type: ignore[assignment]
     serve(options, connection, stop)
 
 

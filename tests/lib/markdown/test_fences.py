@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lib.markdown.quotes import in_quote, quote_pieces
+from lib.markdown.fences import in_quote, quote_pieces
 
 
 @given(st.lists(st.text("a\r\n ", max_size=6), max_size=6))
