@@ -114,9 +114,11 @@ def characters_in(text: Text) -> int:
     return len(text) if isinstance(text, str) else sum(map(len, pieces_of(text)))
 
 
-def is_space(text: Text) -> bool:
-    """Tell whether a text is nothing but white space."""
-    return text.isspace() if isinstance(text, str) else bool(text) and all(map(str.isspace, pieces_of(text)))
+def is_blank(text: Text) -> bool:
+    """Tell whether a text is empty, or nothing but white space."""
+    if isinstance(text, str):
+        return not text or text.isspace()
+    return all(map(str.isspace, pieces_of(text)))
 
 
 def hash_of(text: Text) -> int:

@@ -17,11 +17,11 @@ class SidecarError(Exception):
 
     hint_default = ""
 
-    def __init__(self, reason: str, *, hint: str = "", path: str = "") -> None:
+    def __init__(self, reason: str, *, hint: str = "") -> None:
         super().__init__(reason)
         self.reason = reason
         self.hint = hint or self.hint_default
-        self.path = path
+        self.path = ""
 
     def __str__(self) -> str:
         return f"{self.path}: {self.reason}" if self.path else self.reason

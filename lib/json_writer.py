@@ -78,10 +78,7 @@ def encoded(text: Text) -> bytes:
     >>> encoded("\ud83d\ude00").decode() == "\ufffd\ufffd"
     True
     """
-    try:
-        data = text.encode() if isinstance(text, str) else utf8(text)
-    except UnicodeEncodeError:
-        data = utf8(text)
+    data = utf8(text)
     return _SURROGATE.sub(b"\xef\xbf\xbd", data) if b"\xed" in data else data
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from lib.cache.metadata import LIMIT_BYTES
@@ -34,35 +34,37 @@ def load(directory: int, stem: str) -> Cache | None:
     with _named(completions):
         for _ in range(_TRIES):
             before = status_of(directory, completions)
-            cache: Cache | None = None
+            opened = ExitStack()
             try:
-                with ExitStack() as stack:
-                    files = _open(directory, stem, names, stack)
-                    if files is None:
-                        return None
-                    read = _read(files) if files else None
-                    cache = None if any(file.has_changed() for file in files.values()) else read
-                    if cache is not None:
-                        return cache
-            except SidecarError:
-                if cache is not None:  # only a file could not be closed
+                files = _open(directory, stem, names, opened)
+                cache = _read(files) if files else None
+                if cache is not None and not any(file.has_changed() for file in files.values()):
                     return cache
-                now = status_of(directory, completions)
-                if before is not None and now is not None and same_version(before, now):
+            except FileNotFoundError:
+                return None
+            except SidecarError:
+                if before is not None and same_version(status_of(directory, completions), before):
                     raise
+            finally:
+                with suppress(SidecarError):  # files that were only read need not be closed without a fault
+                    opened.close()
             time.sleep(_PAUSE_SECONDS)
-    if status_of(directory, completions) is None:  # a save was killed, or hangs
-        return None
-    raise Changed("it is being written all the time", path=completions)
+        if status_of(directory, completions) is None:  # a save was killed, or hangs
+            return None
+        raise Changed("it is being written all the time")
 
 
-def _open(directory: int, stem: str, names: tuple[str, ...], stack: ExitStack) -> dict[str, FileBytes] | None:
-    """Open the three files of one save; {} while there is none to open, None when nothing is saved."""
+def _open(directory: int, stem: str, names: tuple[str, ...], stack: ExitStack) -> dict[str, FileBytes]:
+    """Open the three files of one save; return none of them while one is being saved.
+
+    :raises FileNotFoundError: nothing is saved.
+    """
     lock = SetLock(directory, stem)
     with lock.for_loader() as is_held:
         if status_of(directory, names[0]) is None:
-            is_certain = is_held or (not lock.exists() and status_of(directory, names[0]) is None)
-            return None if is_certain else {}
+            if is_held or (not lock.exists() and status_of(directory, names[0]) is None):
+                raise FileNotFoundError
+            return {}
         files = {}
         for name in names:
             with _named(name):

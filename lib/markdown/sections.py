@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, Final
 
-from lib.encoded_text import Texts, characters_in, is_space, is_text
+from lib.encoded_text import Texts, characters_in, is_blank, is_text
 from lib.json_writer import dumps, dumps_numbers, encoded, pieces
 from lib.markdown.batch import shown_safely
 from lib.markdown.chat import is_chat, rest_of, texts_of
@@ -92,8 +92,7 @@ def _body(value: Any, style: Style) -> bytes:
 def item_pieces(value: Any, style: Style) -> Iterator[bytes]:
     """Return what is shown of an item (a text, messages or JSON) in pieces of limited size."""
     if is_text(value):
-        is_blank = style == "auto" and is_space(value)
-        return iter((_BLANK,)) if is_blank else long_text_pieces(value, style)
+        return iter((_BLANK,)) if style == "auto" and is_blank(value) else long_text_pieces(value, style)
     if style != "plain" and is_chat(value):
         return _chat_pieces(value, style)
     return _json_pieces(value, style)
@@ -132,7 +131,7 @@ def _role(role: str) -> str:
 def _long_quote(text: Text, style: Style) -> Iterator[bytes]:
     if len(text) <= PART_CHARACTERS or (isinstance(text, bytes) and characters_in(text) <= PART_CHARACTERS):
         return iter(_quotes([text], style))
-    if style == "auto" and is_space(text):
+    if style == "auto" and is_blank(text):
         return iter((in_quote(_BLANK),))
     return long_text_pieces(text, style, in_quotes=True)
 
@@ -144,6 +143,6 @@ def _quotes(texts: Sequence[Text], style: Style) -> list[bytes]:
         return [in_quote(fenced_text(text)) for text in data]
     shown = shown_safely(data, in_quotes=True) if data else []
     return [
-        in_quote(_BLANK) if is_space(text) or not text else way if way[:1] == b">" else in_quote(way)
+        in_quote(_BLANK) if is_blank(text) else way if way[:1] == b">" else in_quote(way)
         for text, way in zip(texts, shown, strict=True)
     ]

@@ -193,7 +193,13 @@ def _check_sizes(header: Header, size: int) -> None:
         if texts > max(size - header.data_offset, 0):
             raise Unfinished(f"it has {size:,} bytes, too few for the {texts:,} items its header promises")
     else:
-        _check_fixed_size(header, texts, size)
+        expected = header.data_offset + texts * header.item_bytes
+        if expected >= 1 << 63:
+            raise Corrupt("its header promises more bytes than a file can hold")
+        if size < expected:
+            raise Unfinished(f"it has {size:,} bytes of the {expected:,} that its header promises")
+        if size > expected:
+            raise Corrupt(f"it has {size - expected:,} bytes after its end")
     holds_nothing = texts == 0 or (header.letter != "O" and header.item_bytes == 0)
     if holds_nothing and empty_lists(header.shape) > EMPTY_ITEMS_LIMIT:
         raise Unsafe("it promises millions of items and holds none")
@@ -215,16 +221,6 @@ def empty_lists(shape: tuple[int, ...]) -> int:
     """Count what ``tolist`` makes of an array: its values, or its lists if one of its dimensions is 0."""
     sizes = shape[: shape.index(0)] if 0 in shape else shape
     return math.prod(sizes)
-
-
-def _check_fixed_size(header: Header, texts: int, size: int) -> None:
-    expected = header.data_offset + texts * header.item_bytes
-    if expected >= 1 << 63:
-        raise Corrupt("its header promises more bytes than a file can hold")
-    if size < expected:
-        raise Unfinished(f"it has {size:,} bytes of the {expected:,} that its header promises")
-    if size > expected:
-        raise Corrupt(f"it has {size - expected:,} bytes after its end")
 
 
 def nest(flat: list[Any], shape: tuple[int, ...]) -> Any:

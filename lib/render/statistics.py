@@ -6,7 +6,7 @@ from array import array
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from lib.encoded_text import Texts, characters_in, hash_of, is_space, is_text
+from lib.encoded_text import Texts, characters_in, hash_of, is_blank, is_text
 from lib.outcome import Figures
 
 if TYPE_CHECKING:
@@ -57,9 +57,9 @@ class Statistics:
         else:
             texts = [value for value in values if is_text(value)]
             hashes, lengths = map(_hash, values), list(map(characters_in, texts))
-            blank = lengths.count(0) + sum(map(is_space, texts))
+            blank = sum(map(is_blank, texts))
         if blank and len(self._blank_items) < _LISTED_LIMIT:
-            numbers = [number for number, value in enumerate(values, first) if _is_blank(value)]
+            numbers = [at for at, value in enumerate(values, first) if is_text(value) and is_blank(value)]
             self._blank_items += numbers[: _LISTED_LIMIT - len(self._blank_items)]
         self._blank += blank
         if self._records <= _COUNTED_LIMIT:
@@ -110,10 +110,6 @@ class Statistics:
         repeated = order[1:][(hashes[1:] == hashes[:-1]) & (hashes[1:] != hash(""))]
         first = np.sort(repeated)[:_LISTED_LIMIT] + 1
         return tuple(first.tolist()), int(repeated.size)
-
-
-def _is_blank(value: Any) -> bool:
-    return is_text(value) and (not value or is_space(value))
 
 
 def _hash(value: Any) -> int:

@@ -43,7 +43,6 @@ if TYPE_CHECKING:
     from lib.files.reader import FileBytes
     from lib.npy.header import Header
     from lib.options import Options
-    from lib.outcome import Figures
     from lib.render.navigation import Page
 
 Block = TypeVar("Block")
@@ -60,21 +59,14 @@ def sync_source(
     number of times, by any number of processes: each sidecar is always whole.  ``stop`` is asked between two
     blocks.
     """
-    (outcome,) = sync_sources([(directory, name)], options, stop)
+    (outcome,) = publish_sources(write_sources([(directory, name)], options, stop))
     return outcome
-
-
-def sync_sources(
-    sources: Sequence[tuple[int, str]], options: Options, stop: Callable[[], bool] = lambda: False
-) -> list[Outcome]:
-    """Bring the sidecars of several sources, each ``(directory, name)``, up to date together."""
-    return publish_sources(write_sources(sources, options, stop))
 
 
 def write_sources(
     sources: Sequence[tuple[int, str]], options: Options, stop: Callable[[], bool]
 ) -> list[Conversion]:
-    """Write what the sidecars of several sources need, under temporary names.
+    """Write what the sidecars of several sources, each ``(directory, name)``, need, under temporary names.
 
     Call :func:`publish_sources` with the result while the directories are open.
     """
@@ -141,8 +133,6 @@ class Conversion:
         self._source: FileBytes | None = None
         self._plans: list[Plan] = []
         self._sinks: list[Sink] = []
-        self._figures: Figures | None = None
-        self._warnings: tuple[str, ...] = ()
         self._has_failed = False
 
     def attempt(self, phase: Callable[[Conversion], None]) -> None:
@@ -169,19 +159,18 @@ class Conversion:
         if not options.dry_run:
             plans = [self._narrowed(plan, source) for plan in plans]
         self._plans = plans
-        actions = {plan.action for plan in plans}
-        if actions <= {"fresh", "narrow"}:
+        if all(plan.action in {"fresh", "narrow"} for plan in plans):
             if options.count:
                 from lib.render.pagination import count  # for an index that meets a source for the first time
 
-                self._figures = count(read_items(source, None, options.limit)).figures()
+                figures = count(read_items(source, None, options.limit)).figures()
+                self.outcome = replace(self.outcome, figures=figures)
             return
         header = read_header(source)
         _check_output(header, options)
-        if "render" in actions and not options.dry_run:
-            self._check_directory(self.directory)
-        if "compare" in actions or not options.dry_run:
-            self._render(header, Inputs(self._stack, self.directory, self._name, source))
+        worked_on = {"compare"} if options.dry_run else {"compare", "render"}
+        if plans := [plan for plan in plans if plan.action in worked_on]:
+            self._render(plans, header, Inputs(self._stack, self.directory, self._name, source))
 
     def flush(self) -> None:
         """Wait until what was written is on disk."""
@@ -193,13 +182,8 @@ class Conversion:
         done = {sink.plan.fmt: sink.publish() for sink in self._sinks}
         self.has_published = any(verdict.result == "rendered" for verdict in done.values())
         verdicts = tuple(done.get(plan.fmt) or _untouched(plan) for plan in self._plans)
-        self.outcome = replace(
-            self.outcome,
-            verdicts=verdicts,
-            figures=self._figures,
-            bytes=sum(sink.bytes_taken for sink in self._sinks),
-            warnings=self._warnings,
-        )
+        written = sum(sink.bytes_taken for sink in self._sinks)
+        self.outcome = replace(self.outcome, verdicts=verdicts, bytes=written)
 
     def close(self) -> None:
         """Remove what was not published, and close all files; may be called twice."""
@@ -228,33 +212,33 @@ class Conversion:
             return replace(plan, action="render")
         return replace(plan, action="fresh", reason="up to date; its permissions were narrowed")
 
-    def _render(self, header: Header, inputs: Inputs) -> None:
+    def _render(self, plans: list[Plan], header: Header, inputs: Inputs) -> None:
         """Feed every sidecar that needs it from one pass over the source."""
         from lib.render.stream import rendered  # 30 ms that a sweep over fresh sidecars does without
 
-        self._open_sinks(header, inputs)
+        self._open_sinks(plans, header, inputs)
         page = self._page(header, inputs)
         statistics = Statistics()
         formats = tuple(sink.plan.fmt for sink in self._sinks)
         blocks = read_items(inputs.source, header, self._options.limit)
         for pieces in self._until_stopped(rendered(page, blocks, formats, statistics, inputs.prompts())):
             self._feed(pieces)
-        self._figures = statistics.figures()
-        if self._figures.records != page.shown:
+        figures = statistics.figures()
+        if figures.records != page.shown:
             raise Corrupt("it holds another number of items than its header says")
         for sink in self._sinks:
             sink.seal()
-        self._warnings = inputs.warnings
+        self.outcome = replace(self.outcome, figures=figures, warnings=inputs.warnings)
 
-    def _open_sinks(self, header: Header, inputs: Inputs) -> None:
-        options = self._options
-        for plan in self._plans:
-            if plan.action == "compare" or (plan.action == "render" and not options.dry_run):
-                name = sidecar_name(self._name, plan.fmt)
-                sink = Sink(plan, self.directory, name, options, inputs.check)
-                self._sinks.append(self._stack.enter_context(closing(sink)))
-                if plan.fmt == "md" and options.extras.pairs:
-                    inputs.open_full_texts(header.count)
+    def _open_sinks(self, plans: list[Plan], header: Header, inputs: Inputs) -> None:
+        for plan in plans:
+            if plan.action == "render":
+                self._check_directory(self.directory)
+            name = sidecar_name(self._name, plan.fmt)
+            sink = Sink(plan, self.directory, name, self._options, inputs.check)
+            self._sinks.append(self._stack.enter_context(closing(sink)))
+            if plan.fmt == "md" and self._options.extras.pairs:
+                inputs.open_full_texts(header.count)
 
     def _page(self, header: Header, inputs: Inputs) -> Page:
         """Gather what a page shows besides its items, from all items where its first lines need them."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 from lib.errors import SidecarError, Vanished
 from lib.files.reader import open_directory, status_of, storage_errors
 from lib.files.temporary import remove_litter
-from lib.names import is_temporary, kind_of
+from lib.names import kind_of
 from lib.sync.plan import plan_source
 
 if TYPE_CHECKING:
@@ -95,9 +95,9 @@ def walk(root: str, options: Options, ignore: frozenset[str], below: tuple[str, 
         try:
             with open_directory(root, parts) as directory:
                 yield Folder(root, parts)
-                names, deeper, litter = _list(directory, ignore)
+                names, deeper, hidden = _list(directory, ignore)
                 if not options.dry_run:
-                    remove_litter(directory, litter)
+                    remove_litter(directory, hidden)
                 if len(parts) < _DEPTH_LIMIT:
                     waiting += [(*parts, name) for name in deeper]
                 found = (_look(directory, Task(root, parts, name), options) for name in names)
@@ -148,14 +148,14 @@ def _look(directory: int, task: Task, options: Options) -> Found | PathFailure |
 
 
 def _list(directory: int, ignore: frozenset[str]) -> tuple[list[str], list[str], list[str]]:
-    """List a directory: the names of sources, of directories to go into, and of temporary files."""
-    names, deeper, litter = [], [], []
+    """List a directory: the names of sources, of directories to go into, and hidden names."""
+    names, deeper, hidden = [], [], []
     with storage_errors("the directory cannot be read"), os.scandir(directory) as entries:
         for entry in entries:
             if entry.name.startswith("."):
-                litter += [entry.name] * is_temporary(entry.name)
+                hidden.append(entry.name)
             elif kind_of(entry.name):
                 names.append(entry.name)
             elif entry.name not in ignore and entry.is_dir(follow_symlinks=False):
                 deeper.append(entry.name)
-    return sorted(names), sorted(deeper, reverse=True), litter
+    return sorted(names), sorted(deeper, reverse=True), hidden

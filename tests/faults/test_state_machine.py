@@ -37,7 +37,7 @@ from support import LONG_AGO_NS, SECOND_NS, as_json, save, sync, wait_for
 
 from lib.files.reader import open_directory
 from lib.names import FORMATS, is_temporary, kind_of, metadata_name
-from lib.sync.engine import sync_sources
+from lib.sync.engine import publish_sources, write_sources
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -108,7 +108,8 @@ class Stopping(FakePool):
         with ExitStack() as stack:
             places = [stack.enter_context(open_directory(task.root, task.parts)) for task in given]
             names = [task.name for task in given]
-            outcomes = sync_sources(list(zip(places, names, strict=True)), self.options, self._stop)
+            sources = list(zip(places, names, strict=True))
+            outcomes = publish_sources(write_sources(sources, self.options, self._stop))
         return list(zip(given, outcomes, strict=True))
 
 

@@ -43,7 +43,7 @@ from lib.errors import (
 from lib.files.reader import open_directory
 from lib.names import FORMATS, is_temporary, sidecar_name
 from lib.options import Extras, Options
-from lib.sync.engine import sync_source, sync_sources
+from lib.sync.engine import publish_sources, sync_source, write_sources
 from lib.sync.plan import plan_source
 
 if TYPE_CHECKING:
@@ -468,7 +468,8 @@ def test_a_source_that_cannot_be_closed_fails_by_itself(source: Path) -> None:
     other = save(source.with_name("other_completions.npy"), ["text"], time_ns=LONG_AGO_NS)
     before = set(os.listdir("/proc/self/fd"))
     with open_directory(str(source.parent)) as directory, closing_fails(SOURCE):
-        outcomes = sync_sources([(directory, SOURCE), (directory, other.name)], Options())
+        sources = [(directory, SOURCE), (directory, other.name)]
+        outcomes = publish_sources(write_sources(sources, Options(), lambda: False))
     assert [outcome.result for outcome in outcomes] == ["failed", "rendered"]
     assert (outcomes[0].error, outcomes[0].reason) == (Storage, "cannot be closed: Input/output error")
     assert set(os.listdir("/proc/self/fd")) == before
