@@ -46,6 +46,7 @@ WHOLE: Final = b"\x93NUMPY\x01\x00\x76\x00" + HEADER.ljust(117) + b"\n"
 ROWS: Final = (
     Row("path missing", f"{SWEEP} nowhere", 1, ("nowhere: no such file", "relative to the current")),
     Row("path empty", f"{SWEEP} ''", 1, ("'': no such file", "relative to the current directory")),
+    Row("path too long", f"{SWEEP} {'x' * 300}", 1, ("xxx: cannot be looked up: File name too long",)),
     Row("no source", f"{SWEEP} a.npy", 2, ("a.npy: is not a source", "_completions.npy", "the directory"),
         text("a.npy", "x")),
     Row("root is a file", "generation-sidecars a.txt", 2, ("a.txt: is not a directory", "--backfill"),
@@ -139,6 +140,21 @@ def test_no_permission_says_whom_to_give_it(
     assert f"source=./{BAD}" in said
     assert "Permission denied" in said
     assert "Give the user that runs this read and write permission" in said
+
+
+@needs_root
+def test_a_path_in_a_closed_directory_is_not_called_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Whether it exists, the user that asks may not know."""
+    with small_disk(tmp_path / "disk", "size=1m,mode=700") as disk:
+        words = [*SWEEP.split()[1:], str(save(disk / BAD, ["x"]))]
+        assert cli.main(words) == 0  # modules are imported while they can be read
+        monkeypatch.chdir("/")
+        for path in (words[-1], str(disk / "runs")):
+            with as_nobody():
+                assert cli.main([*words[:-1], path]) == 1
+            assert f"{path}: the user that runs this has no permission" in capfd.readouterr().err
 
 
 @needs_root

@@ -125,15 +125,28 @@ def _sorted_out(paths: Sequence[str]) -> tuple[list[str], int]:
         is_named = kind_of(os.path.basename(path)) is not None and os.path.lexists(path)
         if is_named or os.path.isdir(path):
             usable.append(path)
-        elif not os.path.exists(path):  # a link to a disk that is not mounted, too
-            where = "" if os.path.isabs(path) else " (relative to the current directory)"
-            refuse(path, f"no such file or directory{where}")
+        elif reason := _why_not_found(path):
+            refuse(path, reason)
             status = max(status, SOMETHING_FAILED)
         else:
             to_do = "to sweep all sources in a directory, give the directory"
             refuse(path, f"is not a source: its name does not end in {endings}; {to_do}")
             status = WRONG_USAGE
     return usable, status
+
+
+def _why_not_found(path: str) -> str:
+    """Return why there is nothing at a path, such as a link to a disk that is not mounted; else nothing."""
+    try:
+        os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        where = "" if os.path.isabs(path) else " (relative to the current directory)"
+        return f"no such file or directory{where}"
+    except PermissionError:
+        return "the user that runs this has no permission to enter its directory"
+    except OSError as error:
+        return f"cannot be looked up: {error.strerror}"
+    return ""
 
 
 def _sweep(paths: Sequence[str], options: Options, config: Config, flags: argparse.Namespace) -> int:
