@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 class Inventory:
     """What the last sweep found, with what has come and gone since.
 
-    ``sources``: their number.  A source that goes is counted until the next sweep.
+    ``sources``: their number.  A source that goes is counted until the next sweep.  ``gone``: the paths of
+    directories that have gone, which are counted until they are taken off.
     """
 
     def __init__(self) -> None:
@@ -28,15 +29,11 @@ class Inventory:
         self._found = 0
         self._counted: set[Task] = set()
         self._folders: dict[tuple[str, ...], int] = {}
-        self._gone: set[tuple[str, ...]] = set()
+        self.gone: set[tuple[str, ...]] = set()
 
     @property
     def directories(self) -> int:
-        """The number of directories.  Removals are carried out here, together: each goes through all."""
-        if self._gone:
-            for path in [path for path in self._folders if is_below(path, self._gone)]:
-                del self._folders[path]
-            self._gone.clear()
+        """The number of directories."""
         return len(self._folders)
 
     def begin_sweep(self) -> None:
@@ -60,17 +57,23 @@ class Inventory:
         """Keep only what was counted since :meth:`begin_sweep`."""
         self.sources = self._found
         self._folders = {path: sweep for path, sweep in self._folders.items() if sweep == self._sweep}
-        self._gone.clear()
 
     def add(self, folder: Folder) -> None:
         """Add a directory, known or not."""
         path = (folder.root, *folder.parts)
-        self._gone.discard(path)
+        self.gone.discard(path)
         self._folders[path] = self._sweep
 
     def remove(self, folder: Folder) -> None:
-        """Remove a directory, known or not, with those below it."""
-        self._gone.add((folder.root, *folder.parts))
+        """Mark a directory, known or not, as gone with those below it."""
+        self.gone.add((folder.root, *folder.parts))
+
+    def take_off_gone(self) -> AbstractSet[tuple[str, ...]]:
+        """Take off the directories that have gone, all together; return their paths."""
+        gone, self.gone = self.gone, set()
+        for path in [path for path in self._folders if is_below(path, gone)]:
+            del self._folders[path]
+        return gone
 
     def count_new(self, task: Task, outcome: Outcome, options: Options) -> None:
         """Count a source that has had its turn, if it appeared since the last sweep: it had no sidecars."""

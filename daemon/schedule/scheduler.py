@@ -15,9 +15,9 @@ from daemon.report.events import SOURCE_RECOVERED
 from daemon.report.outcomes import Done, log_outcome, log_unstamped
 from daemon.report.status import TroubleTable
 from daemon.schedule.queue import Queue
-from daemon.schedule.readiness import seconds_to_wait, version_of
-from daemon.workers.worker import TICK_SECONDS
+from daemon.workers.worker import TICK_SECONDS, seconds_in_tick
 from lib.errors import Changed, Interrupted, Unfinished, Vanished
+from lib.files.reader import file_version
 from lib.outcome import failure
 from lib.sync.walk import Found, PathFailure, look
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from daemon.report.index import IndexWriter
     from daemon.report.outcomes import Event, Observer
-    from daemon.schedule.queue import Source
+    from daemon.schedule.queue import Source, Version
     from daemon.signals import Signals
     from daemon.workers.pool import Pool
     from lib.options import Options
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 YOUNG_SECONDS: Final = 60.0
 """A file shorter than its header says is being written while it is younger than this, else truncated."""
 _RACES: Final = frozenset({Changed, Vanished})
+_FINE: Final = frozenset({"rendered", "adopted", "fresh"})
 _QUIET_ATTEMPTS: Final = 3
 """A file that is replaced while it is read has not failed before more attempts than this."""
 _LOG_AGAIN_SECONDS: Final = 300.0
@@ -145,7 +146,7 @@ class Scheduler:
             again, closed = source.again, source.closed
             self._conclude(source, outcome, now)
             if again:
-                self.queue.add(task, now + TICK_SECONDS, closed=closed)
+                self.hint(task, now, closed=closed)
 
     def _consider(self, source: Source, now: float) -> None:
         """Give a source its turn: start it, put it off, or drop it."""
@@ -160,7 +161,7 @@ class Scheduler:
             seen, self.settle_seconds, closed=source.closed, still_seconds=still, clock=clock
         )
         if seen.is_fresh and not self.wants(seen):
-            self.take_fresh(source.task)
+            self._recover(source)
             self._drop(source)
         elif source.is_known and self.queue.settle(source):
             pass  # it still waits for a change
@@ -190,7 +191,7 @@ class Scheduler:
             log_unstamped(self._log, source.task, outcome)
         if outcome.result != "failed":
             self._recover(source)
-        is_done = outcome.result in {"rendered", "adopted", "fresh"} and not outcome.unstamped
+        is_done = outcome.result in _FINE and not outcome.unstamped
         if not is_done and self.queue.settle(source):
             self._remember(source, outcome)
         else:
@@ -214,8 +215,10 @@ class Scheduler:
 
     def _is_tried_again(self, source: Source, outcome: Outcome) -> bool:
         """Tell whether to retry what time can mend: a single sweep does not wait for a full disk."""
-        if outcome.error is Unfinished and not self._is_young(source.task):
-            return False  # it is truncated
+        if outcome.error is Unfinished:
+            seen = look(source.task, self.options)
+            if isinstance(seen, Found) and time.time() - seen.status.st_mtime > YOUNG_SECONDS:
+                return False  # it is truncated
         limit = self.queue.retries.attempts
         if limit is None:
             return True
@@ -227,17 +230,13 @@ class Scheduler:
         seen = look(task, self.options)
         return isinstance(seen, PathFailure) and isinstance(seen.error, Vanished)
 
-    def _is_young(self, task: Task) -> bool:
-        seen = look(task, self.options)
-        return not isinstance(seen, Found) or time.time() - seen.status.st_mtime <= YOUNG_SECONDS
-
     def _remember(self, source: Source, outcome: Outcome) -> None:
         """Keep the outcome of a source without fresh sidecars, and list it."""
         source.outcome, task = outcome, source.task
-        if outcome.result == "fresh":  # only its stamp is missing
+        if outcome.result in _FINE:  # only a stamp is missing
             self.troubles.drop(task)
-            return
-        self.troubles.put(task, task.path, outcome.result, outcome.reason, outcome.hint)
+        else:
+            self.troubles.put(task, task.path, outcome.result, outcome.reason, outcome.hint)
 
     def _recover(self, source: Source) -> None:
         """Log that a source that had failed no longer does."""
@@ -247,3 +246,31 @@ class Scheduler:
     def _drop(self, source: Source) -> None:
         self.queue.remove(source)
         self.troubles.drop(source.task)
+
+
+def version_of(found: Found) -> Version:
+    """Return the version of a source and of each of its sidecars."""
+    sidecars = (
+        (plan.action, plan.stamp_ns, plan.is_wide, plan.seen and file_version(plan.seen))
+        for plan in found.plans
+    )
+    return (file_version(found.status), *sidecars)
+
+
+def seconds_to_wait(
+    found: Found, settle_seconds: float, *, closed: bool, still_seconds: float, clock: float
+) -> float:
+    """Return how long a source, or an edited sidecar, must still stay unchanged; 0 when it is ready.
+
+    ``closed``: its writer closed it.  ``still_seconds``: for how long it has been seen unchanged, which alone
+    counts where a file's time is ahead of ``clock`` (seconds since the epoch).
+    """
+    for plan in found.plans:
+        if plan.action == "compare" and plan.seen is not None:
+            age = clock - plan.seen.st_mtime
+            if 0 <= age < settle_seconds:
+                return settle_seconds - age
+    if closed:
+        return seconds_in_tick(found.status, clock)
+    age = clock - found.status.st_mtime
+    return 0.0 if age >= settle_seconds else max(0.0, settle_seconds - still_seconds)

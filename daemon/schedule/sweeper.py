@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, Final
 from daemon.report.events import SWEEP_FINISHED, SWEEP_STARTED
 from daemon.report.outcomes import RESULTS, Done, Walk, log_failure
 from daemon.report.status import iso
-from daemon.schedule.branches import Branches
 from daemon.schedule.inventory import Inventory, is_below
 from lib.errors import Vanished
 from lib.sync.walk import Folder, Found, PathFailure, walk, walk_all
@@ -29,6 +28,8 @@ if TYPE_CHECKING:
 _JITTER: Final = 0.1
 _PATIENCE_SECONDS: Final = 10.0
 """How long the next sweep waits for the sources of the last one, which is then reported as it is."""
+_GONE_SECONDS: Final = 1.0
+"""How often what has gone is taken off, of all directories together: each time goes through all others."""
 
 
 @dataclass(slots=True)
@@ -93,7 +94,7 @@ class Sweeper:
         self._branches = Branches(self._walk_branch, scheduler.settle_seconds, branches_limit)
         self._sweep = _Sweep()
         self._failing: set[str] = set()
-        self._gone: set[tuple[str, ...]] = set()
+        self._next_gone = 0.0
         self._patience_ends = 0.0
         self._next = 0.0
         self._once_more = math.inf
@@ -241,7 +242,6 @@ class Sweeper:
 
     def _walk_branch(self, folder: Folder) -> Iterator[Step]:
         self.inventory.remove(folder)  # the first step adds it, unless it has gone
-        self._gone.add((folder.root, *folder.parts))  # likewise
         return walk(folder.root, self._scheduler.options, self._ignore, folder.parts)
 
     def _step_in_branch(self, now: float) -> bool:
@@ -249,21 +249,66 @@ class Sweeper:
         step = self._branches.step(now)
         if isinstance(step, Folder):
             self.inventory.add(step)
-            self._gone.discard((step.root, *step.parts))
         elif isinstance(step, PathFailure):
             self._take_failure(step, now)
         elif isinstance(step, Found) and (self._scheduler.wants(step) or not step.is_fresh):
             self._scheduler.take(step, now)
-        elif step is None and self._gone:
-            self._look_for_gone(now)
+        elif step is None and self.inventory.gone and now >= self._next_gone:
+            self._take_off_gone(now)
         return step is not None
 
-    def _look_for_gone(self, now: float) -> None:
-        """Look again at what is remembered of the directories that have gone, of all of them together."""
-        gone, self._gone = self._gone, set()
+    def _take_off_gone(self, now: float) -> None:
+        """Take the directories that have gone off the inventory, and look again at what was known of them."""
+        self._next_gone = now + _GONE_SECONDS
+        gone = self.inventory.take_off_gone()
         settled = self._scheduler.queue.settled
         for task in [task for task in settled if is_below((task.root, *task.parts, task.name), gone)]:
             self._scheduler.look_again(task, now)
         for path in [path for path in self._failing if not os.path.lexists(path)]:
             self._failing.discard(path)
             self._scheduler.troubles.drop(path)
+
+
+class Branches:
+    """Directories that hints name: each is walked at once, and again when no hint has named it for a while.
+
+    ``walk`` starts a walk; ``settle_seconds``: how long the second one waits; ``limit``: how many walks may
+    wait.
+    """
+
+    def __init__(self, walk: Callable[[Folder], Iterator[Step]], settle_seconds: float, limit: int) -> None:
+        self._start = walk
+        self._settle_seconds = settle_seconds
+        self._limit = limit
+        self._new: dict[Folder, None] = {}
+        self._settling: dict[Folder, float] = {}
+        self._walk: Iterator[Step] | None = None
+
+    def ask(self, folder: Folder, now: float) -> bool:
+        """Ask for the walks of a directory; False when too many wait."""
+        if len(self._new) + len(self._settling) >= self._limit:
+            return False
+        self._new[folder] = None
+        self._settling.pop(folder, None)  # the one named last comes last
+        self._settling[folder] = now + self._settle_seconds
+        return True
+
+    def next_due(self) -> float:
+        """Return when there is something to walk."""
+        if self._new or self._walk is not None:
+            return 0.0
+        return next(iter(self._settling.values()), math.inf)
+
+    def step(self, now: float) -> Step | None:
+        """Take one step in the directories that are due; None when there is none."""
+        while self.next_due() <= now:
+            if self._walk is None:
+                waiting = self._new or self._settling
+                folder = next(iter(waiting))
+                del waiting[folder]
+                self._walk = self._start(folder)
+            step = next(self._walk, None)
+            if step is not None:
+                return step
+            self._walk = None
+        return None

@@ -16,17 +16,16 @@ from support import SECOND_NS, results, save, small_disk, sync, wait_for
 from daemon.report.outcomes import Done
 from daemon.report.status import iso
 from daemon.schedule.queue import FEW, Queue
-from daemon.schedule.readiness import seconds_to_wait
-from daemon.schedule.scheduler import Scheduler
+from daemon.schedule.scheduler import Scheduler, seconds_to_wait
 from lib.errors import Changed, Corrupt, Interrupted, Storage, Unfinished, Vanished
 from lib.options import Options
+from lib.outcome import Outcome, Verdict
 from lib.sync.walk import Found, look
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from daemon.report.outcomes import Event
-    from lib.outcome import Outcome
     from lib.sync.walk import Task
 
 NAME = "n1_completions.npy"
@@ -120,6 +119,19 @@ class SchedulerBench:
 def bench(tmp_path: Path) -> SchedulerBench:
     """Open an bench over an empty directory."""
     return SchedulerBench(tmp_path)
+
+
+def test_a_sidecar_that_lacks_only_its_stamp_is_not_listed(
+    bench: SchedulerBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor is it when the other one was made again: nothing is left to be done."""
+    verdicts = (Verdict("json", "rendered", "it was absent"), Verdict("md", "fresh", "same", unstamped=True))
+    outcome = Outcome(NAME, "completions", verdicts)
+    monkeypatch.setattr(bench.pool, "done", lambda: [(task, outcome) for task in bench.pool.submitted])
+    bench.save()
+    bench.turn()
+    assert bench.state == "settled"
+    assert bench.listed == []
 
 
 def test_a_hinted_source_is_done(bench: SchedulerBench) -> None:
