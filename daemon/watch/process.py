@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 from watchdog import events
 from watchdog.observers import inotify_c
 from watchdog.observers.api import BaseObserver
-from watchdog.observers.inotify import InotifyFullEmitter, InotifyObserver
+from watchdog.observers.inotify import InotifyFullEmitter
 from watchdog.observers.inotify_c import InotifyConstants
 
 from daemon.signals import end_with
@@ -160,8 +160,7 @@ def watch(roots: Mapping[str, str], gone: deque[tuple[str, str]]) -> None:
     root = ""
     emitter: Any = partial(Watchdog6Emitter if IS_WATCHDOG_6 else Emitter, gone=gone)
     try:
-        observer = BaseObserver(emitter) if IS_WATCHDOG_6 else InotifyObserver(generate_full_events=True)
-        observer._emitter_class = emitter  # noqa: SLF001  # watchdog 7's takes none
+        observer = BaseObserver(emitter)
         observer.start()
         for place, root in roots.items():
             observer.schedule(Handler(root), place, recursive=True, event_filter=list(KINDS))
