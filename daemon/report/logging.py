@@ -13,7 +13,6 @@ import logging
 import os
 import select
 import sys
-from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, Final
 
@@ -51,20 +50,9 @@ def configure(
     """
     import structlog  # `--help` and the library do not need it
 
-    on_terminal = os.isatty(fd)
-    console = format == "console" or (format == "auto" and on_terminal)
-    dumb = bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") == "dumb"
-    renderer = Renderer(
-        console=console,
-        brief=on_terminal,
-        colours=console and on_terminal and not dumb,
-        prefixed=is_journal(fd, os.environ),
-    )
-    writer = LineWriter(
-        fd, lambda count: renderer(None, "warning", {"event": LOG_DROPPED, "lines": count}), aside
-    )
+    writer = EventWriter(fd, format, aside)
     structlog.configure(
-        processors=[renderer],
+        processors=[writer.render],
         wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
         context_class=dict,
         logger_factory=lambda *_: writer,
@@ -100,49 +88,45 @@ def escaped(text: str) -> str:
     return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
 
 
-@dataclass(frozen=True, slots=True)
-class Renderer:
-    """Turns an event into its line: structlog's only processor."""
+class EventWriter:
+    """Turns events into lines, and writes these whole to a file descriptor, or drops them; never raises.
 
-    console: bool
-    brief: bool
-    colours: bool
-    prefixed: bool
+    Use from one thread.  ``render`` is structlog's only processor.
+    """
 
-    def __call__(self, _logger: Any, level: str, event: MutableMapping[str, Any]) -> str:
+    def __init__(self, fd: int, form: LogFormat, aside: Callable[[], AbstractContextManager[object]]) -> None:
+        is_dumb = bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") == "dumb"
+        self._is_terminal = os.isatty(fd)
+        self._is_console = form == "console" or (form == "auto" and self._is_terminal)
+        self._has_colours = self._is_console and self._is_terminal and not is_dumb
+        self._is_journal = is_journal(fd, os.environ)
+        # if stderr was closed at the start, descriptor 2 may now be a source or a sidecar
+        self._fd = -1 if fd == _STDERR and sys.__stderr__ is None else fd
+        self._aside = aside
+        self._dropped = 0
+        self._is_broken = False
+
+    def render(self, _logger: Any, level: str, event: MutableMapping[str, Any]) -> str:
         """Return the line of an event, with a newline."""
         now = datetime.now(timezone.utc)
-        prefix = f"<{_PRIORITIES[level]}>" if self.prefixed else ""
-        return f"{prefix}{self._words(now, level, event) if self.console else _json(now, level, event)}\n"
+        prefix = f"<{_PRIORITIES[level]}>" if self._is_journal else ""
+        return f"{prefix}{self._words(now, level, event) if self._is_console else _json(now, level, event)}\n"
 
     def _words(self, now: datetime, level: str, event: MutableMapping[str, Any]) -> str:
         # at a terminal the date is known
-        moment = now.astimezone().strftime("%H:%M:%S") if self.brief else _iso(now)
+        moment = now.astimezone().strftime("%H:%M:%S") if self._is_terminal else _iso(now)
         head = f"{level:<7} {escaped(event.pop('event'))}"
         fields = (f"{escaped(key)}={_as_word(value)}" for key, value in event.items() if value is not None)
         return " ".join([self._in(_DIM, moment), self._in(_COLOURS[level], head), *fields])
 
     def _in(self, colour: int, text: str) -> str:
-        return f"\x1b[{colour}m{text}\x1b[0m" if self.colours else text
-
-
-class LineWriter:
-    """Writes whole lines to a file descriptor, or drops them; never raises.  Use from one thread."""
-
-    def __init__(
-        self, fd: int, tell_dropped: Callable[[int], str], aside: Callable[[], AbstractContextManager[object]]
-    ) -> None:
-        # if stderr was closed at the start, descriptor 2 may now be a source or a sidecar
-        self._fd = -1 if fd == _STDERR and sys.__stderr__ is None else fd
-        self._tell_dropped = tell_dropped
-        self._aside = aside
-        self._dropped = 0
-        self._is_broken = False
+        return f"\x1b[{colour}m{text}\x1b[0m" if self._has_colours else text
 
     def write(self, line: str) -> None:
         """Write one line, which ends with a newline, or count it as dropped."""
         with self._aside():
-            if self._dropped and self._put(self._tell_dropped(self._dropped)):
+            lost = {"event": LOG_DROPPED, "lines": self._dropped}
+            if self._dropped and self._put(self.render(None, "warning", lost)):
                 self._dropped = 0
             if self._dropped or not self._put(line):
                 self._dropped += 1

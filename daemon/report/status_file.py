@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from daemon.report.status import NAME, Reading, Status, Trouble, iso, moment
+from lib.errors import SidecarError
+from lib.files.reader import open_file
 from lib.files.temporary import hold, remove_abandoned
 
 if TYPE_CHECKING:
@@ -26,7 +28,6 @@ if TYPE_CHECKING:
 _RUN: Final = Path("/run")
 _TMP: Final = Path("/tmp")  # noqa: S108  # a directory of another user in it is refused
 _DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_READ: Final = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
 _CREATE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _LIMIT_BYTES: Final = 1 << 28
 _READS: Final = 10
@@ -194,13 +195,13 @@ def read_all(
 
 
 def _read_one(directory: int, name: str) -> Reading | None:
-    """Read one file, whose service is alive if it cannot be locked."""
+    """Read one file, whose service is alive if it cannot be locked; None if it does not hold a status."""
     for _ in range(_READS):
-        descriptor = _opened(directory, name)
-        if descriptor is None:
+        try:
+            with open_file(directory, name) as file:
+                status = _parsed(file.read_at(0, _LIMIT_BYTES), file.status)
+        except SidecarError:
             return None
-        with open(descriptor, "rb") as file:
-            status = _parsed(file.read(_LIMIT_BYTES), os.fstat(descriptor))
         if status is None:
             return None
         try:
@@ -210,18 +211,6 @@ def _read_one(directory: int, name: str) -> Reading | None:
         except OSError:
             return Reading(status)
         return Reading(status, is_alive=False)
-    return None
-
-
-def _opened(directory: int, name: str) -> int | None:
-    """Open a regular file without following links or blocking; None if it cannot be opened."""
-    try:
-        descriptor = os.open(name, _READ, dir_fd=directory)
-    except OSError:
-        return None
-    if stat.S_ISREG(os.fstat(descriptor).st_mode):
-        return descriptor
-    os.close(descriptor)
     return None
 
 

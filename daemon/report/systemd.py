@@ -17,24 +17,21 @@ _PATIENCE_SECONDS: Final = 5.0
 _PROPERTIES: Final = "--property=ActiveState,SubState,Result,ExecMainStatus"
 
 
-def notify(*assignments: str, environ: Mapping[str, str] = os.environ) -> bool:
-    r"""Send assignments such as ``READY=1`` and ``STATUS=…`` together; False when that failed.
+def notify(*assignments: str, environ: Mapping[str, str] = os.environ) -> None:
+    r"""Send assignments such as ``READY=1`` and ``STATUS=…`` together; a failure is ignored.
 
     ``NOTIFY_SOCKET``, if set, is the address: a path, or an abstract name after "@".  A newline, which would
     start another assignment, is sent as a space.
     """
     address = environ.get("NOTIFY_SOCKET", "")
     if not address.startswith(("/", "@")):
-        return False
+        return
     lines = (" ".join(assignment.splitlines()) for assignment in assignments)
     message = "\n".join(lines).encode("utf-8", "backslashreplace")
-    try:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as client:
-            client.setblocking(False)
-            client.sendto(message, "\0" + address[1:] if address.startswith("@") else address)
-    except (OSError, ValueError):  # ValueError: a NUL in the path
-        return False
-    return True
+    with suppress(OSError, ValueError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as client:
+        client.setblocking(False)
+        # ValueError: a NUL in the path
+        client.sendto(message, "\0" + address[1:] if address.startswith("@") else address)
 
 
 def watchdog_seconds(environ: Mapping[str, str] = os.environ, pid: int | None = None) -> float:
