@@ -14,22 +14,22 @@ _NEEDED = ("shtab", "structlog", "tomli", "tqdm", "watchdog")
 
 def main(arguments: "list[str] | None" = None) -> int:
     """Run ``generation-sidecars``; return the exit status."""
-    return _run("daemon.cli.main", arguments)
+    return _run("main", arguments)
 
 
 def decode(arguments: "list[str] | None" = None) -> int:
     """Run ``decode-generations``; return the exit status."""
-    return _run("daemon.cli.decode", arguments)
+    return _run("decode", arguments)
 
 
-def _run(module: str, arguments: "list[str] | None") -> int:
-    """Run a module's ``main`` with this folder first in the import path, also for child processes."""
+def _run(command: str, arguments: "list[str] | None") -> int:
+    """Run a command with this folder first in the import path, also for child processes."""
     sys.path[:] = [_HOME, *(path for path in sys.path if path != _HOME)]
     try:
         from lib import require
 
         require(_NEEDED)
-        status: int = importlib.import_module(module).main(arguments)
+        status: int = getattr(importlib.import_module("daemon.cli.main"), command)(arguments)
     except ImportError as error:
         sys.stderr.write(f"{error}\n")
         return 1

@@ -9,7 +9,7 @@ import signal
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from types import FrameType, TracebackType
+    from types import FrameType
 
     from _typeshed import FileDescriptorLike
     from typing_extensions import Self
@@ -38,9 +38,7 @@ class Signals:
         self._before_wakeup = signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_error: object) -> None:
         signal.set_wakeup_fd(self._before_wakeup)
         for number, handler in self._before.items():
             signal.signal(number, handler)

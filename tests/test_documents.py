@@ -26,7 +26,6 @@ import pytest
 from markdown_it import MarkdownIt
 from support import Terminal, wait_for
 
-from daemon.cli import decode
 from daemon.cli import main as cli
 from daemon.config import validation
 from daemon.config.model import KEYS, Config, parse
@@ -304,7 +303,7 @@ def test_what_would_change_the_machine_is_sound(line: str) -> None:
 
 def help_of(program: str) -> str:
     """Return a program's help as on a terminal of 80 columns."""
-    parsers = {"generation-sidecars": cli._parser, "decode-generations": decode._parser}
+    parsers = {"generation-sidecars": cli._parser, "decode-generations": cli._decode_parser}
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("COLUMNS", "80")
         return parsers[program]().format_help()

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Final
 import pytest
 from support import BACKFILL, REPOSITORY, Terminal, command_of, environment_of, save, unmeasured, wait_for
 
-from daemon.cli import decode
 from daemon.cli import main as cli
 from daemon.cli.flags import SHELLS
 
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 DECODE: Final = ("decode-generations",)
-PARSERS: Final = {"generation-sidecars": cli._parser, "decode-generations": decode._parser}
+PARSERS: Final = {"generation-sidecars": cli._parser, "decode-generations": cli._decode_parser}
 sweeping = pytest.mark.parametrize("sweep", [BACKFILL, DECODE], ids=["backfill", "decode-generations"])
 
 

@@ -1,4 +1,7 @@
-"""``generation-sidecars``: arguments in, exit status out.  Each command imports only what it needs."""
+"""``generation-sidecars`` and ``decode-generations``: arguments in, exit status out.
+
+The second is a sweep with the name and the flags of an older script.  Each imports only what it needs.
+"""
 
 from __future__ import annotations
 
@@ -38,6 +41,18 @@ exit status:
   2  wrong usage or configuration
   3  --status found no service
 """
+_DECODE_EPILOG: Final = """\
+examples:
+  decode-generations                             everything below ./experiments
+  decode-generations --model gemma               only experiments/gemma/generations
+  decode-generations --dry-run runs/             show what would be done below ./runs
+  decode-generations --force n1_completions.npy  make the sidecars of one file again
+
+exit status:
+  0  all is well
+  1  some file failed, or a path is missing
+  2  wrong usage or configuration
+"""
 
 
 @flags.guarded
@@ -59,6 +74,22 @@ def main(arguments: Sequence[str] | None) -> int:
     return _watch(config, given)
 
 
+@flags.guarded
+def decode(arguments: Sequence[str] | None) -> int:
+    """Run ``decode-generations``; return the exit status."""
+    parser = _decode_parser()
+    given = parser.parse(arguments)
+    if given.model is not None and given.paths:
+        parser.error("--model already names a directory; leave PATH out")
+    if given.model in {"", ".", ".."} or "/" in (given.model or ""):
+        parser.error("--model is the name of one directory below --base-dir")
+    config = flags.effective_config(given)
+    from daemon.cli.backfill import backfill
+
+    tree = os.path.join(given.base_dir, given.model, "generations") if given.model else given.base_dir
+    return backfill(given.paths or [tree], config, given)
+
+
 def _parser() -> flags.Parser:
     parser = flags.Parser(
         flags.PROGRAM,
@@ -76,6 +107,28 @@ def _parser() -> flags.Parser:
         "--scheduler", metavar="ADDRESS", help="run conversions on this Dask cluster, such as tcp://host:8786"
     )
     flags.add_switches(parser.add_argument_group("with --status"), {"--json": "print JSON"})
+    parser.add_configuration()
+    return parser
+
+
+def _decode_parser() -> flags.Parser:
+    parser = flags.Parser(
+        "decode-generations",
+        "%(prog)s [--base-dir DIR] [--model M] [--dry-run] [--force] [options] [PATH ...]",
+        "Make a readable .json and .md beside every cached generation that lacks a fresh one.",
+        _DECODE_EPILOG,
+        paths="directories or single .npy files (default: DIR)",
+    )
+    parser.add_argument(
+        "--base-dir",
+        default="experiments",
+        metavar="DIR",
+        help="the directory that holds all models (default: experiments)",
+    )
+    parser.add_argument("--model", metavar="M", help="sweep only DIR/M/generations")
+    flags.add_switches(parser, flags.SWEEP_SWITCHES)
+    parser.set_defaults(scheduler=None)
+    flags.add_information_flags(parser)
     parser.add_configuration()
     return parser
 

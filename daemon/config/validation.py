@@ -123,10 +123,6 @@ def _is_directory_name(name: str) -> bool:
     return name not in {"", ".", ".."} and not set(name) & set("/*?\0")
 
 
-def _is_root(root: str) -> bool:
-    return bool(root) and "\0" not in root
-
-
 def _conflicts(roots: Sequence[str]) -> list[str]:
     """List each root of an unknown home directory, like an earlier root, or inside another.
 
@@ -161,7 +157,7 @@ DIRECTORY_NAMES: Final = ListCheck(
 )
 DIRECTORY_ROOTS: Final = ListCheck(
     "a list of one or more directories, none of them inside another",
-    _is_root,
+    lambda root: bool(root) and "\0" not in root,
     # Path drops "./", so "./~a" would be expanded as well
     convert=lambda roots: tuple(map(os.path.expanduser, roots)),
     conflicts=_conflicts,

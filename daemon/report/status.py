@@ -35,10 +35,10 @@ class Trouble:
 
 
 class _Entry(NamedTuple):
-    state: str
-    reason: str
-    since: str
-    text: str
+    state: str = ""
+    reason: str = ""
+    since: str = ""
+    text: str = ""
 
 
 class TroubleTable:
@@ -56,19 +56,17 @@ class TroubleTable:
 
     def state_of(self, key: Hashable) -> str:
         """Return the state under a key, or ""."""
-        return self._entries[key].state if key in self._entries else ""
+        return self._entries.get(key, _Entry()).state
 
     def put(self, key: Hashable, path: str, state: str, reason: str, hint: str = "") -> bool:
         """Add a trouble, or replace the one under its key, whose time is kept while the state is the same.
 
         Returns whether the state or the reason is new.
         """
-        since, before = "", self._entries.get(key)
-        if before is not None and before.state == state:
-            if before.reason == reason:
-                return False
-            since = before.since
-        since = since or iso(self._clock())
+        before = self._entries.get(key, _Entry())
+        if (before.state, before.reason) == (state, reason):
+            return False
+        since = before.since if before.state == state else iso(self._clock())
         self.drop(key)
         self.counts[state] += 1
         self.version += 1

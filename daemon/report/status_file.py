@@ -71,7 +71,12 @@ class StatusFile:
     """The status file of one service, at ``path``."""
 
     def __init__(self, place: Path, pid: int) -> None:
-        self._directory = _prepared(place)
+        with suppress(FileExistsError):
+            os.mkdir(place, 0o700)
+        self._directory = _open_directory(place)
+        for name in os.listdir(self._directory):
+            if name.endswith((".json", ".tmp")):  # left by a service that was killed, if nobody holds it
+                remove_abandoned(self._directory, name)
         self._name = f"{pid}.json"
         self._temporary = f".{pid}.tmp"
         self._file = -1
@@ -139,17 +144,6 @@ def _pieces(status: Status, troubles: Iterable[str]) -> Iterator[str]:
     for number, trouble in enumerate(troubles):
         yield f",{trouble}" if number else trouble
     yield "]}"
-
-
-def _prepared(path: Path) -> int:
-    """Open a private directory, which is created if it is missing; clear what killed services left there."""
-    with suppress(FileExistsError):
-        os.mkdir(path, 0o700)
-    directory = _open_directory(path)
-    for name in os.listdir(directory):
-        if name.endswith((".json", ".tmp")):
-            remove_abandoned(directory, name)
-    return directory
 
 
 def _open_directory(path: Path, *, may_be_systems: bool = False) -> int:

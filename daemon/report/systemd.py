@@ -28,9 +28,9 @@ def notify(*assignments: str, environ: Mapping[str, str] = os.environ) -> None:
         return
     lines = (" ".join(assignment.splitlines()) for assignment in assignments)
     message = "\n".join(lines).encode("utf-8", "backslashreplace")
+    # ValueError: a NUL in the path
     with suppress(OSError, ValueError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as client:
         client.setblocking(False)
-        # ValueError: a NUL in the path
         client.sendto(message, "\0" + address[1:] if address.startswith("@") else address)
 
 

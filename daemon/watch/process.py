@@ -183,9 +183,8 @@ def main() -> NoReturn:
     """
     # a terminal and systemd send these to all processes; the service decides
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
-    end_with(
-        int(sys.argv[1])
-    )  # a worker that the parent forked may hold the pipe open after the parent was killed
+    # a worker that the parent forked may hold the pipe open after the parent was killed
+    end_with(int(sys.argv[1]))
     warnings.simplefilter("ignore")  # one of watchdog 7's prints its whole map of watches, megabytes of it
     threading.excepthook = lambda fault: end(
         f"{type(fault.thread).__name__} died of {fault.exc_type.__name__}: {fault.exc_value}"
