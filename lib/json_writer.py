@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
-from lib.encoded_text import Texts, is_text, pieces_of, utf8
+from lib.encoded_text import PIECE_CHARACTERS, Texts, is_text, pieces_of, utf8
 from lib.errors import Corrupt
 
 if TYPE_CHECKING:
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
     from lib.encoded_text import Text
 
-_PIECE_CHARACTERS: Final = 1 << 18
 _FEW_VALUES: Final = 512
 _SURROGATE: Final = re.compile(rb"\xed[\xa0-\xbf][\x80-\xbf]")
 _FLAT: Final = frozenset({str, int, float, bool, type(None)})
@@ -65,7 +64,7 @@ def pieces(value: Any, line: str = "\n") -> Iterator[str]:
     for fragment in _fragments(value, line):
         waiting.append(fragment)
         size += len(fragment)
-        if size >= _PIECE_CHARACTERS:
+        if size >= PIECE_CHARACTERS:
             yield "".join(waiting)
             waiting.clear()
             size = 0
@@ -121,16 +120,16 @@ def _values(values: Sequence[Any]) -> bytes:
 def _fragments(value: Any, line: str) -> Iterator[str]:
     """Yield the JSON of a value in fragments of limited size; ``line`` begins each of its lines."""
     inner, kind = line + "  ", type(value)
-    if isinstance(value, bytes) or (kind is str and len(value) > _PIECE_CHARACTERS):
+    if isinstance(value, bytes) or (kind is str and len(value) > PIECE_CHARACTERS):
         yield '"'
-        for piece in pieces_of(value, _PIECE_CHARACTERS):
+        for piece in pieces_of(value):
             yield encode_basestring(piece)[1:-1]
         yield '"'
     elif kind is list and value:
         separator = "["
         for start in range(0, len(value), _FEW_VALUES):
             few = value[start : start + _FEW_VALUES]
-            if _weight(few) <= _PIECE_CHARACTERS:
+            if _weight(few) <= PIECE_CHARACTERS:
                 yield separator + dumps(few)[1:-2].replace("\n  ", inner)
                 separator = ","
                 continue
@@ -158,12 +157,12 @@ def _weight(value: Any) -> int:
     if kind is str:
         return len(value)
     if isinstance(value, bytes):
-        return _PIECE_CHARACTERS + 1  # it is written by itself
+        return PIECE_CHARACTERS + 1  # it is written by itself
     if kind is not list and kind is not dict:
         return 1
     total = len(value)
     for inner in value if kind is list else chain(value, value.values()):
         total += _weight(inner)
-        if total > _PIECE_CHARACTERS:
+        if total > PIECE_CHARACTERS:
             break
     return total

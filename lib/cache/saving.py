@@ -37,18 +37,6 @@ _NO_SIDECARS: Final = "its sidecars were"
 _BLOCK_TEXTS: Final = 256
 
 
-class _StoppableFile(AtomicFile):
-    """A file that is written as long as the save is not stopped."""
-
-    def __init__(self, directory: int, mode: int, check_stop: Callable[[], None]) -> None:
-        super().__init__(directory, mode)
-        self._check_stop = check_stop
-
-    def write(self, data: bytes) -> None:
-        self._check_stop()
-        super().write(data)
-
-
 class Save:
     """One save of one cache into an open directory.
 
@@ -69,7 +57,8 @@ class Save:
         self._metadata_name = stem + METADATA_SUFFIX
         self._array_names = {kind: source_name(stem, kind) for kind in _ORDER}
         self._write: dict[str, Callable[[Any], object]] = {
-            name: partial(_write_array, arrays[kind]) for kind, name in self._array_names.items()
+            name: partial(np.save, arr=arrays[kind], allow_pickle=True)
+            for kind, name in self._array_names.items()
         }
         self._write[self._metadata_name] = lambda file: file.write(metadata)
         self._arrays = arrays
@@ -146,7 +135,7 @@ class Save:
         return file
 
     def _new_file(self, stack: ExitStack, mode: int) -> AtomicFile:
-        file = _StoppableFile(self._directory, mode, self._check_stop)
+        file = AtomicFile(self._directory, mode, self._check_stop)
         stack.callback(file.discard)
         return file
 
@@ -223,10 +212,6 @@ class Save:
             if name
             else f"everything is saved, but may not survive a power cut: {error.reason}"
         )
-
-
-def _write_array(array: Array, file: Any) -> None:
-    np.save(file, array, allow_pickle=True)
 
 
 def _blocks(items: Array, array: AtomicFile) -> Iterable[list[Any]]:

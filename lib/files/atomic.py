@@ -28,7 +28,7 @@ from lib.files.reader import (
 from lib.files.temporary import check_append_only, make_held, remove_temporary, temporary_name
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 _ATTEMPTS: Final = 100
 _LARGE_BYTES: Final = 16 << 20
@@ -41,11 +41,15 @@ ANY_NEW_FILE: Final = 0o666
 class AtomicFile:
     """A hidden file that gets its name when it is complete: write, :meth:`seal`, then :meth:`publish`.
 
-    :meth:`discard` removes it if it was not published.  ``mode`` is the mode that it is created with.
+    :meth:`discard` removes it if it was not published.  ``mode`` is the mode that it is created with;
+    ``check_stop`` raises when no more is to be written.
     """
 
-    def __init__(self, directory: int, mode: int = _PRIVATE) -> None:
+    def __init__(
+        self, directory: int, mode: int = _PRIVATE, check_stop: Callable[[], None] = lambda: None
+    ) -> None:
         self._directory = directory
+        self._check_stop = check_stop
         self.size = 0
         self._unsent = 0
         self._is_flushed = False
@@ -56,6 +60,7 @@ class AtomicFile:
 
         :raises Storage: the disk is full or faulty; the file can only be discarded.
         """
+        self._check_stop()
         view = memoryview(data).cast("B")
         with storage_errors("cannot be written"):
             while view:

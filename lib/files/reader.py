@@ -104,36 +104,31 @@ def close_quietly(descriptor: int) -> None:
         os.close(descriptor)
 
 
-class where_offered:  # noqa: N801 (a statement's name, as that of contextlib.suppress)
+@contextmanager
+def where_offered() -> Iterator[None]:
     """Do without what a mount does not offer (permissions, times, flushing).
 
     Mounts say it with any of a dozen errors: so what is known to mean a loss is an error, the rest is not.
 
     :raises OSError: the disk loses data.
     """
+    try:
+        yield
+    except OSError as error:
+        if error.errno in LOST:
+            raise
 
-    def __enter__(self) -> None:
-        pass
 
-    def __exit__(self, _kind: object, error: object, _trace: object) -> bool:
-        return isinstance(error, OSError) and error.errno not in LOST
-
-
-class storage_errors:  # noqa: N801 (as above)
+@contextmanager
+def storage_errors(what: str) -> Iterator[None]:
     """Turn the operating system's errors into a :class:`SidecarError`; ``what`` is "cannot be written", say.
 
     :raises SidecarError: the system refuses.
     """
-
-    def __init__(self, what: str) -> None:
-        self._what = what
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, _kind: object, error: object, _trace: object) -> None:
-        if isinstance(error, OSError):
-            raise storage_error(error, self._what) from error
+    try:
+        yield
+    except OSError as error:
+        raise storage_error(error, what) from error
 
 
 def storage_error(error: OSError, what: str) -> SidecarError:

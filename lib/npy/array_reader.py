@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
-from lib.encoded_text import GREAT_BYTES, compact
+from lib.encoded_text import GREAT_BYTES, PIECE_CHARACTERS, compact
 from lib.errors import TooLarge
 from lib.npy.header import ITEM_BYTES_LIMIT, Header, nest, read_header
 from lib.npy.values import bytes_of
@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
     from lib.npy.buffer import Bytes
     from lib.npy.pickle_reader import ItemStream
-
-_PIECE_CHARACTERS: Final = 1 << 18
 
 
 def read_items(source: Bytes, header: Header | None = None, limit: int | None = None) -> Iterator[list[Any]]:
@@ -85,8 +83,8 @@ def _loaded(blocks: Iterator[list[Any]]) -> Iterator[list[Any]]:
         for position, item in enumerate(block):
             if type(item) is Reference:
                 value = block[position] = item.load()
-                size += len(value) if type(value) is str else _PIECE_CHARACTERS
-            if size >= _PIECE_CHARACTERS:
+                size += len(value) if type(value) is str else PIECE_CHARACTERS
+            if size >= PIECE_CHARACTERS:
                 yield block[start : position + 1]
                 block[start : position + 1] = [None] * (position + 1 - start)
                 start, size = position + 1, 0

@@ -129,7 +129,8 @@ def _row(stem: str, of_kind: dict[Kind, Entry], formats: tuple[Format, ...]) -> 
     directory, _, name = stem.rpartition("/")
     model, prompt, subject = _place(directory)
     fmt: Format = "md" if "md" in formats else "json"
-    pages = " · ".join(f"[{_LABELS[kind]}]({_link(entry.path, fmt)})" for kind, entry in of_kind.items())
+    links = {kind: quote(_encoded(sidecar_name(entry.path, fmt))) for kind, entry in of_kind.items()}
+    pages = " · ".join(f"[{_LABELS[kind]}]({link})" for kind, link in links.items())
     place = " / ".join(_cell(part) for part in (prompt, subject, name) if part)
     distinct = "–" if main.distinct is None else f"{main.distinct:,}"
     figures = f"{main.records:,} | {main.blank:,} | {distinct}"
@@ -147,10 +148,6 @@ def _place(directory: str) -> tuple[str, str, str]:
 
 def _cell(text: str) -> str:
     return header_value(text).replace("|", "\\|") if text else ""
-
-
-def _link(path: str, fmt: Format) -> str:
-    return quote(_encoded(sidecar_name(path, fmt)))
 
 
 def _encoded(path: str) -> bytes:

@@ -100,9 +100,7 @@ def _shows_closed(plan: Plan, page: os.stat_result, others: list[os.stat_result]
     return time == with_closed != stamp or (time == stamp and closed_later)
 
 
-def inputs_of(
-    fmt: Format, source: os.stat_result, *others: os.stat_result | None
-) -> tuple[os.stat_result, ...]:
+def inputs_of(fmt: Format, source: os.stat_result, *others: os.stat_result) -> tuple[os.stat_result, ...]:
     """Return the files that a sidecar is made from, the source first.
 
     For a page these are also the metadata, and the full texts when the page shows their prompts; not those
@@ -110,8 +108,7 @@ def inputs_of(
     """
     if fmt != "md":
         return (source,)
-    files = (other for other in others if other is not None and stat.S_ISREG(other.st_mode))
-    return (source, *(file for file in files if may_show(source, file)))
+    return (source, *(other for other in others if stat.S_ISREG(other.st_mode) and may_show(source, other)))
 
 
 def plan_sidecar(

@@ -28,7 +28,7 @@ def plan(
     fmt: Any, source: int, sidecar: int | None, metadata: int | None = None, *, force: bool = False
 ) -> Plan:
     """Plan one sidecar from three times."""
-    inputs = inputs_of(fmt, seen(source), None if metadata is None else seen(metadata))
+    inputs = inputs_of(fmt, seen(source), *([] if metadata is None else [seen(metadata)]))
     return plan_sidecar(fmt, inputs, None if sidecar is None else seen(sidecar), force=force)
 
 
