@@ -78,10 +78,10 @@ def _belong_together(directory: int, files: dict[str, FileBytes]) -> bool:
     A saver removes the completions before it replaces the others: if the completions are still those that
     were opened first, nothing was replaced.
     """
-    for name, file in reversed(files.items()):
-        if not same_version(status_of(directory, name, follow=True), file.status):
-            return False
-    return True
+    return all(
+        same_version(status_of(directory, name, follow=True), file.status)
+        for name, file in reversed(files.items())
+    )
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from lib.markdown.blocks import blocks_of
+from lib.markdown.blocks import Blocks
 from lib.markdown.escapes import ADDRESS_BEFORE, MAY_BE_IN_LINK, ODD_BLANK, may_hide_code, places_to_escape
 from lib.markdown.fences import fenced_text
 from lib.markdown.inert import DEFINITION, LINE, TOO_DEEP
@@ -174,7 +174,7 @@ class _Batch:
         table = self._table
         end = int(table.begins[text + 1]) - len(JOINT) + 1
         part = table.data[start + 1 : min(stop, end)]
-        blocks = blocks_of(part)
+        blocks = Blocks(part)
         if blocks.open_fence and stop < end:
             return self._look_at(start, end, text)
         first = int(table.breaks.searchsorted(start))

@@ -45,9 +45,9 @@ ADDRESS_BEFORE: Final = re.compile(
 def places_to_escape(text: bytes, blocks: Blocks) -> list[int] | None:
     r"""Return before which bytes a backslash must stand; None where it is not certain what is code.
 
-    >>> from lib.markdown.blocks import blocks_of
+    >>> from lib.markdown.blocks import Blocks
     >>> text = b"<b> `<i>` !["
-    >>> places_to_escape(text, blocks_of(text))
+    >>> places_to_escape(text, Blocks(text))
     [0, 11]
     """
     defines = b"]:" in text

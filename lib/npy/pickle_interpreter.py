@@ -135,18 +135,15 @@ class Interpreter:
 
     def _push_texts(self, raws: list[bytes]) -> None:
         """Push texts and number them."""
-        texts = self._decoded(raws)
+        may_stay_encoded = self.is_great or self.held > self.limits.decoded_bytes
+        try:
+            texts = list(map(self._text if may_stay_encoded else bytes.decode, raws))
+        except UnicodeDecodeError:
+            texts = list(map(self._text, raws))
         self.stack += texts
         self.memo.near += texts
         size_of = getsizeof if EncodedText in map(type, texts) else str.__sizeof__  # a fourth of its time
         self.held += sum(map(size_of, texts))
-
-    def _decoded(self, raws: list[bytes]) -> list[Text]:
-        may_stay_encoded = self.is_great or self.held > self.limits.decoded_bytes
-        try:
-            return list(map(self._text if may_stay_encoded else bytes.decode, raws))
-        except UnicodeDecodeError:
-            return list(map(self._text, raws))
 
     # The opcodes.  Those that share a method differ in its argument: the number of bytes of an argument or a
     # length, what is pushed, or how many values are taken from the stack; 0 takes those down to the mark.
