@@ -57,8 +57,7 @@ class Save:
         self._metadata_name = stem + METADATA_SUFFIX
         self._array_names = {kind: source_name(stem, kind) for kind in _ORDER}
         self._write: dict[str, Callable[[Any], object]] = {
-            name: partial(np.save, arr=arrays[kind], allow_pickle=True)
-            for kind, name in self._array_names.items()
+            name: partial(np.save, arr=arrays[kind]) for kind, name in self._array_names.items()
         }
         self._write[self._metadata_name] = lambda file: file.write(metadata)
         self._arrays = arrays
