@@ -90,7 +90,11 @@ def _save(directory: str, stem: str, arrays: dict[Kind, Array], metadata: Mappin
         data, conversions = metadata_json(metadata)
         _make_directory(directory)
         with open_directory(directory, is_listed=False) as descriptor:
-            failures = Save(descriptor, stem, arrays, data, check_stop).run()
+            try:
+                failures = Save(descriptor, stem, arrays, data, check_stop).run()
+            except OSError as error:  # it names the file without its directory, or not at all
+                error.filename = os.path.join(directory, error.filename or stem)
+                raise
         return failures + [f"{stem}_metadata.json: {reason}" for reason in conversions]
 
     return run_uninterrupted(work)

@@ -199,7 +199,9 @@ def open_file(directory: int, name: str, *, follow: bool = False) -> Iterator[Fi
 
 def _check_regular(status: os.stat_result) -> None:
     if not stat.S_ISREG(status.st_mode):
-        hint = "Links are never followed." if stat.S_ISLNK(status.st_mode) else "Move it out of the tree."
+        hint = "Move it out of the tree."
+        if stat.S_ISLNK(status.st_mode):
+            hint = "Links are never followed; sweep the directory in which the file itself is."
         raise Unsafe(f"it is {file_type(status.st_mode)}, not a file", hint=hint)
 
 

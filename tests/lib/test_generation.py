@@ -564,12 +564,13 @@ def test_an_array_that_may_not_be_written_in_place_keeps_the_old_cache(
 
 
 def test_a_directory_with_the_name_of_an_array_stays_and_is_an_error(tmp_path: Path) -> None:
-    """As for numpy: nothing is moved away, and the error reaches the caller."""
+    """As for numpy: nothing is moved away, and the error reaches the caller, with the whole path."""
     inside = tmp_path / "n_completions.npy" / "important"
     inside.parent.mkdir()
     inside.touch()
-    with pytest.raises(IsADirectoryError):
+    with pytest.raises(IsADirectoryError) as caught:
         save_generations_to_cache(tmp_path / "n", ["a"], ["b"], {})
+    assert caught.value.filename == str(inside.parent)
     assert inside.exists()
     assert not [name for name in os.listdir(tmp_path) if name.startswith(".")]
 
