@@ -222,7 +222,10 @@ def _read(path: str | os.PathLike[str]) -> str:
         content = _content(path)
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         reason = getattr(error, "strerror", None) or str(error)
-        raise ConfigError([f"cannot be read: {reason}; check the path, or leave --config out"]) from error
+        to_do = "check the path, or leave --config out"
+        if isinstance(error, PermissionError):
+            to_do = "give the user that runs this permission to read it"
+        raise ConfigError([f"cannot be read: {reason}; {to_do}"]) from error
     if len(content) > _SIZE_LIMIT:
         raise ConfigError([f"is larger than {_SIZE_LIMIT:,} bytes; is it the right file?"])
     try:

@@ -120,6 +120,9 @@ class Roots:
 
     def _root(self, path: str, there: Mapping[str, Identity | None], mounts: Sequence[Mount]) -> Root:
         identity = there[path]
+        if identity is None and os.path.isdir(path):
+            hint = "Create it again, and restart the service, whose sandbox still shows the old one."
+            return Root(path, obstacle="it was removed; a restart watches a new one", hint=hint)
         if identity is None:
             hint = "It is watched as soon as it exists: create it, or correct the root."
             return Root(path, obstacle="no such directory", hint=hint)
@@ -166,7 +169,10 @@ class Roots:
     def _release(self) -> None:
         """Release the locks of directories that are no root any more."""
         for identity in self._locks.keys() - {root.identity for root in self.usable}:
-            os.close(self._locks.pop(identity))
+            descriptor = self._locks.pop(identity)
+            with suppress(OSError):  # it could not be locked
+                fcntl.flock(descriptor, fcntl.LOCK_UN)  # closing it is not enough: workers inherited it
+            os.close(descriptor)
 
 
 def _directory_at(path: str) -> Identity | None:

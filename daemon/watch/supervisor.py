@@ -67,10 +67,12 @@ class Supervisor:
 
     @property
     def mode(self) -> str:
-        """What the service is doing: "watching", "sweeping only" or "waiting for root"."""
+        """What the service is doing: watching, starting to watch, sweeping only or waiting for a root."""
         if self.is_ready:
             return "watching"
-        return "sweeping only" if self.roots.usable else "waiting for root"
+        if not self.roots.usable:
+            return "waiting for root"
+        return "sweeping only" if self.is_settled else "starting to watch"
 
     @property
     def unheard(self) -> str:

@@ -308,7 +308,7 @@ def _as_sidecar_error(error: Exception) -> SidecarError:
         return Unsafe("it nests too deep")
     of_a_module = isinstance(getattr(error, "obj", None), ModuleType)  # "module … has no attribute …"
     if isinstance(error, (ImportError, SyntaxError)) or of_a_module:
-        reason = str(error).strip().partition("\n")[0]
+        reason = str(error.__cause__ or error).strip().partition("\n")[0]
         return ProgramFault(f"a part of the program could not be loaded: {reason}")
     return Corrupt(f"internal error: {error!r}", hint="Please report it, with the file if you can.")
 

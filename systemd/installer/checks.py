@@ -55,7 +55,7 @@ def checked_directories(paths: list[str]) -> tuple[str, ...]:
         if outer:
             problems.append(f"{place} is inside {outer[0]}: give only the outer directory.")
     if problems:
-        raise Refused(*problems)
+        raise Refused(*dict.fromkeys(problems))
     return tuple(dict.fromkeys(real))
 
 

@@ -45,9 +45,18 @@ def main(arguments: list[str] | None = None) -> int:
             _say(problem, sys.stderr)
         _say("Nothing was changed.", sys.stderr)
         return REFUSED
-    except (Failed, OSError) as error:
-        _say(f"{error}\nThe installation is incomplete. Run the same command again to continue.", sys.stderr)
+    except (Failed, OSError, KeyboardInterrupt) as error:
+        what = "removal" if given.uninstall else "installation"
+        _say(_reason(error), sys.stderr)
+        _say(f"The {what} is incomplete. Run the same command again to continue.", sys.stderr)
         return FAILED
+
+
+def _reason(error: BaseException) -> str:
+    if isinstance(error, KeyboardInterrupt):
+        return "It was interrupted."
+    is_of_a_file = isinstance(error, OSError) and error.filename is not None
+    return f"{error.filename}: {error.strerror}" if is_of_a_file else str(error)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -43,9 +43,10 @@ class Planner:
             program.append(build(environment, python, self.clone, wish.wheels))
         if not self.places.sandbox_root.is_dir():
             program.append(make_directory(self.places.sandbox_root))
-        program += self._config(wish)
-        words = ("-I", "-m", "daemon", "--check-config", "--config", str(config), "--", *wish.directories)
-        check = check_config(config, str(environment / "bin/python"), *words)
+        words = (str(environment / "bin/python"), "-I", "-m", "daemon", "--check-config", "--config")
+        program += self._config(wish, words)
+        words = (*words, str(config), "--", *wish.directories)
+        check = check_config(config, *words, user=wish.user, group=wish.group)
         units = self._units(wish, python)
         links = self._links(environment.name)
         start = self._start(restart=bool(program or units or links), reload=bool(units))
@@ -76,13 +77,14 @@ class Planner:
             digest.update(f"\0{path.relative_to(self.clone)}\0".encode() + path.read_bytes())
         return digest.hexdigest()[:12]
 
-    def _config(self, wish: Wish) -> list[Step]:
+    def _config(self, wish: Wish, words: tuple[str, ...]) -> list[Step]:
+        """Plan to write the configuration, once; a given one is checked before, by ``words`` and its path."""
         path, given = self.places.config, wish.config
         before = _content(path)
         if given is None:
             example = (self.clone / "config.example.toml").read_text(encoding="utf-8")
             return [write(path, config_text(example))] if before is None else []
-        text = Path(given).read_text(encoding="utf-8")
+        text = Path(given).read_text("utf-8", "surrogateescape")  # the check reports what is not UTF-8
         if sets_roots(text):
             raise Refused(
                 f"{given} sets roots, which the service does not use: its sandbox must know the directories. "
@@ -93,7 +95,7 @@ class Planner:
                 f"{path} exists and differs from {given}. It is never overwritten: copy the file over it "
                 "yourself, or leave --config out."
             )
-        return [write(path, text)] if before is None else []
+        return [check_config(Path(given), *words, given), write(path, text)] if before is None else []
 
     def _units(self, wish: Wish, python: Interpreter) -> list[Step]:
         sources = self.clone / "systemd"
@@ -128,7 +130,7 @@ class Planner:
 
 
 def _content(path: Path) -> str | None:
-    return path.read_text(encoding="utf-8") if path.exists() else None
+    return path.read_text("utf-8", "surrogateescape") if path.exists() else None
 
 
 def _target(path: Path) -> str | None:

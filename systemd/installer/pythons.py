@@ -62,8 +62,11 @@ def examine(path: str) -> Interpreter | str:
             [path, "-I", "-c", _PROBE], check=True, capture_output=True, timeout=60
         )
         told = json.loads(answer.stdout)
-    except (OSError, subprocess.SubprocessError, ValueError) as error:
-        return f"it does not run ({error})"
+    except OSError as error:
+        return f"it does not run: {error.strerror}"
+    except (subprocess.SubprocessError, ValueError) as error:
+        said = (getattr(error, "stderr", None) or b"").decode(errors="replace").split("\n")
+        return ": ".join(["it does not run like Python 3", *list(filter(str.strip, said))[-1:]])
     executable, prefix = told["where"]
     python = Interpreter(executable, prefix, tuple(told["version"]))
     for place in (python.executable, python.prefix):

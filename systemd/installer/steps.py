@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import grp
 import os
 import re
 import shutil
@@ -84,12 +86,12 @@ def command(words: str, *program: str) -> Step:
     return Step(words, lambda: run(*program))
 
 
-def check_config(path: Path, *program: str) -> Step:
-    """Check the installed configuration, as the service will at its next start."""
+def check_config(path: Path, *program: str, user: str | None = None, group: str | None = None) -> Step:
+    """Check a configuration; with the user and group of the service, as it will at its next start."""
 
     def do() -> None:
         try:
-            run(*program)
+            run(*program, user=user, group=group)
         except Failed as failed:
             raise Failed("The configuration is rejected", failed.output or str(failed)) from None
 
@@ -112,9 +114,10 @@ def build(target: Path, python: Interpreter, clone: Path, wheels: str | None) ->
     return Step(f"build {target} with {python} from {clone}", do)
 
 
-def run(*words: str) -> str:
+def run(*words: str, user: str | None = None, group: str | None = None) -> str:
     """Run a program and return its output; raise :class:`Failed` with it if the program fails."""
     environment = {**os.environ, "PYTHONNOUSERSITE": "1"}
+    groups = os.getgrouplist(user, grp.getgrnam(group).gr_gid) if user and group else None
     try:
         answer = subprocess.run(  # noqa: S603  # words, never a shell's
             words,
@@ -125,6 +128,9 @@ def run(*words: str) -> str:
             text=True,
             errors="replace",
             timeout=_PATIENCE_SECONDS,
+            user=user,
+            group=group,
+            extra_groups=groups,
         )
     except (OSError, subprocess.SubprocessError) as error:
         raise Failed(f"{' '.join(words)}: {error}") from error
@@ -165,9 +171,11 @@ def _build(target: Path, python: Interpreter, clone: Path, wheels: str | None) -
             copied = Path(copy, path.relative_to(clone))
             copied.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(path, copied)
-        run(python.executable, "-I", "-m", "venv", str(target))
+        # venv would hide the errors of ensurepip
+        run(python.executable, "-I", "-m", "venv", "--without-pip", str(target))
         offline = ("--no-index", "--find-links", wheels) if wheels else ()
         try:
+            run(str(target / "bin/python"), "-I", "-m", "ensurepip", "--default-pip")
             run(str(target / "bin/python"), *_PIP, *offline, copy + _EXTRAS)
         except Failed as failed:
             raise Failed(pip_failure(failed.output, wheels) or str(failed)) from None
@@ -180,7 +188,9 @@ def _build(target: Path, python: Interpreter, clone: Path, wheels: str | None) -
 
 
 def pip_failure(output: str, wheels: str | None) -> str:
-    """Return one sentence if packages are unavailable, for which pip prints a page; else ""."""
+    """Return one sentence if a disk is full or packages are unavailable, where pip prints a page; else ""."""
+    if os.strerror(errno.ENOSPC) in output:
+        return "A disk is full: free some space where /opt and the temporary files (/tmp) are."
     missing = _MISSING.findall(output)
     if not missing and not _OFFLINE.search(output):
         return ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import pwd
 import subprocess
@@ -12,11 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from support import needs_root
 
 REPOSITORY = Path(__file__).parents[2]
 sys.path.insert(0, str(REPOSITORY / "systemd"))
 
-from installer import checks, pythons  # noqa: E402  # lies in systemd/, which is no package
+from installer import checks, main, pythons  # noqa: E402  # lies in systemd/, which is no package
 from installer.places import Places, Refused, Wish  # noqa: E402
 from installer.plan import Planner  # noqa: E402
 from installer.pythons import Interpreter  # noqa: E402
@@ -118,6 +120,50 @@ def test_an_edited_configuration_stays(tmp_path: Path) -> None:
     assert changes_of(planner.install(replace(WISH, config=str(mine)), PYTHON)) == []
 
 
+def test_a_given_configuration_is_checked_before_it_is_written(tmp_path: Path) -> None:
+    """A rejected one is not in the way of the corrected one; what is not UTF-8 does not end the planning."""
+    mine = tmp_path / "mine.toml"
+    mine.write_bytes(b"# \xff")
+    steps = Planner(Places(tmp_path), active=False).install(replace(WISH, config=str(mine)), PYTHON)
+    words = [step.words for step in steps]
+    assert words.index(f"check {mine}") < words.index(f"write {tmp_path}/etc/generation-sidecars/config.toml")
+    places = Places(tmp_path / "other")
+    installed(places)
+    places.config.write_bytes(b"# \xff")
+    assert changes_of(Planner(places, active=True).install(WISH, PYTHON)) == []
+
+
+@needs_root
+def test_the_installed_configuration_is_checked_as_the_services_user(tmp_path: Path) -> None:
+    """Root can read a file that the service cannot, with which its next start would fail."""
+    path = tmp_path / "c.toml"
+    path.touch(0o600)
+    check_config(path, "cat", str(path)).do()
+    with pytest.raises(Failed, match="Permission denied"):
+        check_config(path, "cat", str(path), user="nobody", group="nogroup").do()
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (KeyboardInterrupt(), "It was interrupted."),
+        (OSError(errno.EROFS, "Read-only file system", "/etc/x"), "/etc/x: Read-only file system"),
+    ],
+)
+def test_an_end_in_the_middle_is_a_sentence(
+    error: BaseException, words: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Neither Ctrl-C nor a refusal of the system is a traceback or a number."""
+
+    def fail(_given: object) -> None:
+        raise error
+
+    monkeypatch.setattr(main, "_run", fail)
+    assert main.main(["--uninstall"]) == main.FAILED
+    expected = f"{words}\nThe removal is incomplete. Run the same command again to continue.\n"
+    assert capsys.readouterr().err == expected
+
+
 def test_the_configuration_in_place_is_checked_every_time(tmp_path: Path) -> None:
     """It is checked even if there is nothing else to do."""
     installed(Places(tmp_path))
@@ -172,9 +218,14 @@ def test_what_changes_for_people_is_said(tmp_path: Path) -> None:
             "/w",
             "numpy is not in /w: fill it as systemd/README.md says, on a machine with this Python.",
         ),
+        (
+            "ERROR: Could not install packages due to an OSError: [Errno 28] No space left on device",
+            "/w",
+            "A disk is full: free some space where /opt and the temporary files (/tmp) are.",
+        ),
     ],
 )
-def test_without_the_packages_one_sentence_names_the_way_out(
+def test_without_the_packages_or_space_one_sentence_names_the_way_out(
     said: str, wheels: str | None, sentence: str
 ) -> None:
     """The output of pip is a page long."""
@@ -295,7 +346,8 @@ def test_a_hidden_python_is_refused_with_the_reason(tmp_path: Path) -> None:
             '{"version": [3, 11, 1], "where": ["/usr/bin/python3.11", "/usr"], "lacks": ["ensurepip"]}',
             "python3-venv",
         ),
-        ("nonsense", "does not run"),
+        ("nonsense", "does not run like Python 3"),
+        ("'; echo Unknown option: -I >&2; exit 2; '", "Python 3: Unknown option: -I"),
     ],
 )
 def test_a_python_that_will_not_do_says_why(told: str, reason: str, tmp_path: Path) -> None:

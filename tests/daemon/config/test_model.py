@@ -13,6 +13,7 @@ import pytest
 import tomli
 from hypothesis import given
 from hypothesis import strategies as st
+from support import as_nobody, needs_root
 
 from daemon.config.model import (
     KEYS,
@@ -369,6 +370,15 @@ def test_fault_58_what_is_not_a_file_is_refused_without_waiting(
     path = tmp_path / "c.toml"
     make(path)
     with pytest.raises(ConfigError, match=f"cannot be read: {reason}"):
+        load(path)
+
+
+@needs_root
+def test_a_closed_file_asks_for_permission(tmp_path: Path) -> None:
+    """Its path is right, so nobody is asked to check that."""
+    path = tmp_path / "c.toml"
+    path.touch(0o600)
+    with as_nobody(), pytest.raises(ConfigError, match="Permission denied; give the user that runs this"):
         load(path)
 
 

@@ -6,11 +6,12 @@ import errno
 import fcntl
 import os
 import re
+import signal
 import tempfile
 from typing import TYPE_CHECKING
 
 import pytest
-from support import as_nobody, needs_root
+from support import as_nobody, mounted, needs_root
 
 from daemon.watch.roots import UNKNOWN, Mount, Root, Roots, mounts_of, read_mounts
 
@@ -166,10 +167,43 @@ def test_a_replaced_root_is_locked_before_the_old_one_is_let_go(
 
     monkeypatch.setattr(fcntl, "flock", observe)
     assert look(roots).obstacle == ""
-    assert free == [False]
+    assert free == [False, False]  # when the new one is locked, and when the old one is about to be let go
     monkeypatch.undo()
     assert refusal(path) == taken(path)
     assert refusal(old) == ""
+
+
+def test_a_root_that_is_let_go_is_not_held_by_a_worker(roots: Roots, tmp_path: Path) -> None:
+    """A process that was forked meanwhile, like a worker, has the descriptor of the lock too."""
+    old, path = tmp_path / "old", tmp_path / "root"
+    path.mkdir()
+    roots.use([str(path)])
+    worker = os.fork()
+    if worker == 0:
+        signal.pause()
+        os._exit(0)
+    try:
+        path.rename(old)
+        assert look(roots).obstacle == "no such directory"
+        assert refusal(old) == ""
+        path.symlink_to(old)
+        assert look(roots).obstacle == ""
+    finally:
+        os.kill(worker, signal.SIGKILL)
+        os.waitpid(worker, 0)
+
+
+def test_a_removed_root_that_a_mount_still_shows_needs_a_restart(roots: Roots, tmp_path: Path) -> None:
+    """The service's sandbox mounts it: a new directory in its place is not seen."""
+    path = tmp_path / "root"
+    path.mkdir()
+    with mounted(tmp_path / "sandbox", "--bind", str(path)) as shown:
+        roots.use([str(shown)])
+        path.rmdir()
+        root = look(roots)
+        assert (root.identity, root.obstacle) == (None, "it was removed; a restart watches a new one")
+        assert "restart the service" in root.hint
+        roots.close()
 
 
 def test_fault_53_where_directories_cannot_be_locked_it_does_without(

@@ -87,7 +87,7 @@ def test_a_watch_that_becomes_ready_asks_for_a_sweep_once(harness: Harness) -> N
     harness.check(0.1)
     assert not harness.supervisor.is_ready
     assert not harness.supervisor.is_settled
-    assert harness.supervisor.mode == "sweeping only"
+    assert harness.supervisor.mode == "starting to watch"
     harness.watches[0].ready = True
     assert harness.check(0.1)
     assert not harness.check(0.1)

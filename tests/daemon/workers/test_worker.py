@@ -79,7 +79,15 @@ def test_a_fault_of_this_program_is_an_outcome(tmp_path: Path, monkeypatch: pyte
     assert "report" in outcome.hint
 
 
-@pytest.mark.parametrize("code", ["import nowhere_to_be_found", "compile('(', '', 'exec')", "os.nothing"])
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import nowhere_to_be_found",
+        "compile('(', '', 'exec')",
+        "os.nothing",
+        "raise ImportError('PLEASE READ THIS') from ImportError('nowhere.so cannot be loaded')",  # numpy's
+    ],
+)
 def test_a_program_that_is_not_whole_is_not_the_files_fault(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str
 ) -> None:
@@ -92,6 +100,7 @@ def test_a_program_that_is_not_whole_is_not_the_files_fault(
     outcome = convert_one(task_of(save(tmp_path / NAME, ["text"])))
     assert (outcome.result, outcome.passing, outcome.error) == ("failed", True, ProgramFault)
     assert "restart the service" in outcome.hint
+    assert "PLEASE" not in outcome.reason
 
 
 def test_one_bad_source_does_not_affect_the_others(tmp_path: Path) -> None:
