@@ -12,7 +12,7 @@ from contextlib import ExitStack, closing
 from typing import TYPE_CHECKING, Any, Final
 
 from daemon.config.validation import RefusedError
-from daemon.report import events
+from daemon.report import events, systemd
 from daemon.report.index import IndexWriter
 from daemon.report.metrics import Metrics
 from daemon.report.reporter import WRITE_SECONDS, Reporter
@@ -221,7 +221,7 @@ class Service:
 
     def _reload_config(self) -> None:
         """Read the configuration again; report a rejected one until another is accepted."""
-        self._reporter.reloading()
+        systemd.notify("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
         problems: Sequence[str] = ()
         try:
             self._apply(self._reload())
@@ -250,7 +250,7 @@ class Service:
     def stop(self) -> None:
         """End the work in progress, and report it."""
         self._log.info(events.SERVICE_STOPPING)
-        self._reporter.stopping()
+        systemd.notify("STOPPING=1")
         self.scheduler.stop(self.signals)
 
     def _close_parts(self) -> None:

@@ -14,7 +14,7 @@ from daemon.cli.flags import refuse, say
 from daemon.cli.summary import Summary
 from daemon.config.validation import ALL_IS_WELL, SOMETHING_FAILED, WRONG_USAGE
 from daemon.report.logging import configure, escaped, get_logger
-from daemon.report.outcomes import Done
+from daemon.report.outcomes import Done, Event, Observer
 from daemon.schedule.queue import FEW, Queue
 from daemon.schedule.scheduler import Scheduler
 from daemon.schedule.sweeper import Sweeper
@@ -23,7 +23,7 @@ from daemon.workers.capacity import default_jobs, lower_priority
 from daemon.workers.process_pool import ProcessPool
 from daemon.workers.worker import convert, serve_in_background, tune
 from lib.names import KINDS, kind_of, sidecar_name
-from lib.sync.walk import Found, PathFailure, source_names, walk_all
+from lib.sync.walk import Found, PathFailure, Step, source_names, walk_all
 
 if TYPE_CHECKING:
     import argparse
@@ -32,11 +32,9 @@ if TYPE_CHECKING:
 
     from daemon.config.model import Config
     from daemon.report.index import IndexWriter
-    from daemon.report.outcomes import Event, Observer
     from daemon.workers.pool import Pool
     from lib.options import Options
     from lib.outcome import Result
-    from lib.sync.walk import Step
 
 _PLANS: Final = {"rendered": "render", "adopted": "adopt"}
 _SLICE_SECONDS: Final = 0.02

@@ -8,17 +8,14 @@ from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 from daemon.report.logging import escaped
-from daemon.report.outcomes import RESULTS, Done
+from daemon.report.outcomes import RESULTS, Done, Event
 from daemon.report.status_text import duration
-from lib.names import kind_of, sidecar_name
+from lib.names import Kind, kind_of, sidecar_name
 from lib.render.statistics import bars
-from lib.sync.walk import Found, PathFailure
+from lib.sync.walk import Found, PathFailure, Task
 
 if TYPE_CHECKING:
-    from daemon.report.outcomes import Event
-    from lib.names import Kind
     from lib.outcome import Figures, Outcome, Result
-    from lib.sync.walk import Task
 
 _ROWS: Final[dict[Kind | None, str]] = {
     "completions": "completions",

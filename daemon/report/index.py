@@ -14,7 +14,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from daemon.report.events import INDEX_FAILED, INDEX_WRITTEN
-from daemon.report.outcomes import Done, Walk
+from daemon.report.outcomes import Done, Event, Walk
 from lib.errors import SidecarError, Unsafe, Vanished
 from lib.files.atomic import ANY_NEW_FILE, AtomicFile, flush_directory
 from lib.files.permissions import narrowed_to_any_group
@@ -23,16 +23,14 @@ from lib.files.temporary import check_renaming
 from lib.names import metadata_name
 from lib.render.index import INDEX_NAME, MARK, Entry, parse, render
 from lib.sync.inputs import read_metadata
-from lib.sync.walk import Found, PathFailure, look
+from lib.sync.walk import Found, PathFailure, Task, look
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from daemon.report.outcomes import Event
     from daemon.report.status import TroubleTable
     from lib.options import Options
     from lib.outcome import Outcome
-    from lib.sync.walk import Task
 
 _DELAY_SECONDS: Final = 1.0
 _PERIOD_SECONDS: Final = 3.0

@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from daemon.config.validation import RefusedError
 from daemon.report.events import METRICS_FAILED
-from daemon.report.outcomes import Done
+from daemon.report.outcomes import Done, Event
 from daemon.report.status import Status, moment
 from lib.names import KINDS
 
 if TYPE_CHECKING:
-    from daemon.report.outcomes import Event
     from lib.outcome import Outcome
 
 _NAMESPACE: Final = "generation_sidecars"

@@ -9,16 +9,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 from daemon.report import systemd
 from daemon.report.events import SERVICE_READY, STATUS_FAILED
-from daemon.report.outcomes import Done
-from daemon.report.status import iso
+from daemon.report.outcomes import Done, Event
+from daemon.report.status import Status, TroubleTable, iso
 from daemon.report.status_file import StatusFile, own_directories
 from lib.sync.walk import PathFailure
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from daemon.report.outcomes import Event
-    from daemon.report.status import Status, TroubleTable
 
 _LOOK_SECONDS: Final = 2.0
 _LEAST_PAUSE_SECONDS: Final = 0.3
@@ -97,19 +95,11 @@ class Reporter:
         self._look_due = max(self._look_due, self._pause_ends)
         return status
 
-    def reloading(self) -> None:
-        """Report that the configuration is being read again."""
-        systemd.notify("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
-
     def reloaded(self, problems: Sequence[str] = ()) -> None:
         """Report that the configuration was read, and why it was rejected."""
         self.rejected = tuple(problems)
         self._look_due, self._written = 0.0, None
         systemd.notify("READY=1")
-
-    def stopping(self) -> None:
-        """Report that the service is stopping."""
-        systemd.notify("STOPPING=1")
 
     def close(self) -> None:
         """Remove the status file."""

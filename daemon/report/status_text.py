@@ -8,12 +8,11 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Final
 
 from daemon.report.logging import escaped
-from daemon.report.status import NAME, moment
+from daemon.report.status import NAME, Condition, Reading, Status, Trouble, moment
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from daemon.report.status import Condition, Reading, Status, Trouble
     from daemon.report.systemd import FailedUnit
 
 _REJECTED: Final = "the last change was rejected; the previous configuration is in force:"

@@ -6,14 +6,13 @@ import os
 from typing import TYPE_CHECKING
 
 from lib.names import kind_of
-from lib.sync.walk import Folder, Found, Step, look
+from lib.sync.walk import Folder, Found, Step, Task, look
 
 if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
 
     from lib.options import Options
     from lib.outcome import Outcome
-    from lib.sync.walk import Task
 
 
 class Inventory:

@@ -12,26 +12,22 @@ import time
 from typing import TYPE_CHECKING, Any, Final
 
 from daemon.report.events import SOURCE_RECOVERED
-from daemon.report.outcomes import Done, log_outcome, log_unstamped
+from daemon.report.outcomes import Done, Event, Observer, log_outcome, log_unstamped
 from daemon.report.status import TroubleTable
-from daemon.schedule.queue import Queue
+from daemon.schedule.queue import Queue, Source, Version
 from daemon.workers.worker import TICK_SECONDS, seconds_in_tick
 from lib.errors import Changed, Interrupted, Unfinished, Vanished
 from lib.files.reader import file_version
-from lib.outcome import failure
-from lib.sync.walk import Found, PathFailure, look
+from lib.outcome import Outcome, failure
+from lib.sync.walk import Found, PathFailure, Task, look
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from daemon.report.index import IndexWriter
-    from daemon.report.outcomes import Event, Observer
-    from daemon.schedule.queue import Source, Version
     from daemon.signals import Signals
     from daemon.workers.pool import Pool
     from lib.options import Options
-    from lib.outcome import Outcome
-    from lib.sync.walk import Task
 
 YOUNG_SECONDS: Final = 60.0
 """A file shorter than its header says is being written while it is younger than this, else truncated."""

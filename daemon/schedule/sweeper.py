@@ -11,19 +11,17 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from daemon.report.events import SWEEP_FINISHED, SWEEP_STARTED
-from daemon.report.outcomes import RESULTS, Done, Walk, log_failure
+from daemon.report.outcomes import RESULTS, Done, Event, Walk, log_failure
 from daemon.report.status import iso
 from daemon.schedule.inventory import Inventory, is_below
 from lib.errors import Vanished
-from lib.sync.walk import Folder, Found, PathFailure, walk, walk_all
+from lib.sync.walk import Folder, Found, PathFailure, Step, Task, walk, walk_all
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from daemon.report.outcomes import Event
     from daemon.schedule.scheduler import Scheduler
     from lib.outcome import Outcome, Result
-    from lib.sync.walk import Step, Task
 
 _JITTER: Final = 0.1
 _PATIENCE_SECONDS: Final = 10.0

@@ -101,27 +101,22 @@ class Emitter(InotifyFullEmitter):
         self._gone = gone
 
     def queue_event(self, event: events.FileSystemEvent) -> None:
-        """Collect what has gone, then report the event, if the filter lets it pass."""
-        is_removal = isinstance(event, events.FileDeletedEvent)
-        if is_removal or isinstance(event, events.FileMovedEvent):
+        """Collect what has gone, watch what came from outside, then report what the filter lets pass."""
+        if isinstance(event, (events.FileDeletedEvent, events.FileMovedEvent)):
             path = os.fsdecode(event.src_path)
             if kind_of(os.path.basename(path)):
                 self._gone.append((self.watch.path, path))
-        if not is_removal:
+        elif IS_WATCHDOG_6 and isinstance(event, events.DirMovedEvent) and not event.src_path:
+            self._add_watches(os.fsencode(event.dest_path))
+        if not isinstance(event, events.FileDeletedEvent):
             super().queue_event(event)
 
-
-class Watchdog6Emitter(Emitter):
-    """Watches directories that were moved in from outside of the root, as watchdog 7 does by itself."""
-
-    def queue_event(self, event: events.FileSystemEvent) -> None:
-        """Add watches for what came, then report it."""
-        if isinstance(event, events.DirMovedEvent) and not event.src_path:
-            inotify: Any = self._inotify._inotify  # type: ignore[union-attr]  # noqa: SLF001  # no other way
-            for path, _, _ in os.walk(os.fsencode(event.dest_path)):
-                with suppress(OSError):  # it has gone meanwhile, or is a link
-                    inotify.add_watch(path)
-        super().queue_event(event)
+    def _add_watches(self, top: bytes) -> None:
+        """Watch a directory and all below it, as watchdog 7 does by itself."""
+        inotify: Any = self._inotify._inotify  # type: ignore[union-attr]  # noqa: SLF001  # no other way
+        for path, _, _ in os.walk(top):
+            with suppress(OSError):  # it has gone meanwhile, or is a link
+                inotify.add_watch(path)
 
 
 def end_when_incomplete() -> None:
@@ -158,7 +153,7 @@ def watch(roots: Mapping[str, str], gone: deque[tuple[str, str]]) -> None:
     """
     end_when_incomplete()
     root = ""
-    emitter: Any = partial(Watchdog6Emitter if IS_WATCHDOG_6 else Emitter, gone=gone)
+    emitter: Any = partial(Emitter, gone=gone)
     try:
         observer = BaseObserver(emitter)
         observer.start()

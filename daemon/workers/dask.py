@@ -10,21 +10,18 @@ import os
 import re
 import threading
 from collections import deque
-from concurrent.futures import CancelledError
+from concurrent.futures import CancelledError, Future
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from daemon.config.validation import RefusedError
-from daemon.workers.pool import BATCH_TASKS, STOPPED, Job, Pool, all_failed, next_batch
+from daemon.workers.pool import BATCH_TASKS, STOPPED, Finished, Job, Pool, all_failed, next_batch
 from daemon.workers.worker import convert
-from lib.errors import Passing, Vanished
+from lib.errors import Passing, SidecarError, Vanished
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from concurrent.futures import Future
 
-    from daemon.workers.pool import Finished
-    from lib.errors import SidecarError
     from lib.options import Options
     from lib.outcome import Outcome
     from lib.sync.walk import Task

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 
-from lib.errors import Interrupted
+from lib.errors import Interrupted, SidecarError
 from lib.outcome import Outcome, failure
 
 if TYPE_CHECKING:
     from collections import deque
     from collections.abc import Iterable
 
-    from lib.errors import SidecarError
     from lib.options import Options
     from lib.sync.walk import Task
 
-    Finished = tuple[Task, Outcome]
-
+Finished: TypeAlias = "tuple[Task, Outcome]"
 BATCH_TASKS: Final = 16
 _BATCH_BYTES: Final = 8 << 20
 STOPPED: Final = Interrupted("the workers were stopped")

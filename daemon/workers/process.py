@@ -15,13 +15,12 @@ from contextlib import suppress
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Final
 
-from daemon.workers.worker import prepare
+from daemon.workers.worker import Stop, prepare
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from daemon.workers.pool import Job
-    from daemon.workers.worker import Stop
     from lib.outcome import Outcome
 
 _SIGNALS: Final = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}

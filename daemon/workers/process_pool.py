@@ -16,17 +16,14 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from daemon.workers.pool import BATCH_TASKS, STOPPED, Job, Pool, all_failed, next_batch
-from daemon.workers.worker import convert, serve
-from lib.errors import Interrupted, Passing
+from daemon.workers.pool import BATCH_TASKS, STOPPED, Finished, Job, Pool, all_failed, next_batch
+from daemon.workers.worker import Serve, convert, serve
+from lib.errors import Interrupted, Passing, SidecarError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from daemon.workers.pool import Finished
     from daemon.workers.process import WorkerProcess
-    from daemon.workers.worker import Serve
-    from lib.errors import SidecarError
     from lib.options import Options
     from lib.sync.walk import Task
 

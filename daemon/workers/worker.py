@@ -13,7 +13,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import replace
 from functools import partial
 from threading import Thread
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from daemon.signals import end_with
 from daemon.workers.capacity import lower_disk_priority
@@ -30,8 +30,7 @@ if TYPE_CHECKING:
     from lib.options import Options
     from lib.sync.walk import Task
 
-    Serve = Callable[[Options, Connection, "Stop"], None]
-
+Serve: TypeAlias = "Callable[[Options, Connection, Stop], None]"
 _ONE_THREAD: Final = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 _SWITCH_SECONDS: Final = 0.0005
 """How long a thread that publishes waits for Python's lock after each system call; 5 ms by default."""
