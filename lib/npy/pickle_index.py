@@ -12,24 +12,8 @@ from bisect import bisect_right
 from typing import TYPE_CHECKING, Final
 
 from lib.errors import Corrupt, Unfinished
-from lib.npy.pickle_opcodes import (
-    APPEND,
-    APPENDS,
-    BATCH,
-    DICT,
-    FIXED,
-    FRAME,
-    GETS,
-    LINES,
-    LIST,
-    MARK,
-    MERGES,
-    PUTS,
-    SETITEM,
-    SETITEMS,
-    SIZED,
-    TUPLE,
-)
+from lib.npy import pickle_opcodes as op
+from lib.npy.pickle_opcodes import FIXED, GETS, MARK, MERGES, PUTS, SIZED
 
 if TYPE_CHECKING:
     from lib.npy.buffer import Cursor
@@ -83,17 +67,14 @@ class Walk:
             if self._cursor.position == before:
                 raise Unfinished("it ends inside its data")
             if len(self.starts) > 2 * _STARTS_KEPT:
-                self._shorten()
+                if not self._marks:
+                    self._earlier.extend(start[0] for start in self.starts[:-_STARTS_KEPT])
+                del self.starts[:-_STARTS_KEPT]
 
     def offsets(self) -> array[int]:
         """Return the offset of each item of the batch."""
         outermost = self._marks[0][1] if self._marks else self.starts
         return self._earlier + array("Q", (start[0] for start in outermost))
-
-    def _shorten(self) -> None:
-        if not self._marks:
-            self._earlier.extend(start[0] for start in self.starts[:-_STARTS_KEPT])
-        del self.starts[:-_STARTS_KEPT]
 
     def _run_window(self, end: int, last: int) -> None:
         cursor = self._cursor
@@ -141,7 +122,7 @@ class Walk:
         opcode = window[at]
         if (width := FIXED.get(opcode)) is not None:
             # Python 2 numbers only what something else refers to
-            is_filled = opcode in {LIST, DICT} and window[at + 1] in PUTS
+            is_filled = opcode in {op.LIST, op.DICT} and window[at + 1] in PUTS
             self._push(base + at, is_filled=is_filled)
             if self._index and is_filled:
                 self._index.made(self.number)
@@ -152,14 +133,14 @@ class Walk:
         if (width := SIZED.get(opcode)) is not None:
             self._push(base + at)
             return at + 1 + width + int.from_bytes(window[at + 1 : at + 1 + width], "little")
-        if opcode in LINES:
+        if opcode in op.LINES:
             self._push(base + at)
-            for _ in range(LINES[opcode]):
+            for _ in range(op.LINES[opcode]):
                 at = window.find(b"\n", at + 1)
                 if at < 0:
                     raise Corrupt("its pickle holds a name or a number that does not end")
             return at + 1
-        if opcode == FRAME:
+        if opcode == op.FRAME:
             return at + 9
         self._combine(opcode, base + at)
         return at + 1
@@ -173,7 +154,7 @@ class Walk:
             self.starts = []
         elif opcode in MERGES:
             self._merge(opcode, MERGES[opcode])
-        elif opcode in {TUPLE, APPENDS, SETITEMS}:
+        elif opcode in {op.TUPLE, op.APPENDS, op.SETITEMS}:
             self._close(opcode)
         else:
             raise Corrupt("its pickle has an opcode that plain text never needs")
@@ -189,7 +170,7 @@ class Walk:
             return
         if above:
             del self.starts[-above:]
-        if self._index and opcode in {APPEND, SETITEM} and self.starts[-1][2]:
+        if self._index and opcode in {op.APPEND, op.SETITEM} and self.starts[-1][2]:
             self._index.filled(self.starts[-1][1], 1)
 
     def _close(self, opcode: int) -> None:
@@ -200,10 +181,10 @@ class Walk:
             return
         count = len(self.starts)
         start, self.starts = self._marks.pop()
-        if opcode == TUPLE:
+        if opcode == op.TUPLE:
             self.starts.append(start)
         elif self._index and self.starts and self.starts[-1][2]:
-            self._index.filled(self.starts[-1][1], count if opcode == APPENDS else count // 2)
+            self._index.filled(self.starts[-1][1], count if opcode == op.APPENDS else count // 2)
 
 
 class Index:
@@ -240,7 +221,7 @@ class Index:
     def filled(self, number: int, count: int) -> None:
         """Record that a list or dictionary was filled with a batch of ``count``."""
         self._empty[number >> 3] &= ~(1 << (number & 7))
-        if count == BATCH:
+        if count == op.BATCH:
             self._whole_batches[number] = self._whole_batches.get(number, 0) + 1
         else:
             self._whole_batches.pop(number, None)

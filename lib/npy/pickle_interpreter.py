@@ -11,29 +11,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from lib.encoded_text import EncodedText, text_from_pickle
 from lib.errors import Corrupt, TooLarge, Unfinished, Unsafe
+from lib.npy import pickle_opcodes as op
 from lib.npy.header import ITEM_BYTES_LIMIT, VALUE_BYTES, nest
 from lib.npy.pickle_globals import DType, array_contents, build_dtype, recognise, reduced
 from lib.npy.pickle_memo import loaded, parts_loaded
-from lib.npy.pickle_opcodes import (
-    APPEND,
-    APPENDS,
-    BATCH,
-    BUILD,
-    DICT,
-    FRAME,
-    GET,
-    GETS,
-    LIST,
-    LONG_GET,
-    LONGEST_REFERENCE,
-    MARK,
-    PAGE_LIMITS,
-    SETITEM,
-    SETITEMS,
-    TEXTS,
-    TUPLE,
-    text_run,
-)
+from lib.npy.pickle_opcodes import BATCH, GET, GETS, LONG_GET, LONGEST_REFERENCE, PAGE_LIMITS, TEXTS, text_run
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -333,18 +315,18 @@ class Interpreter:
         0x8C: (_unicode, 1),
         ord("X"): (_unicode, 4),
         0x8D: (_unicode, 8),
-        LIST: (_container, list),
-        APPEND: (_extend, 1),
-        APPENDS: (_extend, 0),
+        op.LIST: (_container, list),
+        op.APPEND: (_extend, 1),
+        op.APPENDS: (_extend, 0),
         ord(")"): (_push, ()),
         0x85: (_tuple, 1),
         0x86: (_tuple, 2),
         0x87: (_tuple, 3),
-        TUPLE: (_tuple, 0),
-        DICT: (_container, dict),
-        SETITEM: (_set_items, 2),
-        SETITEMS: (_set_items, 0),
-        MARK: (_mark, None),
+        op.TUPLE: (_tuple, 0),
+        op.DICT: (_container, dict),
+        op.SETITEM: (_set_items, 2),
+        op.SETITEMS: (_set_items, 0),
+        op.MARK: (_mark, None),
         ord("q"): (_memoize, 1),
         ord("r"): (_memoize, 4),
         0x94: (_memoize, 0),
@@ -353,7 +335,7 @@ class Interpreter:
         ord("c"): (_global, 200),
         0x93: (_stack_global, 2),
         ord("R"): (_reduce, 2),
-        BUILD: (_build, 2),
-        FRAME: (_frame, 8),
+        op.BUILD: (_build, 2),
+        op.FRAME: (_frame, 8),
     }
     """The method of each opcode, and its argument."""

@@ -12,29 +12,18 @@ from typing import TYPE_CHECKING, Any, Final
 
 from lib.encoded_text import text_from_pickle
 from lib.errors import Corrupt, Unfinished
+from lib.npy import pickle_opcodes as op
 from lib.npy.buffer import Cursor
 from lib.npy.pickle_globals import DType
 from lib.npy.pickle_index import UNKNOWN, Index, Walk
 from lib.npy.pickle_interpreter import Interpreter
 from lib.npy.pickle_memo import Memo, Reference
-from lib.npy.pickle_opcodes import (
-    APPENDS,
-    BATCH,
-    BUILD,
-    FILLS,
-    FIXED,
-    FRAME,
-    LONGEST_REFERENCE,
-    MARK,
-    SETITEMS,
-    text_run,
-)
 
 if TYPE_CHECKING:
     from lib.encoded_text import Text
 
 _WINDOW_BYTES: Final = 1 << 12
-_UNNUMBERED: Final = {**FIXED, MARK: 0, APPENDS: 0, FRAME: 8}
+_UNNUMBERED: Final = {**op.FIXED, op.MARK: 0, op.APPENDS: 0, op.FRAME: 8}
 """Opcodes between texts that number no object, with the bytes of their argument."""
 
 
@@ -86,9 +75,9 @@ class Past:
             self._walk.run(self._end)
         offset, passed = self._index.before(number)
         data = self._source.read_at(offset, _WINDOW_BYTES)
-        at, end = 0, len(data) - LONGEST_REFERENCE
+        at, end = 0, len(data) - op.LONGEST_REFERENCE
         while at < end:
-            raws, at = text_run(data, at, min(end, self._index.step), end, passed)
+            raws, at = op.text_run(data, at, min(end, self._index.step), end, passed)
             passed += len(raws)
             if passed > number:
                 raw = raws[number - passed]
@@ -146,7 +135,7 @@ class Past:
             self._fill(interpreter, self._index.batches(number))
         elif type(value) is DType:
             opcode = 0
-            while opcode != BUILD or interpreter.marks or len(interpreter.stack) > 1:
+            while opcode != op.BUILD or interpreter.marks or len(interpreter.stack) > 1:
                 opcode = interpreter.cursor.byte()
                 interpreter.step(opcode)
         return value
@@ -157,10 +146,10 @@ class Past:
         while batches is None or filled < batches:
             opcode, waiting = interpreter.cursor.byte(), len(interpreter.stack)
             interpreter.step(opcode)
-            if opcode in FILLS and not interpreter.marks and len(interpreter.stack) == 1:
+            if opcode in op.FILLS and not interpreter.marks and len(interpreter.stack) == 1:
                 filled += 1
-                count = {APPENDS: waiting, SETITEMS: waiting // 2}.get(opcode, 1)
-                if batches is None and count != BATCH:
+                count = {op.APPENDS: waiting, op.SETITEMS: waiting // 2}.get(opcode, 1)
+                if batches is None and count != op.BATCH:
                     return
 
     def _keep(self, number: int, value: Any, size: int) -> None:

@@ -45,19 +45,13 @@ def metadata_of_page(data: bytes) -> dict[str, Any]:
     :raises Unsafe: it is too large for a page, in the file or in memory.
     :raises Corrupt: it is not a JSON object.
     """
-    if len(data) > _LIMIT or _takes_much(data):
+    if len(data) > _LIMIT or (_memory_of(data) > _LIMIT and _memory_of(_STRING.sub(b'""', data)) > _LIMIT):
         raise Unsafe(f"it takes more than {_LIMIT >> 20} MiB")
     return parse_metadata(data)
 
 
-def _takes_much(data: bytes) -> bool:
-    """Tell whether JSON becomes too large in memory, from its brackets, commas and colons."""
-    if _memory_of(data) <= _LIMIT:  # even with those inside strings
-        return False
-    return _memory_of(_STRING.sub(b'""', data)) > _LIMIT
-
-
 def _memory_of(data: bytes) -> int:
+    """Return how large JSON becomes in memory at most, from its brackets, commas and colons."""
     values = sum(map(data.count, (b",", b":", b"[", b"{")))
     return values * _VALUE_BYTES + data.count(b"{") * _OBJECT_BYTES
 

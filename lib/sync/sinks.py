@@ -169,8 +169,11 @@ class _Draft:
         draft = self._file.as_source()
         if _is_fresh(self._plan, draft.status) or seen.st_size != draft.size:
             return False
+        offsets = range(0, draft.size, _COMPARED_BYTES)
         with open_file(self._directory, self._name) as there:
-            return same_version(there.status, seen) and _same_bytes(there, draft)
+            return same_version(there.status, seen) and all(
+                there.read_at(at, _COMPARED_BYTES) == draft.read_at(at, _COMPARED_BYTES) for at in offsets
+            )
 
 
 class _Comparison:
@@ -269,9 +272,3 @@ def _is_part(directory: int, name: str, number: int) -> bool:
 def _is_fresh(plan: Plan, status: os.stat_result | None) -> bool:
     """Tell whether a file has the time that the planned sidecar is to have."""
     return status is not None and plan_sidecar(plan.fmt, plan.inputs, status).action == "fresh"
-
-
-def _same_bytes(one: FileBytes, other: FileBytes) -> bool:
-    """Compare two files of one size."""
-    offsets = range(0, one.size, _COMPARED_BYTES)
-    return all(one.read_at(at, _COMPARED_BYTES) == other.read_at(at, _COMPARED_BYTES) for at in offsets)
