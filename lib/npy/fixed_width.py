@@ -43,14 +43,14 @@ def fixed_blocks(
         yield _block(source, header, first, min(step, count - first), as_text=as_text)
 
 
-def _block(source: Bytes, header: Header, first: int, rows: int, *, as_text: bool) -> list[Any]:
+def _block(source: Bytes, header: Header, first: int, rows: int, *, as_text: bool) -> Any:
     shape = (rows, *header.shape[1:])
     if header.item_bytes == 0 or header.texts_per_item == 0:
-        return _listed(np.zeros(shape, dtype="S1" if header.letter == "S" else "U1"))
+        return np.zeros(shape, dtype="S1" if header.letter == "S" else "U1").tolist()
     if rows * header.texts_per_item * header.item_bytes > BLOCK_BYTES:  # then it is one item
-        return nest(_great_item(source, header, first, as_text=as_text), shape)  # type: ignore[no-any-return]
+        return nest(_great_item(source, header, first, as_text=as_text), shape)
     flat = _decoded(_rows(source, header, first, rows), header)
-    return _listed(flat.reshape(shape, order="F" if header.fortran_order else "C"))
+    return flat.reshape(shape, order="F" if header.fortran_order else "C").tolist()
 
 
 def _great_item(source: Bytes, header: Header, number: int, *, as_text: bool) -> list[Any]:
@@ -65,7 +65,7 @@ def _great_item(source: Bytes, header: Header, number: int, *, as_text: bool) ->
     for place in places:
         count = min(step, size - len(texts))
         offset = header.data_offset + place * header.item_bytes
-        read = _listed(_decoded(_exactly(source, offset, count * header.item_bytes), header))
+        read = _decoded(_exactly(source, offset, count * header.item_bytes), header).tolist()
         texts += map(decoded, read) if as_text and header.letter == "S" else read
     return texts
 
@@ -75,11 +75,6 @@ def _decoded(data: bytes, header: Header) -> np.ndarray[Any, Any]:
         check_code_points(data, big_endian=header.big_endian)
     order = ">" if header.big_endian else "<"
     return np.frombuffer(data, dtype=f"{order}{header.letter}{header.characters}")
-
-
-def _listed(array: np.ndarray[Any, Any]) -> list[Any]:
-    values: list[Any] = array.tolist()
-    return values
 
 
 def _rows(source: Bytes, header: Header, first: int, rows: int) -> bytes:

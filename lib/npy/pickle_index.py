@@ -47,11 +47,6 @@ class Walk:
         self._index = index
         self._earlier = array("Q")
 
-    @property
-    def position(self) -> int:
-        """Offset of the next opcode."""
-        return self._cursor.position
-
     def run(self, end: int = sys.maxsize, last: int = sys.maxsize) -> None:
         """Go on to an offset, until the object numbered ``last`` is in the memo, or until the batch closes.
 

@@ -15,7 +15,7 @@ from lib.npy import pickle_opcodes as op
 from lib.npy.header import ITEM_BYTES_LIMIT, VALUE_BYTES, nest
 from lib.npy.pickle_globals import DType, array_contents, build_dtype, recognise, reduced
 from lib.npy.pickle_memo import loaded, parts_loaded
-from lib.npy.pickle_opcodes import BATCH, GET, GETS, LONG_GET, LONGEST_REFERENCE, PAGE_LIMITS, TEXTS, text_run
+from lib.npy.pickle_opcodes import BATCH, GET, GETS, LONG_GET, LONGEST_REFERENCE, PAGE_LIMITS, text_run
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from lib.npy.pickle_opcodes import Limits
 
 _CONTAINERS: Final = frozenset({list, dict, tuple})
-_QUICK: Final = frozenset({*TEXTS, *GETS})
+_QUICK: Final = frozenset({ord("X"), 0x8C, *GETS})
+"""Opcodes that push a text of limited length, or what was remembered."""
 _NUMBER_BYTES: Final = 8
 _CONTAINER_BYTES: Final = 96
 _TUPLE_BYTES: Final = 128  # with the list that it becomes

@@ -14,8 +14,6 @@ from typing import Any, Final
 from lib.encoded_text import GREAT_BYTES
 from lib.npy.header import TEXT_BYTES_LIMIT
 
-TEXTS: Final = frozenset({ord("X"), 0x8C})
-"""Opcodes that push a text of limited length."""
 MARK: Final = ord("(")
 STOP: Final = ord(".")
 TUPLE: Final = ord("t")

@@ -56,37 +56,34 @@ class Sizes:
 class _Batch:
     """A batch of the array's items that is being read; it begins where the cursor stands.
 
-    ``first`` is the place of its first item in the array, ``number`` the memo's next number.
+    ``first`` is the place of its first item in the array, ``number`` the memo's next number.  ``starts`` has
+    the place in the file at which each of its items begins, once it was looked for.
     """
 
     def __init__(self, cursor: Cursor, first: int, number: int) -> None:
         self._source, self._start = cursor.source, cursor.position
         self._first, self._number = first, number
-        self._starts: array[int] = array("Q")
-
-    @property
-    def knows_starts(self) -> bool:
-        """Whether it is known where each of its items begins."""
-        return bool(self._starts)
+        self.starts: array[int] = array("Q")
 
     def find_starts(self, end: int = sys.maxsize) -> None:
         """Find out, by a pass over the batch, where its items begin: all of them, or those before ``end``.
 
         :raises SidecarError: it does not come to an end.
         """
-        if not self.knows_starts:
-            walk = Walk(Cursor(self._source, self._start), self._number, in_batch=True)
+        if not self.starts:
+            cursor = Cursor(self._source, self._start)
+            walk = Walk(cursor, self._number, in_batch=True)
             walk.run(end)
-            self._starts = walk.offsets() + array("Q", [walk.position])
+            self.starts = walk.offsets() + array("Q", [cursor.position])
 
     def complete(self, position: int) -> int:
         """Count the array's items up to the last one that ends before a position."""
-        return self._first + max(bisect_right(self._starts, position) - 1, 0)
+        return self._first + max(bisect_right(self.starts, position) - 1, 0)
 
     def bytes_read(self, item: int, position: int) -> int:
         """Return how many bytes of an item stand before a position; 0 if that is not known."""
         place = item - self._first
-        return max(position - self._starts[place], 0) if place < len(self._starts) else 0
+        return max(position - self.starts[place], 0) if place < len(self.starts) else 0
 
 
 class ItemStream:
@@ -163,7 +160,7 @@ class ItemStream:
         waiting = len(interpreter.stack) - sizes.unfinished
         if waiting > self._count - self._given + _MOST_UNFINISHED:
             raise Corrupt("its pickle holds more items than its header says")
-        if self._batch.knows_starts or max(much, interpreter.held) >= sizes.great_bytes:
+        if self._batch.starts or max(much, interpreter.held) >= sizes.great_bytes:
             self._batch.find_starts()
             self._block_start = self._cursor.position
             return self._batch.complete(self._cursor.position) - self._given
