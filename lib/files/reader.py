@@ -201,7 +201,7 @@ def _check_regular(status: os.stat_result) -> None:
     if not stat.S_ISREG(status.st_mode):
         hint = "Move it out of the tree."
         if stat.S_ISLNK(status.st_mode):
-            hint = "Links are never followed; sweep the directory in which the file itself is."
+            hint = "Links are never followed; remove it, or put the file itself in its place."
         raise Unsafe(f"it is {file_type(status.st_mode)}, not a file", hint=hint)
 
 
