@@ -243,6 +243,7 @@ class Service:
         if refused is not None:
             raise RefusedError(refused.obstacle)
         self.pool.close()
+        self.scheduler.collect(time.monotonic())  # what was finished is logged and counted
         self._supervisor.close()
         self._config = config
         self._build()

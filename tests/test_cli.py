@@ -393,6 +393,17 @@ def test_output_that_cannot_be_written_is_a_sentence_and_ends_with_1(
     assert said == b"generation-sidecars cannot continue: No space left on device\n"
 
 
+def test_a_current_directory_that_was_removed_is_named(tmp_path: Path) -> None:
+    """A relative root can never come back then, so the service ends."""
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    command = ["sh", "-c", 'rmdir "$PWD"; exec "$@"', "sh", *command_of((*SIDECARS, "root"))]
+    run = start(tmp_path, command, cwd=gone, stderr=subprocess.PIPE)
+    _, said = run.communicate(timeout=60)
+    assert run.returncode == 1
+    assert b"cannot continue: the current directory was removed; start it in another one" in said
+
+
 @pytest.mark.parametrize("redirection", [">&-", "2>&-", "<&-", ">&- 2>&- <&-"])
 def test_a_sweep_works_with_closed_streams(redirection: str, tmp_path: Path) -> None:
     """Cron closes them, and a sidecar must not receive the log."""

@@ -134,10 +134,19 @@ def guarded(command: Callable[[Sequence[str] | None], int]) -> Callable[[Sequenc
             return ALL_IS_WELL
         except OSError as error:
             _drop_output()
-            say(f"{PROGRAM} cannot continue: {error.strerror or error}\n")
+            say(f"{PROGRAM} cannot continue: {_reason(error)}\n")
             return SOMETHING_FAILED
 
     return run
+
+
+def _reason(error: OSError) -> str:
+    try:
+        os.getcwd()
+    except OSError as lost:  # a relative root cannot be found, nor ever come back
+        if lost.errno == error.errno:
+            return "the current directory was removed; start it in another one, or give absolute paths"
+    return error.strerror or str(error)
 
 
 def _drop_output() -> None:

@@ -144,7 +144,8 @@ class ProcessPool(Pool):
             deadline = self._clock() + seconds
             while self._processes() and self._clock() < deadline:
                 self._ready.poll(_WAIT_SECONDS)
-                self._results += self.done()
+                results = self.done()  # takes the present list, which must not be added to itself
+                self._results += results
         for worker in self._processes():  # the kernel could not end it
             worker.close()
         self._ready.close()

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 from doubles import FakeWatch, Log, StartingPool, moody_pool
-from support import SECOND_NS, freeze, save
+from support import SECOND_NS, freeze, save, wait_for
 
 from daemon.config.model import Config, Index, Metrics, Sidecars, Watch, Work
 from daemon.config.validation import RefusedError
@@ -305,6 +305,20 @@ def test_a_reload_takes_effect_on_what_comes(house: House) -> None:
     assert not new.with_suffix(".md").exists()
     assert '"2"' in old.with_suffix(".json").read_text("utf-8")
     assert [watch.closed for watch in house.watches] == [True, False]
+
+
+def test_a_reload_reports_what_was_finished_before(house: House) -> None:
+    """It is logged and counted, although its pool is replaced."""
+    house.open()
+    source = house.put()
+    house.feed("closed", source)
+    house.turn_until(lambda: len(house.service.pool))
+    wait_for(source.with_suffix(".md").exists)
+    house.fresh = house.config
+    os.kill(os.getpid(), signal.SIGHUP)
+    house.turn_until(lambda: "config.reloaded" in house.log.names)
+    assert house.log.names.count("sidecars.written") == 1
+    assert house.status().totals["rendered"] == 2
 
 
 def test_a_rejected_reload_changes_nothing(house: House) -> None:
