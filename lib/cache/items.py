@@ -39,6 +39,8 @@ def object_array(items: Iterable[Any], argument: str) -> Array:
     if isinstance(items, (str, bytes, Mapping)):
         what = "one text" if isinstance(items, (str, bytes)) else "a mapping"
         raise TypeError(f"{argument} is {what}, not a list of items")
+    if hasattr(items, "__array__") and not isinstance(items, np.ndarray):
+        items = np.asarray(items, dtype=object)  # iterating over a DataFrame gives the names of its columns
     originals = list(items)
     converter = _ItemConverter()
     array = np.empty(len(originals), dtype=object)

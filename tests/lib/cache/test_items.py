@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 from collections import OrderedDict, namedtuple
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -14,6 +14,9 @@ from support import MemoryBytes, npy
 
 from lib.cache.items import object_array
 from lib.npy.array_reader import read_whole
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 Pair = namedtuple("Pair", "first second")  # noqa: PYI024 -- what callers use
 
@@ -79,6 +82,19 @@ def test_arrays_of_numbers_and_texts_stay_arrays() -> None:
     assert first is numbers
     assert type(second[0]) is np.ndarray
     assert read_whole(MemoryBytes(saved([numbers]))) == [numbers.tolist()]
+
+
+def test_a_table_gives_its_rows() -> None:
+    """Iterating over a pandas DataFrame gives the names of its columns, which were saved instead."""
+
+    class Table:
+        def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray[Any, Any]:
+            return np.array([["a", "b"], ["c", "d"]], dtype=dtype)
+
+        def __iter__(self) -> Iterator[str]:
+            return iter(["first", "second"])
+
+    assert object_array(Table(), "items").tolist() == [["a", "b"], ["c", "d"]]
 
 
 def test_what_is_shared_stays_shared() -> None:
