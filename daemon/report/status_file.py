@@ -1,7 +1,8 @@
 """The status file of a running service, which ``--status`` reads.
 
-Each service replaces its own file, ``<pid>.json``, in a private directory, and holds a lock (flock) on the
-current one: a file without a lock was left by a service that was killed.
+Each service replaces its own file, ``<pid>.json``, in a private directory.  Each version of it is locked
+(flock) before it gets this name, and until the next one has it: a file without a lock was left by a service
+that was killed.
 """
 
 from __future__ import annotations
@@ -30,7 +31,6 @@ _TMP: Final = Path("/tmp")  # noqa: S108  # a directory of another user in it is
 _DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _CREATE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _LIMIT_BYTES: Final = 1 << 28
-_READS: Final = 10
 _BUFFER_BYTES: Final = 1 << 20
 _TROUBLE: Final = itemgetter(*Trouble.__slots__)
 
@@ -118,8 +118,7 @@ class StatusFile:
 
         :raises OSError: the file has been removed.
         """
-        os.stat(self._name, dir_fd=self._directory)
-        os.utime(self._file)
+        os.utime(self._name, dir_fd=self._directory, follow_symlinks=False)
 
     def close(self) -> None:
         """Remove the file; may be called twice, never raises."""
@@ -190,21 +189,13 @@ def read_all(
 
 def _read_one(directory: int, name: str) -> Reading | None:
     """Read one file, whose service is alive if it cannot be locked; None if it does not hold a status."""
-    for _ in range(_READS):
-        try:
-            with open_file(directory, name) as file:
-                status = _parsed(file.read_at(0, _LIMIT_BYTES), file.status)
-        except SidecarError:
-            return None
-        if status is None:
-            return None
-        try:
-            os.close(hold(directory, name, fcntl.LOCK_SH))
-        except FileNotFoundError:  # the service replaced it, which unlocks the old one, or removed it
-            continue
-        except OSError:
-            return Reading(status)
-        return Reading(status, is_alive=False)
+    is_alive = True
+    with suppress(OSError):  # it is locked, or was just replaced or removed: the service did that
+        os.close(hold(directory, name, fcntl.LOCK_SH))
+        is_alive = False
+    with suppress(SidecarError), open_file(directory, name) as file:
+        status = _parsed(file.read_at(0, _LIMIT_BYTES), file.status)
+        return None if status is None else Reading(status, is_alive)
     return None
 
 

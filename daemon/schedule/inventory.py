@@ -19,7 +19,7 @@ class Inventory:
     """What the last sweep found, with what has come and gone since.
 
     ``sources``: their number.  A source that goes is counted until the next sweep.  ``gone``: the paths of
-    directories that have gone, which are counted until they are taken off.
+    directories that have gone, which are counted until they are forgotten.
     """
 
     def __init__(self) -> None:
@@ -67,8 +67,8 @@ class Inventory:
         """Mark a directory, known or not, as gone with those below it."""
         self.gone.add((folder.root, *folder.parts))
 
-    def take_off_gone(self) -> AbstractSet[tuple[str, ...]]:
-        """Take off the directories that have gone, all together; return their paths."""
+    def forget_gone(self) -> AbstractSet[tuple[str, ...]]:
+        """Forget the directories that have gone, with those below them; return their paths."""
         gone, self.gone = self.gone, set()
         for path in [path for path in self._folders if is_below(path, gone)]:
             del self._folders[path]

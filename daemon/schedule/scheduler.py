@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import time
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from daemon.report.events import SOURCE_RECOVERED
@@ -40,30 +41,23 @@ _STOP_SECONDS: Final = 10.0
 _STOP_LOOK_SECONDS: Final = 0.2
 
 
+@dataclass(eq=False)
 class Scheduler:
     """Owns the queue; use from one thread.  ``now`` is monotonic seconds.
 
-    ``troubles``: the sources without fresh sidecars, for the status.  ``observers``: in the order in which
-    they are notified.
+    ``observers``: in the order in which they are notified.  ``troubles``: the sources without fresh sidecars,
+    for the status.
     """
 
-    def __init__(
-        self,
-        pool: Pool,
-        options: Options,
-        settle_seconds: float,
-        log: Any,
-        queue: Queue | None = None,
-    ) -> None:
-        self.pool = pool
-        self.options = options
-        self.settle_seconds = settle_seconds
-        self.queue = Queue() if queue is None else queue
-        self.troubles = TroubleTable()
-        self.observers: list[Observer] = []
-        self.indexes: Sequence[IndexWriter] = ()
-        self._has_reported_unstamped = False
-        self._log = log
+    pool: Pool
+    options: Options
+    settle_seconds: float
+    log: Any
+    queue: Queue = field(default_factory=Queue)
+    indexes: Sequence[IndexWriter] = ()
+    observers: list[Observer] = field(default_factory=list)
+    troubles: TroubleTable = field(default_factory=TroubleTable)
+    _has_reported_unstamped: bool = False
 
     def hint(self, task: Task, now: float, *, closed: bool) -> bool:
         """Queue a source that may have changed; False when the queue is full and a sweep must find it."""
@@ -181,10 +175,10 @@ class Scheduler:
 
     def _finish(self, source: Source, outcome: Outcome, now: float) -> None:
         """Report an outcome, and remember it unless the source is now up to date."""
-        log_outcome(self._log, source.task, outcome, attempt=source.failures + 1)
+        log_outcome(self.log, source.task, outcome, attempt=source.failures + 1)
         if outcome.unstamped and not self._has_reported_unstamped:
             self._has_reported_unstamped = True
-            log_unstamped(self._log, source.task, outcome)
+            log_unstamped(self.log, source.task, outcome)
         if outcome.result != "failed":
             self._recover(source)
         is_done = outcome.result in _FINE and not outcome.unstamped
@@ -206,7 +200,7 @@ class Scheduler:
         logged = source.logged
         if logged is None or logged[0] != outcome.reason or now - logged[1] >= _LOG_AGAIN_SECONDS:
             source.logged = (outcome.reason, now)
-            log_outcome(self._log, source.task, outcome, attempt=source.failures, retry_seconds=wait)
+            log_outcome(self.log, source.task, outcome, attempt=source.failures, retry_seconds=wait)
         self.notify(Done(source.task, outcome), now)
 
     def _is_tried_again(self, source: Source, outcome: Outcome) -> bool:
@@ -237,7 +231,7 @@ class Scheduler:
     def _recover(self, source: Source) -> None:
         """Log that a source that had failed no longer does."""
         if self.troubles.state_of(source.task) == "failed":
-            self._log.info(SOURCE_RECOVERED, source=source.task.path, attempts=source.failures + 1)
+            self.log.info(SOURCE_RECOVERED, source=source.task.path, attempts=source.failures + 1)
 
     def _drop(self, source: Source) -> None:
         self.queue.remove(source)

@@ -27,7 +27,7 @@ _JITTER: Final = 0.1
 _PATIENCE_SECONDS: Final = 10.0
 """How long the next sweep waits for the sources of the last one, which is then reported as it is."""
 _GONE_SECONDS: Final = 1.0
-"""How often what has gone is taken off, of all directories together: each time goes through all others."""
+"""How often directories that have gone are forgotten, all together: each time goes through all others."""
 
 
 @dataclass(slots=True)
@@ -252,13 +252,13 @@ class Sweeper:
         elif isinstance(step, Found) and (self._scheduler.wants(step) or not step.is_fresh):
             self._scheduler.take(step, now)
         elif step is None and self.inventory.gone and now >= self._next_gone:
-            self._take_off_gone(now)
+            self._forget_gone(now)
         return step is not None
 
-    def _take_off_gone(self, now: float) -> None:
-        """Take the directories that have gone off the inventory, and look again at what was known of them."""
+    def _forget_gone(self, now: float) -> None:
+        """Forget the directories that have gone; look again at what was known below them."""
         self._next_gone = now + _GONE_SECONDS
-        gone = self.inventory.take_off_gone()
+        gone = self.inventory.forget_gone()
         settled = self._scheduler.queue.settled
         for task in [task for task in settled if is_below((task.root, *task.parts, task.name), gone)]:
             self._scheduler.look_again(task, now)

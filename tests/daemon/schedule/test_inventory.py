@@ -31,15 +31,15 @@ def test_what_is_removed_takes_along_what_is_below(tree: Inventory) -> None:
     """A tree that is moved away is named by its top alone."""
     tree.remove(Folder("/r", ("a",)))
     tree.remove(Folder("/r", ("unknown",)))
-    assert tree.take_off_gone() == {("/r", "a"), ("/r", "unknown")}
+    assert tree.forget_gone() == {("/r", "a"), ("/r", "unknown")}
     assert tree.directories == 2
 
 
 def test_a_directory_that_came_back_counts(tree: Inventory) -> None:
-    """Removed and made again before it was taken off."""
+    """Removed and made again before it was forgotten."""
     tree.remove(Folder("/r", ("d",)))
     tree.add(Folder("/r", ("d",)))
-    assert not tree.take_off_gone()
+    assert not tree.forget_gone()
     assert tree.directories == 5
 
 

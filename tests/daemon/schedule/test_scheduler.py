@@ -53,9 +53,9 @@ class Turns:
 class SchedulerBench:
     """A scheduler with its pool and its log, and a clock that is turned by hand."""
 
-    def __init__(self, folder: Path, settle_seconds: float = 0.5, queue: Queue | None = None) -> None:
+    def __init__(self, folder: Path, settle_seconds: float = 0.5, **more: Any) -> None:
         self.pool, self.log, self.now = FakePool(), Log(), 1000.0
-        self.scheduler = Scheduler(self.pool, Options(), settle_seconds, self.log, queue)
+        self.scheduler = Scheduler(self.pool, Options(), settle_seconds, self.log, **more)
         self.path = folder / NAME
         self.task = task_of(self.path)
         self.turns: list[tuple[Task, Outcome | None]] = []
@@ -409,7 +409,7 @@ def test_a_source_that_is_still_there_did_not_vanish(bench: SchedulerBench) -> N
 
 def test_a_sweep_gives_a_file_that_is_being_written_a_few_quick_attempts(tmp_path: Path) -> None:
     """Four in less than a second, then it has failed; nothing is left in the queue."""
-    bench = SchedulerBench(tmp_path, 0.0, Queue(FEW))
+    bench = SchedulerBench(tmp_path, 0.0, queue=Queue(FEW))
     for error in (Changed("it changed"), Vanished("a draft vanished"), Unfinished("it is short")):
         bench.save(age=1.0)
         bench.pool.errors[NAME] = error
@@ -426,7 +426,7 @@ def test_a_sweep_gives_a_file_that_is_being_written_a_few_quick_attempts(tmp_pat
 
 def test_a_sweep_tries_nothing_else_again(tmp_path: Path) -> None:
     """A full disk and a file that has been short for long are failures at once."""
-    bench = SchedulerBench(tmp_path, 0.0, Queue(FEW))
+    bench = SchedulerBench(tmp_path, 0.0, queue=Queue(FEW))
     for error in (Storage("full"), Unfinished("it is short")):
         bench.save([str(error)], age=100.0)
         bench.pool.errors[NAME] = error
