@@ -20,8 +20,7 @@ PART_LABEL: Final = "**Part:**"
 _SOURCE_SUFFIX: Final = ".npy"
 _ENDINGS: Final[dict[Kind, str]] = {kind: f"_{kind}{_SOURCE_SUFFIX}" for kind in KINDS}
 
-TEMPORARY: Final = re.compile(r"\.generation-sidecars-[0-9a-f]{16}\.tmp")
-"""What our temporary files are called, whole name.  Nothing else is ever removed."""
+_TEMPORARY: Final = re.compile(r"\.generation-sidecars-[0-9a-f]{16}\.tmp")
 
 
 def kind_of(name: str) -> Kind | None:
@@ -107,5 +106,5 @@ def sources_concerned(name: str, *, pairs: bool = False) -> tuple[str, ...]:
 
 
 def is_temporary(name: str) -> bool:
-    """Tell whether a name is one that our publisher gives its temporary files."""
-    return TEMPORARY.fullmatch(name) is not None
+    """Tell whether a name is one that we give temporary files; nothing of another name is ever removed."""
+    return _TEMPORARY.fullmatch(name) is not None

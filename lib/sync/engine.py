@@ -133,11 +133,10 @@ class Conversion:
         self._source: FileBytes | None = None
         self._plans: list[Plan] = []
         self._sinks: list[Sink] = []
-        self._has_failed = False
 
     def attempt(self, phase: Callable[[Conversion], None]) -> None:
         """Carry out one phase, unless an earlier one failed; what goes wrong becomes the outcome."""
-        if self._has_failed:
+        if self.outcome.error is not None:
             return
         try:
             phase(self)
@@ -147,7 +146,6 @@ class Conversion:
     def fail(self, error: Exception) -> None:
         """Make an error the outcome, and remove what was not published: a full disk has its room back."""
         explained = self._explained(error)
-        self._has_failed = True
         self.close()
         self.outcome = failure(self._name, self._options, explained)
 
@@ -228,7 +226,7 @@ class Conversion:
             raise Corrupt("it holds another number of items than its header says")
         for sink in self._sinks:
             sink.seal()
-        self.outcome = replace(self.outcome, figures=figures, warnings=inputs.warnings)
+        self.outcome = replace(self.outcome, figures=figures, warnings=tuple(inputs.warnings.values()))
 
     def _open_sinks(self, plans: list[Plan], header: Header, inputs: Inputs) -> None:
         for plan in plans:

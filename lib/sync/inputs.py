@@ -68,9 +68,9 @@ def read_metadata(directory: int, name: str) -> dict[str, Any]:
 class Inputs:
     """The files behind one source's sidecars, open until ``stack`` is closed.
 
-    A page does without a file beside its source that cannot be used, and ``warnings`` says why.  When the
-    disk or the system fails for the moment, every method raises Storage: a page made without the file would
-    pass for fresh.
+    A page does without a file beside its source that cannot be used; ``warnings`` says why, by the file's
+    name.  When the disk or the system fails for the moment, every method raises Storage: a page made without
+    the file would pass for fresh.
     """
 
     def __init__(self, stack: ExitStack, directory: int, name: str, source: FileBytes) -> None:
@@ -82,12 +82,7 @@ class Inputs:
         self._partner_name = partner_name(name)
         self._metadata: FileBytes | None = None
         self._full_texts: tuple[str, FileBytes, Header] | None = None
-        self._warnings: dict[str, str] = {}
-
-    @property
-    def warnings(self) -> tuple[str, ...]:
-        """What a page lacks, and why."""
-        return tuple(self._warnings.values())
+        self.warnings: dict[str, str] = {}
 
     def metadata(self) -> dict[str, Any] | None:
         """Read the set's metadata; None when there is none to show."""
@@ -117,7 +112,7 @@ class Inputs:
             for block in read_items(file, header):
                 yield from block
         except (SourceFault, Unfinished) as error:  # any other fault of an open file may pass
-            self._warnings[name] = f"{name}: {error.reason}; the page lacks prompts"
+            self.warnings[name] = f"{name}: {error.reason}; the page lacks prompts"
 
     def open_all(self, *, pairs: bool) -> list[FileBytes]:
         """Open what a page shows, the source first, to look at the permissions.
@@ -167,4 +162,4 @@ class Inputs:
         except SidecarError as error:
             if isinstance(error, Storage) and not isinstance(error.__cause__, PermissionError):
                 raise
-            self._warnings[name] = f"{name}: {error.reason}; {lack}"
+            self.warnings[name] = f"{name}: {error.reason}; {lack}"
