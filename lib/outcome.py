@@ -9,11 +9,14 @@ from lib.errors import NotText, Passing, SidecarError
 from lib.names import Format, Kind, source_kind
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from lib.options import Options
 
 Result = Literal["rendered", "adopted", "fresh", "kept", "skipped", "failed"]
 
 _GRAVITY: Final[tuple[Result, ...]] = ("failed", "skipped", "kept", "rendered", "adopted")
+_BARS: Final = "▁▂▃▄▅▆▇"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +35,16 @@ class Figures:
     longest_length: int | None
     shortest_length: int | None = None
     by_length: tuple[int, ...] = ()
+
+
+def bars(counts: Sequence[int]) -> str:
+    """Draw counts, of lengths say, as a line of block characters; the lowest block is for 0.
+
+    >>> bars([1, 40, 25, 0, 3])
+    '▂▇▅▁▂'
+    """
+    steps, most = len(_BARS) - 1, max(counts, default=0)
+    return "".join(_BARS[1 + (count * steps - 1) // most if count else 0] for count in counts)
 
 
 @dataclass(frozen=True, slots=True)

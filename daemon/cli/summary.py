@@ -11,7 +11,7 @@ from daemon.report.logging import escaped
 from daemon.report.outcomes import RESULTS, Done, Event
 from daemon.report.status_text import duration
 from lib.names import Kind, kind_of, sidecar_name
-from lib.render.statistics import bars
+from lib.outcome import bars
 from lib.sync.walk import Found, PathFailure, Task
 
 if TYPE_CHECKING:

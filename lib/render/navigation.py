@@ -17,7 +17,7 @@ from lib.json_writer import encoded
 from lib.markdown.header import header_value
 from lib.names import PART_LABEL, part_name
 from lib.options import NO_EXTRAS
-from lib.render.statistics import bars
+from lib.outcome import bars
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -6,20 +6,20 @@ from array import array
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+import numpy as np
+
 from lib.encoded_text import Texts, characters_in, hash_of, is_blank, is_text
 from lib.outcome import Figures
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    import numpy as np
     import numpy.typing as npt
 
 _COUNTED_LIMIT: Final = 1 << 21
 _FEW_VALUES: Final = 1000
 _LISTED_LIMIT: Final = 20
 _BARS_LIMIT: Final = 20
-_BARS: Final = "▁▂▃▄▅▆▇"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +63,7 @@ class Statistics:
             self._blank_items += numbers[: _LISTED_LIMIT - len(self._blank_items)]
         self._blank += blank
         if self._records <= _COUNTED_LIMIT:
-            # numpy is slow to import, and needed only where there is something to render; it takes numbers
-            # from an iterator in half the time that an array does
-            import numpy as np
-
+            # numpy takes numbers from an iterator in half the time that an array does
             self._hashes.frombytes(np.fromiter(hashes, np.int64, len(values)).tobytes())
             self._lengths.frombytes(np.fromiter(lengths, np.uint32, len(lengths)).tobytes())
 
@@ -75,8 +72,6 @@ class Statistics:
         records, blank = self._records, self._blank
         if records > _COUNTED_LIMIT:
             return Figures(records, blank, None, None, None)
-        import numpy as np  # see add
-
         hashes = np.sort(np.frombuffer(self._hashes, dtype=np.int64))  # np.unique takes several times as long
         distinct = int(np.count_nonzero(hashes[1:] != hashes[:-1])) + bool(hashes.size)
         lengths = self._sorted_lengths()
@@ -96,14 +91,10 @@ class Statistics:
         return Overview(figures, _in_equal_steps(self._sorted_lengths()), blank, *self._repeated())
 
     def _sorted_lengths(self) -> npt.NDArray[np.uint32]:
-        import numpy as np  # see add
-
         return np.sort(np.frombuffer(self._lengths, dtype=np.uint32))
 
     def _repeated(self) -> tuple[tuple[int, ...], int]:
         """Return the numbers of the first items that repeat an earlier one, and how many do."""
-        import numpy as np  # see add
-
         hashes = np.frombuffer(self._hashes, dtype=np.int64)
         order = np.argsort(hashes, kind="stable")  # of equal ones, the first stays first
         hashes = hashes[order]
@@ -129,17 +120,6 @@ def _hash(value: Any) -> int:
     return result
 
 
-def bars(counts: Iterable[int]) -> str:
-    """Draw counts as a line of block characters; the lowest block is for 0.
-
-    >>> bars([1, 40, 25, 0, 3])
-    '▂▇▅▁▂'
-    """
-    counts = list(counts)
-    steps, most = len(_BARS) - 1, max(counts, default=0)
-    return "".join(_BARS[1 + (count * steps - 1) // most if count else 0] for count in counts)
-
-
 def _in_equal_steps(lengths: npt.NDArray[np.uint32]) -> tuple[int, ...]:
     """Count sorted lengths in at most twenty steps of the same width."""
     if not lengths.size:
@@ -151,7 +131,5 @@ def _in_equal_steps(lengths: npt.NDArray[np.uint32]) -> tuple[int, ...]:
 
 def _counts(lengths: npt.NDArray[np.uint32], ends: Iterable[int]) -> tuple[int, ...]:
     """Count sorted lengths below the first end, from there to below the second, and so on."""
-    import numpy as np  # see Statistics.add
-
     below = np.searchsorted(lengths, np.fromiter(ends, np.uint32))
     return tuple(np.diff(below, prepend=0).tolist())

@@ -32,7 +32,6 @@ from lib.names import Format, sidecar_name, source_kind
 from lib.npy.array_reader import read_items
 from lib.npy.header import read_header
 from lib.outcome import Outcome, Verdict, failure
-from lib.render.statistics import Statistics
 from lib.sync.inputs import Inputs
 from lib.sync.plan import Plan, plan_source
 from lib.sync.sinks import Sink, parts_of_page
@@ -212,7 +211,9 @@ class Conversion:
 
     def _render(self, plans: list[Plan], header: Header, inputs: Inputs) -> None:
         """Feed every sidecar that needs it from one pass over the source."""
-        from lib.render.stream import rendered  # 30 ms that a sweep over fresh sidecars does without
+        # numpy and all of rendering: time that a sweep over fresh sidecars does without
+        from lib.render.statistics import Statistics
+        from lib.render.stream import rendered
 
         self._open_sinks(plans, header, inputs)
         page = self._page(header, inputs)

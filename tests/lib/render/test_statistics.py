@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lib.encoded_text import Texts
-from lib.outcome import Figures
+from lib.outcome import Figures, bars
 from lib.render import statistics as module
-from lib.render.statistics import Statistics, bars
+from lib.render.statistics import Statistics
 
 
 def test_nothing_counts_nothing() -> None:
