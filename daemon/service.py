@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import time
 from contextlib import ExitStack, closing
+from dataclasses import KW_ONLY, dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from daemon.config.validation import RefusedError
@@ -41,6 +42,7 @@ _LONGEST_WAIT_SECONDS: Final = 2.0
 _DEGRADED_SWEEP_SECONDS: Final = 30.0
 
 
+@dataclass(eq=False)
 class Service:
     """Watches until a signal stops it.
 
@@ -48,29 +50,20 @@ class Service:
     ``lock_seconds``: how long the start waits for a locked root.
     """
 
-    def __init__(
-        self,
-        config: Config,
-        *,
-        version: str,
-        log: Any,
-        make_watch: Callable[[list[str]], Watch],
-        reload: Callable[[], Config],
-        make_default_root: bool = False,
-        make_pool: Callable[[int, Options], Pool] = ProcessPool,
-        lock_seconds: float = 3.0,
-    ) -> None:
-        self._config = config
-        self._version = version
-        self._log = log
-        self._reload = reload
-        self._make_watch = make_watch
-        self._make_pool = make_pool
-        self._make_default_root = make_default_root
-        self._lock_seconds = lock_seconds
-        self._roots = Roots()
+    config: Config
+    _: KW_ONLY
+    version: str
+    log: Any
+    make_watch: Callable[[list[str]], Watch]
+    reload: Callable[[], Config]
+    make_default_root: bool = False
+    make_pool: Callable[[int, Options], Pool] = ProcessPool
+    lock_seconds: float = 3.0
+
+    def __post_init__(self) -> None:
         self.signals = Signals(reloads=True)
-        self._reporter = Reporter(log)
+        self._roots = Roots()
+        self._reporter = Reporter(self.log)
         self._metrics: list[Metrics] = []
         self._stack = ExitStack()
 
@@ -79,13 +72,13 @@ class Service:
         if not self.open():
             return 1
         with closing(self):
-            self._log.info(
-                events.SERVICE_STARTED, version=self._version, pid=os.getpid(), roots=list(self._config.roots)
+            self.log.info(
+                events.SERVICE_STARTED, version=self.version, pid=os.getpid(), roots=list(self.config.roots)
             )
             while not self.signals.stops:
                 self.turn()
             self.stop()
-        self._log.info(events.SERVICE_STOPPED)
+        self.log.info(events.SERVICE_STOPPED)
         return 0
 
     def open(self) -> bool:
@@ -105,38 +98,38 @@ class Service:
         """Create the default root, and lock the roots that exist; False when that is not possible."""
         root = ""
         try:
-            for root in self._config.roots if self._make_default_root else ():
+            for root in self.config.roots if self.make_default_root else ():
                 make_directories(root)
         except SidecarError as error:
-            self._log.error(events.SERVICE_STOPPED, root=root, reason=error.reason, hint=error.hint)
+            self.log.error(events.SERVICE_STOPPED, root=root, reason=error.reason, hint=error.hint)
             return False
-        deadline = time.monotonic() + self._lock_seconds
-        refused = self._roots.use(self._config.roots)
+        deadline = time.monotonic() + self.lock_seconds
+        refused = self._roots.use(self.config.roots)
         while refused is not None and refused.is_taken and time.monotonic() < deadline:
             time.sleep(0.05)  # workers of a service that was just killed may still hold the lock
-            refused = self._roots.use(self._config.roots)
+            refused = self._roots.use(self.config.roots)
         if refused is not None:
-            self._log.error(
+            self.log.error(
                 events.SERVICE_STOPPED, root=refused.path, reason=refused.obstacle, hint=refused.hint
             )
         return refused is None
 
     def _build(self) -> None:
-        config = self._config
+        config = self.config
         options = config.options()
-        self.pool = self._make_pool(config.work.jobs or 1, options)
-        self.scheduler = Scheduler(self.pool, options, config.watch.settle_seconds, self._log)
-        self.sweeper = Sweeper(list(config.roots), self.scheduler, frozenset(config.watch.ignore), self._log)
-        self._supervisor = Supervisor(self._roots, self._make_watch, self._log)
+        self.pool = self.make_pool(config.work.jobs or 1, options)
+        self.scheduler = Scheduler(self.pool, options, config.watch.settle_seconds, self.log)
+        self.sweeper = Sweeper(list(config.roots), self.scheduler, frozenset(config.watch.ignore), self.log)
+        self._supervisor = Supervisor(self._roots, self.make_watch, self.log)
         troubles, textfile = self.scheduler.troubles, config.metrics.textfile
         indexed = config.roots if config.index.enabled else ()
-        indexes = [IndexWriter(root, options, self._log, troubles) for root in indexed]
+        indexes = [IndexWriter(root, options, self.log, troubles) for root in indexed]
         if textfile is None:
             self._metrics = []
         elif self._metrics:  # they count since the start, across reloads
             self._metrics[0].path = textfile
         else:
-            self._metrics = [Metrics(textfile, self._version, self._log)]
+            self._metrics = [Metrics(textfile, self.version, self.log)]
         self.scheduler.indexes = indexes
         self.scheduler.observers = [self._reporter, *indexes, *self._metrics, self.sweeper]
         self.sweeper.on_changed = self._supervisor.found_changed
@@ -167,7 +160,7 @@ class Service:
 
     def _take_hint(self, hint: Hint, now: float) -> None:
         """Queue the sources that a hint concerns, or ask for a walk of its directory."""
-        if any(name in self._config.watch.ignore or name.startswith(".") for name in hint.parts):
+        if any(name in self.config.watch.ignore or name.startswith(".") for name in hint.parts):
             return
         if hint.kind == "directory":
             self.sweeper.ask_branch(hint.root, hint.parts, now)
@@ -176,7 +169,7 @@ class Service:
         if hint.kind == "gone":
             self.scheduler.look_again(Task(hint.root, tuple(folders), name), now)
             return
-        for source in sources_concerned(name, pairs=self._config.sidecars.pairs):
+        for source in sources_concerned(name, pairs=self.config.sidecars.pairs):
             task = Task(hint.root, tuple(folders), source)
             if not self.scheduler.hint(task, now, closed=hint.kind == "closed"):
                 self.sweeper.ask()
@@ -194,7 +187,7 @@ class Service:
     def _status(self) -> Status:
         """Return the state of the service, without the list of troubles."""
         return Status(
-            version=self._version,
+            version=self.version,
             pid=os.getpid(),
             since=self._reporter.since,
             updated="",
@@ -215,7 +208,7 @@ class Service:
 
     def _sweep_seconds(self) -> float:
         """Return the seconds between sweeps, fewer when events are unreliable."""
-        configured = self._config.watch.sweep_seconds
+        configured = self.config.watch.sweep_seconds
         is_reliable = self._supervisor.is_ready and not self._supervisor.unheard
         return configured if is_reliable else min(configured, _DEGRADED_SWEEP_SECONDS)
 
@@ -224,14 +217,14 @@ class Service:
         systemd.notify("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
         problems: Sequence[str] = ()
         try:
-            self._apply(self._reload())
+            self._apply(self.reload())
         except RefusedError as error:
             problems = str(error).splitlines()
-            self._log.error(
+            self.log.error(
                 events.CONFIG_REJECTED, problems=problems, hint="The previous configuration stays in force."
             )
         else:
-            self._log.info(events.CONFIG_RELOADED)
+            self.log.info(events.CONFIG_RELOADED)
         self._reporter.reloaded(problems)
 
     def _apply(self, config: Config) -> None:
@@ -245,12 +238,12 @@ class Service:
         self.pool.close()
         self.scheduler.collect(time.monotonic())  # what was finished is logged and counted
         self._supervisor.close()
-        self._config = config
+        self.config = config
         self._build()
 
     def stop(self) -> None:
         """End the work in progress, and report it."""
-        self._log.info(events.SERVICE_STOPPING)
+        self.log.info(events.SERVICE_STOPPING)
         systemd.notify("STOPPING=1")
         self.scheduler.stop(self.signals)
 

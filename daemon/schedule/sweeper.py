@@ -7,7 +7,7 @@ import os
 import random
 import time
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from daemon.report.events import SWEEP_FINISHED, SWEEP_STARTED
@@ -56,6 +56,7 @@ class _Sweep:
         self.sums.update(verdict.result for verdict in outcome.verdicts)
 
 
+@dataclass(eq=False)
 class Sweeper:
     """An observer that walks all roots when asked, and new directories.  ``now`` is monotonic seconds.
 
@@ -68,28 +69,21 @@ class Sweeper:
     ``on_changed`` is called with each source out of date that was not in the queue.
     """
 
-    def __init__(
-        self,
-        roots: list[str],
-        scheduler: Scheduler,
-        ignore: frozenset[str],
-        log: Any,
-        *,
-        backlog_limit: int = 1000,
-        branches_limit: int = 2000,
-        is_only_one: bool = False,
-    ) -> None:
-        self.roots = roots
+    roots: list[str]
+    scheduler: Scheduler
+    ignore: frozenset[str]
+    log: Any
+    _: KW_ONLY
+    backlog_limit: int = 1000
+    branches_limit: int = 2000
+    is_only_one: bool = False
+    on_changed: Callable[[Found, float], None] = lambda _found, _now: None
+
+    def __post_init__(self) -> None:
         self.inventory = Inventory()
-        self.on_changed: Callable[[Found, float], None] = lambda _found, _now: None
         self.last: dict[str, int | float] | None = None
         self.last_ended = ""
-        self._scheduler = scheduler
-        self._ignore = ignore
-        self._log = log
-        self._backlog_limit = backlog_limit
-        self._is_only_one = is_only_one
-        self._branches = Branches(self._walk_branch, scheduler.settle_seconds, branches_limit)
+        self._branches = Branches(self._walk_branch, self.scheduler.settle_seconds, self.branches_limit)
         self._sweep = _Sweep()
         self._failing: set[str] = set()
         self._next_gone = 0.0
@@ -108,7 +102,7 @@ class Sweeper:
         """
         if not self._branches.ask(Folder(root, parts), now):
             self.ask()
-            self._once_more = now + self._scheduler.settle_seconds
+            self._once_more = now + self.scheduler.settle_seconds
 
     def next_due(self) -> float:
         """Return when there is something to walk; never while too many sources wait."""
@@ -142,7 +136,7 @@ class Sweeper:
         if not isinstance(event, Done):
             return
         if event.outcome is not None:
-            self.inventory.count_new(event.task, event.outcome, self._scheduler.options)
+            self.inventory.count_new(event.task, event.outcome, self.scheduler.options)
         if event.task in self._sweep.waiting:
             self._sweep.waiting.discard(event.task)
             if event.outcome is not None:
@@ -151,7 +145,7 @@ class Sweeper:
                 self._finish(now)
 
     def _has_room(self) -> bool:
-        return self._scheduler.queue.backlog < self._backlog_limit
+        return self.scheduler.queue.backlog < self.backlog_limit
 
     def _sweep_due(self) -> float:
         """Return when the next sweep starts: it waits a while for the last one to finish."""
@@ -164,11 +158,11 @@ class Sweeper:
         self._next = now + period_seconds * random.uniform(1 - _JITTER, 1 + _JITTER)  # noqa: S311 (no secret)
         if self._once_more <= now:
             self._once_more = math.inf
-        self._log.info(SWEEP_STARTED, paths=self.roots)
+        self.log.info(SWEEP_STARTED, paths=self.roots)
         self.inventory.begin_sweep()
-        self._scheduler.notify(Walk.BEGUN, now)
-        steps = walk_all(self.roots, self._scheduler.options, self._ignore)
-        self._sweep = _Sweep(time.monotonic(), steps, set(self._scheduler.queue.settled), set(self._failing))
+        self.scheduler.notify(Walk.BEGUN, now)
+        steps = walk_all(self.roots, self.scheduler.options, self.ignore)
+        self._sweep = _Sweep(time.monotonic(), steps, set(self.scheduler.queue.settled), set(self._failing))
 
     def _step_in_sweep(self, walk: Iterator[Step], now: float) -> None:
         step = next(walk, None)
@@ -182,7 +176,7 @@ class Sweeper:
             self._sweep.sums["failed"] += self._take_failure(step, now)
 
     def _take_source(self, found: Found, now: float) -> None:
-        sweep, scheduler = self._sweep, self._scheduler
+        sweep, scheduler = self._sweep, self.scheduler
         sweep.unseen.discard(found.task)
         wanted = scheduler.wants(found)
         if found.is_fresh and not wanted:
@@ -205,42 +199,42 @@ class Sweeper:
 
         False for a missing root that the supervisor reports.
         """
-        if isinstance(failure.error, Vanished) and not self._is_only_one:
+        if isinstance(failure.error, Vanished) and not self.is_only_one:
             return False
         self._failing.add(failure.path)
         self._sweep.mended.discard(failure.path)
-        if self._scheduler.troubles.put_failure(failure):
-            log_failure(self._log, failure)
-        self._scheduler.notify(failure, now)
+        if self.scheduler.troubles.put_failure(failure):
+            log_failure(self.log, failure)
+        self.scheduler.notify(failure, now)
         return True
 
     def _end_walk(self, now: float) -> None:
         sweep = self._sweep
         sweep.steps = None
         self._patience_ends = now + _PATIENCE_SECONDS
-        self._scheduler.forget(sweep.unseen)
+        self.scheduler.forget(sweep.unseen)
         self._failing -= sweep.mended
         for path in sweep.mended:
-            self._scheduler.troubles.drop(path)
+            self.scheduler.troubles.drop(path)
         self.inventory.end_sweep()
-        self._scheduler.notify(Walk.ENDED, now)
+        self.scheduler.notify(Walk.ENDED, now)
         if sweep.is_done:
             self._finish(now)
 
     def _finish(self, now: float) -> None:
         sweep = self._sweep
-        for index in self._scheduler.indexes if self._is_only_one else ():
+        for index in self.scheduler.indexes if self.is_only_one else ():
             if (failure := index.write()) is not None:
                 sweep.sums["failed"] += 1
-                self._scheduler.notify(failure, now)
+                self.scheduler.notify(failure, now)
         seconds = round(max(0.0, time.monotonic() - sweep.began), 3)  # ``now`` is before the last conversion
         self.last = {**{result: sweep.sums[result] for result in RESULTS}, "seconds": seconds}
         self.last_ended = iso(time.time())
-        self._log.info(SWEEP_FINISHED, **self.last)
+        self.log.info(SWEEP_FINISHED, **self.last)
 
     def _walk_branch(self, folder: Folder) -> Iterator[Step]:
         self.inventory.remove(folder)  # the first step adds it, unless it has gone
-        return walk(folder.root, self._scheduler.options, self._ignore, folder.parts)
+        return walk(folder.root, self.scheduler.options, self.ignore, folder.parts)
 
     def _step_in_branch(self, now: float) -> bool:
         """Take one step in the new directories; False when there is none."""
@@ -249,8 +243,8 @@ class Sweeper:
             self.inventory.add(step)
         elif isinstance(step, PathFailure):
             self._take_failure(step, now)
-        elif isinstance(step, Found) and (self._scheduler.wants(step) or not step.is_fresh):
-            self._scheduler.take(step, now)
+        elif isinstance(step, Found) and (self.scheduler.wants(step) or not step.is_fresh):
+            self.scheduler.take(step, now)
         elif step is None and self.inventory.gone and now >= self._next_gone:
             self._forget_gone(now)
         return step is not None
@@ -259,12 +253,12 @@ class Sweeper:
         """Forget the directories that have gone; look again at what was known below them."""
         self._next_gone = now + _GONE_SECONDS
         gone = self.inventory.forget_gone()
-        settled = self._scheduler.queue.settled
+        settled = self.scheduler.queue.settled
         for task in [task for task in settled if is_below((task.root, *task.parts, task.name), gone)]:
-            self._scheduler.look_again(task, now)
+            self.scheduler.look_again(task, now)
         for path in [path for path in self._failing if not os.path.lexists(path)]:
             self._failing.discard(path)
-            self._scheduler.troubles.drop(path)
+            self.scheduler.troubles.drop(path)
 
 
 class Branches:

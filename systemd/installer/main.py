@@ -10,12 +10,10 @@ from typing import TYPE_CHECKING, Any, TextIO
 from installer import checks, pythons
 from installer.places import NAME, UNITS, Places, Refused, Wish
 from installer.plan import Planner
-from installer.steps import Failed, run
+from installer.steps import Failed, Step, run
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from installer.steps import Step
 
 DONE, FAILED, REFUSED = 0, 1, 2
 _EPILOG = """\
