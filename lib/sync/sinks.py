@@ -155,7 +155,8 @@ class _Draft:
         """
         plan = self._plan
         if plan.seen is not None and not self._force and self._is_there_without_stamp(plan.seen):
-            return Verdict(plan.fmt, "fresh", _UNSTAMPED, unstamped=True)
+            is_stamped = plan.seen.st_mtime_ns == plan.stamp_ns  # then it is more open than an input
+            return Verdict(plan.fmt, "fresh", _SAME if is_stamped else _UNSTAMPED, unstamped=True)
         try:
             self._file.publish(self._name, plan.seen)
         except Changed:

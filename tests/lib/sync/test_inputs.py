@@ -167,6 +167,17 @@ def test_access_lists_that_differ_leave_the_owner_alone(source: Path) -> None:
     assert "user:1234:r--" in listed.stdout.decode()
 
 
+def test_a_page_without_metadata_that_its_maker_may_not_read_stays(source: Path) -> None:
+    """It is compared in every sweep, and the reason does not blame the file system."""
+    source.with_name(METADATA).chmod(0o600)
+    source.parent.chmod(0o777)
+    with open_directory(str(source.parent)) as directory, as_nobody():
+        first, second = (sync_source(directory, SOURCE, Options(formats=("md",))) for _ in range(2))
+    assert (first.result, second.result) == ("rendered", "fresh")
+    assert second.verdicts[0].reason == "the same as what would be written"
+
+
+@needs_root
 def test_a_colleagues_sidecar_that_is_too_open_is_replaced(source: Path) -> None:
     """Its permissions are not ours to change; the directory is."""
     sync(source)
