@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from lib.encoded_text import GREAT_BYTES, PIECE_CHARACTERS, compact
 from lib.errors import TooLarge
 from lib.npy.header import ITEM_BYTES_LIMIT, Header, nest, read_header
+from lib.npy.pickle_memo import Reference
 from lib.npy.values import bytes_of
 
 if TYPE_CHECKING:
@@ -72,8 +73,6 @@ def _object_rows(source: Bytes, header: Header, limit: int | None) -> Iterator[l
 
 def _loaded(blocks: Iterator[list[Any]]) -> Iterator[list[Any]]:
     """Replace items that are references by their objects, a few at a time."""
-    from lib.npy.pickle_memo import Reference
-
     for block in blocks:
         if Reference not in set(map(type, block)):
             yield block

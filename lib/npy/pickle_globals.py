@@ -13,8 +13,11 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final
 
+import numpy as np
+
 from lib.encoded_text import decoded
 from lib.errors import Corrupt, NotText, TooLarge, Unsafe
+from lib.npy.fixed_width import check_code_points
 from lib.npy.header import empty_lists
 
 
@@ -169,11 +172,6 @@ def _numbers(dtype: DType, data: bytes, shape: tuple[int, ...], *, fortran_order
         raise Corrupt("its pickle holds an array whose bytes do not match its shape")
     if dtype.item_bytes == 0:
         return ["" if dtype.letter == "U" else b""] * count
-    # numpy is slow to import and only nested arrays and scalars need it here
-    import numpy as np
-
-    from lib.npy.fixed_width import check_code_points
-
     order = dtype.order if dtype.order in "<>" else "<"
     characters = dtype.item_bytes // 4 if dtype.letter == "U" else dtype.item_bytes
     if dtype.letter == "U":

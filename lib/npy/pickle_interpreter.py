@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from lib.npy.pickle_memo import Memo
     from lib.npy.pickle_opcodes import Limits
 
+    Handler = Callable[["Interpreter", Any], None]
+
 _CONTAINERS: Final = frozenset({list, dict, tuple})
 _QUICK: Final = frozenset({ord("X"), 0x8C, *GETS})
 """Opcodes that push a text of limited length, or what was remembered."""
@@ -34,6 +36,10 @@ _TUPLE_BYTES: Final = 128  # with the list that it becomes
 _PAIR_BYTES: Final = 32
 """What a value takes in memory besides, with its place in the memo."""
 _U32: Final = struct.Struct("<I").unpack_from
+
+
+def _each(handler: Handler, widths: dict[int, int]) -> dict[int, tuple[Handler, int]]:
+    return {opcode: (handler, width) for opcode, width in widths.items()}
 
 
 class Interpreter:
@@ -297,25 +303,19 @@ class Interpreter:
         if self._length(width) > self.cursor.end - self.cursor.position:
             raise Unfinished("it ends inside its data")
 
-    _HANDLERS: ClassVar[dict[int, tuple[Callable[[Interpreter, Any], None], Any]]] = {
+    _HANDLERS: ClassVar[dict[int, tuple[Handler, Any]]] = {
         ord("I"): (_decimal, 24),
         ord("J"): (_number, struct.Struct("<i")),
         ord("K"): (_unsigned, 1),
         ord("M"): (_unsigned, 2),
-        0x8A: (_long, 1),
-        0x8B: (_long, 4),
+        **_each(_long, op.LONGS),
         ord("G"): (_number, struct.Struct(">d")),
         ord("N"): (_push, None),
         0x88: (_push, True),
         0x89: (_push, False),
-        ord("U"): (_python_2_text, 1),
-        ord("T"): (_python_2_text, 4),
-        ord("C"): (_bytes, 1),
-        ord("B"): (_bytes, 4),
-        0x8E: (_bytes, 8),
-        0x8C: (_unicode, 1),
-        ord("X"): (_unicode, 4),
-        0x8D: (_unicode, 8),
+        **_each(_python_2_text, op.PYTHON_2_TEXTS),
+        **_each(_bytes, op.BYTES),
+        **_each(_unicode, op.TEXTS),
         op.LIST: (_container, list),
         op.APPEND: (_extend, 1),
         op.APPENDS: (_extend, 0),
@@ -328,11 +328,8 @@ class Interpreter:
         op.SETITEM: (_set_items, 2),
         op.SETITEMS: (_set_items, 0),
         op.MARK: (_mark, None),
-        ord("q"): (_memoize, 1),
-        ord("r"): (_memoize, 4),
-        0x94: (_memoize, 0),
-        GET: (_recall, 1),
-        LONG_GET: (_recall, 4),
+        **_each(_memoize, op.PUTS),
+        **_each(_recall, op.GETS),
         ord("c"): (_global, 200),
         0x93: (_stack_global, 2),
         ord("R"): (_reduce, 2),

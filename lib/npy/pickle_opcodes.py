@@ -34,18 +34,11 @@ PUTS: Final = {ord("q"): 1, ord("r"): 4, 0x94: 0}
 """Opcodes that remember the top of the stack, with the bytes of their argument."""
 BATCH: Final = 1000
 """Pickle fills lists and dictionaries in batches of this many."""
-SIZED: Final = {
-    ord("X"): 4,
-    0x8C: 1,
-    0x8D: 8,
-    ord("C"): 1,
-    ord("B"): 4,
-    0x8E: 8,
-    ord("U"): 1,
-    ord("T"): 4,
-    0x8A: 1,
-    0x8B: 4,
-}
+TEXTS: Final = {ord("X"): 4, 0x8C: 1, 0x8D: 8}
+BYTES: Final = {ord("C"): 1, ord("B"): 4, 0x8E: 8}
+PYTHON_2_TEXTS: Final = {ord("U"): 1, ord("T"): 4}
+LONGS: Final = {0x8A: 1, 0x8B: 4}
+SIZED: Final = {**TEXTS, **BYTES, **PYTHON_2_TEXTS, **LONGS}
 """Opcodes that push what follows them, with the bytes of its length."""
 FIXED: Final = {
     ord("J"): 4,
@@ -58,8 +51,7 @@ FIXED: Final = {
     ord(")"): 0,
     LIST: 0,
     DICT: 0,
-    GET: 1,
-    LONG_GET: 4,
+    **GETS,
 }
 """Opcodes that push a value, with the bytes of their argument."""
 LINES: Final = {ord("I"): 1, ord("c"): 2}
