@@ -180,8 +180,9 @@ class Blocks:
                 break
             self._open(_NOTHING, matched)
             if begins.lastgroup == "fence":
-                self._fence_indent = indent
-                self._open_fence(number, begins, content)
+                self._block, self._fence, self._fence_indent = _FENCE, begins["fence"], indent
+                self.code.add(number)
+                self.certain &= _INFO.match(content, begins.end()) is not None
                 return
             content = content[self._open_container(number, begins, content, indent) :]
             matched = len(self._containers)
@@ -230,11 +231,6 @@ class Blocks:
                 self._empty_item = number, len(self._containers)
         self.depth = max(self.depth, len(self._containers))
         return width
-
-    def _open_fence(self, number: int, begins: re.Match[bytes], content: bytes) -> None:
-        self._block, self._fence = _FENCE, begins["fence"]
-        self.code.add(number)
-        self.certain &= _INFO.match(content, begins.end()) is not None
 
     def _take_text(self, number: int, content: bytes, matched: int) -> None:
         """Take a line that begins nothing: it belongs to the open block, or begins a paragraph."""

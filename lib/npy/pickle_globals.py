@@ -135,7 +135,11 @@ def array_contents(state: object, values_limit: int) -> tuple[tuple[int, ...], l
             check_shape(shape)
             if empty_lists(shape) > values_limit:
                 raise TooLarge(f"an array inside it has more than {values_limit:,} elements")
-            return shape, _array_items(dtype, data, shape, fortran_order=bool(fortran))
+            if isinstance(data, bytes):
+                return shape, _numbers(dtype, data, shape, fortran_order=bool(fortran))
+            if dtype.letter not in "OT" or len(data) != math.prod(shape):
+                raise Corrupt("its pickle holds an array with another number of items than its shape says")
+            return shape, data
     raise Corrupt("its pickle holds an array in a form that numpy never writes")
 
 
@@ -146,14 +150,6 @@ def check_shape(shape: tuple[Any, ...]) -> None:
     """
     if len(shape) > 64 or not all(type(size) is int and 0 <= size < 1 << 62 for size in shape):
         raise Corrupt("its pickle holds an array whose shape is not made of sizes")
-
-
-def _array_items(dtype: DType, data: Any, shape: tuple[int, ...], *, fortran_order: bool) -> list[Any]:
-    if isinstance(data, list):
-        if dtype.letter not in "OT" or len(data) != math.prod(shape):
-            raise Corrupt("its pickle holds an array with another number of items than its shape says")
-        return data
-    return _numbers(dtype, data, shape, fortran_order=fortran_order)
 
 
 def _dtype(code: str) -> DType:

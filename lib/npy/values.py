@@ -30,8 +30,7 @@ def plain(value: Any) -> Any:
 
     Bytes are UTF-8 if they can be read so, Latin-1 otherwise.
 
-    :raises TooLarge: it nests deeper than 100.
-    :raises TooLarge: it takes more than 128 MiB as it is rendered.
+    :raises TooLarge: it nests deeper than 100, or takes more than 128 MiB as it is rendered.
     :raises Corrupt: it holds something that is not data.
     """
     return measured(value)[0]
