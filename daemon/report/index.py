@@ -141,7 +141,7 @@ class IndexWriter:
                 draft.write(render(visible.values(), self._options.formats))
                 draft.flush()
                 _check_own(directory)
-                draft.replace(INDEX_NAME)
+                draft.publish(INDEX_NAME)
             finally:
                 draft.discard()
             flush_directory(directory)

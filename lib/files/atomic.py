@@ -13,7 +13,7 @@ import errno
 import os
 from typing import TYPE_CHECKING, Final
 
-from lib.errors import Changed, Passing
+from lib.errors import Passing
 from lib.files.permissions import copy_permissions, narrowed_to_any_group
 from lib.files.reader import (
     FileBytes,
@@ -41,7 +41,7 @@ ANY_NEW_FILE: Final = 0o666
 class AtomicFile:
     """A hidden file that gets its name when it is complete: write, :meth:`seal`, then :meth:`publish`.
 
-    :meth:`discard` removes it if it was not published.  ``mode`` is the mode that it is created with;
+    :meth:`discard` removes it if it has none.  ``mode`` is the mode that it is created with;
     ``check_stop`` raises when no more is to be written.
     """
 
@@ -122,17 +122,7 @@ class AtomicFile:
             if self.size >= _LARGE_BYTES:
                 self._send()
 
-    def publish(self, name: str, planned: os.stat_result | None) -> None:
-        """Rename the file to ``name``, unless the file there has changed since the work was planned.
-
-        :raises Changed: somebody wrote the file meanwhile; theirs stays.
-        :raises Storage: the system refuses.
-        """
-        if not same_version(status_of(self._directory, name), planned):
-            raise Changed("somebody wrote the sidecar meanwhile")
-        self.replace(name)
-
-    def replace(self, name: str) -> None:
+    def publish(self, name: str) -> None:
         """Flush the file and rename it to ``name``, replacing any file of that name.
 
         :raises Storage: the system refuses (a directory of that name, no permission), or the disk does.
@@ -144,7 +134,7 @@ class AtomicFile:
         close_quietly(descriptor)
 
     def discard(self) -> None:
-        """Remove the file unless it was published; may be called twice."""
+        """Remove the file unless it has its name; may be called twice."""
         if self._descriptor < 0:
             return
         descriptor, self._descriptor = self._descriptor, -1

@@ -54,7 +54,7 @@ def replace_together(directory: int, replacements: Sequence[Replacement]) -> lis
 def _replaced(replacement: Replacement) -> list[tuple[str, SidecarError]]:
     try:
         if replacement.file is not None:
-            replacement.file.replace(replacement.name)
+            replacement.file.publish(replacement.name)
     except SidecarError as error:
         if replacement.needed:
             raise

@@ -157,13 +157,13 @@ class _Draft:
         if plan.seen is not None and not self._force and self._is_there_without_stamp(plan.seen):
             is_stamped = plan.seen.st_mtime_ns == plan.stamp_ns  # then it is more open than an input
             return Verdict(plan.fmt, "fresh", _SAME if is_stamped else _UNSTAMPED, unstamped=True)
-        try:
-            self._file.publish(self._name, plan.seen)
-        except Changed:
-            if not _is_fresh(plan, status_of(self._directory, self._name)):
-                raise
+        there = status_of(self._directory, self._name)
+        if same_version(there, plan.seen):
+            self._file.publish(self._name)
+            return Verdict(plan.fmt, "rendered", plan.reason, is_new=plan.seen is None)
+        if _is_fresh(plan, there):
             return Verdict(plan.fmt, "fresh", "made meanwhile by another sweep")
-        return Verdict(plan.fmt, "rendered", plan.reason, is_new=plan.seen is None)
+        raise Changed("somebody wrote the sidecar meanwhile")
 
     def _is_there_without_stamp(self, seen: os.stat_result) -> bool:
         """Tell whether a draft does not keep its stamp, and the file in its place is the same otherwise."""

@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING
 import pytest
 from support import LONG_AGO_NS, Refusing, as_nobody, needs_root, save, small_disk, umask
 
-from lib.errors import Changed, SidecarError, Storage, Unsafe
+from lib.errors import SidecarError, Storage, Unsafe
 from lib.files.atomic import ANY_NEW_FILE, AtomicFile, flush_directory, make_directories, set_stamp
 from lib.files.permissions import ACCESS_LIST
-from lib.files.reader import open_directory, open_file, status_of
+from lib.files.reader import open_directory, open_file
 from lib.names import is_temporary
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def publish_like(source: Path, name: str = NAME) -> os.stat_result:
         try:
             draft.write(b"[]")
             draft.seal([file], LONG_AGO_NS)
-            draft.publish(name, None)
+            draft.publish(name)
         finally:
             draft.discard()
     return os.stat(source.parent / name)
@@ -78,7 +78,7 @@ def test_a_draft_is_seen_by_nobody_until_it_is_published(directory: int, tmp_pat
     draft.write(b"two")
     assert not (tmp_path / NAME).exists()
     draft.seal([], LONG_AGO_NS)
-    draft.publish(NAME, None)
+    draft.publish(NAME)
     assert os.listdir(tmp_path) == [NAME]
     assert (tmp_path / NAME).read_bytes() == b"one, two"
     assert os.stat(tmp_path / NAME).st_mtime_ns == LONG_AGO_NS
@@ -99,7 +99,7 @@ def test_descriptors_are_closed(directory: int) -> None:
     """Publishing and discarding close what a draft opened."""
     before = os.listdir("/proc/self/fd")
     with draft_of(directory) as draft:
-        draft.replace(NAME)
+        draft.publish(NAME)
     with draft_of(directory):
         pass
     assert os.listdir("/proc/self/fd") == before
@@ -125,7 +125,7 @@ def test_a_sidecar_has_the_permissions_of_its_source(tmp_path: Path, mode: int, 
 def test_a_new_file_has_the_permissions_of_any_new_file(directory: int, tmp_path: Path, mask: int) -> None:
     """An array that the library saves obeys the umask, as numpy's own would."""
     with umask(mask):
-        AtomicFile(directory, ANY_NEW_FILE).replace(NAME)
+        AtomicFile(directory, ANY_NEW_FILE).publish(NAME)
     assert stat.S_IMODE(os.stat(tmp_path / NAME).st_mode) == 0o666 & ~mask
 
 
@@ -223,31 +223,13 @@ def test_an_access_list_of_another_group_is_not_copied(shared: Path) -> None:
 # --- what stands at the name
 
 
-def test_a_file_written_meanwhile_stays(directory: int, tmp_path: Path) -> None:
-    """Somebody made or changed the sidecar between plan and publication."""
-    with draft_of(directory) as draft:
-        (tmp_path / NAME).write_text("theirs")
-        with pytest.raises(Changed):
-            draft.publish(NAME, None)
-        seen = status_of(directory, NAME)
-        (tmp_path / NAME).write_text("theirs again")
-        with pytest.raises(Changed):
-            draft.publish(NAME, seen)
-        (tmp_path / NAME).unlink()
-        with pytest.raises(Changed):
-            draft.publish(NAME, seen)
-    assert os.listdir(tmp_path) == []
-
-
 def test_a_link_at_the_name_is_replaced_never_followed(directory: int, tmp_path: Path) -> None:
     """The target of the link is not changed."""
     (tmp_path / "secret").write_text("secret")
     (tmp_path / NAME).symlink_to("secret")
     with draft_of(directory) as draft:
         draft.write(b"new")
-        with pytest.raises(Changed):
-            draft.publish(NAME, None)
-        draft.replace(NAME)
+        draft.publish(NAME)
     assert (tmp_path / "secret").read_text() == "secret"
     assert not (tmp_path / NAME).is_symlink()
 
@@ -257,7 +239,7 @@ def test_a_directory_at_the_name_stays(directory: int, tmp_path: Path) -> None:
     (tmp_path / NAME).mkdir()
     words = "cannot be renamed into place: Is a directory"
     with draft_of(directory) as draft, pytest.raises(Storage, match=words):
-        draft.replace(NAME)
+        draft.publish(NAME)
     assert os.listdir(tmp_path) == [NAME]
 
 
@@ -266,7 +248,7 @@ def test_the_old_file_is_whole_until_the_new_one_is(directory: int, tmp_path: Pa
     (tmp_path / NAME).write_text("old")
     with (tmp_path / NAME).open() as held, draft_of(directory) as draft:
         draft.write(b"new")
-        draft.publish(NAME, status_of(directory, NAME))
+        draft.publish(NAME)
         assert held.read() == "old"
     assert (tmp_path / NAME).read_text() == "new"
 
@@ -297,7 +279,7 @@ def test_adopting_follows_no_link(directory: int, tmp_path: Path) -> None:
 def test_a_published_file_is_not_locked(directory: int, tmp_path: Path) -> None:
     """The lock is the draft's alone."""
     with draft_of(directory) as draft:
-        draft.replace(NAME)
+        draft.publish(NAME)
     with (tmp_path / NAME).open() as file:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
@@ -353,7 +335,7 @@ def test_a_directory_that_is_gone_is_reported(tmp_path: Path) -> None:
         draft = AtomicFile(directory)
         shutil.rmtree(tmp_path / "run")
         with pytest.raises(SidecarError, match="No such file"):
-            draft.replace(NAME)
+            draft.publish(NAME)
         draft.discard()
         with pytest.raises(SidecarError, match="No such file"):
             AtomicFile(directory)

@@ -122,7 +122,7 @@ with open_directory(sys.argv[1]) as directory:
             for number in range(300):
                 draft = AtomicFile(directory)
                 draft.write(b"%d" % number)
-                draft.replace(NAME)
+                draft.publish(NAME)
                 assert (tmp_path / NAME).read_bytes() == b"%d" % number
             (tmp_path / "stop").touch()
     assert sorted(os.listdir(tmp_path)) == [NAME, "stop"]

@@ -524,6 +524,10 @@ def test_a_sidecar_written_meanwhile_stays(source: Path) -> None:
     assert (outcome.error, outcome.passing) == (Changed, True)
     assert mine.read_text() == "theirs"
     assert results(sync(source))["json"] == "kept"
+    for change in (lambda: mine.write_text("theirs again"), mine.unlink, lambda: mine.symlink_to("secret")):
+        outcome = sync(source, force=True, stop=rewriting(change))
+        assert outcome.reason == "somebody wrote the sidecar meanwhile"
+    assert mine.is_symlink()
 
 
 def test_work_that_is_stopped_leaves_nothing(source: Path) -> None:
