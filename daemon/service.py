@@ -179,7 +179,7 @@ class Service:
         now = time.monotonic()
         due = [self._supervisor.next_check, self._reporter.next_due(), self.scheduler.next_due()]
         due += [self.sweeper.next_due()] if self._supervisor.is_settled else []
-        due += [index.next_due() for index in self.scheduler.indexes]
+        due += [index.due for index in self.scheduler.indexes]
         timeout = min(max(0.0, min(due) - now), _LONGEST_WAIT_SECONDS)
         watches = [self._supervisor.watch] if self._supervisor.watch is not None else []
         self.signals.wait(timeout, self.pool, *watches)

@@ -45,7 +45,7 @@ _READERS: Final = 0o044
 class IndexWriter:
     """An observer that writes the index of one root.  ``now`` is monotonic seconds.
 
-    ``troubles``: where an index that cannot be written is listed.
+    ``troubles``: where an index that cannot be written is listed.  ``due``: when to write.
     """
 
     def __init__(self, root: str, options: Options, log: Any, troubles: TroubleTable) -> None:
@@ -57,7 +57,7 @@ class IndexWriter:
         self._shown: Collection[str] = self._entries.keys()
         self._has_changed = False
         self._seen: set[str] = set()
-        self._due = math.inf
+        self.due = math.inf
         self._rest_until = 0.0
 
     def wants(self, found: Found) -> bool:
@@ -80,19 +80,15 @@ class IndexWriter:
             self._record(event.task, event.outcome)
         else:
             return
-        self._due = min(self._due, max(now + _DELAY_SECONDS, self._rest_until))
-
-    def next_due(self) -> float:
-        """Return when there may be something to write."""
-        return self._due
+        self.due = min(self.due, max(now + _DELAY_SECONDS, self._rest_until))
 
     def write_if_due(self, now: float) -> None:
         """Write the index if that is due; the longer it takes, the less often it is written."""
-        if now < self._due:
+        if now < self.due:
             return
         failure = self.write()
         self._rest_until = now + max(_PERIOD_SECONDS, _SHARE * (time.monotonic() - now))
-        self._due = math.inf if failure is None else self._rest_until
+        self.due = math.inf if failure is None else self._rest_until
 
     def write(self) -> PathFailure | None:
         """Write the index if it has changed or is missing; a failure is logged and returned."""

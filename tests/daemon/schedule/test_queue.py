@@ -5,9 +5,6 @@ from __future__ import annotations
 import math
 
 from daemon.schedule.queue import Queue
-from lib.errors import Corrupt
-from lib.options import Options
-from lib.outcome import failure
 from lib.sync.walk import Task
 
 A, B, C = (Task("r", (), f"{letter}_completions.npy") for letter in "abc")
@@ -20,14 +17,6 @@ def take_all(queue: Queue, now: float) -> list[Task]:
         taken.append(due.task)
         queue.postpone(due, float("inf"))
     return taken
-
-
-def test_an_empty_table_has_nothing_due() -> None:
-    """Nothing waits, nothing is given."""
-    queue = Queue()
-    assert queue.next_due() == math.inf
-    assert queue.take_due(10.0) is None
-    assert len(queue) == 0
 
 
 def test_many_hints_make_one_entry() -> None:
@@ -74,17 +63,6 @@ def test_a_hint_brings_a_planned_retry_forward() -> None:
     queue.retry(queue[A], 100.0)
     queue.add(A, 100.1)
     assert take_all(queue, 100.2) == [A]
-
-
-def test_a_source_in_work_is_not_given_twice_but_once_more() -> None:
-    """A hint that comes while it is in work is kept as ``again``."""
-    queue = Queue()
-    queue.add(A, 0.0)
-    queue.take_due(0.0)
-    queue.start(queue[A])
-    queue.add(A, 0.0, closed=True)
-    assert queue.take_due(100.0) is None
-    assert (queue[A].again, queue[A].closed) == (True, True)
 
 
 def test_starting_forgets_what_led_there() -> None:
@@ -151,20 +129,6 @@ def test_the_backlog_leaves_out_what_was_put_off() -> None:
     assert queue.backlog == 2
     queue.remove(queue[B])
     assert (len(queue), queue.backlog) == (2, 2)
-
-
-def test_a_source_knows_since_when_it_has_its_version() -> None:
-    """The same version again keeps the first time; the outcome of another one says nothing about it."""
-    queue = Queue()
-    queue.add(A, 0.0)
-    one, two = ((1, 1, 1),), ((1, 1, 2),)
-    queue[A].see(one, 1.0)
-    queue[A].outcome = failure(A.name, Options(), Corrupt("broken"))
-    queue[A].see(one, 2.0)
-    assert queue[A].seen == 1.0
-    assert queue[A].is_known
-    queue[A].see(two, 3.0)
-    assert (queue[A].version, queue[A].seen, queue[A].outcome) == (two, 3.0, None)
 
 
 def test_a_full_queue_takes_no_other_source() -> None:
