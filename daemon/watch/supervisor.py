@@ -84,7 +84,9 @@ class Supervisor:
         must_sweep = False
         if now >= self.next_check:
             self.next_check = now + CHECK_SECONDS
-            must_sweep = self._look()
+            must_sweep = self.roots.look()
+            for root in self.roots.found:
+                self._report(root.path, root.obstacle or root.shared, root.hint)
             if must_sweep or now - self._ready_since > _LIFE_SECONDS:
                 self.close()
             self._renew(now)
@@ -142,13 +144,6 @@ class Supervisor:
             self._report(_WATCH, reason, "The watch is replaced; sweeps continue in the meantime.")
         self._replace_at = now + self._replace_after
         self._replace_after = min(_REPLACE_LAST_SECONDS, max(_REPLACE_FIRST_SECONDS, 2 * self._replace_after))
-
-    def _look(self) -> bool:
-        """Look at the roots, and report those without reliable events; return whether any has changed."""
-        has_changed = self.roots.look()
-        for root in self.roots.found:
-            self._report(root.path, root.obstacle or root.shared, root.hint)
-        return has_changed
 
     def _report(self, root: str, reason: str = "", hint: str = "") -> None:
         """Log once why events of a root, or of all, are unreliable, and once that they are reliable again."""
