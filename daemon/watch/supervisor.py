@@ -5,6 +5,7 @@ A new watch and a sweep are the only remedy, because what the old watch missed c
 
 from __future__ import annotations
 
+import errno
 import math
 import os
 import time
@@ -31,6 +32,10 @@ _LIFE_SECONDS: Final = 86_400.0
 """watchdog 6 keeps something of every rename for ever."""
 GRACE_SECONDS: Final = 2.0
 VERDICT_SECONDS: Final = 600.0
+_WAYS_OUT: Final = {
+    errno.EMFILE: "; raise the limit on open files (ulimit -n, LimitNOFILE=)",
+    errno.EAGAIN: "; raise the limit on processes (ulimit -u, TasksMax=)",
+}
 REMEMBERED: Final = 10_000
 
 
@@ -131,8 +136,9 @@ class Supervisor:
             try:
                 self.watch = self._make([root.path for root in self.roots.usable])
             except OSError as error:
-                what = error.filename or "it"  # Python itself, which may have been removed
-                self._fail(f"{what} could not be started: {error.strerror or error}", now)
+                what = error.filename or "the watcher"  # Python itself, which may have been removed
+                way_out = _WAYS_OUT.get(error.errno or 0, "")
+                self._fail(f"{what} could not be started: {error.strerror or error}{way_out}", now)
 
     def _fail(self, reason: str, now: float) -> None:
         """Close the watch; it is replaced at once the first time, then after 1 s, doubling, up to 2 min."""

@@ -176,7 +176,8 @@ def test_a_watch_that_cannot_be_made_leaves_the_work_to_sweeps(harness: Harness)
     assert harness.supervisor.mode == "sweeping only"
     assert harness.supervisor.is_settled
     [degraded] = harness.log.of("watch.degraded")
-    assert "Too many open files" in degraded["reason"]
+    files = "Too many open files; raise the limit on open files (ulimit -n, LimitNOFILE=)"
+    assert degraded["reason"] == f"the watcher could not be started: {files}"
     harness.refusal = OSError("odd")
     for _ in range(5):
         harness.check(10.0)
