@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Any
 
 from lib.encoded_text import GREAT_BYTES, PIECE_CHARACTERS, compact
@@ -30,7 +29,8 @@ def read_items(source: Bytes, header: Header | None = None, limit: int | None = 
     """
     header = header or read_header(source)
     if header.letter == "O":
-        return _first(_object_rows(source, header, limit), limit)
+        rows = _object_rows(source, header, limit)
+        return rows if limit is None else _first(rows, limit)
     from lib.npy.fixed_width import fixed_blocks
 
     return fixed_blocks(source, header, limit, as_text=True)
@@ -112,12 +112,11 @@ def _regrouped(stream: ItemStream, header: Header) -> Iterator[list[Any]]:
             raise error.of_item(number)
 
 
-def _first(blocks: Iterator[list[Any]], limit: int | None) -> Iterator[list[Any]]:
-    left = sys.maxsize if limit is None else limit
+def _first(blocks: Iterator[list[Any]], limit: int) -> Iterator[list[Any]]:
     for block in blocks:
         count = len(block)
-        yield block[:left] if count > left else block
+        yield block[:limit] if count > limit else block
         del block  # as above
-        left -= count
-        if left <= 0 and limit is not None:
+        limit -= count
+        if limit <= 0:
             return

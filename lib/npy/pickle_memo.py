@@ -86,10 +86,9 @@ class Memo:
             self.near[place] = other
 
     def forget(self, number: int) -> None:
-        """Forget the objects before a number."""
-        if number > self.base:
-            del self.near[: number - self.base]
-            self.base = number
+        """Forget the objects before a number that is not yet forgotten."""
+        del self.near[: number - self.base]
+        self.base = number
 
     def get(self, number: int) -> Any:
         """Return the object with a number, or a :class:`Reference` to it.

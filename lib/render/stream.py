@@ -114,22 +114,19 @@ def _plain_pieces(block: list[Any], number: int, most: int) -> Iterator[list[Any
     """Yield plain values: small ones together, a large one alone."""
     values: list[Any] = []
     size = 0
-    for place, value in enumerate(block, number):
-        made, made_size = _measured(value, place)
-        size += made_size
-        if values and (size > _PIECE_BYTES or len(values) == most):
-            yield values
-            values, size = [], made_size
-        values.append(made)
-    if values:
-        yield values
-
-
-def _measured(value: Any, number: int) -> tuple[Any, int]:
     try:
-        return measured(value)
+        for value in block:
+            made, made_size = measured(value)
+            size += made_size
+            if values and (size > _PIECE_BYTES or len(values) == most):
+                yield values
+                values, size = [], made_size
+            values.append(made)
+            number += 1
     except TooLarge as error:
         raise error.of_item(number) from None
+    if values:
+        yield values
 
 
 def _cut(values: list[Any], number: int, firsts: tuple[int, ...]) -> Iterator[list[Any]]:

@@ -42,13 +42,6 @@ def test_objects_are_found_by_number() -> None:
     assert memo.next_number == 7
 
 
-def test_forgetting_again_changes_nothing() -> None:
-    """What is forgotten stays forgotten, and the rest stays."""
-    memo = filled()
-    memo.forget(2)
-    assert (memo.base, memo.get(4)) == (4, "object 4")
-
-
 def test_python_2_counts_from_one() -> None:
     """The first number may be 1; then there is no 0."""
     memo = Memo()
