@@ -154,7 +154,7 @@ def open_directory(root: str, parts: Sequence[str] = (), *, is_listed: bool = Tr
     :raises Unsafe: a link or a file stands in the way.
     :raises Storage: the system refuses.
     """
-    with storage_errors("the directory cannot be opened"):
+    try:
         try:
             descriptor = os.open(root, _DIRECTORY)
         except PermissionError:
@@ -167,6 +167,8 @@ def open_directory(root: str, parts: Sequence[str] = (), *, is_listed: bool = Tr
                 descriptor = os.open(part, _DIRECTORY | os.O_NOFOLLOW, dir_fd=above)
             finally:
                 close_quietly(above)
+    except OSError as error:  # a sweep does this for every directory: quicker than `storage_errors`
+        raise storage_error(error, "the directory cannot be opened") from error
     try:
         yield descriptor
     finally:

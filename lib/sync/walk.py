@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from lib.errors import SidecarError, Vanished
-from lib.files.reader import open_directory, status_of, storage_errors
+from lib.files.reader import open_directory, status_of, storage_error
 from lib.files.temporary import remove_litter
 from lib.names import kind_of
 from lib.sync.plan import plan_source
@@ -150,12 +150,15 @@ def _look(directory: int, task: Task, options: Options) -> Found | PathFailure |
 def _list(directory: int, ignore: frozenset[str]) -> tuple[list[str], list[str], list[str]]:
     """List a directory: the names of sources, of directories to go into, and hidden names."""
     names, deeper, hidden = [], [], []
-    with storage_errors("the directory cannot be read"), os.scandir(directory) as entries:
-        for entry in entries:
-            if entry.name.startswith("."):
-                hidden.append(entry.name)
-            elif kind_of(entry.name):
-                names.append(entry.name)
-            elif entry.name not in ignore and entry.is_dir(follow_symlinks=False):
-                deeper.append(entry.name)
+    try:
+        with os.scandir(directory) as entries:
+            for entry in entries:
+                if entry.name.startswith("."):
+                    hidden.append(entry.name)
+                elif kind_of(entry.name):
+                    names.append(entry.name)
+                elif entry.name not in ignore and entry.is_dir(follow_symlinks=False):
+                    deeper.append(entry.name)
+    except OSError as error:
+        raise storage_error(error, "the directory cannot be read") from error
     return sorted(names), sorted(deeper, reverse=True), hidden
