@@ -36,6 +36,7 @@ _HINTS: Final = {
     errno.EIO: "The disk or the network file system reports a fault; look at the kernel's log.",
     errno.EEXIST: "A file, or a link to nothing, has its name; move it away.",
     errno.EMFILE: "Raise the limit on open files (ulimit -n).",
+    errno.EFBIG: "Raise the limit on the size of files (ulimit -f); the file system may have one as well.",
     errno.ENFILE: "The machine has too many open files.",
     errno.ENAMETOOLONG: "The sidecar's name is too long for the file system; shorten the source's name.",
 }

@@ -84,7 +84,7 @@ class Planner:
         if given is None:
             example = (self.clone / "config.example.toml").read_text(encoding="utf-8")
             return [write(path, config_text(example))] if before is None else []
-        text = Path(given).read_text("utf-8", "surrogateescape")  # the check reports what is not UTF-8
+        text = _content(Path(given)) or ""
         if sets_roots(text):
             raise Refused(
                 f"{given} sets roots, which the service does not use: its sandbox must know the directories. "
@@ -130,7 +130,11 @@ class Planner:
 
 
 def _content(path: Path) -> str | None:
-    return path.read_text("utf-8", "surrogateescape") if path.exists() else None
+    """Return the text of a file, None if there is none; the check reports what is not UTF-8."""
+    try:
+        return path.read_text("utf-8", "surrogateescape") if path.exists() else None
+    except OSError as error:
+        raise Refused(f"{path} cannot be read: {error.strerror}.") from None
 
 
 def _target(path: Path) -> str | None:

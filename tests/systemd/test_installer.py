@@ -133,6 +133,14 @@ def test_a_given_configuration_is_checked_before_it_is_written(tmp_path: Path) -
     assert changes_of(Planner(places, active=True).install(WISH, PYTHON)) == []
 
 
+def test_what_cannot_be_read_is_refused_before_anything_is_changed(tmp_path: Path) -> None:
+    """Something else has the place of the configuration; without root, it may be closed."""
+    places = Places(tmp_path)
+    places.config.mkdir(parents=True)
+    with pytest.raises(Refused, match=r"config\.toml cannot be read: Is a directory"):
+        Planner(places, active=False).install(WISH, PYTHON)
+
+
 @needs_root
 def test_the_installed_configuration_is_checked_as_the_services_user(tmp_path: Path) -> None:
     """Root can read a file that the service cannot, with which its next start would fail."""

@@ -190,6 +190,7 @@ def test_looking_up_follows_nothing(tmp_path: Path) -> None:
         (errno.EIO, Storage),
         (errno.EMFILE, Storage),
         (errno.ENFILE, Storage),
+        (errno.EFBIG, Storage),
         (errno.ENAMETOOLONG, Storage),
         (errno.EBUSY, Storage),
         (None, Storage),
@@ -203,6 +204,7 @@ def test_every_refusal_of_the_system_has_a_reason_and_a_way_out(
     assert type(made) is error
     assert made.reason.startswith("cannot be tried: ")
     assert made.hint.endswith(".")
+    assert ("(dmesg)" in made.hint) == (number in {errno.EBUSY, None})  # there is no better way out
     assert str(made) == made.reason
     made.path = "some/file"
     assert str(made) == f"some/file: {made.reason}"
