@@ -89,7 +89,7 @@ def whole_number(least: int, most: int | None = None) -> Check:
 
 
 def _int(word: str) -> int:
-    if not word.isascii() or not word.isdigit():
+    if not word.isascii() or not word.removeprefix("-").isdigit():
         raise ArgumentTypeError(f"{word!r} is not a whole number")
     return int(word)
 

@@ -50,6 +50,8 @@ _NAMES: Final[dict[tuple[str, str], Role]] = {
     ("builtins", "str"): Role.TEXT,
     ("__builtin__", "unicode"): Role.TEXT,
 }
+_MISSING: Final = frozenset({("pandas._libs.missing", "NA"), ("pandas", "NA")})
+"""By older and newer versions: what pandas puts in the place of a missing text, and numpy's StringDType if it is told to."""
 _DTYPE_CODE: Final = re.compile(r"b1|[iu][1248]|f[248]|[USO][0-9]{1,9}")
 _OBJECT_FLAGS: Final = 63
 """``NPY_OBJECT_DTYPE_FLAGS``: items are pickled one by one, counted, and made by Python only."""
@@ -64,13 +66,15 @@ class DType:
     order: str = "|"
 
 
-def recognise(module: object, name: object) -> Role:
-    """Recognise a global by its two names.
+def recognise(module: object, name: object) -> Role | None:
+    """Recognise a global by its two names; None for the value of pandas that stands for none.
 
-    :raises Unsafe: it is not one that numpy writes, and could be code.
+    :raises Unsafe: it is not one that arrays of plain data need, and could be code.
     """
     if not isinstance(module, str) or not isinstance(name, str):
         raise Unsafe("its pickle names something by what is not a name")
+    if (module, name) in _MISSING:
+        return None
     role = _NAMES.get((module, name))
     if role is None:
         full = f"{module}.{name}"[:200]

@@ -358,6 +358,12 @@ def test_string_dtype_is_read_as_texts() -> None:
     assert flat_items(npy(array)) == ["a", None, "c" * 300]
 
 
+@pytest.mark.parametrize("name", [b"cpandas._libs.missing\nNA\n", b"\x8c\x06pandas\x8c\x02NA\x93"])
+def test_what_pandas_puts_for_a_missing_text_is_none(name: bytes) -> None:
+    """``pandas.NA`` is pickled by its name alone, by older and newer versions; pandas need not be there."""
+    assert flat_items(hostile.inside(name)) == ["a", None, "c"]
+
+
 def test_a_full_batch_is_given_in_pieces_while_values_wait() -> None:
     """An item of very many values is complete before it is handed out."""
     items: list[Any] = [list(range(100_000)), "after"]
