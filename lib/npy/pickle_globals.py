@@ -51,7 +51,7 @@ _NAMES: Final[dict[tuple[str, str], Role]] = {
     ("__builtin__", "unicode"): Role.TEXT,
 }
 _MISSING: Final = frozenset({("pandas._libs.missing", "NA"), ("pandas", "NA")})
-"""By older and newer versions: what pandas puts in the place of a missing text, and numpy's StringDType if it is told to."""
+"""What older and newer pandas put in the place of a missing text; numpy's StringDType may hold it too."""
 _DTYPE_CODE: Final = re.compile(r"b1|[iu][1248]|f[248]|[USO][0-9]{1,9}")
 _OBJECT_FLAGS: Final = 63
 """``NPY_OBJECT_DTYPE_FLAGS``: items are pickled one by one, counted, and made by Python only."""
