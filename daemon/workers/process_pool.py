@@ -12,7 +12,7 @@ import select
 import time
 from collections import deque
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import KW_ONLY, dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -56,6 +56,7 @@ class _Lane:
         return len(self.waiting) + sum(len(batch) for worker in self.workers for batch in worker.batches)
 
 
+@dataclass(eq=False)
 class ProcessPool(Pool):
     """At most ``jobs`` processes for long sources, and as many for others.
 
@@ -66,32 +67,23 @@ class ProcessPool(Pool):
     ``rest_seconds``: how long a worker may be idle, as it holds numpy's memory.
     """
 
-    def __init__(
-        self,
-        jobs: int,
-        options: Options,
-        *,
-        inline_bytes: int = -1,
-        serve: Serve = serve,
-        patience_seconds: float = 120.0,
-        start_seconds: float = 30.0,
-        rest_seconds: float = 60.0,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._jobs = jobs
-        self._inline_bytes = inline_bytes
-        self._options = options
-        self._serve = partial(serve, options)
-        self._patience = patience_seconds
-        self._start_seconds = start_seconds
-        self._rest = rest_seconds
-        self._clock = clock
+    jobs: int
+    options: Options
+    _: KW_ONLY
+    inline_bytes: int = -1
+    serve: Serve = serve
+    patience_seconds: float = 120.0
+    start_seconds: float = 30.0
+    rest_seconds: float = 60.0
+    clock: Callable[[], float] = time.monotonic
+
+    def __post_init__(self) -> None:
         self._short, self._long = self._lanes = (_Lane(), _Lane())
         self._ending: list[WorkerProcess] = []
         self._ready = select.epoll()
         self._results: list[Finished] = []
         self._is_stopping = False
-        self._looked = clock()
+        self._looked = self.clock()
         self._now = 0.0
         self._start_due = 0.0
         self._refused_since = math.inf
@@ -103,7 +95,7 @@ class ProcessPool(Pool):
         return len(self._short) + len(self._long) + len(self._results)
 
     def has_room(self) -> bool:
-        return len(self._short) < _ROOM * self._jobs
+        return len(self._short) < _ROOM * self.jobs
 
     def submit(self, task: Task, size: int = 0) -> None:
         if not self._is_stopping:
@@ -111,7 +103,7 @@ class ProcessPool(Pool):
             lane.waiting.append(Job(task, size))
 
     def done(self) -> list[Finished]:
-        now = self._clock()
+        now = self.clock()
         # time in which nobody called this does not count: the whole program may have been stopped
         self._now += min(now - self._looked, _GAP_SECONDS)
         self._looked = now
@@ -141,8 +133,8 @@ class ProcessPool(Pool):
             return
         for end, seconds in ((self.stop, patience_seconds), (self.kill, _GRACE_SECONDS)):
             end()
-            deadline = self._clock() + seconds
-            while self._processes() and self._clock() < deadline:
+            deadline = self.clock() + seconds
+            while self._processes() and self.clock() < deadline:
                 self._ready.poll(_WAIT_SECONDS)
                 results = self.done()  # takes the present list, which must not be added to itself
                 self._results += results
@@ -174,12 +166,12 @@ class ProcessPool(Pool):
     def _set_deadline(self, worker: WorkerProcess) -> None:
         """Set when a worker must answer its first batch, or has been idle for too long."""
         worker.transferred_bytes()  # those from now on count
-        worker.deadline = self._now + (self._patience if worker.batches else self._rest)
+        worker.deadline = self._now + (self.patience_seconds if worker.batches else self.rest_seconds)
 
     def _extend_deadline(self, worker: WorkerProcess) -> bool:
         """Give a worker more time if it has read or written anything, which takes time to reach the disk."""
         size = worker.transferred_bytes()
-        worker.deadline = self._now + self._patience + size / _SLOWEST_BYTES
+        worker.deadline = self._now + self.patience_seconds + size / _SLOWEST_BYTES
         return size > 0
 
     def _lose(self, lane: _Lane, worker: WorkerProcess) -> None:
@@ -194,18 +186,18 @@ class ProcessPool(Pool):
         worker.batches.clear()
         for job in reversed(jobs):
             if self._is_stopping or job.losses:
-                self._results += all_failed([job], self._options, STOPPED if self._is_stopping else _DIED)
+                self._results += all_failed([job], self.options, STOPPED if self._is_stopping else _DIED)
             else:
                 lane.waiting.appendleft(replace(job, losses=1))
 
     def _fill(self, lane: _Lane) -> None:
         """Hand out what waits, as long as there is a worker for it."""
         waiting = lane.waiting
-        if len(waiting) == 1 and not lane.workers and waiting[0].size <= self._inline_bytes:
+        if len(waiting) == 1 and not lane.workers and waiting[0].size <= self.inline_bytes:
             job = waiting.popleft()
-            self._results += zip([job.task], convert([job.task], self._options), strict=True)
+            self._results += zip([job.task], convert([job.task], self.options), strict=True)
         while waiting and (worker := self._free_worker(lane)) is not None:
-            batch = next_batch(waiting, self._jobs)
+            batch = next_batch(waiting, self.jobs)
             try:
                 worker.give(batch)
             except OSError:  # it has ended, or is stopped
@@ -221,7 +213,7 @@ class ProcessPool(Pool):
         best = min(usable, key=lambda worker: len(worker.batches), default=None)
         if best is not None and not best.batches:
             return best
-        if len(lane.workers) < self._jobs and (started := self._start(lane)) is not None:
+        if len(lane.workers) < self.jobs and (started := self._start(lane)) is not None:
             return started
         if best is None or len(best.batches) == _AHEAD:
             return None
@@ -235,12 +227,12 @@ class ProcessPool(Pool):
         from daemon.workers.process import WorkerProcess  # a sweep with nothing to do needs none
 
         try:
-            worker = WorkerProcess(self._serve)
+            worker = WorkerProcess(partial(self.serve, self.options))
         except (OSError, MemoryError) as error:
             self._start_due = self._now + _FORK_AGAIN_SECONDS
             self._refused_since = min(self._refused_since, self._now)
-            if self._now - self._refused_since >= self._start_seconds and not lane.workers:
-                self._results += all_failed(lane.waiting, self._options, _not_started(error))
+            if self._now - self._refused_since >= self.start_seconds and not lane.workers:
+                self._results += all_failed(lane.waiting, self.options, _not_started(error))
                 lane.waiting.clear()
             return None
         self._refused_since = math.inf
