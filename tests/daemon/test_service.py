@@ -19,7 +19,7 @@ from support import SECOND_NS, freeze, save, wait_for
 
 from daemon.config.model import Config, Index, Metrics, Sidecars, Watch, Work
 from daemon.config.validation import RefusedError
-from daemon.report.status import moment
+from daemon.report.status import Status, moment
 from daemon.report.status_file import own_directories, read
 from daemon.schedule.scheduler import Scheduler
 from daemon.service import Service
@@ -30,8 +30,6 @@ from lib.render.index import INDEX_NAME, parse
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-
-    from daemon.report.status import Status
 
 
 class House:

@@ -13,18 +13,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 from doubles import FakePool, Log, NoSignals
-from support import SECOND_NS, save
+from support import SECOND_NS, save, wait_for
 
 from daemon.cli.backfill import dry_run, sweep
 from daemon.cli.summary import Summary
 from daemon.signals import Signals
-from lib.errors import Changed, Storage, Vanished
+from lib.errors import Changed, SidecarError, Storage, Vanished
 from lib.options import Options
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from lib.errors import SidecarError
 
 
 class Yard:
@@ -156,8 +154,13 @@ def test_a_sweep_ends_within_seconds_whatever_a_worker_does(yard: Yard, error: S
     yard.put("a")
     yard.pool.errors["a_completions.npy"] = error
     yard.pool.busy = True
-    threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT)).start()
-    threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
+
+    def interrupt_twice() -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        wait_for(lambda: yard.signals.stops)  # two at the same time would be one
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Timer(0.1, interrupt_twice).start()
     began = time.monotonic()
     assert yard.sweep() == {}
     assert time.monotonic() - began < 5

@@ -16,10 +16,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 import structlog
-from structlog.testing import capture_logs
 
 from daemon.report import events
-from daemon.report.events import LOG_DROPPED, SIDECARS_WRITTEN, SOURCE_FAILED
+from daemon.report.events import LOG_DROPPED, SIDECARS_WRITTEN
 from daemon.report.logging import configure, escaped, get_logger, is_journal
 
 if TYPE_CHECKING:
@@ -104,14 +103,6 @@ def test_the_leading_keys_lead_whatever_was_bound(pipe: Pipe) -> None:
     configure("info", "json", fd=pipe.writer)
     get_logger().bind(root="experiments").warning("x", zone="a")
     assert list(pipe.events()[0]) == ["event", "level", "timestamp", "root", "zone"]
-
-
-def test_events_can_be_tested_by_equality() -> None:
-    """The test helper of structlog sees the events."""
-    configure("info", "json")
-    with capture_logs() as captured:
-        get_logger().info(SOURCE_FAILED, reason="corrupt")
-    assert captured == [{"event": "source.failed", "log_level": "info", "reason": "corrupt"}]
 
 
 def test_event_names_are_unique_and_dotted() -> None:

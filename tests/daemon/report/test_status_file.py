@@ -18,13 +18,12 @@ import pytest
 from reports import FAILED, HOSTILE, KEPT, status
 from support import needs_root, promptly, wait_for
 
-from daemon.report.status import NAME, TroubleTable
+from daemon.report.status import NAME, Reading, Status, TroubleTable
 from daemon.report.status_file import StatusFile, own_directories, read, read_all
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from daemon.report.status import Reading, Status
 
 ROOT = Path(__file__).parents[3]
 HOLD = """

@@ -19,16 +19,6 @@ def take_all(queue: Queue, now: float) -> list[Task]:
     return taken
 
 
-def test_many_hints_make_one_entry() -> None:
-    """However often a source is named, it has one turn."""
-    queue = Queue()
-    for now in (1.0, 3.0, 0.5, 2.0):
-        queue.add(A, now)
-    assert len(queue) == 1
-    assert queue.next_due() == 0.5
-    assert take_all(queue, 9.0) == [A]
-
-
 def test_sources_come_in_the_order_in_which_they_are_due() -> None:
     """First due, first served; of two that are due together, the one that came first."""
     queue = Queue()
@@ -36,14 +26,6 @@ def test_sources_come_in_the_order_in_which_they_are_due() -> None:
     queue.add(A, 1.0)
     queue.add(B, 1.0)
     assert take_all(queue, 2.0) == [A, B, C]
-
-
-def test_what_is_not_due_is_not_given() -> None:
-    """Time decides."""
-    queue = Queue()
-    queue.add(A, 5.0)
-    assert queue.take_due(4.9) is None
-    assert queue.take_due(5.0) is not None
 
 
 def test_a_later_hint_does_not_push_a_source_back() -> None:

@@ -13,20 +13,18 @@ import pytest
 from doubles import NEVER, FakePool, Log, task_of
 from support import SECOND_NS, results, save, small_disk, sync, wait_for
 
-from daemon.report.outcomes import Done
+from daemon.report.outcomes import Done, Event
 from daemon.report.status import iso
 from daemon.schedule.queue import FEW, Queue
 from daemon.schedule.scheduler import Scheduler, seconds_to_wait
 from lib.errors import Changed, Corrupt, Interrupted, Storage, Unfinished, Vanished
 from lib.options import Options
 from lib.outcome import Outcome, Verdict
-from lib.sync.walk import Found, look
+from lib.sync.walk import Found, Task, look
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from daemon.report.outcomes import Event
-    from lib.sync.walk import Task
 
 NAME = "n1_completions.npy"
 

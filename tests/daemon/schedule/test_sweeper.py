@@ -14,7 +14,7 @@ import pytest
 from doubles import NEVER, FakePool, Log, task_of
 from support import SECOND_NS, save
 
-from daemon.report.outcomes import Walk
+from daemon.report.outcomes import Event, Walk
 from daemon.report.status import moment
 from daemon.schedule.scheduler import Scheduler
 from daemon.schedule.sweeper import Sweeper
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from daemon.report.outcomes import Event
 
 PERIOD = 300.0
 

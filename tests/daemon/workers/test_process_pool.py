@@ -21,7 +21,7 @@ from daemon.workers.pool import Job, next_batch
 from daemon.workers.process_pool import LONG_BYTES
 from lib.errors import Interrupted, ProgramFault
 from lib.options import Options
-from lib.sync.walk import walk
+from lib.sync.walk import Task, walk
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
     from daemon.workers.worker import Stop
     from lib.outcome import Outcome
-    from lib.sync.walk import Task
 
 NAMES = ["a", "b", "c", "d", "e"]
 
