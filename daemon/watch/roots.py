@@ -36,11 +36,15 @@ _LOCAL: Final = frozenset(
 
 
 class Mount(NamedTuple):
-    """A line of ``/proc/self/mountinfo``, proc_pid_mountinfo(5): path, type and device."""
+    """A line of ``/proc/self/mountinfo``, proc_pid_mountinfo(5): path, type and device.
+
+    ``shown``: the directory of its file system that it shows, under its present name.
+    """
 
     path: str
     kind: str
     device: str
+    shown: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +54,7 @@ class Root:
     ``identity``: the directory's device and inode.  ``obstacle``: why it cannot be watched; "" when it can.
     ``is_taken``: another service holds its lock.  ``is_readable``: this user may list and enter it; sweeps
     report one that is not, and a change asks for a new watch, as the kernel watches no unreadable directory.
+    ``moved_to``: its new name, if it is mounted at its path, as in the service's sandbox, and was renamed.
     """
 
     path: str
@@ -59,10 +64,13 @@ class Root:
     hint: str = "Sweeps run more often instead: sidecars are made, only later."
     is_taken: bool = False
     is_readable: bool = True
+    moved_to: str = ""
 
     @property
     def shared(self) -> str:
-        """Why changes below it may give no event; "" when every change does."""
+        """Why changes below it, or below its path, may give no event; "" when every change does."""
+        if self.moved_to:
+            return f"{self.path} was renamed to {self.moved_to}; restart the service to watch a new one"
         kind = next((mount.kind for mount in self.mounts if mount.kind not in _LOCAL), "")
         return f"changes by other hosts give no events: {kind} is mounted in {self.path}" if kind else ""
 
@@ -78,6 +86,7 @@ class Roots:
         self.found: tuple[Root, ...] = ()
         self._mounts = mounts or read_mounts
         self._locks: dict[Identity, int] = {}
+        self._first: dict[Identity, Mount] = {}  # the mount on which a directory was first seen
 
     @property
     def usable(self) -> list[Root]:
@@ -132,7 +141,11 @@ class Roots:
             obstacle, hint = f"another service watches {path} already", "Stop one of the two services."
             return Root(path, identity, obstacle=obstacle, hint=hint, is_taken=True)
         is_readable = os.access(path, os.R_OK | os.X_OK, effective_ids=True)
-        return Root(path, identity, mounts_of(path, mounts), is_readable=is_readable)
+        own, *below = mounts_of(path, mounts)
+        first = self._first.setdefault(identity, own)
+        is_mounted_here = own.path == first.path == os.path.realpath(path)
+        moved_to = own.shown if is_mounted_here and own.shown != first.shown else ""
+        return Root(path, identity, (own, *below), is_readable=is_readable, moved_to=moved_to)
 
     def _overlap(self, path: str, there: Mapping[str, Identity | None]) -> str:
         """Return which root is the same directory or contains it, through links too, else "".
@@ -189,7 +202,7 @@ def read_mounts(mountinfo: Path = Path("/proc/self/mountinfo")) -> list[Mount]:
     text = os.fsdecode(mountinfo.read_bytes()) if os.access(mountinfo, os.R_OK) else ""
     rows = (line.split(" ") for line in text.split("\n") if line)
     unescaped = partial(re.sub, r"\\([0-7]{3})", lambda octal: chr(int(octal[1], 8)))
-    return [Mount(unescaped(row[4]), row[row.index("-") + 1], row[2]) for row in rows]
+    return [Mount(unescaped(row[4]), row[row.index("-") + 1], row[2], unescaped(row[3])) for row in rows]
 
 
 def mounts_of(directory: str, mounts: Sequence[Mount]) -> tuple[Mount, ...]:

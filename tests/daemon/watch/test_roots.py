@@ -206,6 +206,24 @@ def test_a_removed_root_that_a_mount_still_shows_needs_a_restart(roots: Roots, t
         roots.close()
 
 
+def test_a_renamed_root_that_a_mount_still_shows_is_reported(tmp_path: Path) -> None:
+    """The service's sandbox mounts it: work goes on in it, and a new directory in its place is not seen."""
+    path = tmp_path / "root"
+    path.mkdir()
+    roots = Roots()
+    with mounted(tmp_path / "sandbox", "--bind", str(path)) as place:
+        roots.use([str(place)])
+        before = look(roots).shared
+        path.rename(tmp_path / "old")
+        root = look(roots)
+        assert root.obstacle == ""
+        assert f"{place} was renamed to " in root.shared
+        assert "/old; restart the service" in root.shared
+        (tmp_path / "old").rename(path)
+        assert look(roots).shared == before
+        roots.close()
+
+
 def test_fault_53_where_directories_cannot_be_locked_it_does_without(
     roots: Roots, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -338,7 +356,7 @@ def test_what_is_mounted_below_a_root_is_found(tmp_path: Path, odd: str) -> None
     )
     table.write_text(text, "utf-8", "surrogateescape")
     found = mounts_of(str(tmp_path / "link"), read_mounts(table))
-    assert found == (Mount("/", "ext4", "0:0"), Mount(f"{root}/team\\a", "nfs4", "0:1"))
+    assert found == (Mount("/", "ext4", "0:0", "/"), Mount(f"{root}/team\\a", "nfs4", "0:1", "/"))
 
 
 def test_what_cannot_be_known_is_taken_for_shared(tmp_path: Path) -> None:
