@@ -21,6 +21,7 @@ _STOPS: Final = (signal.SIGTERM, signal.SIGINT)
 class Signals:
     """While entered, counts SIGTERM and SIGINT in ``stops``, SIGHUP in ``reloads``.  Main thread only.
 
+    Without ``reloads``, SIGHUP is a stop: the terminal was closed.  It stays ignored after nohup(1).
     ``last_stop``: the last signal counted in ``stops``.
     """
 
@@ -28,7 +29,9 @@ class Signals:
         self.stops = 0
         self.last_stop = 0
         self.reloads = 0
-        self._numbers = (*_STOPS, signal.SIGHUP) if reloads else _STOPS
+        self._does_reload = reloads
+        is_ignored = not reloads and signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+        self._numbers = _STOPS if is_ignored else (*_STOPS, signal.SIGHUP)
 
     def __enter__(self) -> Self:
         self._read, self._write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
@@ -55,7 +58,7 @@ class Signals:
             os.read(self._read, 4096)
 
     def _count(self, number: int, _frame: FrameType | None) -> None:
-        if number == signal.SIGHUP:
+        if number == signal.SIGHUP and self._does_reload:
             self.reloads += 1
         else:
             self.stops += 1

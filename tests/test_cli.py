@@ -31,6 +31,7 @@ from support import (
 import generation_sidecars
 from daemon.cli import main as cli
 from daemon.config.model import Config, parse, to_toml
+from daemon.signals import Signals
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -424,7 +425,7 @@ def test_messages_to_a_closed_stderr_do_not_appear_on_stdout(words: tuple[str, .
 
 
 @sweeping
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_ctrl_c_says_that_what_is_done_is_whole(
     sweep: tuple[str, ...], number: signal.Signals, tmp_path: Path
 ) -> None:
@@ -451,11 +452,11 @@ def test_ctrl_c_says_that_what_is_done_is_whole(
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_sweep_that_is_interrupted_says_so_when_nobody_reads_any_more(
     number: signal.Signals, tmp_path: Path
 ) -> None:
-    """The status is that of the signal, even if the reader of the pipe ended first."""
+    """The status is that of the signal, even if its reader has ended or its terminal is closed."""
     save(tmp_path / "z_completions.npy", ["text " * 200] * 400_000)
     process = start(tmp_path, command_of([*BACKFILL, tmp_path]), stderr=subprocess.PIPE)
     wait_for(lambda: list(tmp_path.glob(".generation-sidecars-*")))
@@ -464,6 +465,17 @@ def test_a_sweep_that_is_interrupted_says_so_when_nobody_reads_any_more(
     process.send_signal(number)
     assert process.wait(60) == 128 + number
     assert not list(tmp_path.glob(".generation-sidecars-*"))
+
+
+def test_a_sweep_under_nohup_outlives_its_terminal() -> None:
+    """SIGHUP is ignored there, and stays so."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with Signals() as signals:
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert signals.stops == 0
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 @pytest.mark.parametrize(
