@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from lib.encoded_text import Texts
 from lib.markdown.sections import bodies, sections
-from lib.render.navigation import Page
+from lib.render.page import Page
 from lib.render.pagination import find_shared_prompt, paginate
 from lib.render.statistics import Statistics
 from lib.render.stream import NEXT_PART, rendered

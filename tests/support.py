@@ -30,7 +30,7 @@ from lib.files.reader import open_directory
 from lib.npy.array_reader import read_items
 from lib.npy.header import read_header
 from lib.options import Options
-from lib.render.navigation import Page
+from lib.render.page import Page
 from lib.render.statistics import Statistics
 from lib.render.stream import rendered
 from lib.sync.engine import sync_source

@@ -18,7 +18,7 @@ from lib.files.replacing import Replacement, check_in_place, replace_together, w
 from lib.names import FORMATS, METADATA_SUFFIX, Kind, sidecar_name, source_name
 from lib.npy.array_reader import read_items
 from lib.options import MAX_OUTPUT_BYTES
-from lib.render.navigation import Page
+from lib.render.page import Page
 from lib.render.statistics import Statistics
 from lib.render.stream import rendered
 from lib.sync.inputs import metadata_of_page

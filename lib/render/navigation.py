@@ -6,9 +6,6 @@ Anchors are those that GitHub, GitLab and editors derive from a heading: ``## Co
 
 from __future__ import annotations
 
-import sys
-from bisect import bisect_right
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
@@ -16,17 +13,15 @@ from urllib.parse import quote
 from lib.json_writer import encoded
 from lib.markdown.header import header_value
 from lib.names import PART_LABEL, part_name
-from lib.options import NO_EXTRAS
 from lib.outcome import bars
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from lib.names import Kind
-    from lib.options import Extras, Style
+    from lib.render.page import Page
     from lib.render.statistics import Overview
 
-_PAIRS_AT_ONCE: Final = 8
 _ITEM_ANCHORS: Final[dict[Kind, str]] = {"completions": "completion", "full_texts": "generation"}
 _TITLE_ANCHORS: Final[dict[Kind, str]] = {
     "completions": "completions-only",
@@ -41,48 +36,6 @@ _PARTS_LIMIT: Final = 50
 _PARAMETER_CHARACTERS: Final = 60
 _LABEL_BYTES: Final = 400
 """More than the words and figures between the links take."""
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    """What a page shows above and between its items.
-
-    ``count`` is the number of items in the source, ``shown`` how many of them are rendered.  ``scalar``: the
-    array has no dimensions, so that its JSON is the one value itself.  ``name`` is the page's file name,
-    ``overview`` the content of its summary, ``prompt`` the one that all items have, and ``firsts`` the number
-    of the first item of each part.
-    """
-
-    kind: Kind
-    metadata: Mapping[str, Any] | None
-    count: int
-    shown: int
-    scalar: bool = False
-    style: Style = "auto"
-    extras: Extras = NO_EXTRAS
-    name: str = ""
-    overview: Overview | None = None
-    prompt: Any = None
-    firsts: tuple[int, ...] = (1,)
-
-    @property
-    def at_once(self) -> int:
-        """The most items to render together: a prompt can be many times larger than its completion."""
-        return _PAIRS_AT_ONCE if self.extras.pairs and self.prompt is None else sys.maxsize
-
-    @property
-    def parts(self) -> int:
-        """The number of files that the page has."""
-        return len(self.firsts)
-
-    def part_of(self, number: int) -> int:
-        """Return the part, from 1, that an item is in."""
-        return bisect_right(self.firsts, number)
-
-    def range_of(self, part: int) -> range:
-        """Return the numbers of the items in a part."""
-        end = self.firsts[part] if part < self.parts else self.shown + 1
-        return range(self.firsts[part - 1], end)
 
 
 def above_items(page: Page, part: int) -> list[str]:

@@ -16,7 +16,7 @@ from lib.render.navigation import above_items, neighbours
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from lib.render.navigation import Page
+    from lib.render.page import Page
 
 _FOLDED: Final = b"<details>\n<summary>%b</summary>\n\n%b\n\n</details>"
 _HERE: Final = b"\0"

@@ -14,7 +14,7 @@ from lib.render.stream import pieces_of
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from lib.render.navigation import Page
+    from lib.render.page import Page
 
 
 def count(blocks: Iterable[list[Any]]) -> Statistics:

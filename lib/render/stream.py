@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from lib.names import Format
-    from lib.render.navigation import Page
+    from lib.render.page import Page
     from lib.render.statistics import Statistics
 
 _BLOCK_CHARACTERS: Final = 1 << 16

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from lib.files.reader import FileBytes
     from lib.npy.header import Header
     from lib.options import Options
-    from lib.render.navigation import Page
+    from lib.render.page import Page
 
 Block = TypeVar("Block")
 _TOO_MUCH: Final = "Raise max_output_bytes if it is meant."
@@ -241,7 +241,7 @@ class Conversion:
 
     def _page(self, header: Header, inputs: Inputs) -> Page:
         """Gather what a page shows besides its items, from all items where its first lines need them."""
-        from lib.render.navigation import Page  # as for the rest of rendering
+        from lib.render.page import Page  # as for the rest of rendering
 
         options, extras = self._options, self._options.extras
         is_written = any(sink.plan.fmt == "md" for sink in self._sinks)

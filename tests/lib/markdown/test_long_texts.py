@@ -15,7 +15,7 @@ from lib.markdown.batch import shown_safely
 from lib.markdown.fences import fenced_text
 from lib.markdown.inert import DANGERS, DEFINITION
 from lib.markdown.long_texts import PART_CHARACTERS, long_text_pieces
-from lib.render.navigation import Page
+from lib.render.page import Page
 from lib.render.page_writer import PageWriter
 
 TEXTS = st.lists(st.sampled_from(PIECES), max_size=14).map("".join)

@@ -33,7 +33,7 @@ from lib.markdown.fences import fenced, pictured
 from lib.markdown.header import header, header_value
 from lib.markdown.inert import is_inert
 from lib.markdown.sections import bodies, item_pieces
-from lib.render.navigation import Page
+from lib.render.page import Page
 from lib.render.page_writer import PageWriter
 
 if TYPE_CHECKING:

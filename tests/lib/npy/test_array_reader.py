@@ -194,7 +194,7 @@ from pathlib import Path
 from lib.npy.fixed_width import BLOCK_BYTES
 from lib.npy.header import read_header
 from lib.npy.array_reader import read_items, read_whole
-from lib.render.navigation import Page
+from lib.render.page import Page
 from lib.render.stream import rendered
 from lib.files.reader import open_directory, open_file
 from lib.render.statistics import Statistics

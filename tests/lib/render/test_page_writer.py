@@ -20,7 +20,8 @@ from support import LONG_AGO_NS, METADATA, SECOND_NS, SOURCE, objects, results, 
 from lib.markdown.chat import prompt_of
 from lib.options import Extras
 from lib.outcome import Figures
-from lib.render.navigation import Page, contents, parameters, part_line, summary
+from lib.render.navigation import contents, parameters, part_line, summary
+from lib.render.page import Page
 from lib.render.page_writer import next_prompt
 from lib.render.pagination import find_shared_prompt, paginate
 from lib.render.statistics import Overview, Statistics
