@@ -14,13 +14,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
-from lib.encoded_text import PIECE_CHARACTERS, Texts, is_text, pieces_of, utf8
+from lib.encoded_text import PIECE_CHARACTERS, Text, Texts, is_text, pieces_of, utf8
 from lib.errors import Corrupt
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from lib.encoded_text import Text
 
 _FEW_VALUES: Final = 512
 _SURROGATE: Final = re.compile(rb"\xed[\xa0-\xbf][\x80-\xbf]")

@@ -11,10 +11,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from daemon.cli.flags import refuse, say
+from daemon.cli.progress import Bar
 from daemon.cli.summary import Summary
 from daemon.config.validation import ALL_IS_WELL, SOMETHING_FAILED, WRONG_USAGE
 from daemon.report.logging import configure, escaped, get_logger
-from daemon.report.outcomes import Done, Event, Observer
 from daemon.schedule.queue import FEW, Queue
 from daemon.schedule.scheduler import Scheduler
 from daemon.schedule.sweeper import Sweeper
@@ -23,15 +23,15 @@ from daemon.workers.capacity import default_jobs, lower_priority
 from daemon.workers.process_pool import ProcessPool
 from daemon.workers.worker import convert, serve_in_background, tune
 from lib.names import KINDS, kind_of, sidecar_name
-from lib.sync.walk import Found, PathFailure, Step, source_names, walk_all
+from lib.sync.walk import Found, PathFailure, Step, walk_all
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable, Iterator, Sequence
-    from contextlib import AbstractContextManager
+    from collections.abc import Iterator, Sequence
 
     from daemon.config.model import Config
     from daemon.report.index import IndexWriter
+    from daemon.report.outcomes import Observer
     from daemon.workers.pool import Pool
     from lib.options import Options
     from lib.outcome import Result
@@ -200,49 +200,3 @@ def _indexes(paths: Sequence[str], options: Options, config: Config, log: Any) -
     trees = [path for path in paths if os.path.isdir(path)]
     whole = [tree for tree in trees if not any(os.path.realpath(tree).startswith(root) for root in roots)]
     return [IndexWriter(tree, options, log, TroubleTable()) for tree in whole]
-
-
-class Bar:
-    """An observer that shows on a terminal how many sources are done, with rate and time left."""
-
-    def __init__(self) -> None:
-        from tqdm import tqdm  # only needed on a terminal
-
-        tqdm.monitor_interval = 0  # its thread would be running while workers are forked
-        self._bar = tqdm(
-            desc="counting",
-            unit=" sources",
-            file=sys.stderr,
-            dynamic_ncols=True,
-            leave=False,
-            miniters=0,  # tqdm would learn it from the counting, which is much faster than the sweep
-        )
-
-    def count(self, paths: Sequence[str], ignore: frozenset[str], stop: Callable[[], bool]) -> None:
-        """Count the sources, by name only, then begin again at zero."""
-        for _ in source_names(paths, ignore):
-            if stop():
-                break
-            self._advance()
-        with contextlib.suppress(OSError):
-            self._bar.set_description("sweeping", refresh=False)
-            self._bar.reset(self._bar.n)
-
-    def notice(self, event: Event, _now: float) -> None:
-        """Advance by a source, or by a path that cannot be read."""
-        if isinstance(event, (Found, PathFailure, Done)):
-            self._advance()
-
-    def close(self) -> None:
-        """Remove the bar from the terminal; may be called twice."""
-        with contextlib.suppress(OSError):
-            self._bar.close()
-
-    def aside(self) -> AbstractContextManager[object]:
-        """Return a context in which a log line can be written above the bar."""
-        context: AbstractContextManager[object] = self._bar.external_write_mode(file=sys.stderr)
-        return context
-
-    def _advance(self) -> None:
-        with contextlib.suppress(OSError):  # the terminal is gone
-            self._bar.update()

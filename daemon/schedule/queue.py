@@ -10,17 +10,16 @@ import itertools
 from collections import Counter
 from dataclasses import dataclass
 from math import inf
-from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Final, Literal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from daemon.schedule.readiness import Version
     from lib.outcome import Outcome
     from lib.sync.walk import Task
 
 State = Literal["waiting", "working", "put off", "settled"]
-Version: TypeAlias = tuple[object, ...]
-"""A source with its sidecars as they were seen: two of them are equal as long as nothing changes."""
 
 CAPACITY: Final = 50_000
 SETTLED_LIMIT: Final = 100_000

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any, Final
 from daemon.report.events import SOURCE_RECOVERED
 from daemon.report.outcomes import Done, Event, Observer, log_outcome, log_unstamped
 from daemon.report.status import TroubleTable
-from daemon.schedule.queue import Queue, Source, Version
-from daemon.workers.worker import TICK_SECONDS, seconds_in_tick
+from daemon.schedule.queue import Queue, Source
+from daemon.schedule.readiness import seconds_to_wait, version_of
+from daemon.workers.worker import TICK_SECONDS
 from lib.errors import Changed, Interrupted, Unfinished, Vanished
-from lib.files.reader import file_version
 from lib.outcome import Outcome, failure
 from lib.sync.walk import Found, PathFailure, Task, look
 
@@ -236,31 +236,3 @@ class Scheduler:
     def _drop(self, source: Source) -> None:
         self.queue.remove(source)
         self.troubles.drop(source.task)
-
-
-def version_of(found: Found) -> Version:
-    """Return the version of a source and of each of its sidecars."""
-    sidecars = (
-        (plan.action, plan.stamp_ns, plan.is_wide, plan.seen and file_version(plan.seen))
-        for plan in found.plans
-    )
-    return (file_version(found.status), *sidecars)
-
-
-def seconds_to_wait(
-    found: Found, settle_seconds: float, *, closed: bool, still_seconds: float, clock: float
-) -> float:
-    """Return how long a source, or an edited sidecar, must still stay unchanged; 0 when it is ready.
-
-    ``closed``: its writer closed it.  ``still_seconds``: for how long it has been seen unchanged, which alone
-    counts where a file's time is ahead of ``clock`` (seconds since the epoch).
-    """
-    for plan in found.plans:
-        if plan.action == "compare" and plan.seen is not None:
-            age = clock - plan.seen.st_mtime
-            if 0 <= age < settle_seconds:
-                return settle_seconds - age
-    if closed:
-        return seconds_in_tick(found.status, clock)
-    age = clock - found.status.st_mtime
-    return 0.0 if age >= settle_seconds else max(0.0, settle_seconds - still_seconds)

@@ -6,7 +6,7 @@ scalars become Python's, arrays of numbers and texts stay arrays.  What is one o
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -14,8 +14,6 @@ import numpy as np
 from lib.npy.values import ATOMS, DEPTH_LIMIT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-
     Array = np.ndarray[Any, Any]
 
 _TO_BASE: Final[tuple[tuple[type, Callable[[Any], Any]], ...]] = (

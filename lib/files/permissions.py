@@ -9,12 +9,11 @@ import stat
 from typing import TYPE_CHECKING, Final
 
 from lib.errors import Storage
-from lib.files.reader import where_offered
+from lib.files.reader import FileBytes, where_offered
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from lib.files.reader import FileBytes
 
 ACCESS_LIST: Final = "system.posix_acl_access"
 """The extended attribute in which the kernel keeps a POSIX access control list (acl(5))."""

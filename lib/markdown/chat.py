@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from lib.encoded_text import characters_in, decoded, is_text, utf8
+from lib.encoded_text import Text, characters_in, decoded, is_text, utf8
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from lib.encoded_text import Text
 
 _ROLE_CHARACTERS: Final = 1000
 _PROMPT_BYTES: Final = 1 << 22

@@ -9,13 +9,12 @@ import re
 from itertools import accumulate, chain
 from typing import TYPE_CHECKING, Final
 
-from lib.markdown.blocks import RUN, code_spans
+from lib.markdown.blocks import RUN, Blocks, code_spans
 from lib.markdown.inert import WIDE_SPACES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from lib.markdown.blocks import Blocks
 
 DANGER: Final = re.compile(rb"[<!$](?:(?<=<)[A-Za-z/!?]|(?<=!)\\?\[|(?<=\$)\$)")
 _ACTIVE: Final = rb"(?<=<)(?=[A-Za-z/!?])|(?<=!\[)|(?<=\$\$)|(?<=\$)(?=\$)"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from lib.encoded_text import end_of_character
+from lib.encoded_text import Text, end_of_character
 from lib.json_writer import encoded
 from lib.markdown.batch import shown_safely
 from lib.markdown.blocks import leaves_fence_open
@@ -19,7 +19,6 @@ from lib.markdown.inert import is_inert
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from lib.encoded_text import Text
     from lib.options import Style
 
 PART_CHARACTERS: Final = 1 << 18

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, Final
 
-from lib.encoded_text import Texts, characters_in, is_blank, is_text
+from lib.encoded_text import Text, Texts, characters_in, is_blank, is_text
 from lib.json_writer import dumps, dumps_numbers, encoded, pieces
 from lib.markdown.batch import shown_safely
 from lib.markdown.chat import is_chat, rest_of, texts_of
@@ -19,7 +19,6 @@ from lib.markdown.long_texts import PART_CHARACTERS, long_text_pieces
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from lib.encoded_text import Text
     from lib.names import Kind
     from lib.options import Style
 

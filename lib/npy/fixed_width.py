@@ -13,13 +13,12 @@ import numpy as np
 
 from lib.encoded_text import decoded
 from lib.errors import Changed, Corrupt
-from lib.npy.header import nest
+from lib.npy.header import Header, nest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from lib.npy.buffer import Bytes
-    from lib.npy.header import Header
 
 BLOCK_BYTES: Final = 1 << 18
 _LAST_CODE_POINT: Final = 0x10FFFF

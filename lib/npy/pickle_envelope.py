@@ -9,18 +9,14 @@ and the items stand in LIST, which is filled in batches of up to 1,000.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from lib.errors import Corrupt
-from lib.npy.buffer import Cursor
+from lib.npy.buffer import Bytes, Cursor
 from lib.npy.pickle_globals import DType, check_shape
 from lib.npy.pickle_interpreter import Interpreter
 from lib.npy.pickle_memo import CYCLE, Memo
-from lib.npy.pickle_opcodes import APPEND, APPENDS, BUILD, FRAME, LIST, PAGE_LIMITS, PUTS, STOP
-
-if TYPE_CHECKING:
-    from lib.npy.buffer import Bytes
-    from lib.npy.pickle_opcodes import Limits
+from lib.npy.pickle_opcodes import APPEND, APPENDS, BUILD, FRAME, LIST, PAGE_LIMITS, PUTS, STOP, Limits
 
 ITEM_MARKS: Final = 2
 """The marks that are open where items stand: that of the array's state, and that of a batch."""

@@ -9,21 +9,27 @@ import struct
 from sys import getsizeof
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
-from lib.encoded_text import EncodedText, text_from_pickle
+from lib.encoded_text import EncodedText, Text, text_from_pickle
 from lib.errors import Corrupt, TooLarge, Unfinished, Unsafe
 from lib.npy import pickle_opcodes as op
 from lib.npy.header import ITEM_BYTES_LIMIT, VALUE_BYTES, nest
 from lib.npy.pickle_globals import DType, array_contents, build_dtype, recognise, reduced
-from lib.npy.pickle_memo import loaded, parts_loaded
-from lib.npy.pickle_opcodes import BATCH, GET, GETS, LONG_GET, LONGEST_REFERENCE, PAGE_LIMITS, text_run
+from lib.npy.pickle_memo import Memo, loaded, parts_loaded
+from lib.npy.pickle_opcodes import (
+    BATCH,
+    GET,
+    GETS,
+    LONG_GET,
+    LONGEST_REFERENCE,
+    PAGE_LIMITS,
+    Limits,
+    text_run,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from lib.encoded_text import Text
     from lib.npy.buffer import Cursor
-    from lib.npy.pickle_memo import Memo
-    from lib.npy.pickle_opcodes import Limits
 
     Handler = Callable[["Interpreter", Any], None]
 

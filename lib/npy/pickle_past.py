@@ -8,9 +8,9 @@ it is needed.
 from __future__ import annotations
 
 from sys import getsizeof
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
-from lib.encoded_text import text_from_pickle
+from lib.encoded_text import Text, text_from_pickle
 from lib.errors import Corrupt, Unfinished
 from lib.npy import pickle_opcodes as op
 from lib.npy.buffer import Cursor
@@ -18,9 +18,6 @@ from lib.npy.pickle_globals import DType
 from lib.npy.pickle_index import UNKNOWN, Index, Walk
 from lib.npy.pickle_interpreter import Interpreter
 from lib.npy.pickle_memo import Memo, Reference
-
-if TYPE_CHECKING:
-    from lib.encoded_text import Text
 
 _WINDOW_BYTES: Final = 1 << 12
 _UNNUMBERED: Final = {**op.FIXED, op.MARK: 0, op.APPENDS: 0, op.FRAME: 8}

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from lib.encoded_text import EncodedText, decoded
 from lib.errors import Corrupt, SidecarError, TooLarge, Unsafe
-from lib.npy.buffer import WINDOW_BYTES, Cursor
+from lib.npy.buffer import WINDOW_BYTES, Bytes, Cursor
 from lib.npy.pickle_envelope import ITEM_MARKS, Envelope
 from lib.npy.pickle_index import Index, Walk
 from lib.npy.pickle_memo import Memo, Reference
@@ -26,7 +26,6 @@ from lib.npy.values import ATOMS
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from lib.npy.buffer import Bytes
 
 _MOST_UNFINISHED: Final = 600
 """More values than these wait, besides items, only where data nests deeper than 100 levels."""

@@ -6,15 +6,22 @@ import json
 import math
 from json.encoder import encode_basestring
 from operator import is_
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
-from lib.encoded_text import GREAT_BYTES, LONG_TEXT, SHORT_TEXT, compact, decoded, is_text, pieces_of, utf8
+from lib.encoded_text import (
+    GREAT_BYTES,
+    LONG_TEXT,
+    SHORT_TEXT,
+    Text,
+    compact,
+    decoded,
+    is_text,
+    pieces_of,
+    utf8,
+)
 from lib.errors import Corrupt, TooLarge
 from lib.npy.header import ITEM_BYTES_LIMIT, TEXT_BYTES_LIMIT, VALUE_BYTES
 from lib.npy.pickle_memo import Reference
-
-if TYPE_CHECKING:
-    from lib.encoded_text import Text
 
 DEPTH_LIMIT: Final = 100
 ATOMS: Final = frozenset({str, bytes, bool, int, float, type(None)})

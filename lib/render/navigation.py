@@ -12,13 +12,12 @@ from urllib.parse import quote
 
 from lib.json_writer import encoded
 from lib.markdown.header import header_value
-from lib.names import PART_LABEL, part_name
+from lib.names import PART_LABEL, Kind, part_name
 from lib.outcome import bars
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from lib.names import Kind
     from lib.render.page import Page
     from lib.render.statistics import Overview
 

@@ -7,13 +7,12 @@ from bisect import bisect_right
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from lib.options import NO_EXTRAS
+from lib.options import NO_EXTRAS, Extras, Style
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from lib.names import Kind
-    from lib.options import Extras, Style
     from lib.render.statistics import Overview
 
 _PAIRS_AT_ONCE: Final = 8

@@ -26,11 +26,11 @@ from lib.errors import (
 )
 from lib.files.atomic import flush_directory, narrow
 from lib.files.permissions import is_wider
-from lib.files.reader import check_same, open_file, status_of, storage_error
+from lib.files.reader import FileBytes, check_same, open_file, status_of, storage_error
 from lib.files.temporary import check_renaming
 from lib.names import Format, sidecar_name, source_kind
 from lib.npy.array_reader import read_items
-from lib.npy.header import read_header
+from lib.npy.header import Header, read_header
 from lib.outcome import Outcome, Verdict, failure
 from lib.sync.inputs import Inputs
 from lib.sync.plan import Plan, plan_source
@@ -39,8 +39,6 @@ from lib.sync.sinks import Sink, parts_of_page
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from lib.files.reader import FileBytes
-    from lib.npy.header import Header
     from lib.options import Options
     from lib.render.page import Page
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from lib.errors import Corrupt, SidecarError, SourceFault, Storage, Unfinished, Unsafe, Vanished
@@ -16,7 +16,6 @@ from lib.npy.header import Header, read_header
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from contextlib import ExitStack
 
 _LIMIT: Final = 16 << 20
 """Bytes of a metadata file that is shown, and of memory for what it holds."""

@@ -13,12 +13,11 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from lib.files.permissions import is_wider, may_show
 from lib.files.reader import file_type, status_of
-from lib.names import metadata_name, partner_name, sidecar_name
+from lib.names import Format, metadata_name, partner_name, sidecar_name
 
 if TYPE_CHECKING:
     import os
 
-    from lib.names import Format
     from lib.options import Options
 
 Action = Literal["render", "fresh", "narrow", "compare", "blocked"]

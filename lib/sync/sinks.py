@@ -16,17 +16,15 @@ from typing import TYPE_CHECKING, Final
 from lib.errors import Changed, SidecarError, Storage, Unsafe
 from lib.files.atomic import AtomicFile, narrow, remove_file, set_stamp
 from lib.files.reader import FileBytes, open_file, same_version, status_of
-from lib.names import PART_LABEL, part_name
+from lib.names import PART_LABEL, Format, part_name
 from lib.outcome import Verdict
-from lib.sync.plan import WIDE, plan_sidecar
+from lib.sync.plan import WIDE, Plan, plan_sidecar
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Iterator, Sequence
 
-    from lib.names import Format
     from lib.options import Options
-    from lib.sync.plan import Plan
 
 _HEADER_BYTES: Final = 1 << 14
 _COMPARED_BYTES: Final = 1 << 20

@@ -15,13 +15,12 @@ from lib.errors import SidecarError, Vanished
 from lib.files.reader import open_directory, status_of, storage_error
 from lib.files.temporary import remove_litter
 from lib.names import kind_of
-from lib.sync.plan import plan_source
+from lib.sync.plan import Plan, plan_source
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from lib.options import Options
-    from lib.sync.plan import Plan
 
 _DEPTH_LIMIT: Final = 2000
 _LOST_AND_FOUND: Final = "lost+found"

@@ -16,7 +16,8 @@ from support import SECOND_NS, results, save, small_disk, sync, wait_for
 from daemon.report.outcomes import Done, Event
 from daemon.report.status import iso
 from daemon.schedule.queue import FEW, Queue
-from daemon.schedule.scheduler import Scheduler, seconds_to_wait
+from daemon.schedule.readiness import seconds_to_wait
+from daemon.schedule.scheduler import Scheduler
 from lib.errors import Changed, Corrupt, Interrupted, Storage, Unfinished, Vanished
 from lib.options import Options
 from lib.outcome import Outcome, Verdict
