@@ -20,7 +20,6 @@ from lib.errors import Corrupt
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-
 _FEW_VALUES: Final = 512
 _SURROGATE: Final = re.compile(rb"\xed[\xa0-\xbf][\x80-\xbf]")
 _FLAT: Final = frozenset({str, int, float, bool, type(None)})

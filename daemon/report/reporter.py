@@ -17,7 +17,6 @@ from lib.sync.walk import PathFailure
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-
 _LOOK_SECONDS: Final = 2.0
 _LEAST_PAUSE_SECONDS: Final = 0.3
 _WRITING_SHARE: Final = 0.1

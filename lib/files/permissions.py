@@ -14,7 +14,6 @@ from lib.files.reader import FileBytes, where_offered
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-
 ACCESS_LIST: Final = "system.posix_acl_access"
 """The extended attribute in which the kernel keeps a POSIX access control list (acl(5))."""
 _PERMISSION_BITS: Final = 0o666

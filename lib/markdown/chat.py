@@ -9,7 +9,6 @@ from lib.encoded_text import Text, characters_in, decoded, is_text, utf8
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-
 _ROLE_CHARACTERS: Final = 1000
 _PROMPT_BYTES: Final = 1 << 22
 

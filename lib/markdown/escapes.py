@@ -15,7 +15,6 @@ from lib.markdown.inert import WIDE_SPACES
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-
 DANGER: Final = re.compile(rb"[<!$](?:(?<=<)[A-Za-z/!?]|(?<=!)\\?\[|(?<=\$)\$)")
 _ACTIVE: Final = rb"(?<=<)(?=[A-Za-z/!?])|(?<=!\[)|(?<=\$\$)|(?<=\$)(?=\$)"
 _ESCAPED: Final = re.compile(rb"\\.|([<$\[](?:%b))" % _ACTIVE, re.DOTALL)

@@ -26,7 +26,6 @@ from lib.npy.values import ATOMS
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-
 _MOST_UNFINISHED: Final = 600
 """More values than these wait, besides items, only where data nests deeper than 100 levels."""
 _INDEX_ENTRIES: Final = 1 << 22
