@@ -265,7 +265,7 @@ def _interrupted_once(options: Options, connection: Connection, stop: Stop) -> N
 
 def test_a_worker_with_a_broken_program_is_replaced(tmp_path: Path) -> None:
     """After an import that failed it ends: a module that was half imported would stay so."""
-    with closing(StartingPool(1, serve=_without_numpy)) as pool:
+    with closing(StartingPool(1, serve=_without_rendering)) as pool:
         submit(pool, tmp_path, "a")
         first = pool.pids
         outcomes = collect(pool)
@@ -274,15 +274,12 @@ def test_a_worker_with_a_broken_program_is_replaced(tmp_path: Path) -> None:
         wait_for(lambda: not pool.done() and not any(map(is_there, first)))
 
 
-def _without_numpy(options: Options, connection: Connection, stop: Stop) -> None:
+def _without_rendering(options: Options, connection: Connection, stop: Stop) -> None:
     import sys
 
     from daemon.workers.worker import serve
 
-    for name in [name for name in sys.modules if name.partition(".")[0] == "numpy" or "render" in name]:
-        del sys.modules[name]
     sys.modules["lib.render.stream"] = None  # type: ignore[assignment]  # an import of it fails
-    sys.modules["lib.render.navigation"] = None  # type: ignore[assignment]
     serve(options, connection, stop)
 
 
