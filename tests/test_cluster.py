@@ -119,6 +119,7 @@ def test_a_worker_that_is_killed_loses_nothing(cluster: Cluster, tmp_path: Path)
     assert f'"fresh": {2 * SOURCES}' in again
 
 
+@pytest.mark.faults
 def test_a_scheduler_that_goes_away_ends_the_sweep(cluster: Cluster, tmp_path: Path) -> None:
     """What was not done is reported as failed, and the command ends."""
     root = tmp_path / "experiments"
@@ -134,6 +135,7 @@ def test_a_scheduler_that_goes_away_ends_the_sweep(cluster: Cluster, tmp_path: P
     sweep_here(root)
 
 
+@pytest.mark.faults
 def test_ctrl_c_ends_a_sweep_that_nobody_works_for(cluster: Cluster, tmp_path: Path) -> None:
     """All workers are gone, and nothing would ever come back."""
     root = tmp_path / "experiments"

@@ -515,6 +515,7 @@ def test_a_second_signal_is_impatient(house: House) -> None:
     assert "source.failed" not in house.log.names
 
 
+@pytest.mark.faults
 def test_a_worker_that_hangs_delays_no_new_configuration(house: House) -> None:
     """SIGHUP while it hangs: it is killed after a few seconds, and its source is taken up again."""
     house.service = house.make(make_pool=moody_pool)

@@ -134,6 +134,7 @@ def test_fault_36_strangers_do_not_keep_a_sweep_from_the_rest(root: Path, outsid
     assert contents(outside) == before
 
 
+@pytest.mark.faults
 def test_fault_36_the_service_refuses_strangers_once(tmp_path: Path, root: Path, outside: Path) -> None:
     """No retry before something changes, and the others go on."""
     with serving(tmp_path, sweep_seconds=1) as service:
@@ -271,6 +272,7 @@ def test_fault_41_no_name_breaks_a_line_of_the_log(root: Path, style: str) -> No
     assert {row.count("\t") for row in plans.splitlines()} == {2}
 
 
+@pytest.mark.faults
 def test_fault_42_own_outputs_cause_no_work(tmp_path: Path, root: Path) -> None:
     """Each source is worked on once, however many sweeps follow."""
     with serving(tmp_path, sweep_seconds=1) as service:
@@ -302,6 +304,7 @@ def make_deep(root: Path, depth: int, every: int) -> int:
     return made
 
 
+@pytest.mark.faults
 def test_fault_42_a_sweep_of_a_thousand_levels_ends(root: Path) -> None:
     """Paths of 10,000 bytes are walked by name, level by level."""
     made = make_deep(root, 1000, 20)

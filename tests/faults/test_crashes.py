@@ -347,6 +347,7 @@ def test_fault_25_the_clock_is_set_back_a_year(tmp_path: Path, monkeypatch: pyte
         assert processor_seconds(service.process.pid) - before < 0.5 * (time.monotonic() - began)
 
 
+@pytest.mark.faults
 def test_fault_26_sweeps_and_a_service_at_once(tmp_path: Path) -> None:
     """All of them do the same work, and every sidecar is whole all the time."""
     root = tmp_path / "experiments"

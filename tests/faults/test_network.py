@@ -35,6 +35,7 @@ def seen_through_fuse(directory: Path, shown: Path) -> Iterator[None]:
         subprocess.run(["umount", "--lazy", str(shown)], check=True)
 
 
+@pytest.mark.faults
 def test_fault_24_what_another_host_writes_is_found_by_sweeps(tmp_path: Path) -> None:
     """It is said once, and by ``--status``; what is saved here is made as well."""
     exported, root = tmp_path / "exported", tmp_path / "experiments"

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pytest
 from faults.service import (
     PATIENCE_SECONDS,
     Service,
@@ -49,7 +50,7 @@ def append_slowly(path: Path, data: bytes, seconds: float, *, reopen: bool) -> N
     file.close()
 
 
-@counts(5, 60)
+@counts(3, 60)
 def test_fault_19_a_writer_that_appends_gets_one_right_sidecar(tmp_path: Path, count: int) -> None:
     """Four of them take ``count`` seconds, longer than what the service calls young: nothing half appears."""
     arrays = {"u": npy(np.array(TEXTS)), "o": npy(objects(TEXTS))}
@@ -249,6 +250,7 @@ def test_fault_22_what_vanishes_is_quiet_and_stays_away(tmp_path: Path) -> None:
         )
 
 
+@pytest.mark.faults
 def test_fault_22_a_half_written_file_that_vanishes_is_forgotten(tmp_path: Path) -> None:
     """At most its one failure is reported; nothing is retried for ever."""
     with serving(tmp_path, sweep_seconds=1) as service:

@@ -208,6 +208,7 @@ def test_fault_24_directories_that_come_and_go_for_a_minute() -> None:
         churn(directory, rounds(60))
 
 
+@pytest.mark.faults
 def test_fault_24_what_moved_out_is_left_alone(tmp_path: Path) -> None:
     """Nothing is made outside the root, and nobody complains."""
     with serving(tmp_path, sweep_seconds=HOUR_SECONDS) as service:
