@@ -249,8 +249,7 @@ class _Batch:
         table = self._table
         codes, controls = table.codes, table.controls
         lone = (codes[controls] == _RETURN) & (codes[controls + 1] != _NEWLINE)
-        c1 = table.places(b"\xc2")
-        separators = [table.places(b"\xa8"), table.places(b"\xa9")]
-        separators = [ends[(codes[ends - 1] == 0x80) & (codes[ends - 2] == 0xE2)] for ends in separators]
+        c1, separators = table.places(b"\xc2"), table.places(b"\xe2")
+        separators = separators[(codes[separators + 1] == 0x80) & (codes[separators + 2] | 1 == 0xA9)]
         is_layout = (codes[controls] == _TAB) | (codes[controls] == _RETURN)
-        return (controls[lone | ~is_layout], table.places(b"\x7f"), c1[codes[c1 + 1] < 0xA0], *separators)
+        return (controls[lone | ~is_layout], table.places(b"\x7f"), c1[codes[c1 + 1] < 0xA0], separators)

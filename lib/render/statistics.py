@@ -65,7 +65,7 @@ class Statistics:
         if self._records <= _COUNTED_LIMIT:
             # numpy takes numbers from an iterator in half the time that an array does
             self._hashes.frombytes(np.fromiter(hashes, np.int64, len(values)).tobytes())
-            self._lengths.frombytes(np.fromiter(lengths, np.uint32, len(lengths)).tobytes())
+            self._lengths.fromlist(lengths)
 
     def figures(self) -> Figures:
         """Return the counts so far."""
@@ -77,11 +77,10 @@ class Statistics:
         lengths = self._sorted_lengths()
         if not lengths.size:
             return Figures(records, blank, distinct, None, None)
-        middle = lengths[(lengths.size - 1) // 2 : lengths.size // 2 + 1]
-        shortest, longest = int(lengths[0]), int(lengths[-1])
+        size, shortest, longest = lengths.size, int(lengths[0]), int(lengths[-1])
+        median = (int(lengths[(size - 1) // 2]) + int(lengths[size // 2])) / 2
         ends = [1 << power for power in range(longest.bit_length() + 1)]
-        by_length = _counts(lengths, ends)
-        return Figures(records, blank, distinct, float(middle.mean()), longest, shortest, by_length)
+        return Figures(records, blank, distinct, median, longest, shortest, _counts(lengths, ends))
 
     def overview(self) -> Overview:
         """Return the counts so far, and which items they are about."""
@@ -131,5 +130,5 @@ def _in_equal_steps(lengths: npt.NDArray[np.uint32]) -> tuple[int, ...]:
 
 def _counts(lengths: npt.NDArray[np.uint32], ends: Iterable[int]) -> tuple[int, ...]:
     """Count sorted lengths below the first end, from there to below the second, and so on."""
-    below = np.searchsorted(lengths, np.fromiter(ends, np.uint32))
-    return tuple(np.diff(below, prepend=0).tolist())
+    below = lengths.searchsorted(np.fromiter(ends, np.uint32)).tolist()
+    return tuple(stop - start for start, stop in zip([0, *below], below, strict=False))
