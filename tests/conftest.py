@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import _thread
 import os
+import signal
 import sys
 import threading
 from pathlib import Path
@@ -30,6 +31,9 @@ settings.load_profile("steady")
 # Sweeps lower their priority: beside tests of normal priority on all processors they would hardly ever run.
 if os.getpriority(os.PRIO_PROCESS, 0) == 0:
     os.setpriority(os.PRIO_PROCESS, 0, 10)
+
+# Under nohup(1) they would inherit that SIGHUP is ignored, and some are about what it does.
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 _OF_PYTHON_ITSELF = (b"multiprocessing.resource_tracker", b"multiprocessing.forkserver")
 
