@@ -250,6 +250,6 @@ class _Batch:
         codes, controls = table.codes, table.controls
         lone = (codes[controls] == _RETURN) & (codes[controls + 1] != _NEWLINE)
         c1, separators = table.places(b"\xc2"), table.places(b"\xe2")
-        separators = separators[(codes[separators + 1] == 0x80) & (codes[separators + 2] | 1 == 0xA9)]
+        separators = separators[(codes[separators + 1] == 0x80) & ((codes[separators + 2] | 1) == 0xA9)]
         is_layout = (codes[controls] == _TAB) | (codes[controls] == _RETURN)
         return (controls[lone | ~is_layout], table.places(b"\x7f"), c1[codes[c1 + 1] < 0xA0], separators)

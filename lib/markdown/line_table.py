@@ -8,7 +8,6 @@ ordinary: :mod:`lib.markdown.blocks` looks at those line by line.  Both give the
 from __future__ import annotations
 
 import re
-from array import array
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -108,7 +107,7 @@ class LineTable:
         self.data = JOINT.join([b"", *texts, _END])
         self.codes = np.frombuffer(self.data, np.uint8)
         self.begins = np.full(len(texts) + 1, 2)
-        self.begins[1:] += np.cumsum(np.frombuffer(array("q", list(map(len, texts))), np.int64) + len(JOINT))
+        self.begins[1:] += np.cumsum(np.fromiter(map(len, texts), np.int64, len(texts)) + len(JOINT))
         low = indexes(self.codes < 0x20)
         is_break = self.codes[low] == _NEWLINE
         self.breaks: Numbers = low[is_break][:-1]
